@@ -64,7 +64,6 @@ def read_content(content: Any) -> tuple[Part, ...]:
 
 
 def read_block(raw: Any) -> tuple[Part, ...]:
-    """Read one content block as parts."""
     if isinstance(raw, str):
         return (Text(raw),)
     block = members(raw)
@@ -238,8 +237,6 @@ class _Block:
 
 
 class EventReader(Chunks):
-    """`Reader` of the events of a message stream."""
-
     __slots__ = ("_blocks", "_counts", "_message", "_stop", "_stop_details")
 
     def __init__(self) -> None:

@@ -84,7 +84,6 @@ def _parameters(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_whole(body: Mapping[str, Any]) -> Fields:
-    """Read the fields of an answer."""
     if isinstance(body.get("output"), Mapping):
         return read_answer(body)
     if isinstance(body.get("content"), list):
@@ -191,7 +190,6 @@ class InvokeReader:
 
 
 def _reader_for(chunk: Mapping[str, Any]) -> Any:
-    """Return a reader for chunks like this one."""
     if isinstance(chunk.get("type"), str):
         return EventReader()
     if isinstance(chunk.get("choices"), list):

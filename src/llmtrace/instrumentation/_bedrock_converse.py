@@ -298,7 +298,6 @@ _NO_PARAMETERS = ("modelId", "messages", "system", "inferenceConfig", "toolConfi
 
 
 def read_request(kwargs: Mapping[str, Any]) -> Fields:
-    """Read messages, tools and parameters of a request."""
     fields: Fields = {"parameters": _parameters(kwargs), "system": read_blocks(kwargs.get("system"))}
     messages, tools = kwargs.get("messages"), _of(kwargs, "toolConfig").get("tools")
     if isinstance(messages, (list, tuple)):

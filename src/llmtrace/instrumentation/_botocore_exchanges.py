@@ -28,7 +28,6 @@ from llmtrace.recorder.player import player
 
 
 def _send(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``URLLib3Session.send``."""
     call = guard(current_call)
     if call is None or not call.open:
         return wrapped(*args, **kwargs)

@@ -88,7 +88,6 @@ def _make_room(size: int) -> None:
 
 
 def read_definitions(raw: Any) -> tuple[ToolDefinition, ...]:
-    """Read tool definitions in any form that `read_definition` knows."""
     return tuple([read_definition(tool) for tool in raw])
 
 

@@ -110,7 +110,6 @@ def _answered(exchange: OpenExchange, response: Any) -> None:
 
 
 def _send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``httpx.Client.send``."""
     call = guard(current_call)
     if call is None or not call.open:
         return wrapped(*args, **kwargs)
@@ -131,7 +130,6 @@ def _send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any
 
 
 def _asend(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``httpx.AsyncClient.send``."""
     call = guard(current_call)
     return wrapped(*args, **kwargs) if call is None or not call.open else _awaited(call, wrapped, instance, args, kwargs)
 

@@ -117,7 +117,6 @@ def _stepped(opened: Open, generator: Generator[Any, Any, Any]) -> Generator[Any
 
 
 def _first(call: Call | None, step: Any) -> Any:
-    """Take the first step with the call's span current."""
     tokens = None if call is None else guard(call.enter)
     try:
         return step(None)

@@ -79,8 +79,6 @@ _BLOCKED = "content_filter"
 
 
 class _Candidate:
-    """One candidate of the answer."""
-
     __slots__ = ("beside", "calls", "finish", "finish_message", "parts", "ratings")
 
     def __init__(self) -> None:

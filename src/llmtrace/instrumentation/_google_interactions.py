@@ -53,7 +53,6 @@ _ROLES = {"user_input": "user", "function_result": "tool"}
 
 
 def _generic_part(raw: Any) -> Part:
-    """Keep a step of an unknown form as a generic part."""
     if isinstance(raw, str):
         return Text(raw)
     return Generic(str(members(raw).get("type") or "unknown"), _all_details(raw))
@@ -143,7 +142,6 @@ def _step(kind: str, step: Mapping[str, Any]) -> list[Part]:
 
 
 def _thought(summary: Any) -> list[Part]:
-    """Adjacent texts become one Reasoning part; other parts are unchanged."""
     parts: list[Part] = []
     for part in (part for piece in _pieces(summary) for part in _content(piece)):
         last = parts[-1] if parts else None
@@ -239,8 +237,6 @@ def _of_kind(usage: Mapping[str, Any], name: str, modality: str) -> int | None:
 
 
 class StepReader(Chunks):
-    """`Reader` of an interaction's events."""
-
     def __init__(self) -> None:
         self._interaction: dict[str, Any] = {}
         """What is known of the interaction, besides its steps."""
@@ -376,7 +372,6 @@ class Interactions(Endpoint):
         return start_fields("gcp.vertex_ai" if is_vertex else "gcp.gemini", url, body, **known)
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:
-        """Return the fields that the body of the request holds."""
         system, tools = body.get("system_instruction"), body.get("tools")
         return {
             "request_model": body.get("model"),

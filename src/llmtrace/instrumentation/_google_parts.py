@@ -63,7 +63,6 @@ def snake(name: str) -> str:
 
 
 def word(value: Any) -> str:
-    """Return an enum member's value; a text as it is."""
     return str(getattr(value, "value", value))
 
 

@@ -140,7 +140,6 @@ def _messages(state: Any) -> tuple[Message, ...] | None:
 
 
 def _any_message(raw: Any) -> Message | None:
-    """Read a message in any form that LangChain accepts."""
     if is_message(raw):
         return read_message(raw)
     if isinstance(raw, str):
@@ -158,7 +157,6 @@ def text_of(thing: Any) -> str:
 
 
 def plain(thing: Any) -> JsonValue:
-    """Convert anything to JSON; messages become role and content."""
     if is_message(thing):
         return {"role": _ROLES.get(thing.type, thing.type), "content": to_json(thing.content)}
     if isinstance(thing, Mapping):

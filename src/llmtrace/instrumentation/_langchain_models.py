@@ -56,8 +56,6 @@ def covered_by_sdk(model: Any) -> bool:
 
 
 class _Chat(Endpoint):
-    """The endpoint of one chat model."""
-
     suppress_nested = True
 
     def __init__(self, model: Any) -> None:
@@ -73,7 +71,6 @@ class _Chat(Endpoint):
         }
 
     def _langsmith_params(self, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the parameters that the model reports to LangSmith."""
         return guard(self._model._get_ls_params, stop=kwargs.get("stop")) or {}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -91,7 +88,6 @@ class _Chat(Endpoint):
         }, False
 
     def answer(self, result: Any) -> Fields:
-        """Read a ChatResult."""
         return _answered([generation.message for generation in result.generations], result.llm_output or {})
 
     def reader(self, call: Call) -> _Chunks:  # noqa: ARG002
@@ -113,8 +109,6 @@ def _answered(messages: list[Any], output: Mapping[str, Any]) -> Fields:
 
 
 class _Chunks(Reader):
-    """Reader of the chunks of a stream."""
-
     def __init__(self) -> None:
         self._chunks: list[Any] = []
 

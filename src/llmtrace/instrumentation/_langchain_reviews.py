@@ -87,7 +87,6 @@ def _of_call(request: Mapping[str, Any], review_id: str | None, call_id: Any) ->
 
 
 def _tool_calls(state: Any) -> list[Mapping[str, JsonValue]]:
-    """Return the calls of the model's last message."""
     messages = state.get("messages") if isinstance(state, Mapping) else getattr(state, "messages", None)
     for message in reversed(messages or ()):
         calls = getattr(message, "tool_calls", None)

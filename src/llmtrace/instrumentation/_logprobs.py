@@ -88,7 +88,6 @@ def _stretches(tokens: list[tuple[str, float]], text: str) -> Iterator[tuple[int
 
 
 def read_logprobs(choices: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> dict[str, JsonValue]:
-    """Summarize the log-probabilities of a whole answer's choices."""
     confidence = Confidence()
     for number, choice in enumerate(choices):
         if choice.get("logprobs") is not None:

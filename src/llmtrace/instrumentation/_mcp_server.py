@@ -47,8 +47,6 @@ _INVALID_PARAMS = -32602
 
 
 class _Serving(Step):
-    """A request that is being handled."""
-
     def __init__(self, server: Any, method: str, params: Mapping[str, Any], attributes: dict[str, JsonValue]) -> None:
         recorder = active()
         if recorder is None:

@@ -145,7 +145,6 @@ def describe(method: str, params: Mapping[str, Any], attributes: dict[str, JsonV
 
 
 def code_of(error: BaseException) -> int | None:
-    """Return the JSON-RPC code of an error of the library."""
     code = getattr(getattr(error, "error", None), "code", None)
     return code if isinstance(code, int) else None
 

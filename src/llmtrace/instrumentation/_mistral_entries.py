@@ -94,7 +94,6 @@ def _other_members(entry: Mapping[str, Any]) -> dict[str, JsonValue]:
 
 
 def read_conversation(conversation: Mapping[str, Any]) -> Fields:
-    """Read the fields of a whole answer."""
     entries = [set_members(entry) for entry in conversation.get("outputs") or ()]
     calls = any(entry.get("type") == "function.call" for entry in entries)
     return {**_begun(conversation, entries, "tool_call" if calls else "stop"), "usage": _usage(conversation.get("usage"))}
@@ -120,8 +119,6 @@ def _usage(raw: Any) -> Usage | None:
 
 
 class ConversationReader(Reader):
-    """`Reader` of ``ConversationEvents``."""
-
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
         """What is known of the conversation, besides its entries."""
@@ -156,8 +153,6 @@ class ConversationReader(Reader):
 
 
 class _Entry:
-    """One entry, put together from its events."""
-
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
         self._arguments: list[str] = []

@@ -47,8 +47,6 @@ class _Call:
 
 
 class _Choice:
-    """One choice of the answer."""
-
     __slots__ = ("annotations", "audio", "calls", "finish", "images", "reasoning", "refusal", "role", "text")
 
     def __init__(self) -> None:

@@ -18,8 +18,6 @@ _BYTES, _BASE64 = 4, 3 / 4
 
 
 class Embeddings(OpenAIEndpoint):
-    """The endpoint that turns texts into vectors."""
-
     operation_type = Embedding
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:

@@ -119,7 +119,6 @@ class EventReader(Chunks):
             self._writers[kind, event.get("output_index") or 0, event.get("content_index")] = text.write
 
     def _item(self, event: Mapping[str, Any], kind: str) -> _Item:
-        """Return the item that an event is about; open it if its start was not seen."""
         index = event.get("output_index") or 0
         item = self._items.get(index)
         if item is None:

@@ -53,7 +53,6 @@ def _role_of(item: Mapping[str, Any]) -> str:
 
 
 def item_parts(raw: Any) -> tuple[Part, ...]:
-    """Read an item as parts."""
     item = members(raw)
     kind = item.get("type") or ("message" if "role" in item else "item_reference" if "id" in item else "item")
     try:
@@ -99,7 +98,6 @@ def _generic(item: Mapping[str, Any], kind: Any) -> Generic:
 
 
 def _details(item: Mapping[str, Any], *left_out: str) -> dict[str, JsonValue]:
-    """Return the members that are set, as JSON."""
     return {
         key: _without_nulls(to_json(value))
         for key, value in item.items()

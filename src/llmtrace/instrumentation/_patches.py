@@ -159,7 +159,6 @@ class Patches:
                     after_import(name, partial(self._imported, name))
 
     def undo(self) -> None:
-        """Take every wrapper off."""
         with self._lock:
             self._on = False
             for done in self._done.values():

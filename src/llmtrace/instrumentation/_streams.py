@@ -179,7 +179,6 @@ def watch_body(call: Call, reader: Reader, response: Any) -> None:
 
 
 def _restore(response: Any) -> None:
-    """Undo what `watch_body` did to a response."""
     attributes = getattr(response, "__dict__", {})
     attributes.pop("iter_bytes", None)
     attributes.pop("aiter_bytes", None)

@@ -280,7 +280,6 @@ class FunctionRun:
         return _with_answer(operation, self.function.answer(result))
 
     def end(self, result: Any, error: BaseException | None) -> None:
-        """End the span with what the function gave or raised."""
         recording, operation = self.recording, self.operation
         if recording is None or operation is None:
             return
@@ -418,8 +417,6 @@ class _Items:
 
 
 class _AsyncItems(_Items):
-    """`_Items` for an async generator."""
-
     def __anext__(self) -> Any:
         return self._note(self._generator.__anext__())
 

@@ -37,8 +37,6 @@ _SAID = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\
 
 
 class CallReader:
-    """Reads the calls of one request's answers."""
-
     __slots__ = ("_parser", "_tokenizer", "_tools")
 
     def __init__(self, tools: Sequence[Any], tokenizer: Any = None, parser: str = "") -> None:
@@ -48,14 +46,12 @@ class CallReader:
         self._parser = parser
 
     def read(self, text: str) -> tuple[Part, ...]:
-        """Read text and tool calls of an answer, in order."""
         if self._parser:
             return tuple(_by_vllm(self._parser, self._tokenizer, self._tools, text))
         return tuple(hermes(text))
 
 
 def hermes(text: str) -> Iterator[Part]:
-    """Read a text with tool calls in the Hermes form."""
     place = 0
     for number, block in enumerate(_BLOCK.finditer(text)):
         call = _call(block.group(1), number)
@@ -112,8 +108,6 @@ ABORTED = "abort"
 
 
 class _Choice:
-    """One sequence of an answer."""
-
     __slots__ = ("finish", "logprobs", "stop", "text", "tokens")
 
     def __init__(self) -> None:
@@ -163,7 +157,6 @@ class OutputReader(Reader):
                 self._latest[sequence.index] = sequence
 
     def fields(self) -> Fields:
-        """Return the fields of the `Inference`, as far as seen."""
         last = self._last
         if last is None:
             return {}

@@ -49,7 +49,6 @@ _CONSTRAINTS = ("json", "json_object", "regex", "choice", "grammar", "structural
 
 
 def read_parameters(params: Any) -> dict[str, JsonValue]:
-    """Read a ``SamplingParams``."""
     parameters: dict[str, JsonValue] = {}
     for name, (ours, default) in _DEFAULTS.items():
         setting = getattr(params, name, default)
@@ -92,7 +91,6 @@ def read_chat(messages: Any, tools: Any) -> Fields:
 
 
 def count_prompts(prompts: Any) -> int:
-    """Count the prompts that ``LLM.generate`` gets."""
     if isinstance(prompts, (str, bytes, Mapping)) or not isinstance(prompts, Sequence):
         return 1
     return 1 if prompts and isinstance(prompts[0], int) else len(prompts)
@@ -106,7 +104,6 @@ def conversations(messages: Any) -> Sequence[Any]:
 
 
 def model_of(engine: Any) -> str | None:
-    """Return the name of an engine's model, as its server would report it."""
     config = getattr(engine, "model_config", None)
     named = getattr(config, "served_model_name", None)
     if isinstance(named, (list, tuple)):
@@ -145,7 +142,6 @@ class Batch:
         return None if self.recording is None else self.recording.context
 
     def read(self, prompt: Any, text: Any, params: Any) -> Fields:
-        """Read the fields of the next prompt."""
         place = self.added
         self.added += 1
         fields: Fields = {"parameters": self._read_parameters(params)}
@@ -256,8 +252,6 @@ class _InBatch(Endpoint):
 
 
 class AddPrompt(_InBatch, Generate):
-    """A prompt that asks for text."""
-
     parameters = "params"
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:

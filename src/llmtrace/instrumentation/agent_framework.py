@@ -63,7 +63,6 @@ class BodyRun(TracedFunction):
 
 
 def definition_of(tool: Any) -> ToolDefinition | None:
-    """Read the definition that the framework sends to a model."""
     return read_definition(tool.to_json_schema_spec())
 
 

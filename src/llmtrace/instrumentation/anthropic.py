@@ -90,8 +90,6 @@ class Messages(Endpoint):
 
 
 class Stream(Messages):
-    """The endpoint of the helper ``.stream()``."""
-
     stream = True
 
 

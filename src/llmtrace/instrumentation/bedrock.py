@@ -54,8 +54,6 @@ class Converse(Endpoint):
 
 
 class ConverseStream(Converse):
-    """The endpoint of ``converse_stream``."""
-
     stream = True
 
     def on_response(self, call: Call, result: Any) -> Any:
@@ -85,8 +83,6 @@ class Invoke(Converse):
 
 
 class InvokeStream(Invoke):
-    """The endpoint of ``invoke_model_with_response_stream``."""
-
     stream = True
 
     def on_response(self, call: Call, result: Any) -> Any:

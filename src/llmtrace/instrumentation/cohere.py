@@ -92,8 +92,6 @@ def read_answer(response: Mapping[str, Any]) -> Fields:
 
 
 class EventReader(Reader):
-    """`Reader` of the events of a chat."""
-
     def __init__(self) -> None:
         self._id: str | None = None
         self._plan: list[str] = []
@@ -176,8 +174,6 @@ class _Endpoint(Endpoint):
 
 
 class Chat(_Endpoint):
-    """The endpoint of ``chat`` and ``chat_stream``."""
-
     def __init__(self, *, stream: bool) -> None:
         self._stream = stream
 
@@ -204,8 +200,6 @@ class Chat(_Endpoint):
 
 
 class Embeddings(_Endpoint):
-    """The endpoint of ``embed``."""
-
     operation_type = Embedding
 
     def answer(self, result: Any) -> Fields:
@@ -304,7 +298,6 @@ def _follow(manager: Any, instance: Any, outgoing: Outgoing) -> None:
 
 
 def _count(client: Any, *_: Any) -> None:
-    """Count one HTTP request; to try again the client's function calls itself."""
     call = call_of(client)
     if call is not None:
         call.attempt(None)

@@ -48,8 +48,6 @@ class AgentRun(CrewRun):
 
 
 class CallRun(TracedFunction):
-    """A tool that the model asked for by a call."""
-
     takes_answer = False
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
@@ -91,13 +89,11 @@ class ToolRun(TracedFunction):
 
 
 def definition_of(tool: Any) -> ToolDefinition | None:
-    """Read the definition that the framework sends to a model."""
     schemas = sys.modules[_UTILITIES].convert_tools_to_openai_schema([tool])[0]
     return read_definition(schemas[0]) if schemas else None
 
 
 def _part(result: Any, name: str) -> Any:
-    """Return a part of the outcome of a call, which is a dict or an object."""
     return result.get(name) if isinstance(result, dict) else getattr(result, name, None)
 
 

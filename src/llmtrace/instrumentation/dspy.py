@@ -64,8 +64,6 @@ class ToolRun(TracedFunction):
 
 
 class Complete(Endpoint):
-    """One request of the library's own engine."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         target = client.resolve(kwargs["request"].model)
         return {"provider": target.provider.partition("-chat")[0], "request_model": target.model}

@@ -56,8 +56,6 @@ class AgentRun(RunnerRun):
 
 
 class ToolRun(TracedFunction):
-    """The function that runs one tool for the model."""
-
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:  # noqa: ARG002
         tool, call_id = arguments["tool"], arguments["tool_context"].function_call_id
         return ToolExecution(tool.name, to_json(arguments["args"]), call_id=call_id, definition=definition_of(tool))
@@ -69,7 +67,6 @@ class ToolRun(TracedFunction):
 
 
 def definition_of(tool: Any) -> ToolDefinition | None:
-    """Read the definition that the framework sends to a model."""
     declared = tool._get_declaration()
     return next(iter(read_tools([{"function_declarations": [declared]}])), None) if declared is not None else None
 

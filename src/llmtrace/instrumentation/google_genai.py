@@ -42,13 +42,10 @@ class _Endpoint(Endpoint):
         return start_fields("gcp.vertex_ai" if client.vertexai else "gcp.gemini", client._http_options.base_url, kwargs)
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:  # noqa: ARG002
-        """Return the fields that the body of the request holds."""
         return {}
 
 
 class Content(_Endpoint):
-    """The endpoint of ``generate_content``."""
-
     def __init__(self, *, stream: bool) -> None:
         self.stream = stream
 
@@ -91,8 +88,6 @@ def _whole(result: Any) -> Any:
 
 
 class Embeddings(_Endpoint):
-    """The endpoint of ``embed_content``."""
-
     operation_type = Embedding
 
     def answer(self, result: Any) -> Fields:

@@ -31,8 +31,6 @@ PROVIDER = "groq"
 
 
 class GroqChat(Chat):
-    """The endpoint of chat completions."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return {**super().start_attributes(client, kwargs), "provider": PROVIDER}
 
@@ -59,15 +57,11 @@ class GroqChat(Chat):
 
 
 class GroqEmbeddings(Embeddings):
-    """The endpoint of embeddings."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return {**super().start_attributes(client, kwargs), "provider": PROVIDER}
 
 
 class GroqReader(ChunkReader):
-    """`Reader` of Groq's chunks."""
-
     __slots__ = ("_executed", "_failure")
 
     def __init__(self, choice_count: int = 1) -> None:

@@ -46,8 +46,6 @@ def _start_attributes(client: Any, kwargs: Mapping[str, Any]) -> Fields:
 
 
 class HuggingFaceChat(Chat):
-    """The endpoint of chats."""
-
     def client(self, instance: Any) -> Any:
         return instance
 
@@ -69,8 +67,6 @@ class HuggingFaceChat(Chat):
 
 
 class HuggingFaceReader(ChunkReader):
-    """`Reader` of a chat's chunks."""
-
     __slots__ = ()
 
     def feed(self, chunk: Any) -> None:
@@ -158,7 +154,6 @@ def _usage(details: Mapping[str, Any]) -> Usage | None:
 
 
 def _prepare(client: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
-    """Look at one HTTP request before it is posted."""
     call, request = call_of(client), args[0] if args else kwargs.get("request_parameters")
     if call is None or request is None:
         return

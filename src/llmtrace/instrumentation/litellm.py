@@ -59,7 +59,6 @@ def _is_patched(stream: Any, method: str) -> bool:
 
 
 def _stepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``__next__``."""
     watch = guard(watch_of, instance)
     call = None if watch is None else watch.call
     if watch is None or call is None:
@@ -81,7 +80,6 @@ def _stepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) ->
 
 
 def _astepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``__anext__``."""
     step = wrapped(*args, **kwargs)
     watch = guard(watch_of, instance)
     return step if watch is None or watch.call is None else _stepped(watch, watch.call, step)
@@ -126,7 +124,6 @@ class _Covering(Endpoint):
         return {**fields, "operation": self.operation_name, "stream": kwargs.get("stream") is True}
 
     def on_response(self, call: Call, result: Any) -> Any:
-        """End ``call`` with a whole answer, or have it ended by a stream."""
         if isinstance(result, (GeneratorType, AsyncGeneratorType)):
             return watch_generator(call, self.stream_reader(call, result), result)
         steps = [method for method in ("__next__", "__anext__") if hasattr(result, method)]
@@ -160,8 +157,6 @@ class _Covering(Endpoint):
 
 
 class Completion(_Covering, Chat):
-    """The endpoint of chats."""
-
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: kwargs.get(name) for name in (*PARAMETERS, "messages", "tools", "functions")}
         form = arguments.get("response_format")
@@ -178,8 +173,6 @@ class Completion(_Covering, Chat):
 
 
 class TextCompletion(_Covering, Completions):
-    """The endpoint of text completions."""
-
     operation_name = semconv.TEXT_COMPLETION
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -193,8 +186,6 @@ class TextCompletion(_Covering, Completions):
 
 
 class Respond(_Covering, Responses):
-    """The endpoint of the Responses API."""
-
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: kwargs.get(name) for name in (*PARAMETERS, "input", "instructions", "tools", "previous_response_id")}
         return super().request(arguments)
@@ -236,7 +227,6 @@ _NAMES: dict[Any, tuple[str, ...]] = {
 
 
 def function(trace: Callable[[Endpoint], Wrapper], endpoint: Any) -> Wrapper:
-    """A wrapper for one of litellm's functions."""
     ours, names = trace(endpoint), _NAMES[endpoint]
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:

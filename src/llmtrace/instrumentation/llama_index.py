@@ -140,7 +140,6 @@ def _query(query: Any) -> str | None:
 
 
 def _end_with(task: Any, end: Callable[[Any, BaseException | None], None]) -> None:
-    """End a span as a task ended."""
     # `exception()` would tell asyncio that the program has seen the exception, and asyncio reports those that nobody saw.
     error = asyncio.CancelledError() if task.cancelled() else task._exception
     end(None if error is not None else task.result(), error)

@@ -65,8 +65,6 @@ SUPPORTED = ">=1.23,<3"
 
 
 class _Execution(Step):
-    """A call of a tool."""
-
     def __init__(self, session: Any, name: str, recording: Recording) -> None:
         Step.__init__(self, recording.context)
         self.session = session
@@ -284,7 +282,6 @@ def _carry(data: Any) -> None:
 
 
 def _headers() -> dict[str, str]:
-    """Return ``traceparent`` of the open request, if there is one."""
     recording = current()
     return recording.headers() if recording is not None else {}
 

@@ -89,8 +89,6 @@ _NO_ID = "null"
 
 
 class _Client(Endpoint):
-    """What the endpoints of all resources share: client and headers."""
-
     def client(self, instance: Any) -> Any:
         return instance.sdk_configuration
 
@@ -173,8 +171,6 @@ class MistralConversations(MistralChat):
 
 
 class MistralResponses(_Client, Responses):
-    """The endpoint that makes a response."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return _outline(client, kwargs, operation=semconv.CHAT, stream=kwargs.get("stream") is True)
 
@@ -209,8 +205,6 @@ def _as_sent(thing: Any) -> Mapping[str, Any]:
 
 
 class MistralEmbeddings(_Client, Embeddings):
-    """The endpoint of embeddings."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return _outline(client, kwargs)
 

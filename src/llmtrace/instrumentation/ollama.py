@@ -48,7 +48,6 @@ _NO_PARAMETERS = ("model", "messages", "prompt", "system", "images", "tools", "s
 
 
 def read_chat(sent: Mapping[str, Any]) -> Fields:
-    """Read the fields of a ``chat`` request from its JSON."""
     fields: Fields = {"parameters": _parameters(sent)}
     fields["input"] = read_messages_cached(sent.get("messages") or (), read_message)
     if sent.get("tools"):
@@ -57,7 +56,6 @@ def read_chat(sent: Mapping[str, Any]) -> Fields:
 
 
 def read_prompt(sent: Mapping[str, Any]) -> Fields:
-    """Read the fields of a ``generate`` request from its JSON."""
     message = {"role": "user", "content": sent.get("prompt"), "images": sent.get("images")}
     system = sent.get("system")
     return {
@@ -160,8 +158,6 @@ class AnswerReader(Reader):
 
 
 class _Endpoint(Endpoint):
-    """What the endpoints have in common."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return start_fields("ollama", client._client.base_url, {"model": kwargs["json"].get("model") or None})
 
@@ -170,8 +166,6 @@ class _Endpoint(Endpoint):
 
 
 class Generate(_Endpoint):
-    """The endpoints that answer with text: of chats, and of prompts."""
-
     def __init__(self, operation: str, read: Callable[[Mapping[str, Any]], Fields]) -> None:
         self._operation = operation
         self._read = read

@@ -226,7 +226,6 @@ def _attach(token: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 
 def _detach(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Undo `_attach`."""
     tokens = _attached.pop(id(args[0] if args else kwargs.get("token")), None)
     if tokens is not None:
         Recording.detach(tokens[1])
@@ -278,7 +277,6 @@ def _invoke(_instance: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
 
 
 def _other_tool(*_: Any) -> Step:
-    """Mark what runs as a tool that is no function tool."""
     return Step(otel_context.set_value(_OTHER_TOOL, True))
 
 

@@ -27,8 +27,6 @@ _BEGINNING = re.compile(r"\[\s*-?[\d.]")
 
 
 class Query(Search):
-    """A statement. ``rows``: reads what it found, as dicts."""
-
     def __init__(self, rows: Callable[[Any], Iterable[Mapping[str, Any]]]) -> None:
         self.rows = rows
 

@@ -70,7 +70,6 @@ class BodyRun(CallRun):
 
 
 def definition_of(tool: Any) -> ToolDefinition | None:
-    """Read the definition that the framework sends to a model."""
     if tool is None:
         return None
     sent = tool.tool_def

@@ -56,7 +56,6 @@ class ToolRun(TracedFunction):
 
 
 def definition_of(tool: Any) -> ToolDefinition | None:
-    """Read the definition that the framework sends to a model."""
     models = sys.modules.get("smolagents.models")
     return None if models is None or tool is None else read_definition(models.get_tool_json_schema(tool))
 

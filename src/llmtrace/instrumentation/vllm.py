@@ -63,7 +63,6 @@ def _starting(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) ->
 
 
 def _is_traced(args: Any, kwargs: dict[str, Any]) -> bool | None:
-    """Return True if the engine writes spans; None if that is unknown."""
     for argument in (*kwargs.values(), *args):
         observed = getattr(argument, "observability_config", None)
         if observed is not None:
