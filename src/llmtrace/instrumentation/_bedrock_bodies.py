@@ -58,11 +58,15 @@ def read_body(body: Mapping[str, Any]) -> Fields:
         return _ANTHROPIC.request(body)[0]
     prompt = next((body[name] for name in _PROMPTS if isinstance(body.get(name), str)), None)
     if prompt is not None:
-        return {
-            "operation": semconv.TEXT_COMPLETION,
-            "input": (Message("user", (Text(prompt),)),),
-            "parameters": _parameters(body),
+        config = body.get("textGenerationConfig")  # Titan
+        settings = {**body, **config} if isinstance(config, Mapping) else body
+        parameters = {
+            _PARAMETERS.get(name, name): to_json(value)
+            for name, value in settings.items()
+            if name not in (*_PROMPTS, "textGenerationConfig")
         }
+        message = Message("user", (Text(prompt),))
+        return {"operation": semconv.TEXT_COMPLETION, "input": (message,), "parameters": parameters}
     if "schemaVersion" in body or "inferenceConfig" in body or _has_blocks(body.get("messages")):
         return read_request(body)
     return _OPENAI.request(body)[0]
@@ -74,13 +78,6 @@ def _has_blocks(messages: Any) -> bool:
         return False
     content = messages[0].get("content") if isinstance(messages[0], Mapping) else None
     return isinstance(content, list) and bool(content) and isinstance(content[0], Mapping) and "type" not in content[0]
-
-
-def _parameters(body: Mapping[str, Any]) -> dict[str, Any]:
-    config = body.get("textGenerationConfig")  # Titan
-    settings = {**body, **config} if isinstance(config, Mapping) else body
-    left_out = (*_PROMPTS, "textGenerationConfig")
-    return {_PARAMETERS.get(name, name): to_json(value) for name, value in settings.items() if name not in left_out}
 
 
 def read_whole(body: Mapping[str, Any]) -> Fields:
@@ -100,13 +97,17 @@ def _choice(choice: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(body: Mapping[str, Any]) -> Fields:
-    results = next(
-        (body[name] for name in ("outputs", "results", "generations", "choices") if isinstance(body.get(name), list)), None
-    )
-    output = tuple([_message(entry) for entry in (results if results is not None else [body])])
+    lists = [body.get(name) for name in ("outputs", "results", "generations", "choices")]
+    results = next((entries for entries in lists if isinstance(entries, list)), None)
+    output = []
+    for result in [body] if results is None else results:
+        text = next((result[name] for name in _TEXTS if isinstance(result.get(name), str)), "")
+        reason = next((finish_reason(str(result[name])) for name in _REASONS if result.get(name)), None)
+        output.append(Message("assistant", (Text(text),) if text else (), finish_reason=reason))
     counts = [Usage(body.get(read), _count(body, results, written)) for read, written in _COUNTS]
     usage = next((entry for entry in counts if entry.output_tokens is not None), None)
-    return {"output": output, "finish_reasons": tuple([entry.finish_reason or "error" for entry in output]), "usage": usage}
+    reasons = tuple([message.finish_reason or "error" for message in output])
+    return {"output": tuple(output), "finish_reasons": reasons, "usage": usage}
 
 
 def _count(body: Mapping[str, Any], results: Any, name: str) -> int | None:
@@ -115,34 +116,26 @@ def _count(body: Mapping[str, Any], results: Any, name: str) -> int | None:
     return sum(counts) if count is None and counts and all(isinstance(entry, int) for entry in counts) else count
 
 
-def _message(result: Mapping[str, Any]) -> Message:
-    text = next((result[name] for name in _TEXTS if isinstance(result.get(name), str)), "")
-    reason = next((finish_reason(str(result[name])) for name in _REASONS if result.get(name)), None)
-    return Message("assistant", (Text(text),) if text else (), finish_reason=reason)
-
-
 # -- usage that is not in the body
 
 
 def read_headers(metadata: Any) -> Usage | None:
     """Read the token counts from the HTTP headers, which Bedrock sends for every model."""
     headers = metadata.get("HTTPHeaders") if isinstance(metadata, Mapping) else None
-    counts = [_number((headers or {}).get(f"x-amzn-bedrock-{which}-token-count")) for which in ("input", "output")]
+    texts = [str((headers or {}).get(f"x-amzn-bedrock-{which}-token-count")) for which in ("input", "output")]
+    counts = [int(text) if text.isdigit() else None for text in texts]
     return None if counts == [None, None] else Usage(*counts)
-
-
-def _number(text: Any) -> int | None:
-    return int(text) if isinstance(text, str) and text.isdigit() else None
 
 
 def merged(reported: Usage | None, counted: Usage | None) -> Usage | None:
     """Return the usage that the model reported, completed by what Bedrock counted."""
     if reported is None or counted is None:
         return reported or counted
-    reported_counts = reported.input_tokens, reported.output_tokens
-    bedrock = counted.input_tokens, counted.output_tokens
-    first, second = (theirs if ours is None else ours for ours, theirs in zip(reported_counts, bedrock, strict=True))
-    return replace(reported, input_tokens=first, output_tokens=second)
+    return replace(
+        reported,
+        input_tokens=counted.input_tokens if reported.input_tokens is None else reported.input_tokens,
+        output_tokens=counted.output_tokens if reported.output_tokens is None else reported.output_tokens,
+    )
 
 
 # -- streams

@@ -108,19 +108,15 @@ class _Candidate:
         part = python_members(raw)
         text = part.get("text")
         if text is not None and isinstance(text, str):
-            if text:
-                self._add_text(text, "thought" if part.get("thought") else "text")
+            last, kind = self.parts[-1] if self.parts else None, "thought" if part.get("thought") else "text"
+            if isinstance(last, list) and last[0] == kind:
+                last.append(text)
+            elif text:
+                self.parts.append([kind, text])
         elif part.get("function_call") is not None:
             self._add_call(raw, python_members(part["function_call"]))
         else:
             self.parts.extend(read_parts((raw,)))
-
-    def _add_text(self, text: str, kind: str) -> None:
-        last = self.parts[-1] if self.parts else None
-        if isinstance(last, list) and last[0] == kind:
-            last.append(text)
-        else:
-            self.parts.append([kind, text])
 
     def _add_call(self, raw: Any, call: Mapping[str, Any]) -> None:
         """Add a tool call or a piece of one; Vertex AI can stream arguments."""
@@ -156,37 +152,27 @@ class _Candidate:
         if self.ratings and self.reason() == _BLOCKED:
             yield Generic("safety_ratings", {"ratings": [_read_metadata(python_members(rating)) for rating in self.ratings]})
         for name, metadata in self.beside.items():
-            yield from _BESIDE[name](python_members(metadata))
+            yield from _beside(name, python_members(metadata))
 
 
-def _grounding(metadata: Mapping[str, Any]) -> Iterator[Part]:
-    """Read what Google searched for and found."""
-    queries = metadata.get("web_search_queries") or metadata.get("image_search_queries")
-    details = _read_metadata(metadata, "search_entry_point", "web_search_queries")
-    if queries:
-        yield server_call("google_search", {"queries": to_json(queries)})
-    if details:
-        yield server_result("google_search", details)
-
-
-def _url_context(metadata: Mapping[str, Any]) -> Iterator[Part]:
+def _beside(name: str, metadata: Mapping[str, Any]) -> Iterator[Part]:
+    """Read what stands beside the content: what Google searched for and found, which pages it read, and citations."""
+    if name == "grounding_metadata":
+        queries = metadata.get("web_search_queries") or metadata.get("image_search_queries")
+        details = _read_metadata(metadata, "search_entry_point", "web_search_queries")
+        yield from [server_call("google_search", {"queries": to_json(queries)})] if queries else []
+        yield from [server_result("google_search", details)] if details else []
+        return
     details = _read_metadata(metadata)
-    if details:
+    if details and name == "url_context_metadata":
         yield server_call("url_context", {})
         yield server_result("url_context", details)
-
-
-def _citations(metadata: Mapping[str, Any]) -> Iterator[Part]:
-    details = _read_metadata(metadata)
-    if details:
+    elif details:
         yield Generic("citations", details)
 
 
 def _read_metadata(metadata: Mapping[str, Any], *but: str) -> dict[str, JsonValue]:
     return {name: to_json(member) for name, member in metadata.items() if member and name not in but}
-
-
-_BESIDE = {"grounding_metadata": _grounding, "url_context_metadata": _url_context, "citation_metadata": _citations}
 
 
 class AnswerReader(Reader):
@@ -225,22 +211,14 @@ class AnswerReader(Reader):
             "output": tuple(candidate.message() for candidate in candidates),
         }
         if not candidates and self._blocked is not None:
-            return {**fields, **_blocked(self._blocked)}
+            # the reason for which the prompt was refused; such an answer has no candidate
+            refusal = Message("assistant", (Generic("prompt_feedback", _read_metadata(self._blocked)),), finish_reason=_BLOCKED)
+            return {**fields, "output": (refusal,), "finish_reasons": (_BLOCKED,), "partial": False}
         if len(candidates) >= self._choice_count and len(finished) == len(candidates):
             fields["partial"] = False
         if finished:
             fields["finish_reasons"] = tuple(candidate.reason() or "error" for candidate in candidates)
         return fields
-
-
-def _blocked(feedback: Mapping[str, Any]) -> Fields:
-    """Read the reason for which the prompt was refused; such an answer has no candidate."""
-    parts = (Generic("prompt_feedback", _read_metadata(feedback)),)
-    return {
-        "output": (Message("assistant", parts, finish_reason=_BLOCKED),),
-        "finish_reasons": (_BLOCKED,),
-        "partial": False,
-    }
 
 
 def read_usage(raw: Any) -> Usage | None:

@@ -82,12 +82,9 @@ def read_input(contents: Any) -> tuple[Message, ...]:
     steps = _pieces(contents)
     if steps and all(isinstance(step, str) or members(step).get("type") in ("text", *_MEDIA) for step in steps):
         steps = [{"type": "user_input", "content": steps}]
-    return tuple([Message(_role(step), tuple(step_parts(step))) for step in steps])
-
-
-def _role(step: Any) -> str:
-    kind = members(step).get("type")
-    return "user" if kind is None else _ROLES.get(str(kind), "assistant")
+    kinds = [members(step).get("type") for step in steps]
+    roles = ["user" if kind is None else _ROLES.get(str(kind), "assistant") for kind in kinds]
+    return tuple([Message(role, tuple(step_parts(step))) for role, step in zip(roles, steps, strict=True)])
 
 
 def _pieces(value: Any) -> Sequence[Any]:
@@ -167,18 +164,16 @@ def _content(raw: Any) -> Iterator[Part]:
         if piece["text"]:
             yield Text(piece["text"])
         if piece.get("annotations"):
-            yield Generic("annotations", {"annotations": [_annotation(annotation) for annotation in piece["annotations"]]})
+            kinds = [members(annotation).get("type") for annotation in piece["annotations"]]
+            details = [_all_details(annotation) for annotation in piece["annotations"]]
+            typed = [{"type": str(kind), **about} if kind else about for kind, about in zip(kinds, details, strict=True)]
+            yield Generic("annotations", {"annotations": typed})
     elif kind in _MEDIA and isinstance(piece.get("data"), str):
         yield Blob(_MEDIA[kind], _mime(piece), piece["data"])
     elif kind in _MEDIA and isinstance(piece.get("uri"), str):
         yield Uri(piece["uri"], _MEDIA[kind], _mime(piece))
     elif raw != "":
         yield _generic_part(raw)
-
-
-def _annotation(raw: Any) -> dict[str, JsonValue]:
-    kind = members(raw).get("type")
-    return _all_details(raw) if kind is None else {"type": str(kind), **_all_details(raw)}
 
 
 def _mime(piece: Mapping[str, Any]) -> str | None:

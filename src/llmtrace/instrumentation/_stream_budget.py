@@ -41,6 +41,30 @@ class Meter:
             guard(watch.fail, passed)
         return passed
 
+    def pump(self, iterator: Iterator[Any]) -> Iterator[Any]:
+        """Pass on every chunk. Raises `BudgetExceeded` when the stream exceeds a budget."""
+        for chunk in iterator:
+            yield chunk
+            passed = self.look()
+            if passed is not None:
+                close = getattr(iterator, "close", None)
+                if close is not None:
+                    guard(close)
+                raise passed
+
+    async def apump(self, iterator: Any) -> AsyncIterator[Any]:
+        """`pump` for an async iterator."""
+        try:
+            async for chunk in iterator:
+                yield chunk
+                passed = self.look()
+                if passed is not None:
+                    await _close(iterator)
+                    raise passed
+        except GeneratorExit:
+            await _close(iterator)
+            raise
+
     def _passed(self, watch: Watch) -> BudgetExceeded | None:
         call = watch.call
         if call is None:
@@ -70,42 +94,6 @@ def meter(watch: Watch) -> Meter | None:
     watchers = call.recording.watchers if call is not None else ()
     stopping = tuple(watcher for watcher in watchers if isinstance(watcher, BudgetTracker) and watcher.stops_streams)
     return Meter(watch, stopping) if stopping else None
-
-
-def metered(watch: Watch, iterator: Iterator[Any]) -> Iterator[Any]:
-    """Return ``iterator``, or one that raises `BudgetExceeded` when the stream exceeds a budget."""
-    limit = meter(watch)
-    return iterator if limit is None else _metered(limit, iterator)
-
-
-def _metered(meter: Meter, iterator: Iterator[Any]) -> Iterator[Any]:
-    for chunk in iterator:
-        yield chunk
-        passed = meter.look()
-        if passed is not None:
-            close = getattr(iterator, "close", None)
-            if close is not None:
-                guard(close)
-            raise passed
-
-
-def ametered(watch: Watch, iterator: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """`metered` for an async iterator."""
-    limit = meter(watch)
-    return iterator if limit is None else _ametered(limit, iterator)
-
-
-async def _ametered(meter: Meter, iterator: Any) -> AsyncIterator[Any]:
-    try:
-        async for chunk in iterator:
-            yield chunk
-            passed = meter.look()
-            if passed is not None:
-                await _close(iterator)
-                raise passed
-    except GeneratorExit:
-        await _close(iterator)
-        raise
 
 
 async def _close(iterator: Any) -> None:

@@ -17,7 +17,7 @@ import wrapt
 
 from llmtrace import semconv
 from llmtrace.instrumentation._provider import Call, Fields, current_call
-from llmtrace.instrumentation._stream_budget import ametered, metered
+from llmtrace.instrumentation._stream_budget import meter
 from llmtrace.recorder import collected
 from llmtrace.recorder.guard import guard, report
 
@@ -186,14 +186,14 @@ def _restore(response: Any) -> None:
 
 def pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
     """Pass on every chunk of ``iterator`` and let the watch's reader see it."""
-    limited = guard(metered, watch, iterator)
-    return watch.reader.pump(watch, iterator if limited is None else limited)
+    limit = guard(meter, watch)
+    return watch.reader.pump(watch, iterator if limit is None else limit.pump(iterator))
 
 
 async def apump(watch: Watch, iterator: Any, *, closing: bool = False) -> AsyncGenerator[Any, None]:
     """`pump` for an async iterator. ``closing``: close ``iterator`` along with the generator, as its reader expects."""
-    limited = guard(ametered, watch, iterator)
-    iterator = iterator if limited is None else limited
+    limit = guard(meter, watch)
+    iterator = iterator if limit is None else limit.apump(iterator)
     feed = watch.reader.feed
     with watch:
         try:

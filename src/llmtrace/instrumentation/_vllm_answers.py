@@ -127,6 +127,12 @@ class _Choice:
         self.finish = output.finish_reason or self.finish
         self.stop = self.stop if output.stop_reason is None else output.stop_reason
 
+    def add_logprobs(self, confidence: Confidence, number: int) -> None:
+        for token, alternatives in zip(self.tokens, self.logprobs, strict=False):
+            chosen = alternatives.get(token)
+            if chosen is not None:
+                confidence.add(number, chosen.decoded_token or "", chosen.logprob)
+
 
 class OutputReader(Reader):
     """`Reader` of ``RequestOutput``s. ``calls``: reads tool calls from the text, if tools were offered. ``is_stream``: the
@@ -164,12 +170,28 @@ class OutputReader(Reader):
             choice = self._choices[index] = _Choice()
             choice.add(output, delta=False)
         choices = [self._choices[index] for index in sorted(self._choices)]
+        texts = ["".join(choice.text) for choice in choices]
+        output, confidence = [], Confidence()
+        for number, (choice, text) in enumerate(zip(choices, texts, strict=True)):
+            plain = (Text(text),) if text else ()
+            parts = plain if self._calls is None else guard(self._calls.read, text)
+            output.append(Message("assistant", plain if parts is None else parts, finish_reason=choice.finish))
+            guard(choice.add_logprobs, confidence, number)
         reasons = tuple([choice.finish or ("error" if last.finished else "") for choice in choices])
         fields: Fields = {
-            "output": tuple([self._message(choice) for choice in choices]),
-            "usage": _usage(last, choices),
-            "attributes": {**timings(last.metrics), **_stop_reasons(choices), **_confidence(choices)},
+            "output": tuple(output),
+            "usage": Usage(
+                None if last.prompt_token_ids is None else len(last.prompt_token_ids),
+                sum([len(choice.tokens) for choice in choices]),
+                cache_read_input_tokens=last.num_cached_tokens,
+                cache_write_input_tokens=getattr(last, "num_cache_creation_tokens", None) or None,
+            ),
+            "attributes": {**timings(last.metrics), **confidence.attributes(texts)},
         }
+        # the stop string or token that ended each choice, if it is not the model's own end token
+        stops = [str(choice.stop) for choice in choices if choice.stop is not None]
+        if stops:
+            fields["attributes"][semconv.ENGINE_STOP_REASONS] = stops
         if all(reasons):
             fields["finish_reasons"] = reasons
         if last.finished:
@@ -177,48 +199,6 @@ class OutputReader(Reader):
         if not self._is_stream:
             fields |= {"stream": False, "chunks": None}
         return fields
-
-    def _message(self, choice: _Choice) -> Message:
-        text = "".join(choice.text)
-        parts: Sequence[Part] | None = None
-        if self._calls is not None:
-            parts = guard(self._calls.read, text)
-        if parts is None:
-            parts = (Text(text),) if text else ()
-        return Message("assistant", tuple(parts), finish_reason=choice.finish)
-
-
-def _usage(last: Any, choices: Sequence[_Choice]) -> Usage:
-    prompt = last.prompt_token_ids
-    output_tokens = sum([len(choice.tokens) for choice in choices])
-    written = getattr(last, "num_cache_creation_tokens", None)
-    return Usage(
-        None if prompt is None else len(prompt),
-        output_tokens,
-        cache_read_input_tokens=last.num_cached_tokens,
-        cache_write_input_tokens=written or None,
-    )
-
-
-def _stop_reasons(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
-    """Return the stop string or token that ended each choice, if it is not the model's own end token."""
-    reasons = [str(choice.stop) for choice in choices if choice.stop is not None]
-    return {semconv.ENGINE_STOP_REASONS: reasons} if reasons else {}
-
-
-def _confidence(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
-    confidence = Confidence()
-    for number, choice in enumerate(choices):
-        if choice.logprobs:
-            guard(_tell, confidence, number, choice)
-    return confidence.attributes(["".join(choice.text) for choice in choices])
-
-
-def _tell(confidence: Confidence, number: int, choice: _Choice) -> None:
-    for token, alternatives in zip(choice.tokens, choice.logprobs, strict=False):
-        chosen = alternatives.get(token)
-        if chosen is not None:
-            confidence.add(number, chosen.decoded_token or "", chosen.logprob)
 
 
 def timings(metrics: Any) -> dict[str, JsonValue]:

@@ -24,7 +24,7 @@ from llmtrace.instrumentation._patches import Patch, Wrapper, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, current_call, note_answer, traced, traced_async
 from llmtrace.instrumentation._stainless import both, is_given, members, server_of, with_traced_options
 from llmtrace.instrumentation._traced_functions import TracedFunction, patches
-from llmtrace.model import TOOL_ERROR, Failure, Operation, ToolDefinition, ToolExecution
+from llmtrace.model import TOOL_ERROR, Failure, Operation, ToolExecution
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import read_definition
@@ -36,6 +36,7 @@ CLIENTS = {
 }
 
 _NAMES = {"output_format": "response_format"}
+_OUTPUT_NAMES = {"format": "response_format", "effort": "reasoning.level"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "system", "output_config", "anthropic_version", "anthropic_beta"}
 
 
@@ -115,25 +116,14 @@ def _parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Read the parameters. Two members of ``output_config`` have a name of their own in the conventions."""
     parameters = read_parameters(kwargs, _NAMES, _LEFT_OUT)
     config = kwargs.get("output_config")
-    if isinstance(config, Mapping):
-        settings: dict[str, Any] = {name: value for name, value in config.items() if value is not None}
-        parameters.update({_OUTPUT_NAMES.get(name, name): to_json(value) for name, value in settings.items()})
+    for name, value in config.items() if isinstance(config, Mapping) else ():
+        if value is not None:
+            parameters[_OUTPUT_NAMES.get(name, str(name))] = to_json(value)
     return parameters
 
 
-_OUTPUT_NAMES = {"format": "response_format", "effort": "reasoning.level"}
-
-
-def _read_messages(messages: Any) -> Any:
-    return read_messages_cached(messages, read_message)
-
-
-def _read_tools(tools: Any) -> tuple[ToolDefinition, ...]:
-    """Read tool definitions. Tools of the beta tool runner are objects with ``to_dict``."""
-    return read_tools_cached([_plain(tool) for tool in tools])
-
-
 def _plain(tool: Any) -> Any:
+    """Return a tool as a dict. Tools of the beta tool runner are objects with ``to_dict``."""
     try:
         return tool if isinstance(tool, dict) else tool.to_dict()
     except Exception:
@@ -141,9 +131,9 @@ def _plain(tool: Any) -> Any:
 
 
 _CONTENT: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
-    ("messages", "input", _read_messages),
+    ("messages", "input", lambda messages: read_messages_cached(messages, read_message)),
     ("system", "system", read_content),
-    ("tools", "tools", _read_tools),
+    ("tools", "tools", lambda tools: read_tools_cached(list(map(_plain, tools)))),
 )
 """Name of the argument, field of the `Inference`, and how to read it."""
 
@@ -161,15 +151,11 @@ def helper(trace: Callable[[Endpoint], Wrapper], name: str) -> Wrapper:
 
     def _delay(manager: Any, instance: Any, kwargs: dict[str, Any]) -> None:
         request = getattr(manager, name)
-        call = partial(trace(_STREAM), _ignoring(request), instance, (), kwargs)
+        # the request has its arguments already
+        call = partial(trace(_STREAM), lambda **_: request() if callable(request) else request, instance, (), kwargs)
         setattr(manager, name, call if callable(request) else call())
 
     return wrapper
-
-
-def _ignoring(request: Any) -> Any:
-    """Return a function that ignores arguments, because the request has them already."""
-    return lambda **_: request() if callable(request) else request
 
 
 def _sending(client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
@@ -177,14 +163,10 @@ def _sending(client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[
 
     Here and not by ``extra_headers``, since the helper ``.stream()`` takes those long before the span begins.
     """
-    call = call_of(client)
-    return None if call is None or not _propagates(client) else with_traced_options(call, client, args, kwargs)
-
-
-def _propagates(client: Any) -> bool:
-    """Return False if the program told the SDK, which can trace its calls itself, to send no trace context."""
-    options = getattr(client, "_open_telemetry", None)
-    return not (isinstance(options, Mapping) and options.get("propagation") is False)
+    call, own_tracing = call_of(client), getattr(client, "_open_telemetry", None)
+    # the program may tell the SDK, which can trace its calls itself, to send no trace context
+    is_silent = isinstance(own_tracing, Mapping) and own_tracing.get("propagation") is False
+    return None if call is None or is_silent else with_traced_options(call, client, args, kwargs)
 
 
 # -- the tools that the beta tool runner runs, and the spans that the SDK would make itself

@@ -170,14 +170,12 @@ _TRACED: dict[Any, Wrapper] = {
 def make_api_call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Wrapper for what every method of every client of AWS calls."""
     trace = _TRACED.get(args[0]) if len(args) == 2 else None
-    if trace is None or not guard(_is_ours, instance, args[1]):
+    if trace is None or guard(lambda: instance.meta.service_model.service_name) != _SERVICE:
+        return wrapped(*args, **kwargs)
+    model = str(guard(args[1].get, "modelId")).lower()
+    if any(part in model for part in _NO_CHATS):
         return wrapped(*args, **kwargs)
     return trace(lambda **_: wrapped(*args, **kwargs), instance, (), args[1])
-
-
-def _is_ours(client: Any, parameters: Mapping[str, Any]) -> bool:
-    model = str(parameters.get("modelId")).lower()
-    return client.meta.service_model.service_name == _SERVICE and not any(part in model for part in _NO_CHATS)
 
 
 def _prepare(prepared: Any, endpoint: object, *_: Any) -> None:

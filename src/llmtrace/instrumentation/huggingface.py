@@ -38,29 +38,31 @@ def _plain(answer: Any) -> Any:
     return list(map(_plain, answer)) if isinstance(answer, list) else answer
 
 
-def _start_attributes(client: Any, kwargs: Mapping[str, Any]) -> Fields:
-    """Provider and model. A model that is an address has no name."""
-    name = kwargs.get("model") or client.model
-    is_address = isinstance(name, str) and name.startswith(("http://", "https://"))
-    return {"provider": "huggingface", "request_model": None if is_address else name}
+class _HuggingFace(Endpoint):
+    """What the endpoints share. Address and headers are known when the request is posted (`_prepare`)."""
 
-
-class HuggingFaceChat(Chat):
     def client(self, instance: Any) -> Any:
         return instance
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        fields = _start_attributes(client, kwargs)
-        return {**fields, "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
+        name = kwargs.get("model") or client.model
+        is_address = isinstance(name, str) and name.startswith(("http://", "https://"))  # of a model that has no name
+        return {"provider": "huggingface", "request_model": None if is_address else name}
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
         return dict(kwargs), None
 
-    def answer(self, result: Any) -> Fields:
-        return super().answer(_plain(result))
-
     def on_response(self, call: Call, result: Any) -> Any:
         return end_or_watch(call, result)
+
+
+class HuggingFaceChat(_HuggingFace, Chat):
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        fields = super().start_attributes(client, kwargs)
+        return {**fields, "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
+
+    def answer(self, result: Any) -> Fields:
+        return super().answer(_plain(result))
 
     def reader(self, call: Call) -> HuggingFaceReader:
         return HuggingFaceReader(call.choice_count)
@@ -73,11 +75,11 @@ class HuggingFaceReader(ChunkReader):
         self.add(_plain(chunk))
 
 
-class TextGeneration(Endpoint):
+class TextGeneration(_HuggingFace):
     """The endpoint that continues a text."""
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        fields = _start_attributes(client, kwargs)
+        fields = super().start_attributes(client, kwargs)
         return {**fields, "operation": semconv.TEXT_COMPLETION, "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -90,9 +92,6 @@ class TextGeneration(Endpoint):
         fields = _plain(result)
         details = fields.get("details") or {}
         return {**_text_output(fields.get("generated_text") or "", details), "usage": _usage(details)}
-
-    def on_response(self, call: Call, result: Any) -> Any:
-        return end_or_watch(call, result)
 
     def reader(self, call: Call) -> TextReader:  # noqa: ARG002
         return TextReader()
@@ -125,13 +124,10 @@ class TextReader(Reader):
         return {**_text_output("".join(self._pieces), self._details), "usage": _usage(self._details)}
 
 
-class FeatureExtraction(Endpoint):
+class FeatureExtraction(_HuggingFace):
     """The endpoint that turns texts into vectors; neither is recorded."""
 
     operation_type = Embedding
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return _start_attributes(client, kwargs)
 
     def answer(self, result: Any) -> Fields:
         shape = getattr(result, "shape", ())

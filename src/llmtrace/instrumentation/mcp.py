@@ -245,7 +245,8 @@ def _send_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     recorder = active()
     if recorder is None:
         return None
-    request = _root(args[0] if args else kwargs["request"])
+    request = args[0] if args else kwargs["request"]
+    request = getattr(request, "root", request)  # 1.x wraps the request in a union
     method = getattr(request, "method", None)
     if method == "initialize":
         return _Greeting(session)
@@ -258,32 +259,23 @@ def _send_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     return _Request(session, method, content, recorder.start(Custom(content), name=name, kind="client", attributes=attributes))
 
 
-def _root(request: Any) -> Any:
-    return getattr(request, "root", request)  # 1.x wraps the request in a union
-
-
 # -- the trace context in params._meta
 
 
 class _Carrying(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """Return a request of mcp 1.x with the trace context in its ``_meta``, unless the program set one."""
+    """Proxy of a request of mcp 1.x with the trace context in its ``_meta``, unless the program set one."""
 
     def model_dump(self, *args: Any, **kwargs: Any) -> Any:
         data = self.__wrapped__.model_dump(*args, **kwargs)
-        guard(_carry, data)
-        return data
+        params = guard(_with_context, data.get("params"))
+        return data if params is None else {**data, "params": params}
 
 
-def _carry(data: Any) -> None:
-    headers = _headers()
-    if headers:
-        params = data.setdefault("params", {})
-        params["_meta"] = {**headers, **(params.get("_meta") or {})}
-
-
-def _headers() -> dict[str, str]:
+def _with_context(params: Any) -> dict[str, Any] | None:
+    """Return the parameters of a request with the trace context of the open one; None if there is none."""
     recording = current()
-    return recording.headers() if recording is not None else {}
+    headers = recording.headers() if recording is not None else None
+    return {**(params or {}), "_meta": {**headers, **((params or {}).get("_meta") or {})}} if headers else None
 
 
 def _carrying_old(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -297,13 +289,8 @@ def _carrying_old(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 def _carrying_direct(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Add the trace context to what ``DirectDispatcher.send_raw_request`` sends, where mcp 2.x itself adds none."""
-    headers = _headers() if active() is not None and len(args) > 1 else None
-    if not headers:
-        return None
-    method, params, *rest = args
-    params = dict(params or {})
-    params["_meta"] = {**headers, **(params.get("_meta") or {})}
-    return (method, params, *rest), kwargs
+    params = _with_context(args[1]) if active() is not None and len(args) > 1 else None
+    return None if params is None else ((args[0], params, *args[2:]), kwargs)
 
 
 def _own_span(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
@@ -355,7 +342,7 @@ def _asked_old(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
     """Open a `Step` for a request of the server in mcp 1.x: (responder)."""
     if not args:
         return None
-    request, meta = _root(args[0].request), wire(getattr(args[0], "request_meta", None))
+    request, meta = getattr(args[0].request, "root", args[0].request), wire(getattr(args[0], "request_meta", None))
     if getattr(request, "method", None) != ELICIT:
         return Step(context_in(meta)[0]) if meta else None
     context = _context_of_request(session, meta, is_review=True)

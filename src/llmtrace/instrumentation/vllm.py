@@ -33,7 +33,7 @@ from llmtrace.instrumentation._vllm_engine import (
     stepping,
 )
 from llmtrace.model import Custom, Embedding, Inference
-from llmtrace.recorder import Recorder, active
+from llmtrace.recorder import Recorder, Recording, active
 from llmtrace.recorder.guard import guard, report
 
 LIBRARY, DISTRIBUTION = "vllm", "vllm"
@@ -53,21 +53,16 @@ VARIABLE = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 def _starting(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
     """Wrapper for the functions that start an engine's processes; one of their arguments is its configuration."""
     endpoint = os.environ.get(VARIABLE)
-    if endpoint is None or active() is None or guard(_is_traced, args, kwargs) is not False:
+    configs = [getattr(argument, "observability_config", None) for argument in (*kwargs.values(), *args)]
+    config: Any = next((config for config in configs if config is not None), None)
+    # an engine that has an endpoint of its own writes spans; of one without a configuration that is unknown
+    if endpoint is None or active() is None or getattr(config, "otlp_traces_endpoint", "unknown") is not None:
         return wrapped(*args, **kwargs)
     del os.environ[VARIABLE]
     try:
         return wrapped(*args, **kwargs)
     finally:
         os.environ.setdefault(VARIABLE, endpoint)
-
-
-def _is_traced(args: Any, kwargs: dict[str, Any]) -> bool | None:
-    for argument in (*kwargs.values(), *args):
-        observed = getattr(argument, "observability_config", None)
-        if observed is not None:
-            return observed.otlp_traces_endpoint is not None
-    return None
 
 
 # -- calls of LLM
@@ -114,13 +109,10 @@ def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwarg
     batch = Batch(recorder.start(Custom(), name=name) if count > 1 else None, prompts)
     if chats is not None:
         batch.chats, batch.tools = chats, kwargs.get("tools")
-        batch.calls = guard(_call_reader, recorder, llm, batch.tools) if batch.tools else None
+        parser, tools = recorder.vllm_tool_parser, batch.tools
+        if tools:
+            batch.calls = guard(lambda: CallReader(list(tools), llm.get_tokenizer() if parser else None, parser))
     return batch
-
-
-def _call_reader(recorder: Recorder, llm: Any, tools: Any) -> CallReader:
-    parser = recorder.vllm_tool_parser
-    return CallReader(list(tools), llm.get_tokenizer() if parser else None, parser)
 
 
 def _failed(recorder: Recorder, batch: Batch, model: str | None, began: int, error: BaseException) -> None:
@@ -150,20 +142,19 @@ def pooling(name: str) -> Wrapper:
         except BaseException as error:
             guard(recording.end, failure=guard(failure_in_call, error))
             raise
-        done: Any = guard(_vectors if makes_vectors else _scores, model, result)
-        guard(recording.end, done)
+        guard(finish, recording, model, result)
         return result
 
+    def finish(recording: Recording, model: str | None, result: Any) -> None:
+        fields = pooled(result) if makes_vectors or (result and hasattr(result[0], "prompt_token_ids")) else {}
+        if makes_vectors:
+            recording.end(Embedding(PROVIDER, request_model=model, response_model=model, **fields))
+        else:
+            usage = fields.get("usage")
+            tokens = None if usage is None else usage.input_tokens
+            recording.end(Custom({"model": model, "count": len(result), "input_tokens": tokens}))
+
     return wrapper
-
-
-def _vectors(model: str | None, result: Any) -> Embedding:
-    return Embedding(PROVIDER, request_model=model, response_model=model, **pooled(result))
-
-
-def _scores(model: str | None, result: Any) -> Custom:
-    usage = pooled(result)["usage"] if result and hasattr(result[0], "prompt_token_ids") else None
-    return Custom({"model": model, "count": len(result), "input_tokens": None if usage is None else usage.input_tokens})
 
 
 _IN_LLM = "vllm.entrypoints.llm"
