@@ -12,44 +12,34 @@ from typing import Any
 from llmtrace.model import Failure, replace
 from llmtrace.recorder.failures import failure_of
 
-BY_CLASS = {
-    "APITimeoutError": "timeout",
-    "TimeoutException": "timeout",
-    "TimeoutError": "timeout",
-    "DeadlineExceeded": "deadline_exceeded",
-    "CancelledError": "cancelled",
-    "Cancelled": "cancelled",
-    "GeneratorExit": "cancelled",
-    "KeyboardInterrupt": "interrupted",
-    "APIConnectionError": "connection",
-    "ClientConnectionError": "connection",
-    "ClientPayloadError": "connection",
-    "TransportError": "connection",
-    "ConnectTimeoutError": "timeout",
-    "ReadTimeoutError": "timeout",
-    "ConnectionError": "connection",
-    "HTTPClientError": "connection",
-    "ProtocolError": "connection",
-    "NoCredentialsError": "authentication",
-    "ParamValidationError": "bad_request",
-    "RateLimitError": "rate_limit",
-    "AuthenticationError": "authentication",
-    "PermissionDeniedError": "permission",
-    "NotFoundError": "not_found",
-    "ConflictError": "conflict",
-    "BadRequestError": "bad_request",
-    "UnprocessableEntityError": "bad_request",
-    "ContentTooLargeError": "bad_request",
-    "PaymentRequiredError": "quota",
-    "InternalServerError": "server_error",
-    "APIResponseValidationError": "invalid_response",
-    "LengthFinishReasonError": "length",
-    "ContentFilterFinishReasonError": "content_filter",
-    "ContentPolicyViolationError": "content_filter",
-    "ContextWindowExceededError": "context_length",
-    "APIError": "server_error",
+_NAMES = {
+    "authentication": "AuthenticationError NoCredentialsError authentication_error invalid_api_key "
+    "ExpiredTokenException InvalidSignatureException UnrecognizedClientException",
+    "bad_request": "BadRequestError UnprocessableEntityError ContentTooLargeError ParamValidationError ValidationException",
+    "cancelled": "CancelledError Cancelled GeneratorExit",
+    "conflict": "ConflictError",
+    "connection": "APIConnectionError ClientConnectionError ClientPayloadError TransportError ConnectionError HTTPClientError "
+    "ProtocolError",
+    "content_filter": "ContentFilterFinishReasonError ContentPolicyViolationError content_filter content_policy_violation",
+    "context_length": "ContextWindowExceededError context_length_exceeded",
+    "deadline_exceeded": "DeadlineExceeded DEADLINE_EXCEEDED",
+    "interrupted": "KeyboardInterrupt",
+    "invalid_response": "APIResponseValidationError",
+    "length": "LengthFinishReasonError",
+    "not_found": "NotFoundError ResourceNotFoundException model_not_found",
+    "overloaded": "ModelNotReadyException overloaded_error",
+    "permission": "PermissionDeniedError AccessDeniedException permission_error",
+    "quota": "PaymentRequiredError ServiceQuotaExceededException insufficient_quota billing_error",
+    "rate_limit": "RateLimitError ThrottlingException rate_limit_exceeded rate_limit_error",
+    "server_error": "InternalServerError APIError ModelErrorException",
+    "timeout": "APITimeoutError TimeoutException TimeoutError ConnectTimeoutError ReadTimeoutError ModelTimeoutException "
+    "timeout_error",
+    "tool_use_failed": "tool_use_failed",
 }
-"""Class name to word. ``APIError`` itself is what a server reports in the middle of a stream."""
+"""Word to names of exceptions' classes, and to the servers' own codes, which say more where there are both. ``APIError`` itself is
+what a server reports in the middle of a stream."""
+
+BY_NAME = {name: word for word, names in _NAMES.items() for name in names.split()}
 
 OF_MANY_STATUSES = ("APIError", "InternalServerError")
 """Classes that a status tells more of: each 500 and more is an ``InternalServerError``."""
@@ -73,36 +63,6 @@ BY_STATUS = {
 }
 """HTTP status to word, for SDKs whose exceptions have one class for many of them; what else is below 500 is ``bad_request``,
 500 and more ``server_error``."""
-
-BY_CODE = {
-    "context_length_exceeded": "context_length",
-    "insufficient_quota": "quota",
-    "content_filter": "content_filter",
-    "content_policy_violation": "content_filter",
-    "rate_limit_exceeded": "rate_limit",
-    "invalid_api_key": "authentication",
-    "model_not_found": "not_found",
-    "tool_use_failed": "tool_use_failed",
-    "overloaded_error": "overloaded",
-    "rate_limit_error": "rate_limit",
-    "timeout_error": "timeout",
-    "DEADLINE_EXCEEDED": "deadline_exceeded",
-    "billing_error": "quota",
-    "authentication_error": "authentication",
-    "permission_error": "permission",
-    "AccessDeniedException": "permission",
-    "ExpiredTokenException": "authentication",
-    "InvalidSignatureException": "authentication",
-    "UnrecognizedClientException": "authentication",
-    "ModelErrorException": "server_error",
-    "ModelNotReadyException": "overloaded",
-    "ModelTimeoutException": "timeout",
-    "ResourceNotFoundException": "not_found",
-    "ServiceQuotaExceededException": "quota",
-    "ThrottlingException": "rate_limit",
-    "ValidationException": "bad_request",
-}
-"""The server's own code, where it says more than the class."""
 
 BY_PHRASE = {
     "maximum context length": "context_length",  # OpenAI, vLLM, Mistral, DeepSeek
@@ -151,7 +111,7 @@ def _word(error: BaseException) -> str | None:
     # litellm raises a server error where no connection was made, with the real cause in its chain
     never_connected = any(type(cause).__name__ == "APIConnectionError" for cause in causes)
     for cls in type(error).__mro__:
-        word = BY_CLASS.get(cls.__name__)
+        word = BY_NAME.get(cls.__name__)
         if word == "connection" or (word == "server_error" and never_connected):
             is_refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
             return CONNECTION_REFUSED if is_refused else "connection"
@@ -162,7 +122,7 @@ def _word(error: BaseException) -> str | None:
 
 def _by_code(code: object) -> str | None:
     """Return the word for a server's own code. Inside a stream AWS begins its codes with a small letter."""
-    return BY_CODE.get(code) or BY_CODE.get(code[:1].upper() + code[1:]) if isinstance(code, str) else None
+    return BY_NAME.get(code) or BY_NAME.get(code[:1].upper() + code[1:]) if isinstance(code, str) else None
 
 
 def _of_aws(error: BaseException, *path: str) -> object:

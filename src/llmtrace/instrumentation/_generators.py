@@ -15,8 +15,7 @@ from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwise
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Outgoing, begin, prepare
-from llmtrace.instrumentation._stream_budget import meter
-from llmtrace.instrumentation._streams import Reader, Watch, watch_stream, watched
+from llmtrace.instrumentation._streams import Reader, Watch, meter, watch_stream, watched
 from llmtrace.recorder.guard import guard
 
 Open: TypeAlias = Callable[[], "Watch | LlmtraceError | None"]

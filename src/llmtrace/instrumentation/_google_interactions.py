@@ -272,24 +272,13 @@ class StepReader(Chunks):
         return fields
 
 
-class _Written:
-    """A text piece of content that grows."""
-
-    def __init__(self, piece: Mapping[str, Any]) -> None:
-        self.fields = dict(piece)
-        self.texts = [piece.get("text") or ""]
-
-    def whole(self) -> dict[str, Any]:
-        return {**self.fields, "text": "".join(self.texts)}
-
-
 class _Step:
     """One step: its start, and what was added to it."""
 
     def __init__(self) -> None:
         self.fields: dict[str, Any] = {}
         self._content: list[Any] = []
-        """Pieces of content; what is text is a `_Written`."""
+        """Pieces of content; the text of one that grows is a list."""
         self._thoughts: list[Any] = []
         """Pieces of a thought's summary, likewise."""
         self._arguments: list[str] = []
@@ -299,30 +288,27 @@ class _Step:
         for piece in _pieces(step.get("content")):
             content = {"type": "text", "text": piece} if isinstance(piece, str) else members(piece)
             is_text = content.get("type") == "text" and isinstance(content.get("text") or "", str)
-            self._content.append(_Written(content) if is_text else piece)
+            self._content.append({**content, "text": [content.get("text") or ""]} if is_text else piece)
 
     def add(self, delta: Mapping[str, Any]) -> None:
         kind = delta.get("type")
         if kind == "text":
-            _written(self._content).texts.append(delta.get("text") or "")
+            _growing(self._content)["text"].append(delta.get("text") or "")
         elif kind == "arguments_delta":
             self._arguments.append(delta.get("arguments") or "")
         elif kind == "thought_summary":
-            self._think(delta.get("content"))
+            content = members(delta.get("content"))
+            if content.get("type") == "text" and not content.get("annotations"):
+                _growing(self._thoughts)["text"].append(content.get("text") or "")
+            elif content:
+                self._thoughts.append(content)
         elif kind in ("text_annotation", "text_annotation_delta"):
-            content = _written(self._content).fields
+            content = _growing(self._content)
             content["annotations"] = [*(content.get("annotations") or ()), *(delta.get("annotations") or ())]
         elif kind in _MEDIA:
             self._content.append(delta)
         elif kind != "thought_signature":
             self.fields.update({name: value for name, value in delta.items() if name != "type" and value is not None})
-
-    def _think(self, piece: Any) -> None:
-        content = members(piece)
-        if content.get("type") == "text" and not content.get("annotations"):
-            _written(self._thoughts).texts.append(content.get("text") or "")
-        elif piece is not None:
-            self._thoughts.append(piece)
 
     def whole(self) -> Mapping[str, Any]:
         """Return the step as an unstreamed answer would hold it."""
@@ -336,18 +322,20 @@ class _Step:
         return step
 
 
-def _written(pieces: list[Any]) -> _Written:
-    """Return the last piece if it is text, else a new text piece."""
+def _growing(pieces: list[Any]) -> dict[str, Any]:
+    """Return the last piece if it is a text that grows, else a new one."""
     last = pieces[-1] if pieces else None
-    if isinstance(last, _Written):
-        return last
-    new = _Written({"type": "text"})
-    pieces.append(new)
-    return new
+    if not isinstance(last, dict) or not isinstance(last.get("text"), list):
+        last = {"type": "text", "text": []}
+        pieces.append(last)
+    return last
 
 
 def _whole(pieces: list[Any]) -> list[Any]:
-    return [piece.whole() if isinstance(piece, _Written) else piece for piece in pieces]
+    grown = [members(piece).get("text") for piece in pieces]
+    return [
+        {**piece, "text": "".join(text)} if isinstance(text, list) else piece for piece, text in zip(pieces, grown, strict=True)
+    ]
 
 
 # -- the endpoint

@@ -3,9 +3,9 @@
 Built-in instrumentors are the files of this folder. Other packages add theirs by entry points of the group
 ``llmtrace.instrumentors``: the name of the instrumentor, and the module that holds it.
 
-A module states its library at the left margin, which is read from its text (`_library`), and ``PATCHES``. It is imported when
-its library is, and the library itself never by us (see `_patches`): what a program does not use costs it nothing. A version of
-the library that is too old is left alone, and an installed package that is broken is off, each with one line in the log.
+A module states its library at the left margin, which is read from its text, and ``PATCHES``. It is imported when its library
+is, and the library itself never by us (see `_patches`): what a program does not use costs it nothing. A version of the library
+that is too old is left alone, and an installed package that is broken is off, each with one line in the log.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import logging
 import pkgutil
+import re
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -21,10 +22,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import PathFinder
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from llmtrace import installed
-from llmtrace.instrumentation._library import Library, read_library
 from llmtrace.instrumentation._patches import Patch, Patches, after_import
 from llmtrace.near_names import most_like
 from llmtrace.recorder.guard import guard
@@ -32,12 +32,88 @@ from llmtrace.recorder.guard import guard
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-
 GROUP = "llmtrace.instrumentors"
 
 logger = logging.getLogger("llmtrace")
 
 T = TypeVar("T")
+
+
+# -- what an instrumentor states about its library, read without importing either
+
+_NAMES = re.compile(r'^LIBRARY, DISTRIBUTION = "(.*)", "(.*)"$', re.MULTILINE)
+_SUPPORTED = re.compile(r'^SUPPORTED = ">=([\d.]+),<([\d.]+)"$', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """What an instrumentor states about its library."""
+
+    module: str
+    distribution: str
+    """The name to install; empty for a part of Python."""
+    oldest: str = ""
+    """The first version that is recorded in full; empty if any is."""
+    untested: str = ""
+    """The first version above those that are tested."""
+
+    @property
+    def versions(self) -> str:
+        """The supported versions for a reader: ``1.66 to 3.x``."""
+        return f"{self.oldest} to {int(self.untested.partition('.')[0]) - 1}.x" if self.oldest else "any version"
+
+    @property
+    def requirement(self) -> str:
+        """What to give to ``pip install``."""
+        return f"{self.distribution}>={self.oldest},<{self.untested}" if self.oldest else self.distribution
+
+    def version(self) -> str | None:
+        """The installed version, or that of the loaded module if it has no metadata; None if neither is known."""
+        found = installed.versions((self.distribution,)) if self.distribution else ()
+        if found:
+            return found[0][1]
+        loaded = getattr(sys.modules.get(self.module), "__version__", None)
+        return loaded if isinstance(loaded, str) else None
+
+    def compare(self, version: str | None) -> Literal["older", "supported", "newer"]:
+        """Compare a version with the supported ones. An unknown version counts as supported."""
+        release = _numbers(version or "")
+        if not release or not self.oldest:
+            return "supported"
+        if release < _numbers(self.oldest):
+            return "older"
+        return "supported" if release < _numbers(self.untested) else "newer"
+
+    def is_installed(self) -> bool:
+        """Return True if a program could import the library. Imports nothing."""
+        return self.module in sys.modules or self.version() is not None or _is_found(self.module)
+
+
+def read_library(source: str | None, name: str) -> Library:
+    """Read the statements in the source text of an instrumentor. ``name``: of the library, if the text does not state it."""
+    names = _NAMES.search(source or "")
+    supported = _SUPPORTED.search(source or "")
+    return Library(*(names.groups() if names else (name, name)), *(supported.groups() if supported else ()))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """``1.66.0rc1`` → (1, 66, 0); empty for a version without numbers at its beginning."""
+    numbers = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, numbers[0].split("."))) if numbers else ()
+
+
+def _is_found(module: str) -> bool:
+    """Look a module up in the folders of ``sys.path``, without importing the package that contains it."""
+    names, path = module.split("."), None
+    for count in range(1, len(names) + 1):
+        spec = PathFinder.find_spec(".".join(names[:count]), path)
+        if spec is None:
+            return False
+        path = spec.submodule_search_locations
+    return True
+
+
+# -- the registry
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,7 @@ from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, Generation, provider_of, read_parameters
-from llmtrace.instrumentation._openai_events import EventReader
-from llmtrace.instrumentation._openai_items import RAN_BY_PROGRAM, content_parts, item_parts, read_item
+from llmtrace.instrumentation._openai_items import RAN_BY_PROGRAM, EventReader, content_parts, item_parts, read_item
 from llmtrace.instrumentation._openai_messages import read_beside, read_usage
 from llmtrace.instrumentation._provider import Call, Fields
 from llmtrace.instrumentation._stainless import is_given, members, server_of

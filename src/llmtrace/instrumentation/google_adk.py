@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._google_parts import read_content, read_tools
+from llmtrace.instrumentation._google_content import read_content, read_tools
 from llmtrace.instrumentation._traced_functions import TracedFunction, patches
 from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, ToolDefinition, ToolExecution, Workflow, replace
 

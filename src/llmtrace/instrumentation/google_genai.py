@@ -18,8 +18,15 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation import _exchanges, _google_aiohttp, _google_interactions
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._generators import end_or_watch, traced_generator
-from llmtrace.instrumentation._google_answers import AnswerReader, read_usage
-from llmtrace.instrumentation._google_parts import python_members, read_content, read_parameters, read_parts, read_tools
+from llmtrace.instrumentation._google_content import (
+    AnswerReader,
+    python_members,
+    read_content,
+    read_parameters,
+    read_parts,
+    read_tools,
+    read_usage,
+)
 from llmtrace.instrumentation._patches import Patch, before
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced_async
 from llmtrace.instrumentation._requests import start_fields, with_trace

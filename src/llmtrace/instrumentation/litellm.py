@@ -32,7 +32,7 @@ from llmtrace.instrumentation._litellm_answers import (
 )
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_completions import Completions, TextReader
-from llmtrace.instrumentation._openai_events import EventReader
+from llmtrace.instrumentation._openai_items import EventReader
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch, Wrapper, after, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async

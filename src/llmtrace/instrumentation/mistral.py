@@ -30,7 +30,7 @@ from llmtrace.instrumentation._mistral_entries import (
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_embeddings import Embeddings
-from llmtrace.instrumentation._openai_events import EventReader as ResponseEventReader
+from llmtrace.instrumentation._openai_items import EventReader as ResponseEventReader
 from llmtrace.instrumentation._openai_messages import arguments as read_arguments
 from llmtrace.instrumentation._openai_messages import read_usage
 from llmtrace.instrumentation._openai_responses import Responses, read_response
