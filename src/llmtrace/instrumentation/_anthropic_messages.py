@@ -166,9 +166,6 @@ def _media(modality: str, block: Mapping[str, Any]) -> Iterator[Part]:
         yield Generic(block["type"], about)
 
 
-# -- usage
-
-
 def read_usage(raw: Any) -> Usage | None:
     """Read token counts as billed. Anthropic's ``input_tokens`` exclude cached tokens; ours include them."""
     if raw is None:

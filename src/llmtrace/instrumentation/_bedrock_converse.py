@@ -135,9 +135,6 @@ def _base64(data: bytes | str) -> str:
     return data if isinstance(data, str) else base64.b64encode(data).decode("ascii")
 
 
-# -- tools and usage
-
-
 def read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
     """Read the tools of a ``toolConfig``. Cache points among them are skipped."""
     definitions = []
@@ -164,9 +161,6 @@ def _cached(raw: Mapping[str, Any], how: str) -> int | None:
     """Return a count of cached tokens: ``cacheReadInputTokens`` of Converse or ``cacheReadInputTokenCount`` of Nova."""
     count = raw.get(f"cache{how}InputTokens")
     return raw.get(f"cache{how}InputTokenCount") if count is None else count
-
-
-# -- streams
 
 
 class _Block:

@@ -113,11 +113,14 @@ def _send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any
     call = guard(current_call)
     if call is None or not call.open:
         return wrapped(*args, **kwargs)
-    response, args, kwargs, exchange = _before(call, instance, args, kwargs)
-    if response is not None:
-        if not kwargs.get("stream"):
-            response.read()
-        return response
+    played = player()
+    if played is not None:
+        response, args, kwargs = _in_replay(call, played, instance, args, kwargs)
+        if response is not None:
+            if not kwargs.get("stream"):
+                response.read()
+            return response
+    exchange = guard(open_exchange, call, args[0] if args else kwargs.get("request"))
     try:
         response = wrapped(*args, **kwargs)
     except BaseException as error:
@@ -131,15 +134,18 @@ def _send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any
 
 def _asend(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     call = guard(current_call)
-    return wrapped(*args, **kwargs) if call is None or not call.open else _awaited(call, wrapped, instance, args, kwargs)
+    return wrapped(*args, **kwargs) if call is None or not call.open else _awaited(wrapped, call, instance, args, kwargs)
 
 
-async def _awaited(call: Call, wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    response, args, kwargs, exchange = _before(call, instance, args, kwargs)
-    if response is not None:
-        if not kwargs.get("stream"):
-            await response.aread()
-        return response
+async def _awaited(wrapped: Any, call: Call, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    played = player()
+    if played is not None:
+        response, args, kwargs = _in_replay(call, played, instance, args, kwargs)
+        if response is not None:
+            if not kwargs.get("stream"):
+                await response.aread()
+            return response
+    exchange = guard(open_exchange, call, args[0] if args else kwargs.get("request"))
     try:
         response = await wrapped(*args, **kwargs)
     except BaseException as error:
@@ -151,16 +157,12 @@ async def _awaited(call: Call, wrapped: Any, instance: Any, args: Any, kwargs: d
     return response
 
 
-def _before(call: Call, client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, Any], OpenExchange | None]:
-    """The recorded response that is to be given; else the arguments to send with, and the exchange that keeps the answer."""
-    request = args[0] if args else kwargs["request"]
-    played = player()
-    if played is not None:
-        request = _request_in_replay(call, played, request)
-        if call.answered_by is not None:
-            return _recorded_response(call, client, request), args, kwargs, None
-        args, kwargs = (request, *args[1:]), {name: value for name, value in kwargs.items() if name != "request"}
-    return None, args, kwargs, guard(open_exchange, call, request)
+def _in_replay(call: Call, played: Player, client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """The recorded response that is to be given, if there is one; and the arguments to send with, as far as they are edited."""
+    request = _request_in_replay(call, played, args[0] if args else kwargs["request"])
+    if call.answered_by is not None:
+        return _recorded_response(call, client, request), args, kwargs
+    return None, (request, *args[1:]), {name: value for name, value in kwargs.items() if name != "request"}
 
 
 def open_exchange(call: Call, request: object) -> OpenExchange | None:

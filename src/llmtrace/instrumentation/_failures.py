@@ -36,8 +36,8 @@ _NAMES = {
     "timeout_error",
     "tool_use_failed": "tool_use_failed",
 }
-"""Word to names of exceptions' classes, and to the servers' own codes, which say more where there are both. ``APIError`` itself is
-what a server reports in the middle of a stream."""
+"""Word to names of exceptions' classes, and to the servers' own codes, which say more where there are both. ``APIError`` itself
+is what a server reports in the middle of a stream."""
 
 BY_NAME = {name: word for word, names in _NAMES.items() for name in names.split()}
 

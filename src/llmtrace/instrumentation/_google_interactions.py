@@ -72,9 +72,6 @@ def _details(step: Mapping[str, Any], *omitted: str) -> dict[str, JsonValue]:
     }
 
 
-# -- requests
-
-
 def read_input(contents: Any) -> tuple[Message, ...]:
     """Read the input: a text, pieces of content (one message), or steps (one message each)."""
     if isinstance(contents, str):
@@ -105,9 +102,6 @@ def read_parameters(body: Mapping[str, Any]) -> dict[str, JsonValue]:
     elif form is not None:
         parameters["response_format"] = to_json(form)
     return parameters
-
-
-# -- steps
 
 
 def step_parts(raw: Any) -> Iterator[Part]:
@@ -179,9 +173,6 @@ def _content(raw: Any) -> Iterator[Part]:
 def _mime(piece: Mapping[str, Any]) -> str | None:
     mime_type = piece.get("mime_type")
     return None if mime_type is None else str(getattr(mime_type, "value", mime_type))
-
-
-# -- answers
 
 
 def read_interaction(interaction: Mapping[str, Any]) -> Fields:
@@ -336,9 +327,6 @@ def _whole(pieces: list[Any]) -> list[Any]:
     return [
         {**piece, "text": "".join(text)} if isinstance(text, list) else piece for piece, text in zip(pieces, grown, strict=True)
     ]
-
-
-# -- the endpoint
 
 
 class Interactions(Endpoint):

@@ -113,9 +113,6 @@ def _is_found(module: str) -> bool:
     return True
 
 
-# -- the registry
-
-
 @dataclass(frozen=True, slots=True)
 class Instrumentor:
     """What the module of an instrumentor states."""

@@ -166,8 +166,6 @@ def plain(thing: Any) -> JsonValue:
     return to_json(thing)
 
 
-# -- tools
-
 _definitions: dict[int, tuple[weakref.ref[Any], ToolDefinition]] = {}
 """By the id of the tool, as long as it is that tool's."""
 

@@ -184,9 +184,6 @@ def _guarded(function: Any, *args: Any) -> None:
         raise refusal
 
 
-# -- where a run belongs
-
-
 def _context(parent_id: Any) -> Context:
     """Return the context to start in: the current one if it is inside the parent run, else the parent run's."""
     current_context = otel_context.get_current()
@@ -223,9 +220,6 @@ def _go_on(run: Run) -> None:
     if marker == []:
         marker.append(True)
         otel_context.attach(run.context)  # inside `_framework.spanned`, which undoes it
-
-
-# -- chains, graphs, agents, nodes
 
 
 def _chain_starts(inputs: Any, run_id: Any, parent_id: Any, extra: Mapping[str, Any]) -> None:
@@ -291,9 +285,6 @@ def _chain_ends(outputs: Any, run_id: Any) -> None:
         run.recording.end(Custom(result=guard(plain, outputs), has_result=True))
 
 
-# -- what ends otherwise
-
-
 def _fails(error: BaseException, run_id: Any) -> None:
     run = _runs.pop(run_id, None)
     if run is None:
@@ -313,9 +304,6 @@ def _fails(error: BaseException, run_id: Any) -> None:
         run.recording.end(run.operation)
     else:
         run.recording.end(run.operation, failure=guard(failure_in_call, error), exception=error)
-
-
-# -- tools
 
 
 def _tool_starts(serialized: Any, text: str, run_id: Any, parent_id: Any, extra: Mapping[str, Any]) -> None:
@@ -346,9 +334,6 @@ def _tool_ends(output: Any, run_id: Any) -> None:
     operation = replace(run.operation, result=result, has_result=True)
     guard(keep_outcome, run.recording, operation, returned=output)
     run.recording.end(operation, failure=failure)
-
-
-# -- retrievers
 
 
 def _retriever_starts(serialized: Any, query: str, run_id: Any, parent_id: Any, extra: Mapping[str, Any]) -> None:

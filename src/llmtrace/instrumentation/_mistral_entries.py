@@ -45,9 +45,6 @@ def conversation_named(conversation_id: Any) -> dict[str, Any] | None:
     return {semconv.CONVERSATION_ID: conversation_id} if isinstance(conversation_id, str) else None
 
 
-# -- entries
-
-
 def read_entry(raw: Any) -> Message:
     """Read an entry of a request's input as one message."""
     entry = set_members(raw)
@@ -88,9 +85,6 @@ def _entry(kind: str, entry: Mapping[str, Any]) -> Iterator[Part]:
 
 def _other_members(entry: Mapping[str, Any]) -> dict[str, JsonValue]:
     return {name: to_json(value) for name, value in entry.items() if name not in _ABOUT}
-
-
-# -- answers
 
 
 def read_conversation(conversation: Mapping[str, Any]) -> Fields:

@@ -94,9 +94,6 @@ def by_host(host: str) -> str:
     return next((provider for end, provider in BY_DOMAIN if host.endswith(end)), OPENAI)
 
 
-# -- endpoints
-
-
 class OpenAIEndpoint(Endpoint):
     """One resource of the client; each adds what it reads of a request and of an answer."""
 

@@ -161,9 +161,6 @@ def _parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-# -- tools
-
-
 def _loaded(request_input: Any) -> Iterator[Any]:
     """Iterate over tool definitions in the input: results of a tool search, or tools added later."""
     for item in request_input if isinstance(request_input, (list, tuple)) else ():

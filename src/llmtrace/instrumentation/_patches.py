@@ -58,8 +58,6 @@ def _run(module: str) -> None:
         hook()
 
 
-# -- patches
-
 Wrapper: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """What wrapt calls in place of the wrapped function: (wrapped, instance, args, kwargs)."""
 

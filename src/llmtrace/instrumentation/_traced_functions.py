@@ -368,9 +368,6 @@ def _is_same_run(function: TracedFunction, operation: Operation, instance: Any, 
     return instance is not None and outer.instance is instance and isinstance(outer.function, type(function))
 
 
-# -- streams
-
-
 def _follow(run: FunctionRun, stream: Any) -> Any:
     """Return a generator in place of ``stream`` that ends the run when it ends, is left, or is forgotten."""
     kind: functions.KindOfFunction = "generator" if isinstance(stream, types.GeneratorType) else "async generator"

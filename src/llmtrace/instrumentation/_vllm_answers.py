@@ -104,9 +104,6 @@ logger = logging.getLogger("llmtrace")
 ABORTED = "abort"
 
 
-# -- answers
-
-
 class _Choice:
     __slots__ = ("finish", "logprobs", "stop", "text", "tokens")
 

@@ -95,9 +95,6 @@ class InvokeStream(Invoke):
         return result
 
 
-# -- streams of events
-
-
 def _watch_events(call: Call, reader: Events, stream: Any) -> None:
     """End ``call`` when an ``EventStream`` ends. Only the generator in it is replaced."""
     watch = watched(call, reader, stream._raw_stream)
@@ -109,9 +106,6 @@ def _overheard(watch: Watch, reader: Events, messages: Iterator[Any]) -> Iterato
         if reader.failure is not None:
             guard(watch.leave)  # botocore raises it, when it has this message
         yield message
-
-
-# -- bodies
 
 
 class _Body(JsonBody):
@@ -260,9 +254,6 @@ def _count(body: Mapping[str, Any], results: Any, name: str) -> int | None:
     return sum(counts) if count is None and counts and all(isinstance(entry, int) for entry in counts) else count
 
 
-# -- usage that is not in the body
-
-
 def read_headers(metadata: Any) -> Usage | None:
     """Read the token counts from the HTTP headers, which Bedrock sends for every model."""
     headers = metadata.get("HTTPHeaders") if isinstance(metadata, Mapping) else None
@@ -280,9 +271,6 @@ def merged(reported: Usage | None, counted: Usage | None) -> Usage | None:
         input_tokens=counted.input_tokens if reported.input_tokens is None else reported.input_tokens,
         output_tokens=counted.output_tokens if reported.output_tokens is None else reported.output_tokens,
     )
-
-
-# -- streams
 
 
 class PlainReader:
@@ -350,8 +338,6 @@ class _NovaReader(ConverseReader):
         for name, event in chunk.items():
             super().add(name, event)
 
-
-# -- patches
 
 _TRACED: dict[Any, Wrapper] = {
     "Converse": traced(Converse()),

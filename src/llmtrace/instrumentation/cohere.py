@@ -152,9 +152,6 @@ _NAMES = {"p": "top_p", "k": "top_k"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "documents", "request_options"}
 
 
-# -- endpoints
-
-
 class _Endpoint(Endpoint):
     """What all calls of the SDK share."""
 

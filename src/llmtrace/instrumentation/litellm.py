@@ -103,9 +103,6 @@ _FLAGS = ("acompletion", "aembedding", "aresponses")
 """Set where a sync function is to give a coroutine: litellm's own async functions do it."""
 
 
-# -- endpoints
-
-
 class _Covering(Endpoint):
     """What the endpoints have in common. There is no client: litellm makes them as it needs them."""
 
@@ -263,9 +260,6 @@ def falling_back(trace: Callable[[Endpoint], Wrapper]) -> Wrapper:
         return wrapped(*args, **kwargs) if ours is None else ours(wrapped, instance, args, kwargs)
 
     return wrapper
-
-
-# -- requests
 
 
 def _call_of(client: Any) -> Call | None:

@@ -175,9 +175,6 @@ def _fail(recording: Recording, operation: Any, error: BaseException) -> None:
     recording.end(operation, failure=guard(failure_in_request, error), exception=error)
 
 
-# -- tools/call
-
-
 def _call_tool(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
     name: str = args[0] if args else kwargs["name"]
     call: Any = otel_context.get_value(_CALL_IN_ROUNDS)
@@ -236,9 +233,6 @@ def _execution_around(name: str, arguments: JsonValue, *, is_again: bool) -> Rec
 def _attributes(session: Any, method: str) -> dict[str, JsonValue]:
     version = getattr(session, "protocol_version", None) or _versions.get(session)
     return {MCP_METHOD: method, **({MCP_PROTOCOL_VERSION: version} if isinstance(version, str) else {})}
-
-
-# -- every other request
 
 
 def _send_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
@@ -348,9 +342,6 @@ def _asked_old(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
     context = _context_of_request(session, meta, is_review=True)
     step = answering[args[0]] = _Elicitation(review_of(wire(request.params), args[0].request_id), decide, context)
     return step
-
-
-# -- the tools that a session lists
 
 
 def _absorb(result: Any, session: Any, _args: Any, kwargs: dict[str, Any]) -> None:

@@ -85,9 +85,6 @@ _NO_ID = "null"
 """What the SDK says for an id that the server did not give."""
 
 
-# -- endpoints
-
-
 class _Client(Endpoint):
     def client(self, instance: Any) -> Any:
         return instance.sdk_configuration

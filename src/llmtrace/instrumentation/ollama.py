@@ -39,9 +39,6 @@ SUPPORTED = ">=0.4,<1"
 CLIENTS = {"ollama.Client": "", "ollama.AsyncClient": ""}
 
 
-# -- requests and answers
-
-
 _OPTIONS = {"num_predict": "max_tokens", "stop": "stop_sequences"}
 """Ollama's name of an option to the conventions' name, where they differ."""
 _NO_PARAMETERS = ("model", "messages", "prompt", "system", "images", "tools", "stream", "options", "format", "context")
@@ -100,9 +97,6 @@ def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
         yield read_tool_call(call)
 
 
-# -- answers
-
-
 def finish_of(reason: str | None, *, calls: bool) -> str | None:
     """Return the finish reason. Ollama writes ``stop`` for tool calls, too."""
     return "tool_call" if calls and reason == "stop" else reason
@@ -152,9 +146,6 @@ class AnswerReader(Reader):
             fields["finish_reasons"] = (finish or "error",)
             fields["partial"] = False
         return fields
-
-
-# -- endpoints
 
 
 class _Endpoint(Endpoint):

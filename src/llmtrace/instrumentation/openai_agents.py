@@ -109,9 +109,6 @@ def ended(operation: Operation, data: Any, output: Any) -> Operation:
     return Custom(to_json(data.data) or None)
 
 
-# -- tools
-
-
 def definition_of(tool: Any) -> ToolDefinition | None:
     schema = getattr(tool, "params_json_schema", None)
     if schema is None:
@@ -151,9 +148,6 @@ def decisions_in(run_input: Any, config: Any) -> list[Review]:
             review = Review(item.tool_name, tool=item.tool_name, call_id=call_id, payload=payload, note=note)
             decided.append(replace(review, decision=APPROVED if approved else REJECTED))
     return decided
-
-
-# -- models
 
 
 def _seen_below(data: Any) -> bool:
@@ -230,9 +224,6 @@ _trace_options: weakref.WeakKeyDictionary[Any, Mapping[str, Any]] = weakref.Weak
 """What a trace was made with; one that is disabled does not keep it."""
 _attached: dict[int, tuple[Any, Any]] = {}
 """The framework's token and ours, by the id of the first."""
-
-
-# -- starting and finishing
 
 
 def _start(span: Any, *_: Any) -> None:
@@ -337,9 +328,6 @@ def _end(step: _Open, recording: Recording, operation: Operation, reported: Fail
         recording.end(operation, failure=guard(failure_in_call, raised), exception=raised)
     else:
         recording.end(operation, failure=reported)
-
-
-# -- traces
 
 
 def _note_trace(trace: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
