@@ -43,7 +43,11 @@ def _send(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) -> An
             guard(exchange.failed, error)
         raise
     if exchange is not None:
-        guard(_answered, exchange, response, is_read=not request.stream_output)
+        guard(exchange.answered, response.status_code, response.headers)
+        if request.stream_output:
+            response.raw = _Kept(response.raw, exchange)
+        else:
+            exchange.body.append(response.content)
     return response
 
 
@@ -57,14 +61,6 @@ def _make_request(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any
     body = request["body"]
     new = body_in_replay(call, played, body) if isinstance(body, bytes) and body else body
     return wrapped(operation_model, {**request, "body": new}, **kwargs)
-
-
-def _answered(exchange: OpenExchange, response: Any, *, is_read: bool) -> None:
-    exchange.answered(response.status_code, response.headers)
-    if is_read:
-        exchange.body.append(response.content)
-    else:
-        response.raw = _Kept(response.raw, exchange)
 
 
 class _Kept(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2

@@ -46,7 +46,11 @@ def read_messages_cached(raws: Iterable[Any], read: Callable[[Any], Message]) ->
             if type(role) is str and type(content) is str:
                 # the usual message is its own key: 1 µs for 1 KB of new text where its shape takes 8
                 entry = _messages.get((role, content))
-                messages.append(_plain(role, content, raw, read) if entry is None else entry[1])
+                if entry is None:
+                    entry = (None, read(raw))
+                    _make_room(len(content))
+                    _messages[role, content] = entry
+                messages.append(entry[1])
                 continue
         messages.append(_shaped(raw, read))
     return tuple(messages)
@@ -61,7 +65,9 @@ def _shaped(raw: Any, read: Callable[[Any], Message]) -> Message:
     entry = _messages.get(id(raw))
     if entry is not None and entry[0] == shape:
         return cast("Message", entry[1])
-    outline = tuple([leaf if type(leaf) is not str or len(leaf) <= _LONG else _edges(leaf) for leaf in shape])
+    outline = tuple(
+        [leaf if type(leaf) is not str or len(leaf) <= _LONG else (len(leaf), leaf[:_EDGE], leaf[-_EDGE:]) for leaf in shape]
+    )
     entry = _messages.get(outline)
     if entry is None or entry[0] != shape:
         entry = (shape, read(raw))
@@ -69,14 +75,6 @@ def _shaped(raw: Any, read: Callable[[Any], Message]) -> Message:
         _messages[outline] = entry
     _messages[id(raw)] = entry
     return cast("Message", entry[1])
-
-
-def _plain(role: str, content: str, raw: Any, read: Callable[[Any], Message]) -> Message:
-    message = read(raw)
-    _make_room(len(content))
-    key = (role, content)
-    _messages[key] = (key, message)
-    return message
 
 
 def _make_room(size: int) -> None:
@@ -159,7 +157,3 @@ def _flatten_dict(value: dict[Any, Any], into: list[Any]) -> None:
             into.append(member)
         else:
             _flatten(member, into)
-
-
-def _edges(text: str) -> tuple[int, str, str]:
-    return len(text), text[:_EDGE], text[-_EDGE:]

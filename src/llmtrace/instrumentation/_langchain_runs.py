@@ -142,17 +142,13 @@ class Callbacks:
     def on_tool_end(self, output: Any, *, run_id: Any, **extra: Any) -> None:  # noqa: ARG002
         guard(_tool_ends, output, run_id)
 
-    def on_tool_error(self, error: BaseException, *, run_id: Any, **extra: Any) -> None:  # noqa: ARG002
-        guard(_fails, error, run_id)
-
     def on_retriever_start(self, serialized: Any, query: str, *, run_id: Any, parent_run_id: Any = None, **extra: Any) -> None:
         _guarded(_retriever_starts, serialized, query, run_id, parent_run_id, extra)
 
     def on_retriever_end(self, documents: Any, *, run_id: Any, **extra: Any) -> None:  # noqa: ARG002
         guard(_retriever_ends, documents, run_id)
 
-    def on_retriever_error(self, error: BaseException, *, run_id: Any, **extra: Any) -> None:  # noqa: ARG002
-        guard(_fails, error, run_id)
+    on_tool_error = on_retriever_error = on_chain_error
 
 
 _handler: Any = None

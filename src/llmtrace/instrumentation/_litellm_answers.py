@@ -174,13 +174,8 @@ class StreamReader(Reader):
         provider = self._beside.get("custom_llm_provider")
         if provider:
             fields["provider"] = provider_name(provider)
-        fields["usage"] = self._counted()
-        return fields
-
-    def _counted(self) -> Usage | None:
-        """Return the usage that the server reported."""
         chunks = self._server_chunks if isinstance(self._server_chunks, list) else []
         reported = next((chunk.usage for chunk in reversed(chunks) if getattr(chunk, "usage", None) is not None), None)
-        if chunks and reported is None:
-            return None
-        return read_usage(self._usage if self._usage is not None else reported)
+        is_estimate = chunks and reported is None
+        fields["usage"] = None if is_estimate else read_usage(self._usage if self._usage is not None else reported)
+        return fields

@@ -90,7 +90,11 @@ def _other_members(entry: Mapping[str, Any]) -> dict[str, JsonValue]:
 def read_conversation(conversation: Mapping[str, Any]) -> Fields:
     entries = [set_members(entry) for entry in conversation.get("outputs") or ()]
     calls = any(entry.get("type") == "function.call" for entry in entries)
-    return {**_begun(conversation, entries, "tool_call" if calls else "stop"), "usage": _usage(conversation.get("usage"))}
+    counts = set_members(conversation.get("usage"))
+    usage, input_tokens = None, counts.get("prompt_tokens")
+    if input_tokens is not None:  # what connectors (tools that Mistral runs) add to the prompt is counted beside
+        usage = Usage(input_tokens + counts.get("connector_tokens", 0), counts.get("completion_tokens"))
+    return {**_begun(conversation, entries, "tool_call" if calls else "stop"), "usage": usage}
 
 
 def _begun(conversation: Mapping[str, Any], entries: list[dict[str, Any]], reason: str | None) -> Fields:
@@ -101,15 +105,6 @@ def _begun(conversation: Mapping[str, Any], entries: list[dict[str, Any]], reaso
         "finish_reasons": (reason,) if reason else (),
         "attributes": conversation_named(conversation.get("conversation_id")),
     }
-
-
-def _usage(raw: Any) -> Usage | None:
-    """Read token counts: input includes what connectors (tools that Mistral runs) add to the prompt."""
-    usage = set_members(raw)
-    input_tokens = usage.get("prompt_tokens")
-    if input_tokens is None:
-        return None
-    return Usage(input_tokens + usage.get("connector_tokens", 0), usage.get("completion_tokens"))
 
 
 class ConversationReader(Reader):
@@ -178,16 +173,13 @@ class _Entry:
         """Return the entry as an unstreamed answer would hold it."""
         entry = dict(self._fields)
         if entry["type"] == "message.output":
-            entry["content"] = [_joined(bits) for _, bits in self._content]
+            entry["content"] = content = []
+            for _, (first, *more) in self._content:
+                if first.get("type") == "text":
+                    first = {**first, "text": "".join(bit.get("text") or "" for bit in (first, *more))}
+                elif first.get("type") == "thinking":
+                    first = {**first, "thinking": [piece for bit in (first, *more) for piece in bit.get("thinking") or ()]}
+                content.append(first)
         if self._arguments:
             entry["arguments"] = "".join(self._arguments)
         return entry
-
-
-def _joined(bits: list[dict[str, Any]]) -> dict[str, Any]:
-    kind = bits[0].get("type")
-    if kind == "text":
-        return {**bits[0], "text": "".join(bit.get("text") or "" for bit in bits)}
-    if kind == "thinking":
-        return {**bits[0], "thinking": [piece for bit in bits for piece in bit.get("thinking") or ()]}
-    return bits[0]

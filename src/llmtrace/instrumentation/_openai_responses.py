@@ -36,9 +36,13 @@ class Responses(Generation):
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         request_input, tools, earlier = kwargs.get("input"), kwargs.get("tools"), kwargs.get("previous_response_id")
+        instructions = kwargs.get("instructions")
+        system: tuple[Part, ...] = tuple(content_parts(instructions)) if isinstance(instructions, str) else ()
+        if isinstance(instructions, (list, tuple)):
+            system = tuple([part for item in instructions for part in item_parts(item)])
         fields: Fields = {
             "parameters": _parameters(kwargs),
-            "system": tuple(_system(kwargs.get("instructions"))),
+            "system": system,
             "previous_response_id": earlier if isinstance(earlier, str) else None,
             "attributes": _conversation(kwargs.get("conversation")),
         }
@@ -86,12 +90,15 @@ def read_response(response: Mapping[str, Any]) -> Fields:
     items = response.get("output") or ()
     status = response.get("status")
     reason = _finish_reason(response, status, items)
+    # one message, without the user's messages that a compaction keeps; none if nothing came yet
+    parts = tuple([part for item in items if members(item).get("role") != "user" for part in item_parts(item)])
+    is_message = bool(parts) or reason not in (None, "error")
     fields: Fields = {
         "response_id": response.get("id"),
         "response_model": response.get("model"),
         "status": status,
         "usage": read_response_usage(response.get("usage")),
-        "output": _output(items, reason),
+        "output": (Message("assistant", parts, finish_reason=reason),) if is_message else (),
         "finish_reasons": () if reason is None else (reason,),
     }
     if response.get("error"):
@@ -99,15 +106,6 @@ def read_response(response: Mapping[str, Any]) -> Fields:
     beside = read_beside(response)
     attributes = {**beside.pop("attributes", {}), **(_conversation(response.get("conversation")) or {})}
     return {**fields, **beside, "attributes": attributes} if attributes else {**fields, **beside}
-
-
-def _output(items: Any, reason: str | None) -> tuple[Message, ...]:
-    """Return one message, without the user's messages that a compaction keeps; none if nothing came yet."""
-    output_items = [item for item in items if members(item).get("role") != "user"]
-    parts: tuple[Part, ...] = tuple([part for item in output_items for part in item_parts(item)])
-    if not parts and reason in (None, "error"):
-        return ()
-    return (Message("assistant", parts, finish_reason=reason),)
 
 
 def _finish_reason(response: Mapping[str, Any], status: Any, items: Any) -> str | None:
@@ -141,14 +139,6 @@ def _conversation(conversation: Any) -> dict[str, Any] | None:
     """Return the conversation's id as an attribute. It is given as text, or as an object with an id."""
     conversation_id = conversation if isinstance(conversation, str) else members(conversation).get("id")
     return {semconv.CONVERSATION_ID: conversation_id} if isinstance(conversation_id, str) else None
-
-
-def _system(instructions: Any) -> Iterator[Part]:
-    if isinstance(instructions, str):
-        yield from content_parts(instructions)
-    elif isinstance(instructions, (list, tuple)):
-        for item in instructions:
-            yield from item_parts(item)
 
 
 def _parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:

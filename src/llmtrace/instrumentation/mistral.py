@@ -40,7 +40,7 @@ from llmtrace.instrumentation._requests import headers_in, start_fields
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import Reader, aclosing, closing
 from llmtrace.instrumentation._traced_functions import TracedFunction, patches
-from llmtrace.model import TOOL_ERROR, Failure, Message, Operation, Text, ToolCall, ToolExecution, Usage, replace
+from llmtrace.model import TOOL_ERROR, Failure, Operation, Text, ToolCall, ToolExecution, Usage, replace
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
@@ -119,13 +119,15 @@ class MistralChat(_Client, Chat):
 
     def answer(self, result: Any) -> Fields:
         fields = super().answer(result)
-        reasons = fields["finish_reasons"]
-        return {
-            **fields,
-            "usage": _read_usage(members(result).get("usage")),
-            "output": tuple([_named(message) for message in fields["output"]]),
-            "finish_reasons": tuple(map(finish_reason, reasons)),
-        }
+        output = []
+        for message in fields["output"]:
+            is_unnamed = [isinstance(part, ToolCall) and part.id == _NO_ID for part in message.parts]
+            parts = [replace(part, id=None) if no_id else part for part, no_id in zip(message.parts, is_unnamed, strict=True)]
+            reason = message.finish_reason and finish_reason(message.finish_reason)
+            output.append(replace(message, parts=tuple(parts), finish_reason=reason))
+        reasons = tuple(map(finish_reason, fields["finish_reasons"]))
+        usage = _read_usage(members(result).get("usage"))
+        return {**fields, "usage": usage, "output": tuple(output), "finish_reasons": reasons}
 
     def reader(self, call: Call) -> Reader:
         return EventReader(call.choice_count)
@@ -238,14 +240,6 @@ def _plain(choice: Mapping[str, Any]) -> Mapping[str, Any]:
         function = {**function, "arguments": text}
         calls.append({**call, "id": None if call_id == _NO_ID else call_id, "function": function})
     return {**choice, "finish_reason": reason and finish_reason(reason), "delta": {**delta, "tool_calls": calls}}
-
-
-def _named(message: Message) -> Message:
-    """Return a message of an answer in the conventions' words."""
-    parts = tuple(
-        replace(part, id=None) if isinstance(part, ToolCall) and part.id == _NO_ID else part for part in message.parts
-    )
-    return replace(message, parts=parts, finish_reason=message.finish_reason and finish_reason(message.finish_reason))
 
 
 def _read_format(response_format: Any) -> Any:

@@ -6,7 +6,7 @@ Ollama stands here; the engine is `_provider`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmtrace import semconv
@@ -83,23 +83,12 @@ def read_message(raw: Any, finish_reason: str | None = None) -> Message:
     role = str(to_json(message.get("role")) or "unknown")
     if role == "tool":
         return Message(role, (ToolResult(message.get("content")),), message.get("tool_name"), cache={})
-    return Message(role, tuple(_parts(message)), finish_reason=finish_reason, cache={})
-
-
-def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
-    if message.get("thinking"):
-        yield Reasoning(message["thinking"])
-    if message.get("content"):
-        yield Text(message["content"])
-    for image in message.get("images") or ():
-        yield Blob("image", None, image if isinstance(image, str) else None)
-    for call in message.get("tool_calls") or ():
-        yield read_tool_call(call)
-
-
-def finish_of(reason: str | None, *, calls: bool) -> str | None:
-    """Return the finish reason. Ollama writes ``stop`` for tool calls, too."""
-    return "tool_call" if calls and reason == "stop" else reason
+    parts: list[Part] = [Reasoning(message["thinking"])] if message.get("thinking") else []
+    parts += [Text(message["content"])] if message.get("content") else []
+    images = message.get("images") or ()
+    parts += [Blob("image", None, image if isinstance(image, str) else None) for image in images]
+    parts += [read_tool_call(call) for call in message.get("tool_calls") or ()]
+    return Message(role, tuple(parts), finish_reason=finish_reason, cache={})
 
 
 def read_usage(answer: Mapping[str, Any]) -> Usage | None:
@@ -132,7 +121,9 @@ class AnswerReader(Reader):
             self._last = answer
 
     def fields(self) -> Fields:
-        finish = finish_of(self._last.get("done_reason"), calls=bool(self._calls))
+        finish = self._last.get("done_reason")
+        if finish == "stop" and self._calls:  # Ollama writes it for tool calls, too
+            finish = "tool_call"
         thought, text = "".join(self._thought), "".join(self._text)
         parts: list[Part] = [Reasoning(thought)] if thought else []
         parts += [Text(text)] if text else []
