@@ -317,16 +317,15 @@ def _parameters(kwargs: Mapping[str, Any]) -> dict[str, JsonValue]:
     if isinstance(top_k, int):
         parameters["top_k"] = top_k
     for name, value in _of(kwargs, "outputConfig").items():
-        parameters["response_format" if name == "textFormat" else name] = (
-            _format(value) if name == "textFormat" else to_json(value)
-        )
+        if name == "textFormat":
+            form = to_json(value["structure"]["jsonSchema"])  # its schema is a text
+            parameters["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {**form, "schema": from_json(form["schema"])},
+            }
+        else:
+            parameters[name] = to_json(value)
     return parameters
-
-
-def _format(text_format: Any) -> JsonValue:
-    """Return the requested response format. Bedrock takes its schema as text."""
-    schema = text_format["structure"]["jsonSchema"]
-    return {"type": "json_schema", "json_schema": {**to_json(schema), "schema": from_json(schema["schema"])}}
 
 
 def read_answer(answer: Mapping[str, Any]) -> Fields:

@@ -47,7 +47,7 @@ def read_messages_cached(raws: Iterable[Any], read: Callable[[Any], Message]) ->
                 # the usual message is its own key: 1 µs for 1 KB of new text where its shape takes 8
                 entry = _messages.get((role, content))
                 if entry is None:
-                    entry = (None, read(raw))
+                    entry = ((role, content), read(raw))
                     _make_room(len(content))
                     _messages[role, content] = entry
                 messages.append(entry[1])

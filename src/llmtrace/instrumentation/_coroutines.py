@@ -7,8 +7,8 @@ untouched.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Protocol, cast
+from collections.abc import Coroutine, Generator
+from typing import Any, cast
 
 from llmtrace.recorder.guard import guard
 
@@ -30,18 +30,9 @@ class CoroutineHolder:
         self.coroutine.close()
 
 
-class Steps(Protocol):
-    """Enters and leaves a context around each step of a coroutine."""
-
-    @property
-    def enter(self) -> Callable[[], Any]: ...
-    @property
-    def leave(self) -> Callable[[Any], None]: ...
-
-
 @types.coroutine
-def stepwise(call: Steps, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Run a coroutine with the call's span current in each of its steps, and in nothing that runs between them."""
+def stepwise(call: Any, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Run a coroutine with ``call.enter()`` before each of its steps and ``call.leave(…)`` after it."""
     step = cast(Any, inner.send)
     inbox: list[Any] = [None]  # it is taken out again: a frame that kept an exception would keep itself alive by it
     while True:

@@ -365,9 +365,10 @@ class Interactions(Endpoint):
         return StepReader()
 
 
-def _prepare(hook_ctx: Any, request: Any) -> None:
-    """Look at one HTTP request before it goes out; retries inside the client come here, too."""
-    call = call_of(hook_ctx.config)
+def _prepare(_hooks: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Look at one HTTP request before it goes out (hook_ctx, request); retries inside the client come here, too."""
+    context, request = (*args, *kwargs.values())
+    call = call_of(context.config)
     if call is None or not isinstance(call.endpoint, Interactions):
         return
     call.attempt(None)
@@ -377,7 +378,7 @@ def _prepare(hook_ctx: Any, request: Any) -> None:
         call.fields.update(call.endpoint.read_body(from_json(request.content)))
 
 
-_SENDING = before(lambda _, args, kwargs: _prepare(*args, **kwargs), always=True)
+_SENDING = before(_prepare, always=True)
 _GENERATED = "google.genai._gaos"
 
 PATCHES = (

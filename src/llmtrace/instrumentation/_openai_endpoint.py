@@ -76,13 +76,10 @@ def provider_of(client: Any, host: str | None) -> str:
     if provider is None:
         if len(_providers) > 256:
             _providers.clear()
-        provider = _providers[key] = _by_class(key[0]) or BY_PROVIDER.get(made_for or "") or by_host(host or "")
+        names = " ".join([base.__name__ for base in key[0].__mro__])
+        by_class = next((provider for part, provider in BY_CLASS.items() if part in names), None)
+        provider = _providers[key] = by_class or BY_PROVIDER.get(made_for or "") or by_host(host or "")
     return provider
-
-
-def _by_class(client: type) -> str | None:
-    names = [base.__name__ for base in client.__mro__]
-    return next((provider for part, provider in BY_CLASS.items() if any(part in name for name in names)), None)
 
 
 def by_host(host: str) -> str:
@@ -139,15 +136,11 @@ def read_parameters(kwargs: Mapping[str, Any], names: Mapping[str, str], left_ou
                 continue
             if type(value) in _PLAIN:
                 parameters[names.get(name, name)] = value
-            elif is_given(value):
-                parameters[names.get(name, name)] = _snapshot(name, value)
+            elif isinstance(value, type):  # the schema is read from what is sent
+                parameters[names.get(name, name)] = {"type": "json_schema", "json_schema": {"name": value.__name__}}
+            elif is_given(value):  # as JSON now, because the program may change it later
+                value = list(value) if name == "stop" and isinstance(value, tuple) else value
+                parameters[names.get(name, name)] = to_json(value)
     if isinstance(parameters.get("stop_sequences"), str):
         parameters["stop_sequences"] = [parameters["stop_sequences"]]
     return parameters
-
-
-def _snapshot(name: str, value: Any) -> Any:
-    """Convert a value to JSON now, because the program may change it later."""
-    if isinstance(value, type):
-        return {"type": "json_schema", "json_schema": {"name": value.__name__}}  # the schema is read from what is sent
-    return to_json(list(value) if name == "stop" and isinstance(value, tuple) else value)

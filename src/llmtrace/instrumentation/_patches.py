@@ -149,12 +149,11 @@ class Patches:
         with self._lock:
             self._on = True
             for name in self._by_module:
-                module = sys.modules.get(name)
-                if module is not None:
-                    guard(self._patch, name, module)
+                if name in sys.modules:
+                    guard(self._patch, name)
                 elif name not in self._awaited:
                     self._awaited.add(name)
-                    after_import(name, partial(self._imported, name))
+                    after_import(name, partial(guard, self._patch, name))
 
     def undo(self) -> None:
         with self._lock:
@@ -164,22 +163,16 @@ class Patches:
                     guard(_restore, applied)
             self._done.clear()
 
-    def _imported(self, name: str) -> None:
-        if self._on:
-            guard(self._patch, name, sys.modules.get(name))
-
-    def _patch(self, name: str, module: ModuleType | None) -> None:
+    def _patch(self, name: str) -> None:
         with self._lock:
-            if module is None or name in self._done:
+            module = sys.modules.get(name)
+            if not self._on or module is None or name in self._done:
                 return
             done = self._done[name] = []
             for patch in self._by_module[name]:
                 applied = guard(self._wrap, module, patch)
                 if applied is not None:
                     done.append(applied)
-
-    def _is_ours(self, wrapped: Any) -> bool:
-        return any(applied.ours is wrapped for done in self._done.values() for applied in done)
 
     def _wrap(self, module: ModuleType, patch: Patch) -> _AppliedPatch | None:
         *path, name = patch.path.split(".")
@@ -195,7 +188,8 @@ class Patches:
         original = members.get(name, _INHERITED)
         if isinstance(original, wrapt.BoundFunctionWrapper) and original._self_wrapper is patch.wrapper:
             original = original.__wrapped__  # the class was made of the functions of one that is patched already
-        if getattr(original, "_self_wrapper", None) is patch.wrapper and self._is_ours(original):
+        is_ours = any(applied.ours is original for done in self._done.values() for applied in done)
+        if is_ours and getattr(original, "_self_wrapper", None) is patch.wrapper:
             return None  # wrapped already: another module names the same class
         ours = _Wrapped(present if original is _INHERITED else original, patch, self.is_on)
         setattr(owner, name, ours)

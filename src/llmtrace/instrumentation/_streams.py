@@ -127,19 +127,16 @@ class Watch:
             fields["time_to_first_chunk"] = self.first - call.started
         seen = guard(self.reader.fields) or {}
         fields.update(seen)
+        is_open_ended = not seen.get("finish_reasons") and seen.get("partial") is not False
+        is_cut = self.reader.tells_finish_reason and is_open_ended and bool(seen.get("output"))
         if error is not None:
             fields["partial"] = True
-        elif self._was_cut(seen, partial):
+        elif not partial and is_cut:
             # the connection was closed before the answer said why it ended
             fields.update(partial=True, attributes={**seen.get("attributes", {}), semconv.STREAM_CUT: True})
         if self.response is not None:
             guard(_restore, self.response())
         call.end(fields, error)
-
-    def _was_cut(self, seen: Fields, partial: bool) -> bool:
-        """Return True if the stream came to its end before the answer said why it ended."""
-        is_open_ended = not seen.get("finish_reasons") and self.reader.tells_finish_reason and seen.get("partial") is not False
-        return not partial and bool(seen.get("output")) and is_open_ended
 
     def __del__(self) -> None:
         try:

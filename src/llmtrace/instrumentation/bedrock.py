@@ -12,7 +12,6 @@ import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import wrapt
 from pydantic_core import from_json
 
 from llmtrace import semconv
@@ -21,6 +20,7 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation import _botocore_exchanges, anthropic
 from llmtrace.instrumentation._anthropic_messages import EventReader
 from llmtrace.instrumentation._bedrock_converse import ConverseReader, Events, read_answer, read_request
+from llmtrace.instrumentation._botocore_exchanges import BodyProxy
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._patches import Patch, Wrapper, after
@@ -83,7 +83,14 @@ class Invoke(Converse):
         body = result["body"]
         raw = body._raw_stream
         watch = watched(call, _Body(self, read_headers(result.get("ResponseMetadata"))), raw)
-        body._raw_stream = _Overheard(raw, watch)
+
+        def see(data: bytes, *, is_end: bool) -> None:
+            if data:
+                watch.see(data)
+            if is_end:
+                watch.finish()
+
+        body._raw_stream = BodyProxy(raw, see, watch.fail)
         return result
 
 
@@ -118,42 +125,6 @@ class _Body(JsonBody):
     def fields(self) -> Fields:
         fields = super().fields()
         return {**fields, "usage": merged(fields.get("usage"), self._counted)}
-
-
-class _Overheard(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """Proxy of the HTTP response inside a ``StreamingBody``: the watch sees what is read."""
-
-    def __init__(self, raw: Any, watch: Watch) -> None:
-        super().__init__(raw)
-        self._self_watch = watch
-
-    def read(self, amt: int | None = None, *args: Any, **kwargs: Any) -> bytes:
-        data: bytes = self._self_step(self.__wrapped__.read, amt, *args, **kwargs)
-        self._self_seen(data, ended=amt is None or (not data and amt > 0))
-        return data
-
-    def readinto(self, buffer: Any) -> int:
-        size: int = self._self_step(self.__wrapped__.readinto, buffer)
-        self._self_seen(bytes(buffer[:size]), ended=not size and len(buffer) > 0)
-        return size
-
-    def readlines(self, *args: Any) -> list[bytes]:
-        lines: list[bytes] = self._self_step(self.__wrapped__.readlines, *args)
-        self._self_seen(b"".join(lines), ended=True)
-        return lines
-
-    def _self_step(self, read: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return read(*args, **kwargs)
-        except BaseException as error:
-            guard(self._self_watch.fail, error)
-            raise
-
-    def _self_seen(self, data: bytes, *, ended: bool) -> None:
-        if data:
-            guard(self._self_watch.see, data)
-        if ended:
-            guard(self._self_watch.finish)
 
 
 # -- bodies of ``invoke_model``: each family of models has its own form, known by what is in it, not by the model's name

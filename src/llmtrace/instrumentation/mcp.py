@@ -24,28 +24,8 @@ from opentelemetry.context import Context
 
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _mcp_server
+from llmtrace.instrumentation import _mcp_tools as tools
 from llmtrace.instrumentation._framework import ReviewStep, Step, ToolStep, spanned
-from llmtrace.instrumentation._mcp_tools import (
-    CALL,
-    ELICIT,
-    LIST,
-    SPANS,
-    answered,
-    answering,
-    asks_for_input,
-    code_of,
-    context_in,
-    decide,
-    describe,
-    failure_in_request,
-    listed,
-    record_decisions,
-    record_questions,
-    remember,
-    review_of,
-    said_by,
-    wire,
-)
 from llmtrace.instrumentation._patches import Patch, after, changing
 from llmtrace.model import Custom, JsonValue, ToolExecution, replace
 from llmtrace.recorder import Recording, active, current
@@ -95,17 +75,17 @@ class _ToolCall(_Execution, ToolStep):
         self.answer()
 
     def returned(self, result: Any) -> None:
-        answer = wire(result)
-        if asks_for_input(answer):
-            guard(record_questions, answer, self.context)
-            self.recording.end(Custom(self.operation.arguments, said_by(CALL, answer), has_result=True))
+        answer = tools.wire(result)
+        if tools.asks_for_input(answer):
+            guard(tools.record_questions, answer, self.context)
+            self.recording.end(Custom(self.operation.arguments, tools.said_by(tools.CALL, answer), has_result=True))
             return
-        definition = listed(self.session, self.name)
-        execution, failure = guard(answered, self.operation, answer, definition) or (self.operation, None)
+        definition = tools.listed(self.session, self.name)
+        execution, failure = guard(tools.answered, self.operation, answer, definition) or (self.operation, None)
         self.end(execution, result, failure)
 
     def raised(self, error: BaseException) -> None:
-        execution = replace(self.operation, definition=listed(self.session, self.name))
+        execution = replace(self.operation, definition=tools.listed(self.session, self.name))
         guard(keep_outcome, self.recording, execution, raised=error)
         _fail(self.recording, execution, error)
 
@@ -114,8 +94,8 @@ class _Covered(_Execution):
     """A call of a tool inside the span of the tool's execution, which that span's owner ends."""
 
     def returned(self, result: Any) -> None:
-        answer = wire(result)
-        if asks_for_input(answer):
+        answer = tools.wire(result)
+        if tools.asks_for_input(answer):
             self.asked()
         if answer.get("isError") is True:
             self.recording.set({MCP_TOOL_ERROR: True})
@@ -129,7 +109,7 @@ class _Round(Step):
         self._call = call
 
     def returned(self, result: Any) -> None:
-        if asks_for_input(wire(result)):
+        if tools.asks_for_input(tools.wire(result)):
             self._call.asked()
 
 
@@ -144,11 +124,11 @@ class _Request(Step):
         self._recording = recording
 
     def returned(self, result: Any) -> None:
-        answer = wire(result)
-        if self._method == LIST:
+        answer = tools.wire(result)
+        if self._method == tools.LIST:
             more = bool(answer.get("nextCursor") or self._params.get("cursor"))
-            remember(self._session, result.tools, complete=not more)
-        self._recording.end(Custom(self._params or None, said_by(self._method, answer), has_result=True))
+            tools.remember(self._session, result.tools, complete=not more)
+        self._recording.end(Custom(self._params or None, tools.said_by(self._method, answer), has_result=True))
 
     def raised(self, error: BaseException) -> None:
         _fail(self._recording, Custom(self._params or None), error)
@@ -162,17 +142,17 @@ class _Greeting(Step):
         self._session = session
 
     def returned(self, result: Any) -> None:
-        _versions[self._session] = wire(result).get("protocolVersion")
+        _versions[self._session] = tools.wire(result).get("protocolVersion")
 
 
 _versions: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 def _fail(recording: Recording, operation: Any, error: BaseException) -> None:
-    code = code_of(error)
+    code = tools.code_of(error)
     if code is not None:
         recording.set({RPC_STATUS_CODE: str(code)})
-    recording.end(operation, failure=guard(failure_in_request, error), exception=error)
+    recording.end(operation, failure=guard(tools.failure_in_request, error), exception=error)
 
 
 def _call_tool(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
@@ -199,7 +179,7 @@ def _execution(session: Any, name: str, args: tuple[Any, ...], kwargs: dict[str,
         return None
     raw_arguments = args[1] if len(args) > 1 else kwargs.get("arguments")
     arguments = {} if raw_arguments is None else to_json(raw_arguments)
-    attributes = _attributes(session, CALL)
+    attributes = _attributes(session, tools.CALL)
     outer = _execution_around(name, arguments, is_again=is_again)
     call: _Execution
     if outer is not None:
@@ -207,10 +187,10 @@ def _execution(session: Any, name: str, args: tuple[Any, ...], kwargs: dict[str,
         call = _Covered(session, name, outer)
     else:
         execution = ToolExecution(name, arguments)
-        title = f"{CALL} {name}"
+        title = f"{tools.CALL} {name}"
         recording = recorder.start(execution, name=title, kind="client", attributes=attributes, can_be_answered=True)
         call = _ToolCall(session, recording, execution)
-    guard(record_decisions, kwargs.get("input_responses"), call.context)
+    guard(tools.record_decisions, kwargs.get("input_responses"), call.context)
     return call
 
 
@@ -244,11 +224,11 @@ def _send_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     method = getattr(request, "method", None)
     if method == "initialize":
         return _Greeting(session)
-    if method not in SPANS or method == CALL:
+    if method not in tools.SPANS or method == tools.CALL:
         return None
-    params = wire(getattr(request, "params", None)) or {}
+    params = tools.wire(getattr(request, "params", None)) or {}
     attributes = _attributes(session, method)
-    name = describe(method, params, attributes)
+    name = tools.describe(method, params, attributes)
     content = {key: to_json(value) for key, value in params.items() if key != "_meta"}
     return _Request(session, method, content, recorder.start(Custom(content), name=name, kind="client", attributes=attributes))
 
@@ -313,40 +293,37 @@ class _Elicitation(ReviewStep):
 def _context_of_request(session: Any, meta: Any, *, is_review: bool) -> Context:
     """Return the context of a server's request: for a review the session's call, if only one is open; else what it names."""
     calls = [call for call in _open_calls.get(session, ()) if call.recording.is_open] if is_review else []
-    return calls[0].context if len(calls) == 1 else context_in(meta)[0]
+    return calls[0].context if len(calls) == 1 else tools.context_in(meta)[0]
 
 
 def _server_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
     """Open a `Step` for a request of the server in mcp 2.x, which a callback of the program answers, with spans of its own:
     (dispatch context, method, params)."""
     _, method, params = (*args, *(kwargs[name] for name in ("dctx", "method", "params")[len(args) :]))
-    meta, is_review = (params or {}).get("_meta"), method == ELICIT
+    meta, is_review = (params or {}).get("_meta"), method == tools.ELICIT
     return Step(_context_of_request(session, meta, is_review=is_review)) if meta or is_review else None
 
 
 def _ask(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
     """Open a `Step` for what a server asks in mcp 2.x, by a request or in an ``InputRequiredResult``: (context, request)."""
     context, request = (*args, *(kwargs[name] for name in ("ctx", "request")[len(args) :]))
-    if getattr(request, "method", None) != ELICIT:
+    if getattr(request, "method", None) != tools.ELICIT:
         return None
-    return ReviewStep(review_of(wire(request.params), context.request_id), decide)
+    return ReviewStep(tools.review_of(tools.wire(request.params), context.request_id), tools.decide)
 
 
 def _asked_old(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
     """Open a `Step` for a request of the server in mcp 1.x: (responder)."""
     if not args:
         return None
-    request, meta = getattr(args[0].request, "root", args[0].request), wire(getattr(args[0], "request_meta", None))
-    if getattr(request, "method", None) != ELICIT:
-        return Step(context_in(meta)[0]) if meta else None
+    request, meta = getattr(args[0].request, "root", args[0].request), tools.wire(getattr(args[0], "request_meta", None))
+    if getattr(request, "method", None) != tools.ELICIT:
+        return Step(tools.context_in(meta)[0]) if meta else None
     context = _context_of_request(session, meta, is_review=True)
-    step = answering[args[0]] = _Elicitation(review_of(wire(request.params), args[0].request_id), decide, context)
+    step = tools.answering[args[0]] = _Elicitation(
+        tools.review_of(tools.wire(request.params), args[0].request_id), tools.decide, context
+    )
     return step
-
-
-def _absorb(result: Any, session: Any, _args: Any, kwargs: dict[str, Any]) -> None:
-    """Read what ``ClientSession._absorb_tool_listing`` of mcp 2.x lists: every listing goes through it, cached ones too."""
-    remember(session, result.tools, complete=kwargs.get("complete") is True)
 
 
 _SESSION = "mcp.client.session"
@@ -359,7 +336,13 @@ PATCHES = (
     Patch(_SESSION, "ClientSession._on_request", spanned(_server_request)),  # 2.x
     Patch(_SESSION, "ClientSession.dispatch_input_request", spanned(_ask)),  # 2.x
     Patch(_SESSION, "ClientSession._received_request", spanned(_asked_old)),  # 1.x
-    Patch(_SESSION, "ClientSession._absorb_tool_listing", after(_absorb)),  # 2.x
+    Patch(
+        _SESSION,
+        "ClientSession._absorb_tool_listing",
+        after(
+            lambda result, session, _, kwargs: tools.remember(session, result.tools, complete=kwargs.get("complete") is True)
+        ),
+    ),  # 2.x: every listing goes through it, cached ones too
     Patch("mcp.shared.direct_dispatcher", "DirectDispatcher.send_raw_request", changing(_carrying_direct)),  # 2.x
     Patch("mcp.shared.jsonrpc_dispatcher", "otel_span", _own_span),  # 2.x
     *_mcp_server.PATCHES,

@@ -260,9 +260,10 @@ def _read_usage(raw: Any) -> Usage | None:
     return replace(usage, cache_read_input_tokens=cached)
 
 
-def _count(hook_ctx: Any, request: Any) -> None:
-    """Count one HTTP request before it goes out; retries inside the client come here, too."""
-    call = call_of(hook_ctx.config)
+def _count(_hooks: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Count one HTTP request before it goes out (hook_ctx, request); retries inside the client come here, too."""
+    context, request = (*args, *kwargs.values())
+    call = call_of(context.config)
     if call is not None:
         call.attempt(from_json(request.content) if call.needs_body else None)
 
@@ -295,11 +296,10 @@ _METHODS: tuple[tuple[str, str, Endpoint], ...] = (
 
 def _patches(package: str) -> tuple[Patch, ...]:
     events = f"{package}.utils.eventstreaming"
-    counting = before(lambda _, args, kwargs: _count(*args, **kwargs), always=True)
     return (
         *(Patch(f"{package}.{module}", path, traced(endpoint)) for module, path, endpoint in _METHODS),
         *(Patch(f"{package}.{module}", f"{path}_async", traced_async(endpoint)) for module, path, endpoint in _METHODS),
-        Patch(f"{package}._hooks.sdkhooks", "SDKHooks.before_request", counting),
+        Patch(f"{package}._hooks.sdkhooks", "SDKHooks.before_request", before(_count, always=True)),
         Patch(f"{package}._hooks.tracing", "get_traced_request_and_span", changing(_without_own_span)),
         Patch(events, "EventStream.close", closing),
         Patch(events, "EventStream.__exit__", closing),

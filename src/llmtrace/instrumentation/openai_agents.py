@@ -421,10 +421,6 @@ def _invoke(_instance: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
     return _Invocation(step.recording, replace(step.operation, arguments=read_arguments(kwargs.get("arguments"))))
 
 
-def _other_tool(*_: Any) -> Step:
-    return Step(otel_context.set_value(_OTHER_TOOL, True))
-
-
 def _failing(_instance: Any, _args: Any, kwargs: dict[str, Any]) -> None:
     """Note what a tool raised, before the framework turns it into an answer."""
     step = otel_context.get_value(_TOOL)
@@ -473,7 +469,11 @@ PATCHES = (
     Patch("agents.run_internal.run_loop", "run_final_output_hooks", before(_note_output)),
     *(Patch(module, "_invoke_function_tool_with_metadata", spanned(_invoke)) for module in _TOOLS),
     *(Patch(module, "invoke_function_tool", spanned(_invoke)) for module in _TOOLS),
-    Patch("agents.run_internal.tool_actions", "with_tool_function_span", spanned(_other_tool)),
+    Patch(
+        "agents.run_internal.tool_actions",
+        "with_tool_function_span",
+        spanned(lambda *_: Step(otel_context.set_value(_OTHER_TOOL, True))),
+    ),
     *(Patch(module, "maybe_invoke_function_tool_failure_error_function", before(_failing)) for module in _TOOLS),
     Patch("agents.run_internal.tool_execution", "resolve_approval_rejection_message", spanned(_rejecting)),
     Patch("agents.tool_context", "ToolContext.from_agent_context", before(_note_call)),
