@@ -372,15 +372,10 @@ def _follow(run: FunctionRun, stream: Any) -> Any:
     """Return a generator in place of ``stream`` that ends the run when it ends, is left, or is forgotten."""
     kind: functions.KindOfFunction = "generator" if isinstance(stream, types.GeneratorType) else "async generator"
     ours = functions.call(kind, _noting(run.function, lambda *_, **__: stream, run.folded), run.args, run.kwargs, lambda: run)
-    weakref.finalize(ours, _forget, run).atexit = False
+    # one that was begun has ended its span when it is forgotten, and ending it again does nothing
+    weakref.finalize(ours, lambda: None if run.folded else collected.end_later(run.leave)).atexit = False
     collected.watch()
     return ours
-
-
-def _forget(run: FunctionRun) -> None:
-    """End the span of a stream that was never begun. One that was has ended it by now, and ending it again does nothing."""
-    if not run.folded:
-        collected.end_later(run.leave)
 
 
 def _noting(function: TracedFunction, wrapped: Any, folded: list[Any]) -> Any:

@@ -30,30 +30,30 @@ from llmtrace.recorder.guard import guard
 
 # -- what a prompt asks for. Law: what a parameter is by default is not recorded, since vLLM's objects hold every parameter.
 
-_DEFAULTS: dict[str, tuple[str, Any]] = {
-    "temperature": ("temperature", None),
-    "max_tokens": ("max_tokens", None),
-    "seed": ("seed", None),
-    "top_p": ("top_p", 1.0),
-    "top_k": ("top_k", 0),
-    "min_p": ("min_p", 0.0),
-    "n": ("choice.count", 1),
-    "frequency_penalty": ("frequency_penalty", 0.0),
-    "presence_penalty": ("presence_penalty", 0.0),
-    "repetition_penalty": ("repetition_penalty", 1.0),
-    "min_tokens": ("min_tokens", 0),
-    "logprobs": ("logprobs", None),
+_DEFAULTS: dict[str, Any] = {
+    "temperature": None,
+    "max_tokens": None,
+    "seed": None,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "n": 1,
+    "frequency_penalty": 0.0,
+    "presence_penalty": 0.0,
+    "repetition_penalty": 1.0,
+    "min_tokens": 0,
+    "logprobs": None,
 }
-"""vLLM's name to ours, and the value that says nothing."""
+"""Parameters that are recorded, with the values that say nothing."""
 _CONSTRAINTS = ("json", "json_object", "regex", "choice", "grammar", "structural_tag")
 
 
 def read_parameters(params: Any) -> dict[str, JsonValue]:
     parameters: dict[str, JsonValue] = {}
-    for name, (ours, default) in _DEFAULTS.items():
+    for name, default in _DEFAULTS.items():
         setting = getattr(params, name, default)
         if setting is not None and setting != default and not (name == "top_k" and setting < 1):
-            parameters[ours] = setting
+            parameters["choice.count" if name == "n" else name] = setting
     stop = getattr(params, "stop", None)
     if stop:
         parameters["stop_sequences"] = [stop] if isinstance(stop, str) else list(stop)

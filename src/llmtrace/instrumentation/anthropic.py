@@ -1,8 +1,8 @@
 """Anthropic: ``client.messages`` and ``client.beta.messages`` (create, stream, parse), sync and async, raw or not, and the
 tools that the beta tool runner runs.
 
-Works with anthropic 0.60 and later, and with the SDK's clients of Bedrock and Vertex. Only what is peculiar to Anthropic stands
-here; the engine is `_provider`, what it shares with its sister SDKs `_stainless`.
+Works with anthropic 0.60 and later, and with the SDK's clients of Bedrock and Vertex. The engine is
+`_provider`, what it shares with its sister SDKs `_stainless`.
 """
 
 from __future__ import annotations

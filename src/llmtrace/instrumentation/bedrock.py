@@ -2,8 +2,7 @@
 
 botocore makes the methods of its clients anew for each client; all of them go through ``_make_api_call``, which is wrapped
 here. Law: no other operation, and no other service of AWS, is looked at further than by its name. Requests get ``traceparent``
-after they were signed, so that a proxy that changes it does not break the signature. Only what is peculiar to boto3 stands
-here; the engine is `_provider`.
+after they were signed, so that a proxy that changes it does not break the signature.
 """
 
 from __future__ import annotations

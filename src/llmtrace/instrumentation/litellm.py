@@ -1,8 +1,7 @@
 """litellm: completion, text_completion, embedding, responses, sync and async, whole and streamed, and the same of its Router.
 
 One call is one span, whatever goes on within it: the SDK that litellm makes its requests by, its retries and its fallbacks to
-other models (`Endpoint.suppress_nested`). litellm's own callbacks are left alone. Only what is peculiar to litellm stands here;
-the engine is `_provider`, and answers have the form of OpenAI's.
+other models (`Endpoint.suppress_nested`). litellm's own callbacks are left alone. Answers have the form of OpenAI's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Ollama: chat, generate and embed of its clients, sync and async, whole and streamed, and the module's functions.
 
-All of them go through the client's ``_request``, with the JSON that is sent; it is wrapped here. Only what is peculiar to
-Ollama stands here; the engine is `_provider`.
+All of them go through the client's ``_request``, with the JSON that is sent; it is wrapped here.
 """
 
 from __future__ import annotations
