@@ -10,6 +10,7 @@ else; an edit anywhere inside it, or an equal copy of it, is told apart from, or
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, cast
 
 from pydantic_core import to_json
@@ -24,7 +25,6 @@ MOST_MESSAGES = 4096
 MOST_CHARACTERS = 4 << 20
 """Characters of text in the memo after which it starts anew."""
 MOST_TOOL_LISTS = 64
-_MOST_KINDS = 256
 
 _LONG, _EDGE = 48, 24
 """A text of more characters is given in an outline by its length and what stands at either end."""
@@ -34,7 +34,6 @@ _messages: dict[Any, Any] = {}
 _characters = 0
 """Characters of text in ``_messages``."""
 _tools: dict[bytes, tuple[ToolDefinition, ...]] = {}
-_models: dict[type, bool] = {}
 
 
 def read_messages_cached(raws: Iterable[Any], read: Callable[[Any], Message]) -> tuple[Message, ...]:
@@ -112,7 +111,7 @@ class _Opaque(Exception):
 
 def _flatten(value: Any, into: list[Any]) -> None:
     """Add every leaf of a value, and marks for its structure."""
-    kind = type(value)
+    kind: Any = type(value)
     if kind is str or value is None:
         into.append(value)
     elif kind is dict:
@@ -137,14 +136,10 @@ def _flatten(value: Any, into: list[Any]) -> None:
         raise _Opaque
 
 
+@lru_cache(maxsize=256)
 def _is_model(kind: type) -> bool:
     """Return True for a pydantic model. Cached, since pydantic's metaclass answers slowly."""
-    is_model = _models.get(kind)
-    if is_model is None:
-        if len(_models) >= _MOST_KINDS:
-            _models.clear()
-        is_model = _models[kind] = hasattr(kind, "model_fields") and hasattr(kind, "__pydantic_extra__")
-    return is_model
+    return hasattr(kind, "model_fields") and hasattr(kind, "__pydantic_extra__")
 
 
 def _flatten_dict(value: dict[Any, Any], into: list[Any]) -> None:

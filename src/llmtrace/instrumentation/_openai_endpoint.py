@@ -7,6 +7,7 @@ runs; names are the conventions' where they have one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from llmtrace import semconv
@@ -65,21 +66,18 @@ BY_DOMAIN = (
 )
 """The end of a host that differs by region or resource."""
 
-_providers: dict[tuple[type, str | None, str | None], str] = {}
-
 
 def provider_of(client: Any, host: str | None) -> str:
     """Return ``gen_ai.provider.name`` for a client's calls. ``host``: of its base URL."""
-    made_for = getattr(getattr(client, "_provider_runtime", None), "name", None)
-    key = type(client), host, made_for
-    provider = _providers.get(key)
-    if provider is None:
-        if len(_providers) > 256:
-            _providers.clear()
-        names = " ".join([base.__name__ for base in key[0].__mro__])
-        by_class = next((provider for part, provider in BY_CLASS.items() if part in names), None)
-        provider = _providers[key] = by_class or BY_PROVIDER.get(made_for or "") or by_host(host or "")
-    return provider
+    kind: Any = type(client)
+    return _provider(kind, host, getattr(getattr(client, "_provider_runtime", None), "name", None))
+
+
+@lru_cache(maxsize=256)
+def _provider(client: type, host: str | None, made_for: str | None) -> str:
+    names = " ".join([base.__name__ for base in client.__mro__])
+    by_class = next((provider for part, provider in BY_CLASS.items() if part in names), None)
+    return by_class or BY_PROVIDER.get(made_for or "") or by_host(host or "")
 
 
 def by_host(host: str) -> str:

@@ -8,7 +8,7 @@ Works with anthropic 0.60 and later, and with the SDK's clients of Bedrock and V
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,9 +51,10 @@ class Messages(Endpoint):
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         host, port = server_of(client)
+        kind: Any = type(client)
         model = kwargs.get("model")
         return {
-            "provider": _provider(type(client)),
+            "provider": _provider(kind),
             "operation": semconv.CHAT,
             "request_model": model if isinstance(model, str) else None,
             "stream": self.stream or kwargs.get("stream") is True,
@@ -100,16 +101,11 @@ _MESSAGES, _STREAM = Messages(), Stream()
 _PROVIDERS = {"Bedrock": "aws.bedrock", "Vertex": "gcp.vertex_ai"}
 """A part of the name of a client's class, or of a class that it is derived from."""
 
-_providers: dict[type, str] = {}
 
-
+@lru_cache(maxsize=256)
 def _provider(client: type) -> str:
-    provider_name = _providers.get(client)
-    if provider_name is None:
-        names = " ".join(base.__name__ for base in client.__mro__)
-        provider_name = next((provider for part, provider in _PROVIDERS.items() if part in names), "anthropic")
-        _providers[client] = provider_name
-    return provider_name
+    names = " ".join(base.__name__ for base in client.__mro__)
+    return next((provider for part, provider in _PROVIDERS.items() if part in names), "anthropic")
 
 
 def _parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:
