@@ -28,7 +28,7 @@ _WRAPPERS = {
 _MODULES = {
     "mcp": ("mcp", "_mcp_server", "_mcp_tools"),
     "langchain": ("langchain", "_langchain_runs", "_langchain_messages"),
-    "openai_agents": ("openai_agents", "_openai_agents_steps"),
+    "openai_agents": ("openai_agents",),
 }
 
 
