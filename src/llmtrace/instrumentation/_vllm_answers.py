@@ -161,8 +161,9 @@ class OutputReader(Reader):
 
     def fields(self) -> Fields:
         last = self._last
+        kind: Fields = {} if self._is_stream else {"stream": False, "chunks": None}
         if last is None:
-            return {}
+            return kind
         for index, output in self._latest.items():
             choice = self._choices[index] = _Choice()
             choice.add(output, delta=False)
@@ -193,8 +194,7 @@ class OutputReader(Reader):
             fields["finish_reasons"] = reasons
         if last.finished:
             fields["partial"] = ABORTED in reasons
-        if not self._is_stream:
-            fields |= {"stream": False, "chunks": None}
+        fields |= kind
         return fields
 
 

@@ -117,7 +117,7 @@ def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwarg
 
 def _failed(recorder: Recorder, batch: Batch, model: str | None, began: int, error: BaseException) -> None:
     batch.adds = False
-    if batch.recording is None and not batch.added:  # refused before it came to the engine
+    if batch.recording is None and not batch.added and not isinstance(error, LlmtraceError):  # it never came to the engine
         fields = batch.read(batch.prompts, None, None)
         operation = Inference(PROVIDER, request_model=model, **fields)
         recording = recorder.start(Inference(PROVIDER, operation.operation, request_model=model))
