@@ -195,8 +195,6 @@ _TEXTS = {
 
 
 class _Block:
-    """One content block: its start, and the texts that were added to it."""
-
     __slots__ = ("begun", "citations", "texts")
 
     def __init__(self, begun: Mapping[str, Any]) -> None:
@@ -245,7 +243,6 @@ class EventReader(Chunks):
         self._stop_details: Any = None
 
     def feed(self, event: Any) -> None:
-        """Read an event of the SDK. Most events are a piece of a block."""
         try:
             fields = event.__dict__
             if fields["type"] == "content_block_delta":
@@ -256,7 +253,6 @@ class EventReader(Chunks):
         self.add(event)
 
     def add(self, event: Any) -> None:
-        """Read an event of any kind: a model or its JSON."""
         fields = members(event)
         kind = fields.get("type")
         if kind == "message_start":

@@ -94,7 +94,6 @@ def _read_block(kind: str, value: Any, role: str) -> Iterator[Part]:
 
 
 def _tool_call(block: Mapping[str, Any]) -> Part:
-    """Read a call that the program runs, or one that Bedrock runs itself."""
     name, arguments, call_id = block["name"], to_json(block.get("input")), block.get("toolUseId")
     if block.get("type") == "server_tool_use":
         return ServerToolCall(name, {"type": name, "input": arguments}, call_id)

@@ -95,7 +95,6 @@ class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run 
 
 
 def _answered(exchange: OpenExchange, response: Any) -> None:
-    """Keep a response of ``httpx``, with its body if that is read already."""
     exchange.answered(response.status_code, response.headers)
     if response.is_stream_consumed:
         exchange.body.append(response.content)

@@ -188,6 +188,5 @@ class ReviewStep(Step):
 
 
 def _is_inside_a_span(context: Context | None) -> bool:
-    """Return True if there is a run that the review belongs to."""
     context = otel_context.get_current() if context is None else context
     return keys.RECORDING in context or trace.get_current_span(context).get_span_context().is_valid

@@ -73,7 +73,6 @@ def word(value: Any) -> str:
 
 
 def read_content(raw: Any) -> Message:
-    """Read one message of a request's ``contents``."""
     content = python_members(raw)
     parts = tuple(read_parts(content.get("parts")))
     role = str(to_json(content.get("role")) or "user")
@@ -223,7 +222,6 @@ class Arguments:
 
 
 def _member(holder: Any, step: Any, fresh: Any) -> Any:
-    """Return the member at a place; create it if it is missing."""
     if isinstance(holder, list):
         if step > _LONGEST:
             raise IndexError(step)

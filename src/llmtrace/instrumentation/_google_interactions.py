@@ -90,7 +90,6 @@ def _pieces(value: Any) -> Sequence[Any]:
 
 
 def read_parameters(body: Mapping[str, Any]) -> dict[str, JsonValue]:
-    """Read the parameters of a request: all but input and tools."""
     parameters = {name: to_json(value) for name, value in body.items() if value is not None and name not in _ELSEWHERE}
     for name, value in members(body.get("generation_config")).items():
         if value is not None:
@@ -176,7 +175,6 @@ def _mime(piece: Mapping[str, Any]) -> str | None:
 
 
 def read_interaction(interaction: Mapping[str, Any]) -> Fields:
-    """Read the fields of an answer, as far as it has come."""
     status = interaction.get("status")
     reason = None if status is None or status in _UNDER_WAY else finish_reason(str(status))
     steps = [step for step in _pieces(interaction.get("steps")) if members(step).get("type") not in _ROLES]
@@ -264,8 +262,6 @@ class StepReader(Chunks):
 
 
 class _Step:
-    """One step: its start, and what was added to it."""
-
     def __init__(self) -> None:
         self.fields: dict[str, Any] = {}
         self._content: list[Any] = []

@@ -115,8 +115,6 @@ def _is_found(module: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Instrumentor:
-    """What the module of an instrumentor states."""
-
     patches: tuple[Patch, ...]
     """``PATCHES``: the functions to wrap."""
     clients: Mapping[str, str] = field(default_factory=dict)
@@ -318,7 +316,6 @@ def select(library: str, client: Any) -> None:
 
 
 def deselect(library: str) -> None:
-    """Treat all clients of ``library`` alike again."""
     selected.pop(library, None)
     _library_of.cache_clear()
 

@@ -62,7 +62,6 @@ def read_message(message: Any, finish_reason: str | None = None) -> Message:
 
 
 def _tool_text(content: Any) -> JsonValue:
-    """Return a tool's answer: its text, or its blocks as JSON."""
     blocks = content if isinstance(content, list) else [content]
     texts = [block.get("text") if isinstance(block, Mapping) else block for block in blocks]
     plain_text = [block for block in texts if isinstance(block, str)]
@@ -236,7 +235,6 @@ _NO_PARAMETERS = frozenset({"messages", "input", "config", "run_manager", "stop"
 
 
 def covered_by_sdk(model: Any) -> bool:
-    """Return True if the instrumented SDK below records the call."""
     for kind in type(model).__mro__:
         sdk = _SDKS.get(kind.__module__.partition(".")[0])
         if sdk is not None:
@@ -314,8 +312,6 @@ class _Chunks(Reader):
 
 
 def _unless_covered(engine: Callable[[_Chat], Wrapper]) -> Wrapper:
-    """A wrapper that records a call here, unless the SDK below does."""
-
     def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if active() is None or guard(covered_by_sdk, instance) is not False:
             return wrapped(*args, **kwargs)

@@ -19,7 +19,6 @@ from llmtrace.instrumentation._patches import Patch, before
 from llmtrace.model import Custom, Failure, JsonValue, ToolDefinition, ToolExecution, replace
 from llmtrace.recorder import active, current
 from llmtrace.recorder.guard import guard
-from llmtrace.semconv import JSONRPC_REQUEST_ID, MCP_METHOD, MCP_PROTOCOL_VERSION, MCP_SESSION_ID, RPC_STATUS_CODE
 
 _SESSIONLESS = "2026-07-28"
 """The revision of the protocol from which on there are no sessions; revisions are dates, so they sort."""
@@ -46,7 +45,7 @@ class _Serving(Step):
             self._operation,
             name=name,
             kind="server",
-            attributes={MCP_METHOD: method, **attributes},
+            attributes={semconv.MCP_METHOD: method, **attributes},
             context=context,
             links=links,
         )
@@ -85,7 +84,7 @@ class _Serving(Step):
         if isinstance(operation, ToolExecution):
             operation = replace(operation, definition=guard(_definition, self._server, operation.name))
         if code is not None:
-            self._recording.set({RPC_STATUS_CODE: str(code)})
+            self._recording.set({semconv.RPC_STATUS_CODE: str(code)})
         if code in tools.CLIENT_FAULTS:
             self._recording.end(operation)
         else:
@@ -126,18 +125,18 @@ def _on_request(runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
 def _attributes(version: Any, session_id: Any, request_id: Any) -> dict[str, JsonValue]:
     attributes: dict[str, JsonValue] = {}
     if isinstance(version, str):
-        attributes[MCP_PROTOCOL_VERSION] = version
+        attributes[semconv.MCP_PROTOCOL_VERSION] = version
     if isinstance(session_id, str) and not (isinstance(version, str) and version >= _SESSIONLESS):
-        attributes[MCP_SESSION_ID] = session_id
+        attributes[semconv.MCP_SESSION_ID] = session_id
     if request_id is not None:
-        attributes[JSONRPC_REQUEST_ID] = str(request_id)
+        attributes[semconv.JSONRPC_REQUEST_ID] = str(request_id)
     return attributes
 
 
 def _own_middleware(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
     """Wrapper for the middleware that opens mcp 2.x's own span: suppressed if ours is open."""
     recording = current() if active() is not None and len(args) == 2 else None
-    if recording is None or recording.kind != "server" or recording.attributes.get(MCP_METHOD) != args[0].method:
+    if recording is None or recording.kind != "server" or recording.attributes.get(semconv.MCP_METHOD) != args[0].method:
         return wrapped(*args, **kwargs)
     return args[1](args[0])
 

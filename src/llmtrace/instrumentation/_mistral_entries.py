@@ -46,7 +46,6 @@ def conversation_named(conversation_id: Any) -> dict[str, Any] | None:
 
 
 def read_entry(raw: Any) -> Message:
-    """Read an entry of a request's input as one message."""
     entry = set_members(raw)
     return Message(str(entry.get("role") or _ROLES.get(_kind(entry), "assistant")), tuple(_parts(raw)), cache={})
 

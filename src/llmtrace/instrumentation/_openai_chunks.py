@@ -259,7 +259,6 @@ def _add(choice: _Choice, delta: Mapping[str, Any]) -> None:
 
 
 def _add_parts(choice: _Choice, content: Any) -> None:
-    """Add content that comes as parts (Mistral)."""
     for part in content:
         fields = members(part)
         if fields.get("type") == "thinking":

@@ -40,7 +40,6 @@ class Embeddings(OpenAIEndpoint):
 
 
 def _length(vector: Any) -> int | None:
-    """Return how many numbers a vector has, as a list or in base64."""
     if isinstance(vector, list):
         return len(vector)
     return int(len(vector.rstrip("=")) * _BASE64) // _BYTES if isinstance(vector, str) else None

@@ -41,7 +41,6 @@ _RESULTS = frozenset({"error", "output", "outputs", "result", "results"})
 
 
 def read_item(raw: Any) -> Message:
-    """Read an item of a request's input as one message."""
     item = members(raw)
     return Message(_role_of(item), item_parts(raw), cache={})
 
@@ -248,8 +247,6 @@ _DELTAS = {
 
 
 class _Item:
-    """One item of the answer. A finished item has no growing texts."""
-
     __slots__ = ("annotations", "start", "texts")
 
     def __init__(self, start: Mapping[str, Any]) -> None:
@@ -302,7 +299,6 @@ class EventReader(Chunks):
         self.add(event)
 
     def add(self, event: Any) -> None:
-        """Read an event of any kind: a model or its JSON."""
         fields = members(event)
         kind = fields.get("type")
         if kind in _DELTAS:

@@ -32,8 +32,6 @@ _LOADING = frozenset({"additional_tools", "tool_search_output"})
 
 
 class Responses(Generation):
-    """The endpoint that makes a response, or compacts a conversation."""
-
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         request_input, tools, earlier = kwargs.get("input"), kwargs.get("tools"), kwargs.get("previous_response_id")
         instructions = kwargs.get("instructions")
@@ -86,7 +84,6 @@ class FetchedResponses(Responses):
 
 
 def read_response(response: Mapping[str, Any]) -> Fields:
-    """Read the fields of an answer, as far as it has come."""
     items = response.get("output") or ()
     status = response.get("status")
     reason = _finish_reason(response, status, items)

@@ -130,8 +130,6 @@ _applied: list[_AppliedPatch] = []
 
 
 class Patches:
-    """The patches of one provider, on or off together."""
-
     def __init__(self, patches: Iterable[Patch]) -> None:
         self._by_module: dict[str, list[Patch]] = {}
         for patch in patches:

@@ -154,13 +154,10 @@ def _with_answer(operation: Operation, answer: Any) -> Operation:
 
 
 def patches(module: str, function: TracedFunction, *paths: str) -> tuple[Patch, ...]:
-    """Wrap the functions of one kind: their paths in a module."""
     return tuple([Patch(module, path, traced_function(function)) for path in paths])
 
 
 def traced_function(function: TracedFunction) -> Wrapper:
-    """Return a wrapper for a function of any kind."""
-
     def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if active() is None:
             return wrapped(*args, **kwargs)
@@ -271,7 +268,6 @@ class FunctionRun:
             guard(keep_outcome, run.recording, run.operation, **outcome)
 
     def leave(self) -> None:
-        """End the span of a stream that was left before its end."""
         if self.recording is not None:
             self.recording.set({PARTIAL: True})
             self.recording.end(self.operation)

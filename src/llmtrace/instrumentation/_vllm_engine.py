@@ -97,7 +97,6 @@ def count_prompts(prompts: Any) -> int:
 
 
 def conversations(messages: Any) -> Sequence[Any]:
-    """Return the conversations that ``LLM.chat`` gets: one, or a list of them."""
     if not isinstance(messages, Sequence) or not messages:
         return ()
     return messages if isinstance(messages[0], (list, tuple)) else (messages,)
@@ -157,7 +156,6 @@ class Batch:
         return entry[1]
 
     def finished(self) -> None:
-        """Count a finished prompt, and end the batch with the last one."""
         self.open -= 1
         self.close()
 
@@ -271,8 +269,6 @@ class AddPooled(_InBatch, Encode):
 
 
 class Prompt(Watch):
-    """One prompt in an engine: its call, and what was seen of the answer."""
-
     __slots__ = ("_batch", "internal_id")
 
     def __init__(self, call: Call, reader: Reader, batch: Batch) -> None:

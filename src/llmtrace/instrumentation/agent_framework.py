@@ -40,8 +40,6 @@ class ToolRun(TracedFunction):
 
 
 class CallRun(ToolRun):
-    """A call of the model, which the framework may refuse."""
-
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:  # noqa: ARG002
         call = arguments["function_call_content"]
         if call.type != "function_call":

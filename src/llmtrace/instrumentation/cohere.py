@@ -153,8 +153,6 @@ _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "documents", "request_options"}
 
 
 class _Endpoint(Endpoint):
-    """What all calls of the SDK share."""
-
     def client(self, instance: Any) -> Any:
         return instance._client_wrapper.httpx_client
 
@@ -204,8 +202,6 @@ class Embeddings(_Endpoint):
 
 
 class Rerank(_Endpoint):
-    """The endpoint of ``rerank``: a retrieval from what the program hands over."""
-
     operation_type = Retrieval
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -251,7 +247,6 @@ class _Opened:
         self.watch: Watch | None = None
 
     def see(self, response: Any) -> None:
-        """Watch what the program reads of the response, which is open now."""
         self.chunks = 1
         self.watch = watch = watched(self.call, EventReader(), response._response)
         response._data = followed(response.data, lambda: watch)

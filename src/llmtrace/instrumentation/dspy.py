@@ -55,8 +55,6 @@ class ProgramRun(TracedFunction):
 
 
 class ToolRun(TracedFunction):
-    """``tool(…)`` and ``tool.acall(…)``."""
-
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         schema = {"type": "object", "properties": to_json(instance.args or {}), "required": list(instance.args or {})}
         definition = ToolDefinition(instance.name, schema, instance.desc)

@@ -29,7 +29,6 @@ class RunnerRun(TracedFunction):
         return arguments.get("session_id")
 
     def fold(self, folded: Any, item: Any) -> Any:
-        """Keep the last answer that is whole, or the last error."""
         return item if item.error_code or (item.content and item.is_final_response()) else folded
 
     def answer(self, result: Any) -> Any:

@@ -42,7 +42,6 @@ class GroqChat(Chat):
         return {**fields, "output": messages}
 
     def on_error(self, error: BaseException, fields: Fields) -> Fields:
-        """Add the model's output that the server rejected."""
         body = getattr(error, "body", None)
         details = members(members(body).get("error", body))
         generated = details.get("failed_generation")

@@ -24,7 +24,6 @@ class PipelineRun(TracedFunction):
         return Workflow(type(instance).__name__, input=read_input(to_json(arguments.get("data"))))
 
     def fold(self, folded: Any, item: Any) -> Any:
-        """Join what the components give, one after the other."""
         return {**(folded or {}), **item} if isinstance(item, dict) else folded
 
     def answer(self, result: Any) -> Any:

@@ -76,8 +76,6 @@ class HuggingFaceReader(ChunkReader):
 
 
 class TextGeneration(_HuggingFace):
-    """The endpoint that continues a text."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         fields = super().start_attributes(client, kwargs)
         return {**fields, "operation": semconv.TEXT_COMPLETION, "stream": kwargs.get("stream") is True}
@@ -98,8 +96,6 @@ class TextGeneration(_HuggingFace):
 
 
 class TextReader(Reader):
-    """`Reader` of a text's pieces: strings, or tokens with their details."""
-
     __slots__ = ("_details", "_pieces")
 
     tells_finish_reason = False

@@ -61,7 +61,6 @@ def with_answers(task: Any, _instance: Any, _args: Any, kwargs: dict[str, Any]) 
 
 
 def _within(context: Context) -> Step:
-    """A step that only sets the context; the callbacks get the outcome."""
     return Step(otel_context.set_value(OWN, [], context) if _WITHOUT_CONTEXTS else context)
 
 

@@ -147,7 +147,6 @@ class _Covering(Endpoint):
         return _W3C.extract(lower, context=get_current())
 
     def on_error(self, error: BaseException, fields: Fields) -> Fields:
-        """Add the provider, which litellm's exceptions name."""
         provider = getattr(error, "llm_provider", None)
         return {"provider": provider_name(provider), **fields} if isinstance(provider, str) and provider else fields
 

@@ -55,8 +55,6 @@ class AgentRun(WorkflowRun):
 
 
 class AgentStep(TracedFunction):
-    """One turn of an agent of an `AgentWorkflow`."""
-
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:  # noqa: ARG002
         event = arguments["ev"]
         return AgentInvocation(event.current_agent_name, input=read_input(event.input[-1:] or None))
@@ -76,8 +74,6 @@ class _ToolRun(TracedFunction):
 
 
 class ToolCallRun(_ToolRun):
-    """An agent's run of a tool that the model asked for."""
-
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         event = arguments["ev"]
         agents = getattr(instance, "agents", None) or {"": instance}

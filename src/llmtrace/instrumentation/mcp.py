@@ -22,6 +22,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _mcp_server
 from llmtrace.instrumentation import _mcp_tools as tools
@@ -31,14 +32,6 @@ from llmtrace.model import Custom, JsonValue, ToolExecution, replace
 from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recorded_outcome import keep_outcome
-from llmtrace.semconv import (
-    JSONRPC_REQUEST_ID,
-    MCP_METHOD,
-    MCP_PROTOCOL_VERSION,
-    MCP_ROUNDS,
-    MCP_TOOL_ERROR,
-    RPC_STATUS_CODE,
-)
 
 LIBRARY, DISTRIBUTION = "mcp", "mcp"
 SUPPORTED = ">=1.23,<3"
@@ -57,8 +50,7 @@ class _Execution(Step):
         self.context = otel_context.set_value(_CALL_IN_ROUNDS, self, self.context)
 
     def asked(self) -> None:
-        """Count that the server asked for more input."""
-        self.recording.set({MCP_ROUNDS: self.recording.attributes.get(MCP_ROUNDS, 0) + 1})
+        self.recording.set({semconv.MCP_ROUNDS: self.recording.attributes.get(semconv.MCP_ROUNDS, 0) + 1})
 
 
 _open_calls: weakref.WeakKeyDictionary[Any, weakref.WeakSet[_Execution]] = weakref.WeakKeyDictionary()
@@ -98,7 +90,7 @@ class _Covered(_Execution):
         if tools.asks_for_input(answer):
             self.asked()
         if answer.get("isError") is True:
-            self.recording.set({MCP_TOOL_ERROR: True})
+            self.recording.set({semconv.MCP_TOOL_ERROR: True})
 
 
 class _Round(Step):
@@ -114,8 +106,6 @@ class _Round(Step):
 
 
 class _Request(Step):
-    """Any other request."""
-
     def __init__(self, session: Any, method: str, params: dict[str, JsonValue], recording: Recording) -> None:
         super().__init__(recording.context)
         self._session = session
@@ -151,7 +141,7 @@ _versions: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 def _fail(recording: Recording, operation: Any, error: BaseException) -> None:
     code = tools.code_of(error)
     if code is not None:
-        recording.set({RPC_STATUS_CODE: str(code)})
+        recording.set({semconv.RPC_STATUS_CODE: str(code)})
     recording.end(operation, failure=guard(tools.failure_in_request, error), exception=error)
 
 
@@ -201,7 +191,7 @@ def _execution_around(name: str, arguments: JsonValue, *, is_again: bool) -> Rec
     it was given.
     """
     recording = current()
-    if recording is None or recording.kind == "server" or (MCP_METHOD in recording.attributes and not is_again):
+    if recording is None or recording.kind == "server" or (semconv.MCP_METHOD in recording.attributes and not is_again):
         return None
     operation = recording.operation
     if not isinstance(operation, ToolExecution):
@@ -212,7 +202,7 @@ def _execution_around(name: str, arguments: JsonValue, *, is_again: bool) -> Rec
 
 def _attributes(session: Any, method: str) -> dict[str, JsonValue]:
     version = getattr(session, "protocol_version", None) or _versions.get(session)
-    return {MCP_METHOD: method, **({MCP_PROTOCOL_VERSION: version} if isinstance(version, str) else {})}
+    return {semconv.MCP_METHOD: method, **({semconv.MCP_PROTOCOL_VERSION: version} if isinstance(version, str) else {})}
 
 
 def _send_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
@@ -271,10 +261,14 @@ def _own_span(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[s
     """Wrapper for mcp 2.x's own span of a request: suppressed if ours is open."""
     recording = current() if active() is not None else None
     attributes: Mapping[str, Any] = kwargs.get("attributes") or {}
-    if recording is None or recording.attributes.get(MCP_METHOD) != attributes.get(MCP_METHOD) or recording.kind == "server":
+    if (
+        recording is None
+        or recording.attributes.get(semconv.MCP_METHOD) != attributes.get(semconv.MCP_METHOD)
+        or recording.kind == "server"
+    ):
         return wrapped(*args, **kwargs)
-    if JSONRPC_REQUEST_ID in attributes:
-        recording.set({JSONRPC_REQUEST_ID: str(attributes[JSONRPC_REQUEST_ID])})
+    if semconv.JSONRPC_REQUEST_ID in attributes:
+        recording.set({semconv.JSONRPC_REQUEST_ID: str(attributes[semconv.JSONRPC_REQUEST_ID])})
     return nullcontext(trace.INVALID_SPAN)
 
 

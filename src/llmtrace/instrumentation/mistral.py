@@ -67,7 +67,6 @@ class FunctionRun(TracedFunction):
         return ToolExecution(call.name, values, call_id=call.tool_call_id, definition=definition)
 
     def answer(self, result: Any) -> Any:
-        """Read the entry that the model gets."""
         return result.result
 
     def failure(self, result: Any) -> Failure | None:
@@ -134,8 +133,6 @@ class MistralChat(_Client, Chat):
 
 
 class MistralFim(MistralChat):
-    """The endpoint that completes code between a prompt and a suffix."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return {**super().start_attributes(client, kwargs), "operation": semconv.TEXT_COMPLETION}
 
@@ -231,7 +228,6 @@ class EventReader(Reader):
 
 
 def _plain(choice: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a choice of a chunk with its tool calls in OpenAI's form."""
     delta, reason, calls = members(choice.get("delta")), choice.get("finish_reason"), []
     for call in map(members, delta.get("tool_calls") or ()):
         function, call_id = members(call.get("function")), call.get("id")

@@ -96,8 +96,6 @@ def read_usage(answer: Mapping[str, Any]) -> Usage | None:
 
 
 class AnswerReader(Reader):
-    """`Reader` of an answer in pieces; a whole answer is one piece."""
-
     __slots__ = ("_calls", "_last", "_model", "_role", "_text", "_thought")
 
     def __init__(self) -> None:

@@ -51,7 +51,6 @@ class FunctionRun(TracedFunction):
         )
 
     def answer(self, result: Any) -> Any:
-        """Read the item that the model gets."""
         return result["output"]
 
 

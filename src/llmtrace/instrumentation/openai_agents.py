@@ -301,7 +301,6 @@ def _finish(span: Any, *_: Any) -> None:
 
 
 def _waiting(operation: ToolExecution, step: _Open) -> ToolExecution:
-    """Record that a tool call waits for a person's approval."""
     operation = replace(operation, has_result=False, result=None)
     if operation.definition is None:
         return operation
@@ -387,7 +386,6 @@ def _run(_runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:
 
 
 def _note_output(_instance: Any, args: Any, kwargs: dict[str, Any]) -> None:
-    """Keep the final output, of which the framework's hooks are told."""
     for key in (_AGENT, _TRACE):
         step = otel_context.get_value(key)
         if isinstance(step, _Open):

@@ -61,8 +61,6 @@ class CallRun(TracedFunction):
 
 
 class BodyRun(CallRun):
-    """The part of a call that runs the tool."""
-
     takes_answer = True
 
     def on_answer(self, instance: Any, result: Any) -> None:  # noqa: ARG002
@@ -78,8 +76,6 @@ def definition_of(tool: Any) -> ToolDefinition | None:
 
 
 class _Approvals(Step):
-    """The calls of one model answer that wait for approval."""
-
     def __init__(self, calls: Any) -> None:
         self._reviews = {call.tool_call_id: ReviewStep(_review_of(call), _decide) for call in calls}
         first = next(iter(self._reviews.values()))

@@ -29,7 +29,6 @@ _OURS = (keys.RECORDING, keys.ATTRIBUTES, keys.WATCHERS, keys.JUDGING, *keys.SUP
 
 
 def _keep(instance: Any, *_: Any) -> None:
-    """Keep the current context, when work is handed to a thread."""
     current_context = otel_context.get_current()
     if not any(key in current_context for key in _OURS):
         return

@@ -14,24 +14,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation import _vllm_engine as engine
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._generators import traced_generator
 from llmtrace.instrumentation._patches import Patch, Wrapper, after
 from llmtrace.instrumentation._vllm_answers import CallReader
-from llmtrace.instrumentation._vllm_engine import (
-    PROVIDER,
-    Batch,
-    Encode,
-    Generate,
-    abort,
-    adding,
-    conversations,
-    count_prompts,
-    current,
-    model_of,
-    pooled,
-    stepping,
-)
 from llmtrace.model import Custom, Embedding, Inference
 from llmtrace.recorder import Recorder, Recording, active
 from llmtrace.recorder.guard import guard, report
@@ -73,7 +60,7 @@ def batched(name: str, *, chat: bool = False) -> Wrapper:
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         recorder = active()
-        if recorder is None or current.get() is not None:
+        if recorder is None or engine.current.get() is not None:
             return wrapped(*args, **kwargs)
         try:
             batch, began = _batch(recorder, name, chat, instance, args, kwargs), recorder.identity.clock()
@@ -85,7 +72,7 @@ def batched(name: str, *, chat: bool = False) -> Wrapper:
         try:
             result = _within(batch, wrapped, args, kwargs)
         except BaseException as error:
-            guard(_failed, recorder, batch, model_of(getattr(instance, "llm_engine", None)), began, error)
+            guard(_failed, recorder, batch, engine.model_of(getattr(instance, "llm_engine", None)), began, error)
             raise
         batch.adds = False
         guard(batch.close)
@@ -94,19 +81,19 @@ def batched(name: str, *, chat: bool = False) -> Wrapper:
     return wrapper
 
 
-def _within(batch: Batch, wrapped: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
-    token = current.set(batch)
+def _within(batch: engine.Batch, wrapped: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
+    token = engine.current.set(batch)
     try:
         return wrapped(*args, **kwargs)
     finally:
-        current.reset(token)
+        engine.current.reset(token)
 
 
-def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwargs: Mapping[str, Any]) -> Batch:
+def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwargs: Mapping[str, Any]) -> engine.Batch:
     prompts = args[0] if args else kwargs.get("messages" if chat else "prompts")
-    chats = conversations(prompts) if chat else None
-    count = count_prompts(prompts) if chats is None else len(chats)
-    batch = Batch(recorder.start(Custom(), name=name) if count > 1 else None, prompts)
+    chats = engine.conversations(prompts) if chat else None
+    count = engine.count_prompts(prompts) if chats is None else len(chats)
+    batch = engine.Batch(recorder.start(Custom(), name=name) if count > 1 else None, prompts)
     if chats is not None:
         batch.chats, batch.tools = chats, kwargs.get("tools")
         parser, tools = recorder.vllm_tool_parser, batch.tools
@@ -115,12 +102,12 @@ def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwarg
     return batch
 
 
-def _failed(recorder: Recorder, batch: Batch, model: str | None, began: int, error: BaseException) -> None:
+def _failed(recorder: Recorder, batch: engine.Batch, model: str | None, began: int, error: BaseException) -> None:
     batch.adds = False
     if batch.recording is None and not batch.added and not isinstance(error, LlmtraceError):  # it never came to the engine
         fields = batch.read(batch.prompts, None, None)
-        operation = Inference(PROVIDER, request_model=model, **fields)
-        recording = recorder.start(Inference(PROVIDER, operation.operation, request_model=model))
+        operation = Inference(engine.PROVIDER, request_model=model, **fields)
+        recording = recorder.start(Inference(engine.PROVIDER, operation.operation, request_model=model))
         recording.start = began
         recording.end(operation, failure=failure_in_call(error))
     batch.close(error)
@@ -132,13 +119,13 @@ def pooling(name: str) -> Wrapper:
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         recorder = active()
-        if recorder is None or current.get() is not None:
+        if recorder is None or engine.current.get() is not None:
             return wrapped(*args, **kwargs)
-        model = guard(model_of, getattr(instance, "llm_engine", None))
-        operation: Any = Embedding(PROVIDER, request_model=model) if makes_vectors else Custom()
+        model = guard(engine.model_of, getattr(instance, "llm_engine", None))
+        operation: Any = Embedding(engine.PROVIDER, request_model=model) if makes_vectors else Custom()
         recording = recorder.start(operation, name=None if makes_vectors else name)
         try:
-            result = _within(Batch(is_silent=True), wrapped, args, kwargs)
+            result = _within(engine.Batch(is_silent=True), wrapped, args, kwargs)
         except BaseException as error:
             guard(recording.end, failure=guard(failure_in_call, error))
             raise
@@ -146,9 +133,9 @@ def pooling(name: str) -> Wrapper:
         return result
 
     def finish(recording: Recording, model: str | None, result: Any) -> None:
-        fields = pooled(result) if makes_vectors or (result and hasattr(result[0], "prompt_token_ids")) else {}
+        fields = engine.pooled(result) if makes_vectors or (result and hasattr(result[0], "prompt_token_ids")) else {}
         if makes_vectors:
-            recording.end(Embedding(PROVIDER, request_model=model, response_model=model, **fields))
+            recording.end(Embedding(engine.PROVIDER, request_model=model, response_model=model, **fields))
         else:
             usage = fields.get("usage")
             tokens = None if usage is None else usage.input_tokens
@@ -169,11 +156,11 @@ PATCHES = (
     Patch(_IN_LLM, "LLM.enqueue_chat", batched("LLM.enqueue_chat", chat=True)),
     Patch(_IN_LLM, "LLM.beam_search", pooling("LLM.beam_search")),
     *(Patch(_IN_LLM, f"LLM.{name}", pooling(f"LLM.{name}")) for name in ("embed", "encode", "classify", "score", "reward")),
-    Patch(_IN_ENGINE, "LLMEngine.add_request", adding),
-    Patch(_IN_ENGINE, "LLMEngine.step", stepping),
-    Patch(_IN_ENGINE, "LLMEngine.abort_request", after(abort, always=True)),
+    Patch(_IN_ENGINE, "LLMEngine.add_request", engine.adding),
+    Patch(_IN_ENGINE, "LLMEngine.step", engine.stepping),
+    Patch(_IN_ENGINE, "LLMEngine.abort_request", after(engine.abort, always=True)),
     Patch(_IN_CLIENT, "EngineCoreClient.make_client", _starting),
     Patch(_IN_CLIENT, "EngineCoreClient.make_async_mp_client", _starting),
-    Patch(_IN_ASYNC, "AsyncLLM.generate", traced_generator(Generate())),
-    Patch(_IN_ASYNC, "AsyncLLM.encode", traced_generator(Encode())),
+    Patch(_IN_ASYNC, "AsyncLLM.generate", traced_generator(engine.Generate())),
+    Patch(_IN_ASYNC, "AsyncLLM.encode", traced_generator(engine.Encode())),
 )
