@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 
-from llmtrace.instrumentation._failures import BY_CLASS, BY_CODE, BY_PHRASE, CONNECTION_REFUSED, failure_in_call
+from llmtrace.instrumentation._failures import BY_NAME, BY_PHRASE, CONNECTION_REFUSED, failure_in_call
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "how_to/providers.md"
 
@@ -19,7 +19,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "how_to/providers.md"
 def test_every_word_is_documented() -> None:
     """The table in the docs has every word, so that an alert can be built on it."""
     text = DOCS.read_text("utf-8")
-    words = {*BY_CLASS.values(), *BY_CODE.values(), *BY_PHRASE.values(), CONNECTION_REFUSED}
+    words = {*BY_NAME.values(), *BY_PHRASE.values(), CONNECTION_REFUSED}
     assert [word for word in words if f"| `{word}` |" not in text] == []
 
 

@@ -160,4 +160,4 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "_reported", set())
     monkeypatch.setattr(_cache, "_tools", {})
     monkeypatch.setattr(_cache, "_messages", {})
-    monkeypatch.setattr(_openai_endpoint, "_providers", {})
+    _openai_endpoint._provider.cache_clear()

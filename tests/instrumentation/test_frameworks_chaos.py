@@ -28,8 +28,8 @@ _WRAPPERS = {
 
 _MODULES = {
     "mcp": ("mcp", "_mcp_server", "_mcp_tools"),
-    "langchain": ("langchain", "_langchain_runs", "_langchain_models", "_langchain_messages"),
-    "openai_agents": ("openai_agents", "_openai_agents_steps"),
+    "langchain": ("langchain", "_langchain_runs", "_langchain_messages"),
+    "openai_agents": ("openai_agents",),
 }
 
 

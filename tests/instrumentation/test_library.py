@@ -15,7 +15,7 @@ import llmtrace
 from llmtrace import installed, instrumentation
 from llmtrace.errors import ConfigurationError
 from llmtrace.instrumentation import Library, _instrumentors
-from llmtrace.instrumentation._library import read_library
+from llmtrace.instrumentation._instrumentors import read_library
 from llmtrace.testing import capture
 
 LIBRARIES = {

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmtrace.instrumentation._instrumentors import (
     Instrumentor,
+    Library,
     available,
     disable,
     enable,
@@ -27,7 +28,6 @@ from llmtrace.instrumentation._instrumentors import (
     load,
     warn_of_absent,
 )
-from llmtrace.instrumentation._library import Library
 from llmtrace.instrumentation._patches import Patch, Patches, Wrapper
 
 if TYPE_CHECKING:

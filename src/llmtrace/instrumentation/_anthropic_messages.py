@@ -65,13 +65,12 @@ def read_content(content: Any) -> tuple[Part, ...]:
 
 
 def read_block(raw: Any) -> tuple[Part, ...]:
-    """Read one content block as parts."""
     if isinstance(raw, str):
         return (Text(raw),)
     block = members(raw)
     try:
         return tuple(_parts(str(block.get("type")), block))
-    except Exception:  # an unknown kind, or not the form of its kind
+    except Exception:  # of a kind not known here, or not in the form that its kind has
         return (_generic(block),)
 
 
@@ -152,7 +151,7 @@ def _media(modality: str, block: Mapping[str, Any]) -> Iterator[Part]:
     kind, mime = source.get("type"), source.get("media_type")
     if kind == "base64":
         data = source.get("data")
-        yield Blob(modality, mime, data if isinstance(data, str) else None)  # a file object is left for the SDK to read
+        yield Blob(modality, mime, data if isinstance(data, str) else None)  # a file is the SDK's to read
     elif kind == "url":
         yield Uri(_a_text(source["url"]), modality, mime)
     elif kind == "file":
@@ -164,11 +163,8 @@ def _media(modality: str, block: Mapping[str, Any]) -> Iterator[Part]:
     else:
         raise ValueError(kind)
     about = _rest(block, "source", "cache_control", "citations")
-    if about:  # its title and other information for the model
+    if about:  # its title, and what else the model is told of it
         yield Generic(block["type"], about)
-
-
-# -- usage
 
 
 def read_usage(raw: Any) -> Usage | None:
@@ -200,8 +196,6 @@ _TEXTS = {
 
 
 class _Block:
-    """A content block: its start, and the texts that were added to it."""
-
     __slots__ = ("begun", "citations", "texts")
 
     def __init__(self, begun: Mapping[str, Any]) -> None:
@@ -231,7 +225,7 @@ class _Block:
         block = dict(self.begun)
         for member, text in self.texts.items():
             value = text.getvalue()
-            if value or member != "input":  # a tool without parameters: the start has its complete input
+            if value or member != "input":  # a tool without parameters: its input was whole from the start
                 block[member] = value
         if self.citations:
             block["citations"] = [*(self.begun.get("citations") or ()), *self.citations]
@@ -239,8 +233,6 @@ class _Block:
 
 
 class EventReader(Chunks):
-    """`Reader` of the events of a message stream."""
-
     __slots__ = ("_blocks", "_counts", "_message", "_stop", "_stop_details")
 
     def __init__(self) -> None:
@@ -252,23 +244,21 @@ class EventReader(Chunks):
         self._stop_details: Any = None
 
     def feed(self, event: Any) -> None:
-        """Read an event of the SDK. Most events are a piece of a block."""
         try:
             fields = event.__dict__
             if fields["type"] == "content_block_delta":
                 self._blocks[fields["index"]].add(fields["delta"].__dict__)
                 return
-        except (AttributeError, KeyError):  # JSON, a block that never began, or a delta of an unknown kind
+        except (AttributeError, KeyError):  # JSON, a block that never began, a delta of a kind that is not known here
             pass
         self.add(event)
 
     def add(self, event: Any) -> None:
-        """Read an event of any kind: a model or its JSON."""
         fields = members(event)
         kind = fields.get("type")
         if kind == "message_start":
             self._message = members(fields.get("message"))
-            self._count({**members(self._message.get("usage")), "output_tokens": None})  # final only at the end
+            self._count({**members(self._message.get("usage")), "output_tokens": None})  # that one is only told at the end
         elif kind == "content_block_start":
             self._blocks[fields["index"]] = _Block(members(fields.get("content_block")))
         elif kind == "content_block_delta":
@@ -294,5 +284,5 @@ class EventReader(Chunks):
             fields["usage"] = read_usage(self._counts)
         if self._stop is not None:
             fields["finish_reasons"] = (finish_reason(self._stop),)
-            fields["partial"] = False  # even if the program did not read the rest of the stream, which adds nothing
+            fields["partial"] = False  # also where the rest of the stream, which tells nothing more, was left
         return fields

@@ -67,7 +67,7 @@ def _parts(block: Any, role: str) -> Iterator[Part]:
         [(kind, value)] = block.items()
     try:
         yield from _read_block(kind, value, role)
-    except Exception:  # an unknown kind, or not the form of its kind
+    except Exception:  # of a kind not known here, or not in the form that its kind has
         yield Generic(str(kind), {str(kind): to_json(value)})
 
 
@@ -94,7 +94,6 @@ def _read_block(kind: str, value: Any, role: str) -> Iterator[Part]:
 
 
 def _tool_call(block: Mapping[str, Any]) -> Part:
-    """Read a call that the program runs, or one that Bedrock runs itself."""
     name, arguments, call_id = block["name"], to_json(block.get("input")), block.get("toolUseId")
     if block.get("type") == "server_tool_use":
         return ServerToolCall(name, {"type": name, "input": arguments}, call_id)
@@ -122,7 +121,7 @@ def _tool_result(block: Mapping[str, Any]) -> Part:
 
 
 def _media(modality: str, block: Mapping[str, Any]) -> Part:
-    """Read ``{"format": …, "source": {"bytes": …} or {"s3Location": {"uri": …}}}``, or a document that is text."""
+    """Return a reader of ``{"format": …, "source": {"bytes": …} or {"s3Location": {"uri": …}}}``, or of a document as text."""
     source, form = block["source"], block.get("format")
     mime = _FILES.get(form or "") if form is None or modality == "file" else f"{modality}/{form}"
     if "bytes" in source:
@@ -133,9 +132,6 @@ def _media(modality: str, block: Mapping[str, Any]) -> Part:
 def _base64(data: bytes | str) -> str:
     """Return bytes as base64 text. In JSON they are base64 text already."""
     return data if isinstance(data, str) else base64.b64encode(data).decode("ascii")
-
-
-# -- tools and usage
 
 
 def read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
@@ -164,9 +160,6 @@ def _cached(raw: Mapping[str, Any], how: str) -> int | None:
     """Return a count of cached tokens: ``cacheReadInputTokens`` of Converse or ``cacheReadInputTokenCount`` of Nova."""
     count = raw.get(f"cache{how}InputTokens")
     return raw.get(f"cache{how}InputTokenCount") if count is None else count
-
-
-# -- streams
 
 
 class _Block:
@@ -212,7 +205,7 @@ class _Block:
         elif text:
             yield {"text": text}
         if self.tool is not None:
-            # a tool without arguments has no deltas, or empty ones; the unstreamed answer has {} in this case
+            # A tool without arguments has no deltas, or empty ones; the whole answer says {} then.
             yield {"toolUse": {"name": "", **self.tool, "input": parse_arguments(self.written.getvalue() or "{}")}}
         if self.result is not None:
             yield {"toolResult": {**self.result, "content": self.results}}
@@ -252,7 +245,7 @@ class ConverseReader:
                 content.append(block)
         fields = read_answer({**self._answer, "output": {"message": {"role": self._role, "content": content}}})
         if self._answer.get("stopReason"):
-            fields["partial"] = False  # even if the program did not read the metadata, which has the usage
+            fields["partial"] = False  # also where the metadata, which tells the usage, was left
         else:
             del fields["finish_reasons"]
             fields["output"] = fields["output"] if fields["output"][0].parts else ()
@@ -298,7 +291,6 @@ _NO_PARAMETERS = ("modelId", "messages", "system", "inferenceConfig", "toolConfi
 
 
 def read_request(kwargs: Mapping[str, Any]) -> Fields:
-    """Read messages, tools and parameters of a request."""
     fields: Fields = {"parameters": _parameters(kwargs), "system": read_blocks(kwargs.get("system"))}
     messages, tools = kwargs.get("messages"), _of(kwargs, "toolConfig").get("tools")
     if isinstance(messages, (list, tuple)):
@@ -324,16 +316,15 @@ def _parameters(kwargs: Mapping[str, Any]) -> dict[str, JsonValue]:
     if isinstance(top_k, int):
         parameters["top_k"] = top_k
     for name, value in _of(kwargs, "outputConfig").items():
-        parameters["response_format" if name == "textFormat" else name] = (
-            _format(value) if name == "textFormat" else to_json(value)
-        )
+        if name == "textFormat":
+            form = to_json(value["structure"]["jsonSchema"])  # its schema is a text
+            parameters["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {**form, "schema": from_json(form["schema"])},
+            }
+        else:
+            parameters[name] = to_json(value)
     return parameters
-
-
-def _format(text_format: Any) -> JsonValue:
-    """Return the requested response format. Bedrock has its schema as text."""
-    schema = text_format["structure"]["jsonSchema"]
-    return {"type": "json_schema", "json_schema": {**to_json(schema), "schema": from_json(schema["schema"])}}
 
 
 def read_answer(answer: Mapping[str, Any]) -> Fields:

@@ -9,13 +9,11 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterator
-from itertools import filterfalse
 from typing import Any
 
 import wrapt
 
 from llmtrace.instrumentation._exchanges import (
-    OpenExchange,
     body_in_replay,
     open_exchange,
     recorded_exchange,
@@ -28,7 +26,6 @@ from llmtrace.recorder.player import player
 
 
 def _send(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``URLLib3Session.send``."""
     call = guard(current_call)
     if call is None or not call.open:
         return wrapped(*args, **kwargs)
@@ -44,7 +41,11 @@ def _send(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) -> An
             guard(exchange.failed, error)
         raise
     if exchange is not None:
-        guard(_answered, exchange, response, is_read=not request.stream_output)
+        guard(exchange.answered, response.status_code, response.headers)
+        if request.stream_output:
+            response.raw = BodyProxy(response.raw, lambda data, is_end: exchange.body.append(data), exchange.failed)  # noqa: ARG005
+        else:
+            exchange.body.append(response.content)
     return response
 
 
@@ -60,49 +61,43 @@ def _make_request(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any
     return wrapped(operation_model, {**request, "body": new}, **kwargs)
 
 
-def _answered(exchange: OpenExchange, response: Any, *, is_read: bool) -> None:
-    exchange.answered(response.status_code, response.headers)
-    if is_read:
-        exchange.body.append(response.content)
-    else:
-        response.raw = _Kept(response.raw, exchange)
+class BodyProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
+    """Proxy of a body: ``see(data, is_end=…)`` gets what is read of it, and ``fail`` what reading it raises."""
 
-
-class _Kept(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """Proxy of a body that keeps the bytes that are read from it."""
-
-    def __init__(self, raw: Any, exchange: OpenExchange) -> None:
+    def __init__(self, raw: Any, see: Callable[..., None], fail: Callable[[BaseException], None]) -> None:
         super().__init__(raw)
-        self._self_exchange = exchange
+        self._self_see, self._self_fail = see, fail
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
-        chunks = self.__wrapped__.stream(*args, **kwargs)
         try:
-            yield from filterfalse(self._self_exchange.body.append, chunks)  # `append` returns None, so every chunk passes
+            for chunk in self.__wrapped__.stream(*args, **kwargs):
+                guard(self._self_see, chunk, is_end=False)
+                yield chunk
         except Exception as error:
-            guard(self._self_exchange.failed, error)
+            guard(self._self_fail, error)
             raise
 
-    def read(self, *args: Any, **kwargs: Any) -> bytes:
-        data: bytes = self._self_read(self.__wrapped__.read, *args, **kwargs)
+    def read(self, amt: int | None = None, *args: Any, **kwargs: Any) -> bytes:
+        data: bytes = self._self_step(self.__wrapped__.read, amt, *args, **kwargs)
+        guard(self._self_see, data, is_end=amt is None or (not data and amt > 0))
         return data
-
-    def readlines(self, *args: Any) -> list[bytes]:
-        lines: list[bytes] = self._self_read(self.__wrapped__.readlines, *args, joined=b"".join)
-        return lines
 
     def readinto(self, buffer: Any) -> int:
-        size: int = self._self_read(self.__wrapped__.readinto, buffer, joined=lambda size: bytes(buffer[:size]))
+        size: int = self._self_step(self.__wrapped__.readinto, buffer)
+        guard(self._self_see, bytes(buffer[:size]), is_end=not size and len(buffer) > 0)
         return size
 
-    def _self_read(self, read: Any, *args: Any, joined: Callable[[Any], bytes] = bytes, **kwargs: Any) -> Any:
+    def readlines(self, *args: Any) -> list[bytes]:
+        lines: list[bytes] = self._self_step(self.__wrapped__.readlines, *args)
+        guard(self._self_see, b"".join(lines), is_end=True)
+        return lines
+
+    def _self_step(self, read: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            data = read(*args, **kwargs)
-        except Exception as error:
-            guard(self._self_exchange.failed, error)
+            return read(*args, **kwargs)
+        except BaseException as error:
+            guard(self._self_fail, error)
             raise
-        self._self_exchange.body.append(joined(data))
-        return data
 
 
 # -- replay

@@ -9,6 +9,7 @@ anywhere inside a message is noticed, and an equal copy is matched.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, cast
 
 from pydantic_core import to_json
@@ -23,7 +24,6 @@ MOST_MESSAGES = 4096
 MOST_CHARACTERS = 4 << 20
 """Characters of text after which the cache is cleared."""
 MOST_TOOL_LISTS = 64
-_MOST_KINDS = 256
 
 _LONG, _EDGE = 48, 24
 """A longer text is represented in an outline by its length and its two ends."""
@@ -33,7 +33,6 @@ _messages: dict[Any, Any] = {}
 _characters = 0
 """Characters of text in ``_messages``."""
 _tools: dict[bytes, tuple[ToolDefinition, ...]] = {}
-_models: dict[type, bool] = {}
 
 
 def read_messages_cached(raws: Iterable[Any], read: Callable[[Any], Message]) -> tuple[Message, ...]:
@@ -43,9 +42,13 @@ def read_messages_cached(raws: Iterable[Any], read: Callable[[Any], Message]) ->
         if type(raw) is dict and len(raw) == 2:
             role, content = raw.get("role"), raw.get("content")
             if type(role) is str and type(content) is str:
-                # a plain message is its own key: 1 µs for 1 KB of new text, while computing its shape takes 8
+                # the usual message is its own key: 1 µs for 1 KB of new text where its shape takes 8
                 entry = _messages.get((role, content))
-                messages.append(_plain(role, content, raw, read) if entry is None else entry[1])
+                if entry is None:
+                    entry = ((role, content), read(raw))
+                    _make_room(len(content))
+                    _messages[role, content] = entry
+                messages.append(entry[1])
                 continue
         messages.append(_shaped(raw, read))
     return tuple(messages)
@@ -60,7 +63,9 @@ def _shaped(raw: Any, read: Callable[[Any], Message]) -> Message:
     entry = _messages.get(id(raw))
     if entry is not None and entry[0] == shape:
         return cast("Message", entry[1])
-    outline = tuple([leaf if type(leaf) is not str or len(leaf) <= _LONG else _edges(leaf) for leaf in shape])
+    outline = tuple(
+        [leaf if type(leaf) is not str or len(leaf) <= _LONG else (len(leaf), leaf[:_EDGE], leaf[-_EDGE:]) for leaf in shape]
+    )
     entry = _messages.get(outline)
     if entry is None or entry[0] != shape:
         entry = (shape, read(raw))
@@ -68,14 +73,6 @@ def _shaped(raw: Any, read: Callable[[Any], Message]) -> Message:
         _messages[outline] = entry
     _messages[id(raw)] = entry
     return cast("Message", entry[1])
-
-
-def _plain(role: str, content: str, raw: Any, read: Callable[[Any], Message]) -> Message:
-    message = read(raw)
-    _make_room(len(content))
-    key = (role, content)
-    _messages[key] = (key, message)
-    return message
 
 
 def _make_room(size: int) -> None:
@@ -87,7 +84,6 @@ def _make_room(size: int) -> None:
 
 
 def read_definitions(raw: Any) -> tuple[ToolDefinition, ...]:
-    """Read tool definitions in any form that `read_definition` knows."""
     return tuple([read_definition(tool) for tool in raw])
 
 
@@ -97,7 +93,7 @@ def read_tools_cached(
     """Read tool definitions, or return the cached result of ``read`` for the same JSON."""
     try:
         key = to_json(raw)
-    except Exception:  # not plain JSON, so it has no key
+    except Exception:  # not plain JSON: it cannot be known again
         return read(raw)
     tools = _tools.get(key)
     if tools is None:
@@ -114,7 +110,7 @@ class _Opaque(Exception):
 
 def _flatten(value: Any, into: list[Any]) -> None:
     """Append every leaf of a value, and markers for its structure, to ``into``."""
-    kind = type(value)
+    kind: Any = type(value)
     if kind is str or value is None:
         into.append(value)
     elif kind is dict:
@@ -122,11 +118,11 @@ def _flatten(value: Any, into: list[Any]) -> None:
     elif kind is list or kind is tuple:
         if len(into) > MOST_LEAVES:
             raise _Opaque
-        into.append(~len(value))  # negative, to differ from a mapping
+        into.append(~len(value))  # negative: no mapping
         for member in value:
             _flatten(member, into)
     elif kind is int or kind is float or kind is bool:
-        into.append(kind)  # otherwise True would equal 1
+        into.append(kind)  # or True would equal 1
         into.append(value)
     elif _is_model(kind):
         into.append(kind)
@@ -139,14 +135,10 @@ def _flatten(value: Any, into: list[Any]) -> None:
         raise _Opaque
 
 
+@lru_cache(maxsize=256)
 def _is_model(kind: type) -> bool:
     """Return True for a pydantic model. Cached, because pydantic's metaclass answers slowly."""
-    is_model = _models.get(kind)
-    if is_model is None:
-        if len(_models) >= _MOST_KINDS:
-            _models.clear()
-        is_model = _models[kind] = hasattr(kind, "model_fields") and hasattr(kind, "__pydantic_extra__")
-    return is_model
+    return hasattr(kind, "model_fields") and hasattr(kind, "__pydantic_extra__")
 
 
 def _flatten_dict(value: dict[Any, Any], into: list[Any]) -> None:
@@ -159,7 +151,3 @@ def _flatten_dict(value: dict[Any, Any], into: list[Any]) -> None:
             into.append(member)
         else:
             _flatten(member, into)
-
-
-def _edges(text: str) -> tuple[int, str, str]:
-    return len(text), text[:_EDGE], text[-_EDGE:]

@@ -8,8 +8,8 @@ through unchanged.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Protocol, cast
+from collections.abc import Coroutine, Generator
+from typing import Any, cast
 
 from llmtrace.recorder.guard import guard
 
@@ -31,20 +31,11 @@ class CoroutineHolder:
         self.coroutine.close()
 
 
-class Steps(Protocol):
-    """Enters and leaves a context around each step of a coroutine."""
-
-    @property
-    def enter(self) -> Callable[[], Any]: ...
-    @property
-    def leave(self) -> Callable[[Any], None]: ...
-
-
 @types.coroutine
-def stepwise(call: Steps, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Run a coroutine with the call's span current in each step, and not between steps."""
+def stepwise(call: Any, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Run a coroutine with ``call.enter()`` before each of its steps and ``call.leave(…)`` after it."""
     step = cast(Any, inner.send)
-    inbox: list[Any] = [None]  # emptied at each step: a frame that holds an exception keeps itself alive
+    inbox: list[Any] = [None]  # it is taken out again: a frame that kept an exception would keep itself alive by it
     while True:
         tokens = guard(call.enter)
         try:

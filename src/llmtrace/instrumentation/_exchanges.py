@@ -95,7 +95,6 @@ class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run 
 
 
 def _answered(exchange: OpenExchange, response: Any) -> None:
-    """Keep a response of ``httpx``, and its body if that was read already."""
     exchange.answered(response.status_code, response.headers)
     if response.is_stream_consumed:
         exchange.body.append(response.content)
@@ -110,15 +109,17 @@ def _answered(exchange: OpenExchange, response: Any) -> None:
 
 
 def _send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``httpx.Client.send``."""
     call = guard(current_call)
     if call is None or not call.open:
         return wrapped(*args, **kwargs)
-    response, args, kwargs, exchange = _before(call, instance, args, kwargs)
-    if response is not None:
-        if not kwargs.get("stream"):
-            response.read()
-        return response
+    played = player()
+    if played is not None:
+        response, args, kwargs = _in_replay(call, played, instance, args, kwargs)
+        if response is not None:
+            if not kwargs.get("stream"):
+                response.read()
+            return response
+    exchange = guard(open_exchange, call, args[0] if args else kwargs.get("request"))
     try:
         response = wrapped(*args, **kwargs)
     except BaseException as error:
@@ -131,17 +132,19 @@ def _send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any
 
 
 def _asend(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``httpx.AsyncClient.send``."""
     call = guard(current_call)
-    return wrapped(*args, **kwargs) if call is None or not call.open else _awaited(call, wrapped, instance, args, kwargs)
+    return wrapped(*args, **kwargs) if call is None or not call.open else _awaited(wrapped, call, instance, args, kwargs)
 
 
-async def _awaited(call: Call, wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    response, args, kwargs, exchange = _before(call, instance, args, kwargs)
-    if response is not None:
-        if not kwargs.get("stream"):
-            await response.aread()
-        return response
+async def _awaited(wrapped: Any, call: Call, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    played = player()
+    if played is not None:
+        response, args, kwargs = _in_replay(call, played, instance, args, kwargs)
+        if response is not None:
+            if not kwargs.get("stream"):
+                await response.aread()
+            return response
+    exchange = guard(open_exchange, call, args[0] if args else kwargs.get("request"))
     try:
         response = await wrapped(*args, **kwargs)
     except BaseException as error:
@@ -153,17 +156,12 @@ async def _awaited(call: Call, wrapped: Any, instance: Any, args: Any, kwargs: d
     return response
 
 
-def _before(call: Call, client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, Any], OpenExchange | None]:
-    """Return the recorded response, if there is one; otherwise the arguments to send with, and the exchange that keeps the
-    answer."""
-    request = args[0] if args else kwargs["request"]
-    played = player()
-    if played is not None:
-        request = _request_in_replay(call, played, request)
-        if call.answered_by is not None:
-            return _recorded_response(call, client, request), args, kwargs, None
-        args, kwargs = (request, *args[1:]), {name: value for name, value in kwargs.items() if name != "request"}
-    return None, args, kwargs, guard(open_exchange, call, request)
+def _in_replay(call: Call, played: Player, client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """The recorded response that is to be given, if there is one; and the arguments to send with, as far as they are edited."""
+    request = _request_in_replay(call, played, args[0] if args else kwargs["request"])
+    if call.answered_by is not None:
+        return _recorded_response(call, client, request), args, kwargs
+    return None, (request, *args[1:]), {name: value for name, value in kwargs.items() if name != "request"}
 
 
 def open_exchange(call: Call, request: object) -> OpenExchange | None:
@@ -190,7 +188,7 @@ PATCHES = tuple(
 
 def _request_in_replay(call: Call, played: Player, request: Any) -> Any:
     """Find the recorded answer of a call, if it has one; else return the request to send, with the edit applied."""
-    body = vars(request).get("_content")  # None for a stream that httpx has not read
+    body = vars(request).get("_content")  # of a stream that httpx has not read: none
     new = body_in_replay(call, played, body)
     if new is None or new is body:
         return request
@@ -211,7 +209,7 @@ def _recorded_response(call: Call, client: Any, request: Any) -> Any:
     """Return the recorded answer as a response of ``httpx``. Raises the transport's exception if the recording ends with
     one."""
     modules = [sys.modules.get(kind.__module__.partition(".")[0]) for kind in type(client).__mro__]
-    module: Any = next(module for module in modules if hasattr(module, "AsyncByteStream"))  # or a package like it
+    module: Any = next(module for module in modules if hasattr(module, "AsyncByteStream"))  # httpx, or one of the same form
     exchange = recorded_exchange(call)
     if exchange.status is None:
         raise _transport_error(module, exchange, request)
@@ -246,7 +244,7 @@ def _transport_error(module: Any, exchange: Exchange, request: Any) -> Exception
     kind = getattr(module, exchange.error, None)
     of_aiohttp = getattr(sys.modules.get("aiohttp"), exchange.error, None)
     if isinstance(of_aiohttp, type) and issubclass(of_aiohttp, Exception):
-        with suppress(TypeError):  # its constructor may take other arguments
+        with suppress(TypeError):  # it is made of more than its message
             return of_aiohttp(exchange.message)
     if not (isinstance(kind, type) and issubclass(kind, module.RequestError)):
         kind = module.TransportError

@@ -12,44 +12,34 @@ from typing import Any
 from llmtrace.model import Failure, replace
 from llmtrace.recorder.failures import failure_of
 
-BY_CLASS = {
-    "APITimeoutError": "timeout",
-    "TimeoutException": "timeout",
-    "TimeoutError": "timeout",
-    "DeadlineExceeded": "deadline_exceeded",
-    "CancelledError": "cancelled",
-    "Cancelled": "cancelled",
-    "GeneratorExit": "cancelled",
-    "KeyboardInterrupt": "interrupted",
-    "APIConnectionError": "connection",
-    "ClientConnectionError": "connection",
-    "ClientPayloadError": "connection",
-    "TransportError": "connection",
-    "ConnectTimeoutError": "timeout",
-    "ReadTimeoutError": "timeout",
-    "ConnectionError": "connection",
-    "HTTPClientError": "connection",
-    "ProtocolError": "connection",
-    "NoCredentialsError": "authentication",
-    "ParamValidationError": "bad_request",
-    "RateLimitError": "rate_limit",
-    "AuthenticationError": "authentication",
-    "PermissionDeniedError": "permission",
-    "NotFoundError": "not_found",
-    "ConflictError": "conflict",
-    "BadRequestError": "bad_request",
-    "UnprocessableEntityError": "bad_request",
-    "ContentTooLargeError": "bad_request",
-    "PaymentRequiredError": "quota",
-    "InternalServerError": "server_error",
-    "APIResponseValidationError": "invalid_response",
-    "LengthFinishReasonError": "length",
-    "ContentFilterFinishReasonError": "content_filter",
-    "ContentPolicyViolationError": "content_filter",
-    "ContextWindowExceededError": "context_length",
-    "APIError": "server_error",
+_NAMES = {
+    "authentication": "AuthenticationError NoCredentialsError authentication_error invalid_api_key "
+    "ExpiredTokenException InvalidSignatureException UnrecognizedClientException",
+    "bad_request": "BadRequestError UnprocessableEntityError ContentTooLargeError ParamValidationError ValidationException",
+    "cancelled": "CancelledError Cancelled GeneratorExit",
+    "conflict": "ConflictError",
+    "connection": "APIConnectionError ClientConnectionError ClientPayloadError TransportError ConnectionError HTTPClientError "
+    "ProtocolError",
+    "content_filter": "ContentFilterFinishReasonError ContentPolicyViolationError content_filter content_policy_violation",
+    "context_length": "ContextWindowExceededError context_length_exceeded",
+    "deadline_exceeded": "DeadlineExceeded DEADLINE_EXCEEDED",
+    "interrupted": "KeyboardInterrupt",
+    "invalid_response": "APIResponseValidationError",
+    "length": "LengthFinishReasonError",
+    "not_found": "NotFoundError ResourceNotFoundException model_not_found",
+    "overloaded": "ModelNotReadyException overloaded_error",
+    "permission": "PermissionDeniedError AccessDeniedException permission_error",
+    "quota": "PaymentRequiredError ServiceQuotaExceededException insufficient_quota billing_error",
+    "rate_limit": "RateLimitError ThrottlingException rate_limit_exceeded rate_limit_error",
+    "server_error": "InternalServerError APIError ModelErrorException",
+    "timeout": "APITimeoutError TimeoutException TimeoutError ConnectTimeoutError ReadTimeoutError ModelTimeoutException "
+    "timeout_error",
+    "tool_use_failed": "tool_use_failed",
 }
-"""Class name to word. ``APIError`` itself is an error that a server reports within a stream."""
+"""Word to names of exceptions' classes, and to the servers' own codes, which say more where there are both. ``APIError`` itself
+is what a server reports in the middle of a stream."""
+
+BY_NAME = {name: word for word, names in _NAMES.items() for name in names.split()}
 
 OF_MANY_STATUSES = ("APIError", "InternalServerError")
 """Classes for which the status is more precise: every status from 500 on is an ``InternalServerError``."""
@@ -64,45 +54,15 @@ BY_STATUS = {
     409: "conflict",
     413: "bad_request",
     422: "bad_request",
-    424: "server_error",  # a dependency of the request failed: a model (Bedrock), an MCP server (Groq)
+    424: "server_error",  # what the request needs failed: a model (Bedrock), an MCP server (Groq)
     429: "rate_limit",
-    498: "overloaded",  # Groq's flex tier
+    498: "overloaded",  # Groq's, of its flex tier
     499: "cancelled",
     504: "deadline_exceeded",
     529: "overloaded",
 }
 """HTTP status to word, for SDKs with one exception class for many statuses. Others below 500 are ``bad_request``, from 500 on
 ``server_error``."""
-
-BY_CODE = {
-    "context_length_exceeded": "context_length",
-    "insufficient_quota": "quota",
-    "content_filter": "content_filter",
-    "content_policy_violation": "content_filter",
-    "rate_limit_exceeded": "rate_limit",
-    "invalid_api_key": "authentication",
-    "model_not_found": "not_found",
-    "tool_use_failed": "tool_use_failed",
-    "overloaded_error": "overloaded",
-    "rate_limit_error": "rate_limit",
-    "timeout_error": "timeout",
-    "DEADLINE_EXCEEDED": "deadline_exceeded",
-    "billing_error": "quota",
-    "authentication_error": "authentication",
-    "permission_error": "permission",
-    "AccessDeniedException": "permission",
-    "ExpiredTokenException": "authentication",
-    "InvalidSignatureException": "authentication",
-    "UnrecognizedClientException": "authentication",
-    "ModelErrorException": "server_error",
-    "ModelNotReadyException": "overloaded",
-    "ModelTimeoutException": "timeout",
-    "ResourceNotFoundException": "not_found",
-    "ServiceQuotaExceededException": "quota",
-    "ThrottlingException": "rate_limit",
-    "ValidationException": "bad_request",
-}
-"""The server's own code, if it is more precise than the class."""
 
 BY_PHRASE = {
     "maximum context length": "context_length",  # OpenAI, vLLM, Mistral, DeepSeek
@@ -128,7 +88,8 @@ def failure_in_call(error: BaseException) -> Failure:
     failure = failure_of(error)
     word = _word(error)
     if word == "bad_request":
-        word = _by_phrase(failure.message) or word
+        message = failure.message.lower()
+        word = next((specific for phrase, specific in BY_PHRASE.items() if phrase in message), word)
     return failure if word is None else replace(failure, type=word)
 
 
@@ -139,43 +100,29 @@ def failure_reported(error: Mapping[str, Any]) -> Failure:
 
 
 def _word(error: BaseException) -> str | None:
-    codes = (getattr(error, "code", None), _of_aws(error, "Error", "Code"), *_of_body(error))
-    word = next(filter(None, map(_by_code, codes)), None)
-    if word is not None:
-        return word
+    body = getattr(error, "body", None)  # the JSON of the answer
+    details = body.get("error", body) if isinstance(body, dict) else None
+    codes = [details.get("code"), details.get("type")] if isinstance(details, dict) else []
+    for code in (getattr(error, "code", None), _of_aws(error, "Error", "Code"), *codes):
+        word = _by_code(code)
+        if word is not None:
+            return word
+    causes = list(_causes(error))
+    # litellm raises a server error where no connection was made, with the real cause in its chain
+    never_connected = any(type(cause).__name__ == "APIConnectionError" for cause in causes)
     for cls in type(error).__mro__:
-        word = BY_CLASS.get(cls.__name__)
-        if word == "connection" or (word == "server_error" and _never_connected(error)):
-            return (
-                CONNECTION_REFUSED
-                if any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error))
-                else "connection"
-            )
+        word = BY_NAME.get(cls.__name__)
+        if word == "connection" or (word == "server_error" and never_connected):
+            is_refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
+            return CONNECTION_REFUSED if is_refused else "connection"
         if word is not None:
             return _by_status(error) or word if cls.__name__ in OF_MANY_STATUSES else word
     return _by_status(error)
 
 
-def _never_connected(error: BaseException) -> bool:
-    """Return True if no connection was made. litellm raises a server error for that, with the real cause in its chain."""
-    return any(type(cause).__name__ == "APIConnectionError" for cause in _causes(error))
-
-
 def _by_code(code: object) -> str | None:
     """Return the word for a server's own code. Within a stream, AWS writes the first letter of its codes in lower case."""
-    return BY_CODE.get(code) or BY_CODE.get(code[:1].upper() + code[1:]) if isinstance(code, str) else None
-
-
-def _by_phrase(message: str) -> str | None:
-    text = message.lower()
-    return next((word for phrase, word in BY_PHRASE.items() if phrase in text), None)
-
-
-def _of_body(error: BaseException) -> tuple[object, ...]:
-    """Return code and type from the JSON of the answer, if the exception has it as ``body``."""
-    body = getattr(error, "body", None)
-    error_body = body.get("error", body) if isinstance(body, dict) else None
-    return (error_body.get("code"), error_body.get("type")) if isinstance(error_body, dict) else ()
+    return BY_NAME.get(code) or BY_NAME.get(code[:1].upper() + code[1:]) if isinstance(code, str) else None
 
 
 def _of_aws(error: BaseException, *path: str) -> object:
@@ -187,7 +134,7 @@ def _of_aws(error: BaseException, *path: str) -> object:
 
 
 def _by_status(error: BaseException) -> str | None:
-    response = getattr(error, "response", None)  # an httpx response, on httpx's own exceptions and Hugging Face's
+    response = getattr(error, "response", None)  # of httpx, which its own exceptions and Hugging Face's hold
     statuses = (getattr(error, "status_code", None), getattr(error, "code", None), getattr(response, "status_code", None))
     aws_status = _of_aws(error, "ResponseMetadata", "HTTPStatusCode")
     status = next((candidate for candidate in (*statuses, aws_status) if type(candidate) is int), 0)

@@ -150,10 +150,10 @@ class _Run:
             guard(self.step.raised, error)
 
 
-# -- reviews by a framework: a person decides on a tool call, or answers a question
+# -- reviews that a framework asks for itself: a person decides on a tool call, or answers a question
 #
-# If the run ends to wait, a review is recorded twice: as ``pending`` in that run, and with its decision in the run that
-# continues. Both have the same call id, and the same review id if the framework has one. Neither is an error.
+# Where the run ends to wait, a review is recorded twice: as ``pending`` in that run, and with its decision in the run that goes
+# on. The two have the same call id, and the same review id where the framework gives one. Neither is an error.
 
 PENDING, APPROVED, EDITED, REJECTED, ANSWERED, UNATTENDED = (
     *("pending", "approved", "edited", "rejected", "answered", "unattended"),
@@ -189,6 +189,5 @@ class ReviewStep(Step):
 
 
 def _is_inside_a_span(context: Context | None) -> bool:
-    """Return True if there is a span, and so a run, that the review can belong to."""
     context = otel_context.get_current() if context is None else context
     return keys.RECORDING in context or trace.get_current_span(context).get_span_context().is_valid

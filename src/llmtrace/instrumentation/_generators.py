@@ -17,8 +17,7 @@ from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwise
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Outgoing, begin, prepare
-from llmtrace.instrumentation._stream_budget import meter
-from llmtrace.instrumentation._streams import Reader, Watch, watch_stream, watched
+from llmtrace.instrumentation._streams import Reader, Watch, meter, watch_stream, watched
 from llmtrace.recorder.guard import guard
 
 Open: TypeAlias = Callable[[], "Watch | LlmtraceError | None"]
@@ -42,7 +41,7 @@ def traced_generator(endpoint: Endpoint) -> Wrapper:
 
     def ours(generator: Any, instance: Any, outgoing: Outgoing) -> Any:
         if not isinstance(generator, (GeneratorType, AsyncGeneratorType)):
-            return generator  # another library has replaced the generator
+            return generator  # somebody has put something else in its place
         return guard(followed, generator, lambda: _begin(endpoint, instance, outgoing, generator)) or generator
 
     async def awaited(holder: CoroutineHolder, instance: Any, outgoing: Outgoing) -> Any:
@@ -119,7 +118,6 @@ def _stepped(opened: Open, generator: Generator[Any, Any, Any]) -> Generator[Any
 
 
 def _first(call: Call | None, step: Any) -> Any:
-    """Take the first step with the call's span current."""
     tokens = None if call is None else guard(call.enter)
     try:
         return step(None)

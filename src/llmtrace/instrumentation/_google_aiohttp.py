@@ -18,13 +18,11 @@ from llmtrace.recorder.player import player
 
 
 def _open_call() -> Call | None:
-    """Return the open call of Google's client, or None."""
     call = current_call()
     return call if call is not None and call.open and hasattr(call.client, "_use_aiohttp") else None
 
 
 def _use_aiohttp(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``BaseApiClient._use_aiohttp``."""
     if player() is not None and guard(_open_call) is not None:
         return False
     return wrapped(*args, **kwargs)

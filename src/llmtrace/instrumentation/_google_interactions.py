@@ -53,7 +53,6 @@ _ROLES = {"user_input": "user", "function_result": "tool"}
 
 
 def _generic_part(raw: Any) -> Part:
-    """Keep a step of an unknown form as a generic part."""
     if isinstance(raw, str):
         return Text(raw)
     return Generic(str(members(raw).get("type") or "unknown"), _all_details(raw))
@@ -73,9 +72,6 @@ def _details(step: Mapping[str, Any], *omitted: str) -> dict[str, JsonValue]:
     }
 
 
-# -- requests
-
-
 def read_input(contents: Any) -> tuple[Message, ...]:
     """Read the input: a text, pieces of content (one message), or steps (one message each)."""
     if isinstance(contents, str):
@@ -83,12 +79,9 @@ def read_input(contents: Any) -> tuple[Message, ...]:
     steps = _pieces(contents)
     if steps and all(isinstance(step, str) or members(step).get("type") in ("text", *_MEDIA) for step in steps):
         steps = [{"type": "user_input", "content": steps}]
-    return tuple([Message(_role(step), tuple(step_parts(step))) for step in steps])
-
-
-def _role(step: Any) -> str:
-    kind = members(step).get("type")
-    return "user" if kind is None else _ROLES.get(str(kind), "assistant")
+    kinds = [members(step).get("type") for step in steps]
+    roles = ["user" if kind is None else _ROLES.get(str(kind), "assistant") for kind in kinds]
+    return tuple([Message(role, tuple(step_parts(step))) for role, step in zip(roles, steps, strict=True)])
 
 
 def _pieces(value: Any) -> Sequence[Any]:
@@ -97,7 +90,6 @@ def _pieces(value: Any) -> Sequence[Any]:
 
 
 def read_parameters(body: Mapping[str, Any]) -> dict[str, JsonValue]:
-    """Read the parameters of a request: all except input and tools."""
     parameters = {name: to_json(value) for name, value in body.items() if value is not None and name not in _ELSEWHERE}
     for name, value in members(body.get("generation_config")).items():
         if value is not None:
@@ -111,15 +103,12 @@ def read_parameters(body: Mapping[str, Any]) -> dict[str, JsonValue]:
     return parameters
 
 
-# -- steps
-
-
 def step_parts(raw: Any) -> Iterator[Part]:
     step = members(raw)
     kind = str(step.get("type"))
     try:
         yield from _step(kind, step) if step else [_generic_part(raw)]
-    except Exception:  # the entry does not have the form of its kind
+    except Exception:  # not in the form that its kind has
         yield _generic_part(raw)
 
 
@@ -143,7 +132,6 @@ def _step(kind: str, step: Mapping[str, Any]) -> list[Part]:
 
 
 def _thought(summary: Any) -> list[Part]:
-    """Adjacent texts become one Reasoning part; other parts are unchanged."""
     parts: list[Part] = []
     for part in (part for piece in _pieces(summary) for part in _content(piece)):
         last = parts[-1] if parts else None
@@ -169,7 +157,10 @@ def _content(raw: Any) -> Iterator[Part]:
         if piece["text"]:
             yield Text(piece["text"])
         if piece.get("annotations"):
-            yield Generic("annotations", {"annotations": [_annotation(annotation) for annotation in piece["annotations"]]})
+            kinds = [members(annotation).get("type") for annotation in piece["annotations"]]
+            details = [_all_details(annotation) for annotation in piece["annotations"]]
+            typed = [{"type": str(kind), **about} if kind else about for kind, about in zip(kinds, details, strict=True)]
+            yield Generic("annotations", {"annotations": typed})
     elif kind in _MEDIA and isinstance(piece.get("data"), str):
         yield Blob(_MEDIA[kind], _mime(piece), piece["data"])
     elif kind in _MEDIA and isinstance(piece.get("uri"), str):
@@ -178,21 +169,12 @@ def _content(raw: Any) -> Iterator[Part]:
         yield _generic_part(raw)
 
 
-def _annotation(raw: Any) -> dict[str, JsonValue]:
-    kind = members(raw).get("type")
-    return _all_details(raw) if kind is None else {"type": str(kind), **_all_details(raw)}
-
-
 def _mime(piece: Mapping[str, Any]) -> str | None:
     mime_type = piece.get("mime_type")
     return None if mime_type is None else str(getattr(mime_type, "value", mime_type))
 
 
-# -- answers
-
-
 def read_interaction(interaction: Mapping[str, Any]) -> Fields:
-    """Read the fields of an answer, as far as it has arrived."""
     status = interaction.get("status")
     reason = None if status is None or status in _UNDER_WAY else finish_reason(str(status))
     steps = [step for step in _pieces(interaction.get("steps")) if members(step).get("type") not in _ROLES]
@@ -239,8 +221,6 @@ def _of_kind(usage: Mapping[str, Any], name: str, modality: str) -> int | None:
 
 
 class StepReader(Chunks):
-    """`Reader` of an interaction's events."""
-
     def __init__(self) -> None:
         self._interaction: dict[str, Any] = {}
         """Members of the interaction, except its steps."""
@@ -264,7 +244,7 @@ class StepReader(Chunks):
             self._interaction.update({name: value for name, value in interaction.items() if value is not None})
             self._is_last = kind == "interaction.completed"
 
-    add = feed  # JSON events too
+    add = feed  # JSON as well
 
     def _step(self, event: Mapping[str, Any]) -> _Step:
         return self._steps.setdefault(event.get("index") or 0, _Step())
@@ -275,30 +255,17 @@ class StepReader(Chunks):
             steps = self._steps.copy()
             interaction["steps"] = [steps[index].whole() for index in sorted(steps)]
         fields = read_interaction(interaction)
-        fields["partial"] = not self._is_last  # even if the program did not read the rest of the stream
+        fields["partial"] = not self._is_last  # also where the rest of the stream was left
         if self._error is not None:
             fields["failure"] = failure_reported(self._error)
         return fields
 
 
-class _Written:
-    """Content of type text that grows."""
-
-    def __init__(self, piece: Mapping[str, Any]) -> None:
-        self.fields = dict(piece)
-        self.texts = [piece.get("text") or ""]
-
-    def whole(self) -> dict[str, Any]:
-        return {**self.fields, "text": "".join(self.texts)}
-
-
 class _Step:
-    """A step: its start, and what was added to it."""
-
     def __init__(self) -> None:
         self.fields: dict[str, Any] = {}
         self._content: list[Any] = []
-        """Pieces of content; a text is a `_Written`."""
+        """Pieces of content; the text of one that grows is a list."""
         self._thoughts: list[Any] = []
         """Pieces of a thought's summary; a text is a `_Written`."""
         self._arguments: list[str] = []
@@ -308,30 +275,27 @@ class _Step:
         for piece in _pieces(step.get("content")):
             content = {"type": "text", "text": piece} if isinstance(piece, str) else members(piece)
             is_text = content.get("type") == "text" and isinstance(content.get("text") or "", str)
-            self._content.append(_Written(content) if is_text else piece)
+            self._content.append({**content, "text": [content.get("text") or ""]} if is_text else piece)
 
     def add(self, delta: Mapping[str, Any]) -> None:
         kind = delta.get("type")
         if kind == "text":
-            _written(self._content).texts.append(delta.get("text") or "")
+            _growing(self._content)["text"].append(delta.get("text") or "")
         elif kind == "arguments_delta":
             self._arguments.append(delta.get("arguments") or "")
         elif kind == "thought_summary":
-            self._think(delta.get("content"))
+            content = members(delta.get("content"))
+            if content.get("type") == "text" and not content.get("annotations"):
+                _growing(self._thoughts)["text"].append(content.get("text") or "")
+            elif content:
+                self._thoughts.append(content)
         elif kind in ("text_annotation", "text_annotation_delta"):
-            content = _written(self._content).fields
+            content = _growing(self._content)
             content["annotations"] = [*(content.get("annotations") or ()), *(delta.get("annotations") or ())]
         elif kind in _MEDIA:
             self._content.append(delta)
         elif kind != "thought_signature":
             self.fields.update({name: value for name, value in delta.items() if name != "type" and value is not None})
-
-    def _think(self, piece: Any) -> None:
-        content = members(piece)
-        if content.get("type") == "text" and not content.get("annotations"):
-            _written(self._thoughts).texts.append(content.get("text") or "")
-        elif piece is not None:
-            self._thoughts.append(piece)
 
     def whole(self) -> Mapping[str, Any]:
         """Return the step as in an unstreamed answer."""
@@ -345,21 +309,20 @@ class _Step:
         return step
 
 
-def _written(pieces: list[Any]) -> _Written:
-    """Return the last piece if it is text, else add a new text piece."""
+def _growing(pieces: list[Any]) -> dict[str, Any]:
+    """Return the last piece if it is a text that grows, else a new one."""
     last = pieces[-1] if pieces else None
-    if isinstance(last, _Written):
-        return last
-    new = _Written({"type": "text"})
-    pieces.append(new)
-    return new
+    if not isinstance(last, dict) or not isinstance(last.get("text"), list):
+        last = {"type": "text", "text": []}
+        pieces.append(last)
+    return last
 
 
 def _whole(pieces: list[Any]) -> list[Any]:
-    return [piece.whole() if isinstance(piece, _Written) else piece for piece in pieces]
-
-
-# -- the endpoint
+    grown = [members(piece).get("text") for piece in pieces]
+    return [
+        {**piece, "text": "".join(text)} if isinstance(text, list) else piece for piece, text in zip(pieces, grown, strict=True)
+    ]
 
 
 class Interactions(Endpoint):
@@ -376,7 +339,6 @@ class Interactions(Endpoint):
         return start_fields("gcp.vertex_ai" if is_vertex else "gcp.gemini", url, body, **known)
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:
-        """Return the fields in the body of the request."""
         system, tools = body.get("system_instruction"), body.get("tools")
         return {
             "request_model": body.get("model"),
@@ -399,9 +361,10 @@ class Interactions(Endpoint):
         return StepReader()
 
 
-def _prepare(hook_ctx: Any, request: Any) -> None:
-    """Count an HTTP request, add headers and read it before it is sent. Retries inside the client are counted too."""
-    call = call_of(hook_ctx.config)
+def _prepare(_hooks: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Look at one HTTP request before it goes out (hook_ctx, request); retries inside the client come here, too."""
+    context, request = (*args, *kwargs.values())
+    call = call_of(context.config)
     if call is None or not isinstance(call.endpoint, Interactions):
         return
     call.attempt(None)
@@ -411,7 +374,7 @@ def _prepare(hook_ctx: Any, request: Any) -> None:
         call.fields.update(call.endpoint.read_body(from_json(request.content)))
 
 
-_SENDING = before(lambda _, args, kwargs: _prepare(*args, **kwargs), always=True)
+_SENDING = before(_prepare, always=True)
 _GENERATED = "google.genai._gaos"
 
 PATCHES = (

@@ -1,11 +1,11 @@
 """The registry of instrumentors, and the switch that turns them on and off.
 
 Built-in instrumentors are the files of this folder. Other packages add theirs by entry points of the group
-``llmtrace.instrumentors``: the name of the instrumentor, and its module.
+``llmtrace.instrumentors``: the name of the instrumentor, and the module that holds it.
 
-A module states its library at the left margin, which is read from its text (`_library`), and ``PATCHES``. It is imported when
-its library is, and we never import the library itself (see `_patches`): a library that the program does not use costs nothing.
-A library that is too old is not patched, and a broken package is off; each is logged in one line.
+A module states its library at the left margin, which is read from its text, and ``PATCHES``. It is imported when its library
+is, and the library itself never by us (see `_patches`): what a program does not use costs it nothing. A version of the library
+that is too old is left alone, and an installed package that is broken is off, each with one line in the log.
 """
 
 from __future__ import annotations
@@ -14,24 +14,23 @@ import importlib
 import importlib.util
 import logging
 import pkgutil
+import re
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.machinery import PathFinder
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from llmtrace import installed
-from llmtrace.instrumentation._library import Library, read_library
 from llmtrace.instrumentation._patches import Patch, Patches, after_import
 from llmtrace.near_names import most_like
 from llmtrace.recorder.guard import guard
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
-
 
 GROUP = "llmtrace.instrumentors"
 
@@ -40,10 +39,82 @@ logger = logging.getLogger("llmtrace")
 T = TypeVar("T")
 
 
+# -- what an instrumentor states about its library, read without importing either
+
+_NAMES = re.compile(r'^LIBRARY, DISTRIBUTION = "(.*)", "(.*)"$', re.MULTILINE)
+_SUPPORTED = re.compile(r'^SUPPORTED = ">=([\d.]+),<([\d.]+)"$', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The statements of an instrumentor about its library."""
+
+    module: str
+    distribution: str
+    """The name to install; empty for a part of Python."""
+    oldest: str = ""
+    """The first version that is recorded in full; empty if any is."""
+    untested: str = ""
+    """The first version above the tested ones."""
+
+    @property
+    def versions(self) -> str:
+        """The supported versions as text: ``1.66 to 3.x``."""
+        return f"{self.oldest} to {int(self.untested.partition('.')[0]) - 1}.x" if self.oldest else "any version"
+
+    @property
+    def requirement(self) -> str:
+        """The argument for ``pip install``."""
+        return f"{self.distribution}>={self.oldest},<{self.untested}" if self.oldest else self.distribution
+
+    def version(self) -> str | None:
+        """Return the installed version, or that of the loaded module if it has no metadata; None if neither is known."""
+        found = installed.versions((self.distribution,)) if self.distribution else ()
+        if found:
+            return found[0][1]
+        loaded = getattr(sys.modules.get(self.module), "__version__", None)
+        return loaded if isinstance(loaded, str) else None
+
+    def compare(self, version: str | None) -> Literal["older", "supported", "newer"]:
+        """Compare a version with the supported ones. An unknown version counts as supported."""
+        release = _numbers(version or "")
+        if not release or not self.oldest:
+            return "supported"
+        if release < _numbers(self.oldest):
+            return "older"
+        return "supported" if release < _numbers(self.untested) else "newer"
+
+    def is_installed(self) -> bool:
+        """Return True if a program could import the library. Imports nothing."""
+        return self.module in sys.modules or self.version() is not None or _is_found(self.module)
+
+
+def read_library(source: str | None, name: str) -> Library:
+    """Read the statements in the source text of an instrumentor. ``name``: of the library, if the text does not state it."""
+    names = _NAMES.search(source or "")
+    supported = _SUPPORTED.search(source or "")
+    return Library(*(names.groups() if names else (name, name)), *(supported.groups() if supported else ()))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Parse ``1.66.0rc1`` as (1, 66, 0); empty for a version that does not begin with a number."""
+    numbers = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, numbers[0].split("."))) if numbers else ()
+
+
+def _is_found(module: str) -> bool:
+    """Look a module up in the folders of ``sys.path``, without importing the package that contains it."""
+    names, path = module.split("."), None
+    for count in range(1, len(names) + 1):
+        spec = PathFinder.find_spec(".".join(names[:count]), path)
+        if spec is None:
+            return False
+        path = spec.submodule_search_locations
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Instrumentor:
-    """The statements in the module of an instrumentor."""
-
     patches: tuple[Patch, ...]
     """``PATCHES``: the functions to wrap."""
     clients: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +147,7 @@ class _Switch:
             self._apply()
         elif not self._is_awaited:
             self._is_awaited = True
-            after_import(self._library.module, self._imported)
+            after_import(self._library.module, lambda: guard(self._apply) if self._on else None)
 
     def turn_on_for(self, client: Any) -> None:
         """Record the calls of one client, if its library is not recorded as a whole."""
@@ -90,30 +161,22 @@ class _Switch:
         if self._patches is not None:
             self._patches.undo()
 
-    def _imported(self) -> None:
-        if self._on:
-            guard(self._apply)
-
     def _apply(self) -> None:
+        library, version = self._library, self._library.version()
+        if self._patches is None and library.compare(version) == "older":  # it could be recorded only in part
+            if not self._is_too_old:
+                self._is_too_old = True
+                logger.warning(
+                    "llmtrace: %s %s is older than the first supported version, %s, and is not recorded. Use: pip install '%s'",
+                    *(library.distribution, version, library.oldest, library.requirement),
+                )
+            return
         if self._patches is None:
-            version = self._library.version()
-            if self._library.compare(version) == "older":
-                self._refuse(version)
-                return
             instrumentor = load(self._name)
             if instrumentor is None:
                 return
             self._patches = Patches(instrumentor.patches)
         self._patches.apply()
-
-    def _refuse(self, version: str | None) -> None:
-        """Do not patch a version that could be recorded only in part, and log it once."""
-        if not self._is_too_old:
-            self._is_too_old = True
-            logger.warning(
-                "llmtrace: %s %s is older than the first supported version, %s, and is not recorded. Use: pip install '%s'",
-                *(self._library.distribution, version, self._library.oldest, self._library.requirement),
-            )
 
 
 _switches: dict[str, _Switch] = {}
@@ -162,19 +225,16 @@ def _guard_package(entry: EntryPoint, read: Callable[[str], T]) -> T | None:
 @cache
 def library_of(name: str) -> Library:
     """Return the library that an instrumentor states, without loading either."""
-    source = _built_in_source(name) if name in _built_in() else _guard_package(_installed()[name], _source_of)
-    return read_library(source, name)
-
-
-def _built_in_source(name: str) -> str:
-    """Read a file of this folder. Finding it as a module would take several times as long."""
-    return (pkgutil.get_data(_PACKAGE, f"{name}.py") or b"").decode()
+    if name in _built_in():
+        # to read a file of this folder takes a fraction of looking it up as a module
+        return read_library((pkgutil.get_data(_PACKAGE, f"{name}.py") or b"").decode(), name)
+    return read_library(_guard_package(_installed()[name], _source_of), name)
 
 
 def _source_of(module: str) -> str | None:
     package = module.rpartition(".")[0]
     spec = PathFinder.find_spec(module, importlib.import_module(package).__path__ if package else None)
-    spec = importlib.util.find_spec(module) if spec is None else spec  # found by a hook, as in an editable install
+    spec = importlib.util.find_spec(module) if spec is None else spec  # found by a hook: an editable install, say
     if spec is None or spec.loader is None:
         raise ModuleNotFoundError(f"No module named {module!r}")
     source: str | None = spec.loader.get_source(module)  # type: ignore[attr-defined]  # of all loaders of source files
@@ -189,7 +249,7 @@ def enable(names: Iterable[str] | None = None) -> tuple[str, ...]:
     all_names = available()
     for name in all_names if names is None else names:
         if name in all_names:
-            guard(_turn_on, name)
+            guard(lambda name: _switch(name).turn_on(), name)
         else:
             similar = most_like(name, all_names)
             hint = f"did you mean {similar!r}?" if similar else f"use one of: {', '.join(all_names)}"
@@ -223,7 +283,7 @@ def disable(names: Iterable[str] | None = None) -> None:
 
 def end_streams() -> None:
     """End the span of every stream that is still open, with the data so far."""
-    if f"{_PACKAGE}._streams" in sys.modules:  # otherwise no provider with streams is loaded
+    if f"{_PACKAGE}._streams" in sys.modules:  # else no provider is loaded that has streams
         from llmtrace.instrumentation._streams import end_open
 
         end_open()
@@ -234,23 +294,17 @@ def is_on(name: str) -> bool:
     return name in _switches and _switches[name].is_on
 
 
-def _turn_on(name: str) -> None:
-    _switch(name).turn_on()
-
-
 def _switch(name: str) -> _Switch:
     if name not in _switches:
         _switches[name] = _Switch(name)
     return _switches[name]
 
 
-# -- one client, if its library is not recorded as a whole
+# -- one client, where its library is not recorded as a whole
 
 selected: dict[str, dict[int, weakref.ref[Any]]] = {}
 """For each library with only some recorded clients: those clients, by their ids. A library that is not a key is recorded as a
 whole."""
-
-_libraries: dict[type, str | None] = {}
 
 
 def select(library: str, client: Any) -> None:
@@ -258,40 +312,33 @@ def select(library: str, client: Any) -> None:
     clients = selected.setdefault(library, {})
     key = id(client)
     clients[key] = weakref.ref(client, lambda _: clients.pop(key, None))
-    _libraries.clear()
+    _library_of.cache_clear()
 
 
 def deselect(library: str) -> None:
-    """Treat all clients of ``library`` alike again."""
     selected.pop(library, None)
-    _libraries.clear()
+    _library_of.cache_clear()
 
 
 def copying(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Wrapper for a client's method that makes another client with other options: it is recorded if the first one is."""
     client = wrapped(*args, **kwargs)
-    guard(_select_copy, instance, client)
+    kind: Any = type(instance)
+    library = guard(_library_of, kind) if selected else None
+    if library is not None and not is_left_out(instance):
+        guard(select, library, client)
     return client
-
-
-def _select_copy(client: object, copy: object) -> None:
-    library = _library_of(type(client)) if selected else None
-    if library is not None and not is_left_out(client):
-        select(library, copy)
 
 
 def is_left_out(client: object) -> bool:
     """Return True if ``client`` belongs to a library of which only other clients are recorded."""
-    kind = type(client)
-    if kind not in _libraries:
-        if len(_libraries) > 256:
-            _libraries.clear()
-        _libraries[kind] = _library_of(kind)
-    library = _libraries[kind]
+    kind: Any = type(client)
+    library = _library_of(kind)
     return library is not None and id(client) not in selected.get(library, {id(client): None})
 
 
-def _library_of(kind: type) -> str | None:
+@lru_cache(maxsize=256)
+def _library_of(kind: Any) -> str | None:
     modules = [base.__module__ for base in kind.__mro__]
     return next((library for library in selected for name in modules if f"{name}.".startswith(f"{library}.")), None)
 
@@ -305,29 +352,20 @@ def instrument(client: T) -> T:
     Raises TypeError if ``client`` is not a client object of an instrumented library.
     """
     for name in available():
-        if library_of(name).module in sys.modules:
-            instrumentor = load(name)
-            for path, attribute in () if instrumentor is None else instrumentor.clients.items():
-                if _is_instance(client, path):
-                    _switch(name).turn_on_for(attrgetter(attribute)(client) if attribute else client)
-                    return client
+        instrumentor = load(name) if library_of(name).module in sys.modules else None
+        for path, attribute in () if instrumentor is None else instrumentor.clients.items():
+            module, _, class_name = path.rpartition(".")
+            kind = getattr(sys.modules.get(module), class_name, None)
+            if isinstance(kind, type) and isinstance(client, kind):
+                _switch(name).turn_on_for(attrgetter(attribute)(client) if attribute else client)
+                return client
     if isinstance(client, str):
         raise TypeError(
             f"llmtrace.instrument({client!r}): expected a client object, as in llmtrace.instrument(OpenAI()). To choose "
             f"libraries by name, use llmtrace.configure(instrument=[{client!r}])"
         )
+    classes = [path for instrumentor in filter(None, map(load, available())) for path in instrumentor.clients]
     raise TypeError(
         f"llmtrace.instrument: cannot instrument {type(client).__module__}.{type(client).__qualname__}. "
-        f"Use a client object of one of these classes: {', '.join(_client_classes())}"
+        f"Use a client object of one of these classes: {', '.join(classes)}"
     )
-
-
-def _is_instance(client: object, path: str) -> bool:
-    module, _, name = path.rpartition(".")
-    kind = getattr(sys.modules.get(module), name, None)
-    return isinstance(kind, type) and isinstance(client, kind)
-
-
-def _client_classes() -> list[str]:
-    instrumentors = [load(name) for name in available()]
-    return [path for instrumentor in instrumentors if instrumentor is not None for path in instrumentor.clients]

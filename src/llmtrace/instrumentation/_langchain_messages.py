@@ -1,17 +1,26 @@
-"""Converts LangChain's messages, tools and results to values of `llmtrace.model`. They are read by attribute, so no class of
-LangChain is needed."""
+"""LangChain's messages, tools and results as values of the model, and its chat models: exactly one inference for each call.
+
+Messages are read by attribute: no class of LangChain's is needed. Where a model makes its request by an SDK that is
+instrumented, that SDK's span is the inference. For every other model, the inference is made here from LangChain's own messages;
+an SDK that it may use after all is a part of it (``suppress_nested``).
+"""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic_core import to_json as dump
 
+from llmtrace import instrumentation, semconv
 from llmtrace.codec import finish_reasons as words
 from llmtrace.content import to_json
+from llmtrace.instrumentation._generators import traced_generator
 from llmtrace.instrumentation._openai_messages import data_url
+from llmtrace.instrumentation._patches import Patch, Wrapper
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, traced, traced_async
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
     Blob,
     Generic,
@@ -26,7 +35,9 @@ from llmtrace.model import (
     Uri,
     Usage,
 )
+from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
+from llmtrace.validation.tool_definitions import read_definition
 
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "function": "tool", "HumanMessageChunk": "user"}
 _CALLS = frozenset({"tool_call", "tool_use", "tool_call_chunk", "invalid_tool_call", "input_json_delta", "function_call"})
@@ -51,7 +62,6 @@ def read_message(message: Any, finish_reason: str | None = None) -> Message:
 
 
 def _tool_text(content: Any) -> JsonValue:
-    """Return a tool's answer: its text, or its blocks as JSON."""
     blocks = content if isinstance(content, list) else [content]
     texts = [block.get("text") if isinstance(block, Mapping) else block for block in blocks]
     plain_text = [block for block in texts if isinstance(block, str)]
@@ -75,7 +85,8 @@ def _part(block: Mapping[str, Any]) -> Part:
         return Reasoning(str(block.get("reasoning") or block.get("thinking") or block.get("text") or ""))
     if kind == "image_url":
         image = block.get("image_url")
-        return _uri(str(image.get("url") if isinstance(image, Mapping) else image), "image")
+        url = str(image.get("url") if isinstance(image, Mapping) else image)
+        return data_url(url, "image") if url.startswith("data:") else Uri(url, "image")
     if kind in ("image", "audio", "video", "file"):
         data = block.get("base64") or block.get("data")
         if isinstance(data, str):
@@ -85,17 +96,13 @@ def _part(block: Mapping[str, Any]) -> Part:
     return Generic(str(kind or "unknown"), {name: to_json(value) for name, value in block.items() if name != "type"})
 
 
-def _uri(url: str, modality: str) -> Part:
-    return data_url(url, modality) if url.startswith("data:") else Uri(url, modality)
-
-
 def read_usage(message: Any) -> Usage | None:
     usage = getattr(message, "usage_metadata", None)
     if not usage:
         return None
     read, written = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
     hour, minutes = read.get("ephemeral_1h_input_tokens"), read.get("ephemeral_5m_input_tokens")
-    written_there = (read.get("cache_creation"), hour, minutes)  # counted separately
+    written_there = (read.get("cache_creation"), hour, minutes)  # beside each other
     cache_writes = [count for count in written_there if count is not None]
     return Usage(
         usage.get("input_tokens"),
@@ -116,7 +123,7 @@ def read_reason(metadata: Mapping[str, Any]) -> str | None:
     return None if reason is None else words.finish_reason(str(reason))
 
 
-# -- input and output of an agent or graph
+# -- what goes into an agent or graph, and comes out
 
 
 def read_input(state: Any) -> tuple[Message, ...]:
@@ -144,7 +151,6 @@ def _messages(state: Any) -> tuple[Message, ...] | None:
 
 
 def _any_message(raw: Any) -> Message | None:
-    """Read a message in any form that LangChain accepts."""
     if is_message(raw):
         return read_message(raw)
     if isinstance(raw, str):
@@ -162,7 +168,6 @@ def text_of(thing: Any) -> str:
 
 
 def plain(thing: Any) -> JsonValue:
-    """Convert anything to JSON; messages become role and content."""
     if is_message(thing):
         return {"role": _ROLES.get(thing.type, thing.type), "content": to_json(thing.content)}
     if isinstance(thing, Mapping):
@@ -171,8 +176,6 @@ def plain(thing: Any) -> JsonValue:
         return [plain(element) for element in thing]
     return to_json(thing)
 
-
-# -- tools
 
 _definitions: dict[int, tuple[weakref.ref[Any], ToolDefinition]] = {}
 """By the id of the tool; the weak reference shows whether the id still belongs to that tool."""
@@ -203,3 +206,125 @@ def read_result(output: Any) -> tuple[JsonValue, str | None]:
         content = _tool_text(output.content)
         return content, (content if isinstance(content, str) else "") if getattr(output, "status", None) == "error" else None
     return plain(output), None
+
+
+_SDKS = {
+    "langchain_openai": "openai",
+    "langchain_deepseek": "openai",
+    "langchain_xai": "openai",
+    "langchain_anthropic": "anthropic",
+    "langchain_google_genai": "google_genai",
+    "langchain_aws": "bedrock",
+    "langchain_groq": "groq",
+    "langchain_cohere": "cohere",
+    "langchain_ollama": "ollama",
+    "langchain_litellm": "litellm",
+}
+"""Package of a chat model to the instrumentor of the SDK that makes its requests."""
+_PROVIDERS = {
+    "google_genai": "gcp.gemini",
+    "google_vertexai": "gcp.vertex_ai",
+    "amazon_bedrock": "aws.bedrock",
+    "mistral": "mistral_ai",
+    "azure": "azure.ai.openai",
+    "xai": "x_ai",
+}
+"""LangChain's name of a provider to the conventions' name, if they differ."""
+_SETTINGS = {"ls_temperature": "temperature", "ls_max_tokens": "max_tokens", "ls_stop": "stop_sequences"}
+_NO_PARAMETERS = frozenset({"messages", "input", "config", "run_manager", "stop", "tools", "functions", "stream"})
+
+
+def covered_by_sdk(model: Any) -> bool:
+    for kind in type(model).__mro__:
+        sdk = _SDKS.get(kind.__module__.partition(".")[0])
+        if sdk is not None:
+            return instrumentation.is_on(sdk)
+    return False
+
+
+class _Chat(Endpoint):
+    suppress_nested = True
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        params = self._langsmith_params(kwargs)
+        provider = str(params.get("ls_provider") or type(client).__name__)
+        return {
+            "provider": _PROVIDERS.get(provider, provider),
+            "operation": semconv.CHAT,
+            "request_model": params.get("ls_model_name"),
+        }
+
+    def _langsmith_params(self, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        return guard(self._model._get_ls_params, stop=kwargs.get("stop")) or {}
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        prompt: Any = kwargs["messages"] if "messages" in kwargs else kwargs.get("input")
+        messages = prompt.to_messages() if hasattr(prompt, "to_messages") else prompt
+        tools = kwargs.get("tools") or kwargs.get("functions") or ()
+        parameters = {
+            name: to_json(value) for name, value in kwargs.items() if name not in _NO_PARAMETERS and value is not None
+        }
+        settings, names = self._langsmith_params(kwargs), _SETTINGS.items()
+        return {
+            "parameters": {**parameters, **{name: settings[key] for key, name in names if settings.get(key) is not None}},
+            "input": read_input({"messages": [messages] if isinstance(messages, str) else list(messages)}),
+            "tools": tuple(read_definition(tool) for tool in tools if isinstance(tool, Mapping)),
+        }, False
+
+    def answer(self, result: Any) -> Fields:
+        return _answered([generation.message for generation in result.generations], result.llm_output or {})
+
+    def reader(self, call: Call) -> _Chunks:  # noqa: ARG002
+        return _Chunks()
+
+
+def _answered(messages: list[Any], output: Mapping[str, Any]) -> Fields:
+    metadata = [getattr(message, "response_metadata", None) or {} for message in messages]
+    reasons = [read_reason(entry) for entry in metadata]
+    first = {**output, **(metadata[0] if metadata else {})}
+    usages = [usage for usage in map(read_usage, messages) if usage is not None]
+    return {
+        "output": tuple(read_message(message, reason) for message, reason in zip(messages, reasons, strict=True)),
+        "finish_reasons": tuple(reason for reason in reasons if reason is not None),
+        "usage": usages[0] if usages else None,
+        "response_model": first.get("model_name") or first.get("model"),
+        "response_id": first.get("id"),
+    }
+
+
+class _Chunks(Reader):
+    def __init__(self) -> None:
+        self._chunks: list[Any] = []
+
+    def feed(self, chunk: Any) -> None:
+        self._chunks.append(chunk)
+
+    def fields(self) -> Fields:
+        if not self._chunks:
+            return {}
+        first, *more = self._chunks
+        whole = first + more if more else first
+        last = getattr(self._chunks[-1], "chunk_position", "last") == "last"
+        return {**_answered([whole], {}), **({"partial": False} if last else {})}
+
+
+def _unless_covered(engine: Callable[[_Chat], Wrapper]) -> Wrapper:
+    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if active() is None or guard(covered_by_sdk, instance) is not False:
+            return wrapped(*args, **kwargs)
+        return engine(_Chat(instance))(wrapped, instance, args, kwargs)
+
+    return wrapper
+
+
+_MODELS = "langchain_core.language_models.chat_models"
+
+PATCHES = (
+    Patch(_MODELS, "BaseChatModel._generate_with_cache", _unless_covered(traced)),
+    Patch(_MODELS, "BaseChatModel._agenerate_with_cache", _unless_covered(traced_async)),
+    Patch(_MODELS, "BaseChatModel.stream", _unless_covered(traced_generator)),
+    Patch(_MODELS, "BaseChatModel.astream", _unless_covered(traced_generator)),
+)

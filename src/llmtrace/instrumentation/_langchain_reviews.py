@@ -44,15 +44,12 @@ def record_answers(task: Any, writes: Iterable[Any], resume_map: Any, answered: 
             given = resume_map[interrupt.id] if by_id else answer
             if given is not None and interrupt.id not in answered:
                 answered.add(interrupt.id)
-                _record_answer(_reviews_of(interrupt, getattr(task, "input", None)), given, context)
-
-
-def _record_answer(reviews: list[Review], answer: Any, context: Context) -> None:
-    decisions = answer.get("decisions") if isinstance(answer, Mapping) else None
-    if not isinstance(decisions, list) or len(decisions) != len(reviews):
-        decisions = [answer] * len(reviews)
-    for review, decision in zip(reviews, decisions, strict=True):
-        record_review(_decided(review, decision), context)
+                reviews = _reviews_of(interrupt, getattr(task, "input", None))
+                decisions = given.get("decisions") if isinstance(given, Mapping) else None
+                if not isinstance(decisions, list) or len(decisions) != len(reviews):
+                    decisions = [given] * len(reviews)
+                for review, decision in zip(reviews, decisions, strict=True):
+                    record_review(_decided(review, decision), context)
 
 
 def _decided(review: Review, answer: Any) -> Review:
@@ -88,7 +85,6 @@ def _of_call(request: Mapping[str, Any], review_id: str | None, call_id: Any) ->
 
 
 def _tool_calls(state: Any) -> list[Mapping[str, JsonValue]]:
-    """Return the calls of the model's last message."""
     messages = state.get("messages") if isinstance(state, Mapping) else getattr(state, "messages", None)
     for message in reversed(messages or ()):
         calls = getattr(message, "tool_calls", None)

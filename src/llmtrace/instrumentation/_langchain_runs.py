@@ -145,17 +145,13 @@ class Callbacks:
     def on_tool_end(self, output: Any, *, run_id: Any, **extra: Any) -> None:  # noqa: ARG002
         guard(_tool_ends, output, run_id)
 
-    def on_tool_error(self, error: BaseException, *, run_id: Any, **extra: Any) -> None:  # noqa: ARG002
-        guard(_fails, error, run_id)
-
     def on_retriever_start(self, serialized: Any, query: str, *, run_id: Any, parent_run_id: Any = None, **extra: Any) -> None:
         _guarded(_retriever_starts, serialized, query, run_id, parent_run_id, extra)
 
     def on_retriever_end(self, documents: Any, *, run_id: Any, **extra: Any) -> None:  # noqa: ARG002
         guard(_retriever_ends, documents, run_id)
 
-    def on_retriever_error(self, error: BaseException, *, run_id: Any, **extra: Any) -> None:  # noqa: ARG002
-        guard(_fails, error, run_id)
+    on_tool_error = on_retriever_error = on_chain_error
 
 
 _handler: Any = None
@@ -172,21 +168,19 @@ def handler() -> Any:
 
 
 def _guarded(function: Any, *args: Any) -> None:
-    refusal = guard(_refused, function, args)
-    if refusal is not None:
-        raise refusal
+    """Call ``function`` guarded; only what a budget raises gets out."""
+    refusals: list[LlmtraceError] = []
 
-
-def _refused(function: Any, args: tuple[Any, ...]) -> LlmtraceError | None:
-    if active() is not None:
+    def call() -> None:
         try:
             function(*args)
         except LlmtraceError as refusal:
-            return refusal
-    return None
+            refusals.append(refusal)
 
-
-# -- the context of a run
+    if active() is not None:
+        guard(call)
+    for refusal in refusals:
+        raise refusal
 
 
 def _context(parent_id: Any) -> Context:
@@ -205,7 +199,7 @@ def _open(run_id: Any, run: Run, operation: Operation, name: str | None = None, 
         operation, name=name, context=run.context, attributes=run.attributes, can_be_answered=can_be_answered
     )
     run.context = run.recording.context
-    if run.attributes:  # spans below inherit them, so that no viewer splits the trace
+    if run.attributes:  # for every span below as well, so that no viewer splits the trace
         inherited: Any = run.context.get(keys.ATTRIBUTES) or {}
         run.context = otel_context.set_value(keys.ATTRIBUTES, {**inherited, **run.attributes}, run.context)
     run.context = otel_context.set_value(_RUN, run_id, run.context)
@@ -227,9 +221,6 @@ def _go_on(run: Run) -> None:
         otel_context.attach(run.context)  # inside `_framework.spanned`, which undoes it
 
 
-# -- chains, graphs, agents, nodes
-
-
 def _chain_starts(inputs: Any, run_id: Any, parent_id: Any, extra: Mapping[str, Any]) -> None:
     name, metadata = str(extra.get("name") or "chain"), extra.get("metadata") or {}
     parent = _runs.get(parent_id)
@@ -238,19 +229,17 @@ def _chain_starts(inputs: Any, run_id: Any, parent_id: Any, extra: Mapping[str, 
         _open_graph(parent_id, parent)  # only a graph has nodes
     run = _begun(run_id, parent_id, name, inputs)
     run.is_agent = _is_agent(name, metadata, parent) and not node
-    run.attributes = _conversation(run.context, metadata)
-    if parent is None and _says_something(run.context, extra):
+    thread, inherited = metadata.get("thread_id"), run.context.get(keys.ATTRIBUTES)
+    if thread is not None and not (isinstance(inherited, Mapping) and CONVERSATION_ID in inherited):
+        run.attributes = {CONVERSATION_ID: str(thread)}
+    # an outermost run gets a span if it is a graph or agent, or a chain that is not inside a span
+    is_graph = "ls_integration" in metadata or name == "AgentExecutor"
+    is_chain = keys.RECORDING not in run.context and extra.get("run_type") not in ("prompt", "parser")
+    if parent is None and (is_graph or is_chain):
         _open_graph(run_id, run)
     elif node and not name.startswith("__") and not (parent is not None and parent.is_agent and name in _PLUMBING):
         _open(run_id, run, Custom(), name)
     _go_on(run)
-
-
-def _says_something(context: Context, extra: Mapping[str, Any]) -> bool:
-    """Return True if an outermost run gets a span: a graph or agent, or a chain that is not inside a span."""
-    if "ls_integration" in (extra.get("metadata") or {}) or extra.get("name") == "AgentExecutor":
-        return True
-    return keys.RECORDING not in context and extra.get("run_type") not in ("prompt", "parser")
 
 
 def _open_graph(run_id: Any, run: Run) -> None:
@@ -285,16 +274,9 @@ def _is_agent(name: str, metadata: Mapping[str, Any], parent: Run | None) -> boo
     return named == name if named else parent is None
 
 
-def _conversation(context: Context, metadata: Mapping[str, Any]) -> dict[str, JsonValue] | None:
-    thread, attributes = metadata.get("thread_id"), context.get(keys.ATTRIBUTES)
-    if thread is None or (isinstance(attributes, Mapping) and CONVERSATION_ID in attributes):
-        return None
-    return {CONVERSATION_ID: str(thread)}
-
-
 _STOPPED = ("Sorry, need more steps to process this request.", "Model call limits exceeded: ", "Agent stopped due to ")
-"""Beginnings of the texts with which LangGraph's agent, LangChain's `ModelCallLimitMiddleware` and its `AgentExecutor` replace
-the model's answer when they stop it at a limit. Nothing else shows the stop."""
+"""How LangGraph's agent, LangChain's `ModelCallLimitMiddleware` and its `AgentExecutor` answer in place of a model that they
+stopped at a limit. Nothing else says so."""
 
 
 def _chain_ends(outputs: Any, run_id: Any) -> None:
@@ -310,9 +292,6 @@ def _chain_ends(outputs: Any, run_id: Any) -> None:
         run.recording.end(Custom(result=guard(plain, outputs), has_result=True))
 
 
-# -- errors and pauses
-
-
 def _fails(error: BaseException, run_id: Any) -> None:
     run = _runs.pop(run_id, None)
     if run is None:
@@ -325,7 +304,7 @@ def _fails(error: BaseException, run_id: Any) -> None:
         return
     if isinstance(run.operation, ToolExecution):
         guard(keep_outcome, run.recording, run.operation, raised=error)
-    if "GraphBubbleUp" in kinds:  # the graph pauses, or continues elsewhere
+    if "GraphBubbleUp" in kinds:  # the graph pauses, or goes on elsewhere
         run.recording.end(run.operation)
     elif isinstance(error, GeneratorExit):
         run.recording.set({PARTIAL: True})
@@ -334,30 +313,23 @@ def _fails(error: BaseException, run_id: Any) -> None:
         run.recording.end(run.operation, failure=guard(failure_in_call, error), exception=error)
 
 
-# -- tools
-
-
 def _tool_starts(serialized: Any, text: str, run_id: Any, parent_id: Any, extra: Mapping[str, Any]) -> None:
     name = str((serialized or {}).get("name") or extra.get("name") or "tool")
     run = _begun(run_id, parent_id, name)
     tool_run: Any = otel_context.get_value(TOOL)
     is_its_run = getattr(getattr(tool_run, "tool", None), "name", None) == name
     definition = guard(definition_of, tool_run.tool) if is_its_run else None
-    inputs = extra.get("inputs")
-    arguments = _single(text, definition) if inputs is None else to_json(inputs)
-    call_id = extra.get("tool_call_id")
-    operation = ToolExecution(name, arguments, call_id=call_id, definition=definition)
+    inputs: Any = extra.get("inputs")
+    if inputs is None:  # the tool was given a text: by name if it has one argument
+        schema = definition.parameters if definition is not None else None
+        members = schema.get("properties") if isinstance(schema, dict) else None
+        inputs = {next(iter(members)): text} if isinstance(members, dict) and len(members) == 1 else text
+    operation = ToolExecution(name, to_json(inputs), call_id=extra.get("tool_call_id"), definition=definition)
     can_be_answered = is_its_run and tool_run.can_be_answered
     _open(run_id, run, operation, can_be_answered=can_be_answered)
     if can_be_answered and run.recording is not None:
         tool_run.body = find_answer(run.recording, operation)
     _go_on(run)
-
-
-def _single(text: str, definition: Any) -> JsonValue:
-    """Return the arguments of a tool that was called with a text: by name if it has one argument."""
-    members = definition.parameters.get("properties") if definition and isinstance(definition.parameters, dict) else None
-    return {next(iter(members)): text} if isinstance(members, dict) and len(members) == 1 else text
 
 
 def _tool_ends(output: Any, run_id: Any) -> None:
@@ -369,9 +341,6 @@ def _tool_ends(output: Any, run_id: Any) -> None:
     operation = replace(run.operation, result=result, has_result=True)
     guard(keep_outcome, run.recording, operation, returned=output)
     run.recording.end(operation, failure=failure)
-
-
-# -- retrievers
 
 
 def _retriever_starts(serialized: Any, query: str, run_id: Any, parent_id: Any, extra: Mapping[str, Any]) -> None:

@@ -88,7 +88,7 @@ UNKNOWN = "litellm"
 
 
 def provider_name(litellm_name: str) -> str:
-    if litellm_name.startswith("vertex_ai-"):  # the price table has a provider name for each kind of model
+    if litellm_name.startswith("vertex_ai-"):  # the table of prices tells kinds of models apart
         litellm_name = "vertex_ai"
     return _PROVIDERS.get(litellm_name, litellm_name)
 
@@ -152,7 +152,7 @@ class StreamReader(Reader):
 
     def __init__(self, stream: Any, choice_count: int) -> None:
         self._chunks = ChunkReader(choice_count)
-        # do not refer to the stream, so that it is freed when the program drops it
+        # not the stream, which is to die when the program forgets it
         self._server_chunks = guard(_chunks_of.get, stream) or getattr(stream, "chunks", None)
         self._beside: Mapping[str, Any] = {}
         """Hidden parameters of the last chunk."""
@@ -163,7 +163,7 @@ class StreamReader(Reader):
         self._chunks.add(chunk)
         self._usage = getattr(chunk, "usage", None) or self._usage
         self._beside = getattr(chunk, "_hidden_params", None) or self._beside
-        counted = self._beside.get("usage")  # read it now: at the end litellm overwrites it with its estimate
+        counted = self._beside.get("usage")  # now: when the stream ends litellm puts what it has estimated there
         if self._usage is None and type(counted).__name__ != "UnreportedUsage":
             self._usage = counted
 
@@ -172,13 +172,8 @@ class StreamReader(Reader):
         provider = self._beside.get("custom_llm_provider")
         if provider:
             fields["provider"] = provider_name(provider)
-        fields["usage"] = self._counted()
-        return fields
-
-    def _counted(self) -> Usage | None:
-        """Return the usage that the server reported."""
         chunks = self._server_chunks if isinstance(self._server_chunks, list) else []
         reported = next((chunk.usage for chunk in reversed(chunks) if getattr(chunk, "usage", None) is not None), None)
-        if chunks and reported is None:
-            return None
-        return read_usage(self._usage if self._usage is not None else reported)
+        is_estimate = chunks and reported is None
+        fields["usage"] = None if is_estimate else read_usage(self._usage if self._usage is not None else reported)
+        return fields

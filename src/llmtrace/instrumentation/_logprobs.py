@@ -23,39 +23,48 @@ MOST_STRETCHES: Final = 16
 class Confidence:
     """Collects log-probabilities of tokens and summarizes them, separately for each choice."""
 
-    __slots__ = ("_count", "_least", "_stretches", "_sum", "_tokens")
+    __slots__ = ("_count", "_least", "_sum", "_tokens")
 
     def __init__(self) -> None:
         self._tokens: dict[int, list[tuple[str, float]]] = {}
-        self._stretches: list[int] = []
         self._count = 0
         self._sum = 0.0
         self._least = 0.0
 
     def add(self, choice: int, token: str, logprob: float) -> None:
-        logprob = max(float(logprob), -9999.0)  # minus infinity is not a number in JSON
+        logprob = max(float(logprob), -9999.0)  # minus infinity is no number on the wire
         self._tokens.setdefault(choice, []).append((token, logprob))
         self._count += 1
         self._sum += logprob
         self._least = min(self._least, logprob)
 
-    def fit(self, choice: int, text: str) -> None:
-        """Find the stretches of unlikely tokens in ``text``; none if the tokens are not those of the text."""
-        tokens = self._tokens.get(choice, [])
-        for start, end in _stretches(tokens, text):
-            if len(self._stretches) < 3 * MOST_STRETCHES:
-                self._stretches += [choice, start, end]
+    def add_choice(self, choice: int, logprobs: Any) -> None:
+        """Add log-probabilities of a choice, or of a piece of it, in OpenAI's form."""
+        for token in members(logprobs).get("content") or ():
+            fields = members(token)
+            logprob = fields.get("logprob")
+            if isinstance(logprob, (int, float)):
+                self.add(choice, fields.get("token") or "", logprob)
 
-    def attributes(self) -> dict[str, JsonValue]:
+    def attributes(self, texts: Sequence[str]) -> dict[str, JsonValue]:
+        """Summarize them. ``texts``: of the choices, in which stretches of unlikely tokens are looked for.
+
+        There are none if the tokens are not those of the text.
+        """
         if not self._count:
             return {}
+        stretches: list[JsonValue] = []
+        for choice, tokens in sorted(self._tokens.items()):
+            for start, end in _stretches(tokens, texts[choice] if choice < len(texts) else ""):
+                if len(stretches) < 3 * MOST_STRETCHES:
+                    stretches += [choice, start, end]
         attributes: dict[str, JsonValue] = {
             semconv.LOGPROB_MEAN: self._sum / self._count,
             semconv.LOGPROB_MIN: self._least,
             semconv.LOGPROB_TOKENS: self._count,
         }
-        if self._stretches:
-            attributes[semconv.LOGPROB_LOW] = self._stretches
+        if stretches:
+            attributes[semconv.LOGPROB_LOW] = stretches
         return attributes
 
 
@@ -63,7 +72,7 @@ def _stretches(tokens: list[tuple[str, float]], text: str) -> Iterator[tuple[int
     place, begin, low = 0, 0, 0
     for token, logprob in tokens:
         start = text.find(token, place, place + len(token) + 4) if token else place
-        if start < 0:  # a token of half a character, or one that the text does not contain
+        if start < 0:  # a token of half a character, or one that the text leaves out
             start, end = place, place
         else:
             end = start + len(token)
@@ -78,34 +87,9 @@ def _stretches(tokens: list[tuple[str, float]], text: str) -> Iterator[tuple[int
         yield begin, place
 
 
-class ChoiceLogprobs:
-    """Collects log-probabilities of choices in OpenAI's form."""
-
-    __slots__ = ("_confidence", "_seen")
-
-    def __init__(self) -> None:
-        self._confidence = Confidence()
-        self._seen: set[int] = set()
-
-    def add(self, choice: int, logprobs: Any) -> None:
-        for token in members(logprobs).get("content") or ():
-            fields = members(token)
-            logprob = fields.get("logprob")
-            if isinstance(logprob, (int, float)):
-                self._seen.add(choice)
-                self._confidence.add(choice, fields.get("token") or "", logprob)
-
-    def attributes(self, texts: Sequence[str]) -> dict[str, JsonValue]:
-        """Summarize them. ``texts``: of the choices, to find the positions of unlikely tokens."""
-        for choice in sorted(self._seen):
-            self._confidence.fit(choice, texts[choice] if choice < len(texts) else "")
-        return self._confidence.attributes()
-
-
 def read_logprobs(choices: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> dict[str, JsonValue]:
-    """Summarize the log-probabilities of a whole answer's choices."""
-    logprobs = ChoiceLogprobs()
+    confidence = Confidence()
     for number, choice in enumerate(choices):
         if choice.get("logprobs") is not None:
-            guard(logprobs.add, number, choice["logprobs"])
-    return logprobs.attributes(texts)
+            guard(confidence.add_choice, number, choice["logprobs"])
+    return confidence.attributes(texts)

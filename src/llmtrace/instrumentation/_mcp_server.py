@@ -13,33 +13,12 @@ from typing import Any
 
 from llmtrace import semconv
 from llmtrace.content import to_json
+from llmtrace.instrumentation import _mcp_tools as tools
 from llmtrace.instrumentation._framework import ReviewStep, Step, spanned
-from llmtrace.instrumentation._mcp_tools import (
-    CALL,
-    CLIENT_FAULTS,
-    LIST,
-    SPANS,
-    answered,
-    answering,
-    asks_for_input,
-    code_of,
-    context_in,
-    decide,
-    describe,
-    failure_in_request,
-    listed,
-    record_decisions,
-    record_questions,
-    remember,
-    review_of,
-    said_by,
-    wire,
-)
 from llmtrace.instrumentation._patches import Patch, before
 from llmtrace.model import Custom, Failure, JsonValue, ToolDefinition, ToolExecution, replace
 from llmtrace.recorder import active, current
 from llmtrace.recorder.guard import guard
-from llmtrace.semconv import JSONRPC_REQUEST_ID, MCP_METHOD, MCP_PROTOCOL_VERSION, MCP_SESSION_ID, RPC_STATUS_CODE
 
 _SESSIONLESS = "2026-07-28"
 """First revision of the protocol without sessions. Revisions are dates, so they can be compared as texts."""
@@ -47,8 +26,6 @@ _INVALID_PARAMS = -32602
 
 
 class _Serving(Step):
-    """A request that is being handled."""
-
     def __init__(self, server: Any, method: str, params: Mapping[str, Any], attributes: dict[str, JsonValue]) -> None:
         recorder = active()
         if recorder is None:
@@ -59,50 +36,47 @@ class _Serving(Step):
         self._method = method
         content = {key: to_json(value) for key, value in params.items() if key != "_meta"}
         self._operation: Custom | ToolExecution = Custom(content or None)
-        name = describe(method, params, attributes)
-        if method == CALL and isinstance(params.get("name"), str):
+        name = tools.describe(method, params, attributes)
+        if method == tools.CALL and isinstance(params.get("name"), str):
             self._operation = ToolExecution(params["name"], to_json(params.get("arguments") or {}))
-            name = f"{CALL} {params['name']}"
-        context, links = context_in(params.get("_meta"))
+            name = f"{tools.CALL} {params['name']}"
+        context, links = tools.context_in(params.get("_meta"))
         self._recording = recorder.start(
             self._operation,
             name=name,
             kind="server",
-            attributes={MCP_METHOD: method, **attributes},
+            attributes={semconv.MCP_METHOD: method, **attributes},
             context=context,
             links=links,
         )
         super().__init__(self._recording.context)
-        guard(record_decisions, params.get("inputResponses"), self.context)
+        guard(tools.record_decisions, params.get("inputResponses"), self.context)
 
     def returned(self, result: Any) -> None:
         reply = self.answer if result is None else result
-        if reply is None:  # 1.x sends nothing after the client has cancelled the request
+        if reply is None:  # 1.x sends nothing back once the client has cancelled the request
             self._recording.end(self._operation, failure=Failure("cancelled", "the client cancelled the request"))
-            return None
-        answer = wire(reply)
-        code = answer.get("code") if isinstance(answer.get("code"), int) and "message" in answer else None
-        if code is not None:
-            return self._refused(code, Failure(str(code), str(answer["message"])))
-        if isinstance(self._operation, ToolExecution) and asks_for_input(answer):
-            guard(record_questions, answer, self.context)
-            self._recording.end(Custom(self._operation.arguments, said_by(CALL, answer), has_result=True))
-            return None
-        if isinstance(self._operation, ToolExecution):
-            definition = guard(_definition, self._server, self._operation.name)
-            execution, failure = answered(self._operation, answer, definition)
+            return
+        answer = tools.wire(reply)
+        code, operation = answer.get("code"), self._operation
+        if isinstance(code, int) and "message" in answer:
+            self._refused(code, Failure(str(code), str(answer["message"])))
+        elif isinstance(operation, ToolExecution) and tools.asks_for_input(answer):
+            guard(tools.record_questions, answer, self.context)
+            self._recording.end(Custom(operation.arguments, tools.said_by(tools.CALL, answer), has_result=True))
+        elif isinstance(operation, ToolExecution):
+            execution, failure = tools.answered(operation, answer, guard(_definition, self._server, operation.name))
             self._recording.end(execution, failure=failure)
-            return None
-        if self._method == LIST:
-            remember(self._server, answer.get("tools") or (), complete="nextCursor" not in answer)
-        self._recording.end(replace(self._operation, result=said_by(self._method, answer), has_result=True))
-        return None
+        else:
+            if self._method == tools.LIST:
+                tools.remember(self._server, answer.get("tools") or (), complete="nextCursor" not in answer)
+            self._recording.end(replace(operation, result=tools.said_by(self._method, answer), has_result=True))
 
     def raised(self, error: BaseException) -> None:
-        code = code_of(error)
+        code = tools.code_of(error)
         if code is None and type(error).__name__ == "ValidationError":
             code = _INVALID_PARAMS
-        self._refused(code, failure_in_request(error), error)
+        self._refused(code, tools.failure_in_request(error), error)
 
     def _refused(self, code: int | None, failure: Failure, error: BaseException | None = None) -> None:
         """End the span of a request that was answered by an error; it is a failure unless the client caused it."""
@@ -110,8 +84,8 @@ class _Serving(Step):
         if isinstance(operation, ToolExecution):
             operation = replace(operation, definition=guard(_definition, self._server, operation.name))
         if code is not None:
-            self._recording.set({RPC_STATUS_CODE: str(code)})
-        if code in CLIENT_FAULTS:
+            self._recording.set({semconv.RPC_STATUS_CODE: str(code)})
+        if code in tools.CLIENT_FAULTS:
             self._recording.end(operation)
         else:
             self._recording.end(operation, failure=failure, exception=error)
@@ -119,14 +93,14 @@ class _Serving(Step):
 
 def _definition(server: Any, name: str) -> ToolDefinition | None:
     """Return the tool's definition as listed or as the server keeps it. No handler of the program is called."""
-    definition = listed(server, name)
+    definition = tools.listed(server, name)
     if definition is not None:
         return definition
     cached = getattr(server, "_tool_cache", {}).get(name)  # 1.x
     if cached is not None:
-        remember(server, [cached], complete=False)
-        return listed(server, name)
-    entry = server.get_request_handler(CALL) if hasattr(server, "get_request_handler") else None
+        tools.remember(server, [cached], complete=False)
+        return tools.listed(server, name)
+    entry = server.get_request_handler(tools.CALL) if hasattr(server, "get_request_handler") else None
     manager = getattr(getattr(getattr(entry, "handler", None), "__self__", None), "_tool_manager", None)
     tool = manager.get_tool(name) if manager is not None else None  # MCPServer of 2.x
     if tool is None:
@@ -139,7 +113,7 @@ def _definition(server: Any, name: str) -> ToolDefinition | None:
 
 def _on_request(runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
     dispatch, method, params = (*args, *(kwargs[name] for name in ("dctx", "method", "params")[len(args) :]))
-    if method not in SPANS:
+    if method not in tools.SPANS:
         return None
     connection = runner.connection
     attributes = _attributes(connection.protocol_version, connection.session_id, dispatch.request_id)
@@ -151,18 +125,18 @@ def _on_request(runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
 def _attributes(version: Any, session_id: Any, request_id: Any) -> dict[str, JsonValue]:
     attributes: dict[str, JsonValue] = {}
     if isinstance(version, str):
-        attributes[MCP_PROTOCOL_VERSION] = version
+        attributes[semconv.MCP_PROTOCOL_VERSION] = version
     if isinstance(session_id, str) and not (isinstance(version, str) and version >= _SESSIONLESS):
-        attributes[MCP_SESSION_ID] = session_id
+        attributes[semconv.MCP_SESSION_ID] = session_id
     if request_id is not None:
-        attributes[JSONRPC_REQUEST_ID] = str(request_id)
+        attributes[semconv.JSONRPC_REQUEST_ID] = str(request_id)
     return attributes
 
 
 def _own_middleware(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
     """Wrapper for the middleware that opens mcp 2.x's own span: suppressed if ours is open."""
     recording = current() if active() is not None and len(args) == 2 else None
-    if recording is None or recording.kind != "server" or recording.attributes.get(MCP_METHOD) != args[0].method:
+    if recording is None or recording.kind != "server" or recording.attributes.get(semconv.MCP_METHOD) != args[0].method:
         return wrapped(*args, **kwargs)
     return args[1](args[0])
 
@@ -172,7 +146,7 @@ def _own_middleware(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: 
 
 def _handle_request(server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
     responder, request, session = args[:3]
-    if request.method not in SPANS:
+    if request.method not in tools.SPANS:
         return None
     client = getattr(session, "client_params", None)
     http: Any = getattr(getattr(responder, "message_metadata", None), "request_context", None)
@@ -180,19 +154,19 @@ def _handle_request(server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     attributes = _attributes(getattr(client, "protocolVersion", None), session_id, responder.request_id)
     if http is not None:
         attributes[semconv.NETWORK_TRANSPORT] = "tcp"
-    step = _Serving(server, request.method, wire(getattr(request, "params", None)) or {}, attributes)
-    answering[responder] = step
+    step = _Serving(server, request.method, tools.wire(getattr(request, "params", None)) or {}, attributes)
+    tools.answering[responder] = step
     return step
 
 
 def _respond(responder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Keep the answer of ``RequestResponder.respond``, which the handler does not return."""
-    step = answering.get(responder)
+    step = tools.answering.get(responder)
     if step is not None:
         step.answer = args[0] if args else kwargs.get("response")
 
 
-# -- requests of the server to the client
+# -- what the server asks of the client
 
 
 def _elicit(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
@@ -202,7 +176,7 @@ def _elicit(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step
     form = given.get("form") or given.get("requested_schema") or given.get("requestedSchema")
     url = given.get("url") or (form if isinstance(form, str) else None)
     shown = {"url": url} if url else {"requestedSchema": form}
-    return ReviewStep(review_of({"message": given.get("message"), **shown}, given.get("elicitation_id")), decide)
+    return ReviewStep(tools.review_of({"message": given.get("message"), **shown}, given.get("elicitation_id")), tools.decide)
 
 
 PATCHES = (

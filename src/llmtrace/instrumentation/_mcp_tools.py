@@ -83,7 +83,7 @@ def answered(execution: ToolExecution, answer: Any, definition: ToolDefinition |
     """
     is_error = answer.get("isError") is True
     if is_error and definition is not None and definition.output is not None:
-        definition = replace(definition, output=None)  # the schema describes only successful results
+        definition = replace(definition, output=None)  # the schema is of a success
     structured = answer.get("structuredContent")
     contents = [_content(content) for content in answer.get("content") or ()]
     result = contents if structured is None or is_error else to_json(structured)
@@ -145,7 +145,6 @@ def describe(method: str, params: Mapping[str, Any], attributes: dict[str, JsonV
 
 
 def code_of(error: BaseException) -> int | None:
-    """Return the JSON-RPC code of an error of the library."""
     code = getattr(getattr(error, "error", None), "code", None)
     return code if isinstance(code, int) else None
 
@@ -158,9 +157,9 @@ def failure_in_request(error: BaseException) -> Failure:
 
 # -- elicitations as reviews
 #
-# The server asks a person a question during a call. ``accept`` is an answer; ``decline`` and ``cancel`` are rejections. Until
-# July 2026 the server sends a request of its own, and waits. Since then it answers the call with its questions, by key, and the
-# call comes again with the answers.
+# The server asks a person something in the middle of a call. ``accept`` is an answer; ``decline`` and ``cancel`` are
+# rejections. Until July 2026 the server sends a request of its own, and waits; since then it answers the call with its
+# questions, by key, and the call comes again with the answers.
 
 
 ELICIT = "elicitation/create"

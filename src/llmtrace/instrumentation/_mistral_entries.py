@@ -45,11 +45,7 @@ def conversation_named(conversation_id: Any) -> dict[str, Any] | None:
     return {semconv.CONVERSATION_ID: conversation_id} if isinstance(conversation_id, str) else None
 
 
-# -- entries
-
-
 def read_entry(raw: Any) -> Message:
-    """Read an entry of a request's input as one message."""
     entry = set_members(raw)
     return Message(str(entry.get("role") or _ROLES.get(_kind(entry), "assistant")), tuple(_parts(raw)), cache={})
 
@@ -63,7 +59,7 @@ def _parts(raw: Any) -> list[Part]:
     kind = _kind(entry)
     try:
         return list(_entry(kind, entry))
-    except Exception:  # the entry does not have the form of its kind
+    except Exception:  # not in the form that its kind has
         return [Generic(kind, _other_members(entry) or {"value": to_json(raw)})]
 
 
@@ -90,14 +86,14 @@ def _other_members(entry: Mapping[str, Any]) -> dict[str, JsonValue]:
     return {name: to_json(value) for name, value in entry.items() if name not in _ABOUT}
 
 
-# -- answers
-
-
 def read_conversation(conversation: Mapping[str, Any]) -> Fields:
-    """Read the fields of a whole answer."""
     entries = [set_members(entry) for entry in conversation.get("outputs") or ()]
     calls = any(entry.get("type") == "function.call" for entry in entries)
-    return {**_begun(conversation, entries, "tool_call" if calls else "stop"), "usage": _usage(conversation.get("usage"))}
+    counts = set_members(conversation.get("usage"))
+    usage, input_tokens = None, counts.get("prompt_tokens")
+    if input_tokens is not None:  # what connectors (tools that Mistral runs) add to the prompt is counted beside
+        usage = Usage(input_tokens + counts.get("connector_tokens", 0), counts.get("completion_tokens"))
+    return {**_begun(conversation, entries, "tool_call" if calls else "stop"), "usage": usage}
 
 
 def _begun(conversation: Mapping[str, Any], entries: list[dict[str, Any]], reason: str | None) -> Fields:
@@ -110,18 +106,7 @@ def _begun(conversation: Mapping[str, Any], entries: list[dict[str, Any]], reaso
     }
 
 
-def _usage(raw: Any) -> Usage | None:
-    """Read token counts. Input includes the tokens that connectors (tools that Mistral runs) add to the prompt."""
-    usage = set_members(raw)
-    input_tokens = usage.get("prompt_tokens")
-    if input_tokens is None:
-        return None
-    return Usage(input_tokens + usage.get("connector_tokens", 0), usage.get("completion_tokens"))
-
-
 class ConversationReader(Reader):
-    """`Reader` of ``ConversationEvents``."""
-
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
         """Members of the conversation, except its entries."""
@@ -149,15 +134,13 @@ class ConversationReader(Reader):
         fields = (
             read_conversation({**self._fields, "outputs": entries}) if self._is_last else _begun(self._fields, entries, None)
         )
-        fields["partial"] = not self._is_last  # even if the program did not read the rest of the stream
+        fields["partial"] = not self._is_last  # also where the rest of the stream was left
         if self._error is not None:
             fields["failure"] = failure_reported(self._error)
         return fields
 
 
 class _Entry:
-    """An entry, built from its events."""
-
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
         self._arguments: list[str] = []
@@ -189,16 +172,13 @@ class _Entry:
         """Return the entry as in an unstreamed answer."""
         entry = dict(self._fields)
         if entry["type"] == "message.output":
-            entry["content"] = [_joined(bits) for _, bits in self._content]
+            entry["content"] = content = []
+            for _, (first, *more) in self._content:
+                if first.get("type") == "text":
+                    first = {**first, "text": "".join(bit.get("text") or "" for bit in (first, *more))}
+                elif first.get("type") == "thinking":
+                    first = {**first, "thinking": [piece for bit in (first, *more) for piece in bit.get("thinking") or ()]}
+                content.append(first)
         if self._arguments:
             entry["arguments"] = "".join(self._arguments)
         return entry
-
-
-def _joined(bits: list[dict[str, Any]]) -> dict[str, Any]:
-    kind = bits[0].get("type")
-    if kind == "text":
-        return {**bits[0], "text": "".join(bit.get("text") or "" for bit in bits)}
-    if kind == "thinking":
-        return {**bits[0], "thinking": [piece for bit in bits for piece in bit.get("thinking") or ()]}
-    return bits[0]

@@ -41,7 +41,7 @@ class Chat(Generation):
         one_shot = False
         if isinstance(messages, (list, tuple)):
             fields["input"] = read_messages_cached(messages, read_message)
-        else:  # only the SDK may consume an iterator
+        else:  # an iterator, which is the SDK's to consume
             one_shot = True
         if isinstance(tools, (list, tuple)):
             fields["tools"] = read_tools_cached(tools)

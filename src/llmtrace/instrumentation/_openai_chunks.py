@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from io import StringIO
 from typing import Any
 
-from llmtrace.instrumentation._logprobs import ChoiceLogprobs
+from llmtrace.instrumentation._logprobs import Confidence
 from llmtrace.instrumentation._openai_messages import (
     FINISH_REASONS,
     arguments,
@@ -45,8 +45,6 @@ class _Call:
 
 
 class _Choice:
-    """A choice of the answer."""
-
     __slots__ = ("annotations", "audio", "calls", "finish", "images", "reasoning", "refusal", "role", "text")
 
     def __init__(self) -> None:
@@ -106,7 +104,7 @@ class ChunkReader(Chunks):
         self._usage: Usage | None = None
         self._beside: Fields = {}
         self._times: dict[str, JsonValue] = {}
-        self._logprobs: ChoiceLogprobs | None = None
+        self._logprobs: Confidence | None = None
         self._choices: dict[int, _Choice] = {}
         self._write: Any = None
         """Appends to the text of choice 0; None before its first chunk."""
@@ -140,7 +138,7 @@ class ChunkReader(Chunks):
                 if piece.id is None and function.name is None:
                     self._calls[piece.index].text.write(function.arguments)
                     return
-        except (AttributeError, KeyError, TypeError, ValueError):  # another kind of chunk, or not a chunk at all
+        except (AttributeError, KeyError, TypeError, ValueError):  # another kind of chunk, or no chunk at all
             pass
         self.add(chunk)
 
@@ -160,8 +158,8 @@ class ChunkReader(Chunks):
             choice = self._choice(fields_of_choice.get("index") or 0)
             if fields_of_choice.get("logprobs") is not None:
                 if self._logprobs is None:
-                    self._logprobs = ChoiceLogprobs()
-                guard(self._logprobs.add, fields_of_choice.get("index") or 0, fields_of_choice["logprobs"])
+                    self._logprobs = Confidence()
+                guard(self._logprobs.add_choice, fields_of_choice.get("index") or 0, fields_of_choice["logprobs"])
             reason = fields_of_choice.get("finish_reason")
             if reason is not None:
                 choice.finish = FINISH_REASONS.get(reason, reason)
@@ -195,7 +193,7 @@ class ChunkReader(Chunks):
         if attributes:
             fields["attributes"] = attributes
         if len(choices) >= self._choice_count and len(finished) == len(choices):
-            fields["partial"] = False  # even if the program did not read the rest of the stream, which has the usage
+            fields["partial"] = False  # also where the rest of the stream, which tells the usage, was left
         if finished:
             fields["finish_reasons"] = tuple(choice.finish or "error" for choice in choices)
         return fields
@@ -224,7 +222,6 @@ def _add(choice: _Choice, delta: Mapping[str, Any]) -> None:
 
 
 def _add_parts(choice: _Choice, content: Any) -> None:
-    """Add content that arrives as parts (Mistral)."""
     for part in content:
         fields = members(part)
         if fields.get("type") == "thinking":
@@ -248,7 +245,7 @@ def _add_call(choice: _Choice, delta: Mapping[str, Any]) -> None:
         call = _new(choice, index)
     elif not new_id and _is_next(before, members(delta.get("function"))):
         call = _new(choice, index)
-        call.name = before.name if before.named_again else ""  # otherwise the delta has the name
+        call.name = before.name if before.named_again else ""  # else it comes with its own
     else:
         call = before
     if new_id:
@@ -286,7 +283,7 @@ def _new(choice: _Choice, index: int | None) -> _Call:
 
 def _extend(call: _Call, function: Mapping[str, Any]) -> None:
     name = function.get("name")
-    if name and name != call.name:  # some servers repeat it, others send it in pieces
+    if name and name != call.name:  # repeated by some servers, in pieces from others
         call.name += name
     if function.get("arguments") is not None:
         call.has_arguments = True

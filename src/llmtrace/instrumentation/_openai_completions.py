@@ -23,8 +23,6 @@ _LEFT_OUT = NOT_OF_THE_REQUEST | {"prompt"}
 
 
 class Completions(Chat):
-    """The endpoint of completions."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return {**super().start_attributes(client, kwargs), "operation": semconv.TEXT_COMPLETION}
 
@@ -60,8 +58,6 @@ def _as_chat(choice: Any, where: str) -> dict[str, Any]:
 
 
 class TextReader(ChunkReader):
-    """`Reader` of a completion's chunks."""
-
     __slots__ = ()
 
     def add(self, chunk: Any) -> None:

@@ -18,8 +18,6 @@ _BYTES, _BASE64 = 4, 3 / 4
 
 
 class Embeddings(OpenAIEndpoint):
-    """The endpoint that turns texts into vectors."""
-
     operation_type = Embedding
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
@@ -38,11 +36,10 @@ class Embeddings(OpenAIEndpoint):
         return fields if length is None else {**fields, "dimensions": length}
 
     def on_response(self, call: Call, result: Any) -> Any:
-        return _stainless.end_call(self, call, result, _stainless.Chunks)  # never streamed, so the reader is not used
+        return _stainless.end_call(self, call, result, _stainless.Chunks)  # never streamed: it gets none
 
 
 def _length(vector: Any) -> int | None:
-    """Return the length of a vector, which is a list or base64 text."""
     if isinstance(vector, list):
         return len(vector)
     return int(len(vector.rstrip("=")) * _BASE64) // _BYTES if isinstance(vector, str) else None

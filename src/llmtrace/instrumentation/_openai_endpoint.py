@@ -7,6 +7,7 @@ conventions' if they exist.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from llmtrace import semconv
@@ -14,7 +15,7 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation._provider import Endpoint, Fields, Headers
 from llmtrace.instrumentation._stainless import is_given, server_of, with_headers
 
-# -- the provider: by the client's class, by the provider that it was made for, or by the host of its base URL
+# -- who answers: told by the client's class or by the provider that it was made for, else by the host of its base URL
 
 OPENAI = "openai"
 AZURE = "azure.ai.openai"
@@ -65,24 +66,18 @@ BY_DOMAIN = (
 )
 """End of hosts that differ by region or resource."""
 
-_providers: dict[tuple[type, str | None, str | None], str] = {}
-
 
 def provider_of(client: Any, host: str | None) -> str:
     """Return ``gen_ai.provider.name`` for a client's calls. ``host``: of its base URL."""
-    made_for = getattr(getattr(client, "_provider_runtime", None), "name", None)
-    key = type(client), host, made_for
-    provider = _providers.get(key)
-    if provider is None:
-        if len(_providers) > 256:
-            _providers.clear()
-        provider = _providers[key] = _by_class(key[0]) or BY_PROVIDER.get(made_for or "") or by_host(host or "")
-    return provider
+    kind: Any = type(client)
+    return _provider(kind, host, getattr(getattr(client, "_provider_runtime", None), "name", None))
 
 
-def _by_class(client: type) -> str | None:
-    names = [base.__name__ for base in client.__mro__]
-    return next((provider for part, provider in BY_CLASS.items() if any(part in name for name in names)), None)
+@lru_cache(maxsize=256)
+def _provider(client: type, host: str | None, made_for: str | None) -> str:
+    names = " ".join([base.__name__ for base in client.__mro__])
+    by_class = next((provider for part, provider in BY_CLASS.items() if part in names), None)
+    return by_class or BY_PROVIDER.get(made_for or "") or by_host(host or "")
 
 
 def by_host(host: str) -> str:
@@ -92,9 +87,6 @@ def by_host(host: str) -> str:
     if host.startswith("bedrock") and host.endswith((".amazonaws.com", ".api.aws")):
         return "aws.bedrock"
     return next((provider for end, provider in BY_DOMAIN if host.endswith(end)), OPENAI)
-
-
-# -- endpoints
 
 
 class OpenAIEndpoint(Endpoint):
@@ -124,7 +116,7 @@ class Generation(OpenAIEndpoint):
         return {**super().start_attributes(client, kwargs), "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
 
 
-# -- parameters, under the conventions' names if they exist
+# -- parameters, by the conventions' names where they have one
 
 NOT_OF_THE_REQUEST = frozenset({"model", "tools", "stream", "extra_headers", "extra_query", "extra_body", "timeout"})
 """Arguments of every method that are recorded elsewhere, or are not part of the body."""
@@ -142,15 +134,11 @@ def read_parameters(kwargs: Mapping[str, Any], names: Mapping[str, str], left_ou
                 continue
             if type(value) in _PLAIN:
                 parameters[names.get(name, name)] = value
-            elif is_given(value):
-                parameters[names.get(name, name)] = _snapshot(name, value)
+            elif isinstance(value, type):  # the schema is read from what is sent
+                parameters[names.get(name, name)] = {"type": "json_schema", "json_schema": {"name": value.__name__}}
+            elif is_given(value):  # as JSON now, because the program may change it later
+                value = list(value) if name == "stop" and isinstance(value, tuple) else value
+                parameters[names.get(name, name)] = to_json(value)
     if isinstance(parameters.get("stop_sequences"), str):
         parameters["stop_sequences"] = [parameters["stop_sequences"]]
     return parameters
-
-
-def _snapshot(name: str, value: Any) -> Any:
-    """Convert a value to JSON now, because the program may change it later."""
-    if isinstance(value, type):
-        return {"type": "json_schema", "json_schema": {"name": value.__name__}}  # the full schema is read from the HTTP body
-    return to_json(list(value) if name == "stop" and isinstance(value, tuple) else value)

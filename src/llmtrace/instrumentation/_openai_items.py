@@ -8,11 +8,14 @@ in the same item or in ``<tool>_call_output``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from io import StringIO
+from typing import Any, NamedTuple
 
 from llmtrace.content import to_json
+from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._openai_messages import arguments, data_url, read_part
-from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._provider import Fields
+from llmtrace.instrumentation._stainless import Chunks, members
 from llmtrace.model import (
     Blob,
     Compaction,
@@ -38,7 +41,6 @@ _RESULTS = frozenset({"error", "output", "outputs", "result", "results"})
 
 
 def read_item(raw: Any) -> Message:
-    """Read an item of a request's input as one message."""
     item = members(raw)
     return Message(_role_of(item), item_parts(raw), cache={})
 
@@ -53,24 +55,44 @@ def _role_of(item: Mapping[str, Any]) -> str:
 
 
 def item_parts(raw: Any) -> tuple[Part, ...]:
-    """Read an item as parts."""
     item = members(raw)
     kind = item.get("type") or ("message" if "role" in item else "item_reference" if "id" in item else "item")
     try:
-        return tuple(_reader(kind)(item))
-    except Exception:  # an unknown kind, or not the form of its kind
+        return tuple(_parts(str(kind), item))
+    except Exception:  # of a kind not known here, or not in the form that its kind has
         return (_generic(item or {"value": raw}, kind),)
 
 
-def _reader(kind: Any) -> Callable[[Mapping[str, Any]], Any]:
-    reader = _READERS.get(kind)
-    if reader is not None:
-        return reader
-    if kind.endswith("_call"):
-        return _server_call
-    if kind.endswith("_output"):
-        return _server_result
-    raise KeyError(kind)
+def _parts(kind: str, item: Mapping[str, Any]) -> Iterator[Part]:
+    if kind == "message":
+        yield from content_parts(item.get("content"))
+    elif kind == "reasoning":
+        yield from _reasoning(item)
+    elif kind in ("function_call", "custom_tool_call"):
+        # the input of a custom tool is no JSON
+        values = item.get("input") if kind == "custom_tool_call" else arguments(item.get("arguments"))
+        yield ToolCall(str(item.get("name") or ""), values, item.get("call_id"))
+    elif kind in ("function_call_output", "custom_tool_call_output"):
+        yield from _tool_result(item)
+    elif kind == "compaction":
+        yield Compaction(None, item.get("id"))
+    elif kind == "mcp_list_tools":
+        yield ServerToolResult({"type": kind, **_details(item, "id")}, item.get("id"))
+    elif kind == "image_generation_call":  # the picture is a part of its own, which is stored as digest and size
+        yield ServerToolCall("image_generation", {"type": "image_generation", **_details(item, "id", "result")}, item.get("id"))
+        yield from [Blob("image", f"image/{item.get('output_format') or 'png'}", item["result"])] if item.get("result") else []
+    elif kind != "additional_tools":  # they are among the request's tools
+        yield from _server_parts(kind, item)
+
+
+def _server_parts(kind: str, item: Mapping[str, Any]) -> Iterator[Part]:
+    """Read what the provider runs, or has run on the program's machine by a tool of its own."""
+    if kind == "program" or kind.endswith("_call"):
+        yield from _server_call(kind.removesuffix("_call"), item)
+    elif kind.endswith("_output"):
+        yield from _server_result(kind.removesuffix("_output").removesuffix("_call"), item)
+    else:
+        raise KeyError(kind)
 
 
 def _generic(item: Mapping[str, Any], kind: Any) -> Generic:
@@ -78,7 +100,6 @@ def _generic(item: Mapping[str, Any], kind: Any) -> Generic:
 
 
 def _details(item: Mapping[str, Any], *left_out: str) -> dict[str, JsonValue]:
-    """Return the members that are set, as JSON."""
     return {
         key: _without_nulls(to_json(value))
         for key, value in item.items()
@@ -115,7 +136,7 @@ def _content_part(raw: Any) -> Iterator[Part]:
         return
     try:
         yield read_part(raw) if reader is None else reader(part)
-    except Exception:  # the entry does not have the form of its kind
+    except Exception:  # not in the form that its kind has
         yield _generic(part, kind)
         return
     if part.get("annotations"):
@@ -127,8 +148,8 @@ def _image(part: Mapping[str, Any]) -> Part:
 
 
 def _file(part: Mapping[str, Any]) -> Part:
-    if part.get("file_data"):
-        content = part["file_data"]
+    content = part.get("file_data")
+    if content:
         return data_url(content) if content.startswith("data:") else Blob("file", None, content)
     return _located(part.get("file_url"), part.get("file_id"), "file")
 
@@ -148,11 +169,7 @@ _MEDIA: dict[Any, Callable[[Mapping[str, Any]], Part]] = {
 }
 
 
-# -- output besides messages
-
-
-def _message(item: Mapping[str, Any]) -> Iterator[Part]:
-    return content_parts(item.get("content"))
+# -- what the model says besides messages
 
 
 def _reasoning(item: Mapping[str, Any]) -> Iterator[Part]:
@@ -162,12 +179,6 @@ def _reasoning(item: Mapping[str, Any]) -> Iterator[Part]:
         yield Reasoning(text)
     if not any(shown):
         yield Reasoning("")
-
-
-def _tool_call(item: Mapping[str, Any]) -> Iterator[Part]:
-    """Read a call of a function, or of a custom tool, whose input is not JSON."""
-    values = item.get("input") if item["type"] == "custom_tool_call" else arguments(item.get("arguments"))
-    yield ToolCall(str(item.get("name") or ""), values, item.get("call_id"))
 
 
 def _tool_result(item: Mapping[str, Any]) -> Iterator[Part]:
@@ -182,13 +193,10 @@ def _tool_result(item: Mapping[str, Any]) -> Iterator[Part]:
         yield ToolResult(output if isinstance(output, str) else to_json(output), item.get("call_id"))
 
 
-# -- tools of the provider, run by itself or on the program's machine
-
-
-def _server_call(item: Mapping[str, Any]) -> Iterator[Part]:
+def _server_call(tool: str, item: Mapping[str, Any]) -> Iterator[Part]:
     """Read a call; a tool of an MCP server keeps its own name."""
-    tool, identity = item["type"].removesuffix("_call"), item.get("call_id") or item.get("id")
-    name, call = tool, {"type": tool, **_details(item, "id", "call_id", *_RESULTS)}
+    name, identity = tool, item.get("call_id") or item.get("id")
+    call = {"type": tool, **_details(item, "id", "call_id", *_RESULTS)}
     if tool == "mcp":
         name = str(call.pop("name", None) or "")
         call["arguments"] = arguments(item.get("arguments"))
@@ -198,34 +206,135 @@ def _server_call(item: Mapping[str, Any]) -> Iterator[Part]:
         yield ServerToolResult({"type": tool, **results}, identity)
 
 
-def _image_generation(item: Mapping[str, Any]) -> Iterator[Part]:
-    """Read a generated picture as a part of its own, which is stored as digest and size."""
-    yield ServerToolCall("image_generation", {"type": "image_generation", **_details(item, "id", "result")}, item.get("id"))
-    if item.get("result"):
-        yield Blob("image", f"image/{item.get('output_format') or 'png'}", item["result"])
-
-
-def _server_result(item: Mapping[str, Any]) -> Iterator[Part]:
-    tool = item["type"].removesuffix("_output").removesuffix("_call")
+def _server_result(tool: str, item: Mapping[str, Any]) -> Iterator[Part]:
     output = item.get("output")
-    shown = members(output)
-    screenshot = shown.get("type") in _MEDIA if isinstance(shown.get("type"), str) else False
-    left_out = ("id", "call_id", "output") if screenshot else ("id", "call_id")
+    is_screenshot = str(members(output).get("type")) in _MEDIA
+    left_out = ("id", "call_id", "output") if is_screenshot else ("id", "call_id")
     yield ServerToolResult({"type": tool, **_details(item, *left_out)}, item.get("call_id") or item.get("id"))
-    if screenshot:
+    if is_screenshot:
         yield from _content_part(output)
 
 
-_READERS: dict[Any, Callable[[Mapping[str, Any]], Iterator[Part]]] = {
-    "additional_tools": lambda _: iter(()),  # the request's tools already contain them
-    "message": _message,
-    "reasoning": _reasoning,
-    "function_call": _tool_call,
-    "function_call_output": _tool_result,
-    "custom_tool_call": _tool_call,
-    "custom_tool_call_output": _tool_result,
-    "compaction": lambda item: iter([Compaction(None, item.get("id"))]),
-    "mcp_list_tools": lambda item: iter([ServerToolResult({"type": "mcp_list_tools", **_details(item, "id")}, item.get("id"))]),
-    "image_generation_call": _image_generation,
-    "program": lambda item: _server_call({**item, "type": "program_call"}),
+# -- an answer, put together from the events of its stream
+#
+# The last event carries the whole answer, so a stream that is read to its end is told by that; until then by its items: those
+# that are done as they are, the one that is being written by its deltas.
+
+_LAST = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+
+
+class _Growth(NamedTuple):
+    """The target of one kind of delta: a member of an item, or of a part in an item's list."""
+
+    item: str
+    member: str
+    part: str = ""
+    part_member: str = "text"
+    place: str = "content_index"
+
+
+_DELTAS = {
+    "response.output_text.delta": _Growth("message", "content", "output_text"),
+    "response.refusal.delta": _Growth("message", "content", "refusal", "refusal"),
+    "response.reasoning_text.delta": _Growth("reasoning", "content", "reasoning_text"),
+    "response.reasoning_summary_text.delta": _Growth("reasoning", "summary", "summary_text", place="summary_index"),
+    "response.function_call_arguments.delta": _Growth("function_call", "arguments"),
+    "response.custom_tool_call_input.delta": _Growth("custom_tool_call", "input"),
+    "response.mcp_call_arguments.delta": _Growth("mcp_call", "arguments"),
+    "response.code_interpreter_call_code.delta": _Growth("code_interpreter_call", "code"),
 }
+"""By the type of the event."""
+
+
+class _Item:
+    __slots__ = ("annotations", "start", "texts")
+
+    def __init__(self, start: Mapping[str, Any]) -> None:
+        self.start = start
+        self.texts: dict[tuple[str, int], tuple[_Growth, StringIO]] = {}
+        """By the member, and the position in it."""
+        self.annotations: dict[int, list[Any]] = {}
+
+    def grow(self, growth: _Growth, place: int) -> StringIO:
+        entry = self.texts.get((growth.member, place))
+        if entry is None:
+            entry = self.texts[growth.member, place] = growth, StringIO()  # grows in place and keeps no delta alive
+        return entry[1]
+
+    def whole(self) -> Mapping[str, Any]:
+        """Return the item as in an answer that ended now."""
+        grown: dict[str, Any] = {}
+        for (member, place), (growth, text) in sorted(self.texts.items(), key=lambda entry: entry[0]):
+            if growth.part:
+                annotations = self.annotations.get(place) if member == "content" else None
+                part = {"type": growth.part, growth.part_member: text.getvalue(), "annotations": annotations}
+                grown[member] = [*grown.get(member, ()), part]
+            else:
+                grown[member] = text.getvalue()
+        return {**self.start, **grown}
+
+
+class EventReader(Chunks):
+    """`Reader` of a stream's events. ``read`` converts an answer's members to fields of the operation."""
+
+    __slots__ = ("_error", "_is_last", "_items", "_read", "_response", "_writers")
+
+    def __init__(self, read: Callable[[Mapping[str, Any]], Fields]) -> None:
+        self._read = read
+        self._response: Mapping[str, Any] = {}
+        """The newest state of the answer in the stream."""
+        self._is_last = False
+        self._items: dict[int, _Item] = {}
+        self._writers: dict[tuple[str, int, int | None], Callable[[str], Any]] = {}
+        self._error: Mapping[str, Any] | None = None
+
+    def feed(self, event: Any) -> None:
+        """Read an event. The usual one, a delta of a known text, is appended with one look-up."""
+        try:
+            fields = event.__dict__
+            self._writers[fields["type"], fields["output_index"], fields.get("content_index")](fields["delta"])
+            return
+        except (AttributeError, KeyError, TypeError):  # another kind of event, or the first delta of a text
+            pass
+        self.add(event)
+
+    def add(self, event: Any) -> None:
+        fields = members(event)
+        kind = fields.get("type")
+        if kind in _DELTAS:
+            self._grow(kind, fields)
+        elif kind in ("response.output_item.added", "response.output_item.done"):
+            self._items[fields.get("output_index") or 0] = _Item(members(fields.get("item")))
+        elif kind == "response.output_text.annotation.added":
+            item = self._item(fields, "message")
+            item.annotations.setdefault(fields.get("content_index") or 0, []).append(fields.get("annotation"))
+        elif kind == "error":
+            self._error = fields
+        elif fields.get("response") is not None:
+            self._response = members(fields["response"])
+            self._is_last = kind in _LAST
+
+    def _grow(self, kind: str, event: Mapping[str, Any]) -> None:
+        growth = _DELTAS[kind]
+        text = self._item(event, growth.item).grow(growth, event.get(growth.place) or 0)
+        text.write(event["delta"])
+        if growth.place == "content_index":
+            self._writers[kind, event.get("output_index") or 0, event.get("content_index")] = text.write
+
+    def _item(self, event: Mapping[str, Any], kind: str) -> _Item:
+        index = event.get("output_index") or 0
+        item = self._items.get(index)
+        if item is None:
+            item = self._items[index] = _Item({"type": kind, "role": "assistant"} if kind == "message" else {"type": kind})
+        return item
+
+    def fields(self) -> Fields:
+        response = {"status": "in_progress", **self._response}
+        if not response.get("output"):
+            items = self._items.copy()
+            response["output"] = [items[index].whole() for index in sorted(items)]
+        fields = self._read(response)
+        fields["partial"] = not self._is_last  # also where the rest of the stream was left
+        if self._error is not None:
+            fields["failure"] = failure_reported(self._error)
+        return fields

@@ -68,7 +68,7 @@ def read_message(raw: Any, finish_reason: str | None = None) -> Message:
 
 def _parts(message: Mapping[str, Any]) -> list[Part]:
     parts: list[Part] = []
-    # members for the model's reasoning in servers with OpenAI's protocol: DeepSeek and vLLM; OpenRouter and Ollama
+    # where servers that speak OpenAI's protocol put what the model thought: DeepSeek and vLLM; OpenRouter and Ollama
     thought = message.get("reasoning_content") or message.get("reasoning")
     if thought and isinstance(thought, str):
         parts.append(Reasoning(thought))
@@ -182,7 +182,7 @@ def read_part(raw: Any) -> Part:
     kind = part.get("type")
     try:
         return _READERS[kind](part)
-    except Exception:  # an unknown kind, or not the form of its kind
+    except Exception:  # of a kind not known here, or not in the form that its kind has
         return Generic(str(kind), {key: to_json(value) for key, value in part.items() if key != "type"})
 
 
@@ -306,7 +306,7 @@ def read_beside(answer: Mapping[str, Any]) -> Fields:
         return {}
     if isinstance(cost, Mapping):
         cost = cost.get("total_cost")
-    elif usage.get("is_byok"):  # "bring your own key": the upstream provider's bill is added
+    elif usage.get("is_byok"):  # to be paid besides, to whom the key is from
         cost = _sum(cost, members(usage.get("cost_details")).get("upstream_inference_cost"))
     fields: Fields = {"attributes": {semconv.OPENAI_SERVICE_TIER: tier}} if isinstance(tier, str) else {}
     return {**fields, "cost_usd": float(cost)} if _is_bill(cost) else fields

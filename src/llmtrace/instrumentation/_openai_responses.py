@@ -14,8 +14,7 @@ from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, Generation, provider_of, read_parameters
-from llmtrace.instrumentation._openai_events import EventReader
-from llmtrace.instrumentation._openai_items import RAN_BY_PROGRAM, content_parts, item_parts, read_item
+from llmtrace.instrumentation._openai_items import RAN_BY_PROGRAM, EventReader, content_parts, item_parts, read_item
 from llmtrace.instrumentation._openai_messages import read_beside, read_usage
 from llmtrace.instrumentation._provider import Call, Fields
 from llmtrace.instrumentation._stainless import is_given, members, server_of
@@ -33,13 +32,15 @@ _LOADING = frozenset({"additional_tools", "tool_search_output"})
 
 
 class Responses(Generation):
-    """The endpoint that makes a response, or compacts a conversation."""
-
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         request_input, tools, earlier = kwargs.get("input"), kwargs.get("tools"), kwargs.get("previous_response_id")
+        instructions = kwargs.get("instructions")
+        system: tuple[Part, ...] = tuple(content_parts(instructions)) if isinstance(instructions, str) else ()
+        if isinstance(instructions, (list, tuple)):
+            system = tuple([part for item in instructions for part in item_parts(item)])
         fields: Fields = {
             "parameters": _parameters(kwargs),
-            "system": tuple(_system(kwargs.get("instructions"))),
+            "system": system,
             "previous_response_id": earlier if isinstance(earlier, str) else None,
             "attributes": _conversation(kwargs.get("conversation")),
         }
@@ -48,7 +49,7 @@ class Responses(Generation):
             fields["input"] = read_messages_cached(({"role": "user", "content": request_input},), read_item)
         elif isinstance(request_input, (list, tuple)):
             fields["input"] = read_messages_cached(request_input, read_item)
-        elif request_input is not None and is_given(request_input):  # only the SDK may consume an iterator
+        elif request_input is not None and is_given(request_input):  # an iterator, which is the SDK's to consume
             one_shot = True
         if tools is None or not is_given(tools):
             tools = ()
@@ -83,16 +84,18 @@ class FetchedResponses(Responses):
 
 
 def read_response(response: Mapping[str, Any]) -> Fields:
-    """Read the fields of an answer, as far as it has arrived."""
     items = response.get("output") or ()
     status = response.get("status")
     reason = _finish_reason(response, status, items)
+    # one message, without the user's messages that a compaction keeps; none if nothing came yet
+    parts = tuple([part for item in items if members(item).get("role") != "user" for part in item_parts(item)])
+    is_message = bool(parts) or reason not in (None, "error")
     fields: Fields = {
         "response_id": response.get("id"),
         "response_model": response.get("model"),
         "status": status,
         "usage": read_response_usage(response.get("usage")),
-        "output": _output(items, reason),
+        "output": (Message("assistant", parts, finish_reason=reason),) if is_message else (),
         "finish_reasons": () if reason is None else (reason,),
     }
     if response.get("error"):
@@ -100,15 +103,6 @@ def read_response(response: Mapping[str, Any]) -> Fields:
     beside = read_beside(response)
     attributes = {**beside.pop("attributes", {}), **(_conversation(response.get("conversation")) or {})}
     return {**fields, **beside, "attributes": attributes} if attributes else {**fields, **beside}
-
-
-def _output(items: Any, reason: str | None) -> tuple[Message, ...]:
-    """Return one message, without the user's messages that a compaction keeps; none if nothing arrived yet."""
-    output_items = [item for item in items if members(item).get("role") != "user"]
-    parts: tuple[Part, ...] = tuple([part for item in output_items for part in item_parts(item)])
-    if not parts and reason in (None, "error"):
-        return ()
-    return (Message("assistant", parts, finish_reason=reason),)
 
 
 def _finish_reason(response: Mapping[str, Any], status: Any, items: Any) -> str | None:
@@ -127,7 +121,7 @@ def read_response_usage(raw: Any) -> Usage | None:
     """Read token counts as billed: input includes cached tokens, output includes reasoning."""
     usage = members(raw)
     if "input_tokens" not in usage:
-        return read_usage(raw)  # a server that reports usage as in chat completions
+        return read_usage(raw)  # a server that says it as in chat completions
     read, written = members(usage.get("input_tokens_details")), members(usage.get("output_tokens_details"))
     return Usage(
         usage.get("input_tokens"),
@@ -144,14 +138,6 @@ def _conversation(conversation: Any) -> dict[str, Any] | None:
     return {semconv.CONVERSATION_ID: conversation_id} if isinstance(conversation_id, str) else None
 
 
-def _system(instructions: Any) -> Iterator[Part]:
-    if isinstance(instructions, str):
-        yield from content_parts(instructions)
-    elif isinstance(instructions, (list, tuple)):
-        for item in instructions:
-            yield from item_parts(item)
-
-
 def _parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     parameters = read_parameters(kwargs, _NAMES, _LEFT_OUT)
     reasoning = parameters.get("reasoning")
@@ -160,9 +146,6 @@ def _parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:
         if not reasoning:
             del parameters["reasoning"]
     return parameters
-
-
-# -- tools
 
 
 def _loaded(request_input: Any) -> Iterator[Any]:

@@ -59,8 +59,6 @@ def _run(module: str) -> None:
         hook()
 
 
-# -- patches
-
 Wrapper: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """Called by wrapt instead of the wrapped function: (wrapped, instance, args, kwargs)."""
 
@@ -133,8 +131,6 @@ _applied: list[_AppliedPatch] = []
 
 
 class Patches:
-    """The patches of one provider, on or off together."""
-
     def __init__(self, patches: Iterable[Patch]) -> None:
         self._by_module: dict[str, list[Patch]] = {}
         for patch in patches:
@@ -152,15 +148,13 @@ class Patches:
         with self._lock:
             self._on = True
             for name in self._by_module:
-                module = sys.modules.get(name)
-                if module is not None:
-                    guard(self._patch, name, module)
+                if name in sys.modules:
+                    guard(self._patch, name)
                 elif name not in self._awaited:
                     self._awaited.add(name)
-                    after_import(name, partial(self._imported, name))
+                    after_import(name, partial(guard, self._patch, name))
 
     def undo(self) -> None:
-        """Remove every wrapper."""
         with self._lock:
             self._on = False
             for done in self._done.values():
@@ -168,13 +162,10 @@ class Patches:
                     guard(_restore, applied)
             self._done.clear()
 
-    def _imported(self, name: str) -> None:
-        if self._on:
-            guard(self._patch, name, sys.modules.get(name))
-
-    def _patch(self, name: str, module: ModuleType | None) -> None:
+    def _patch(self, name: str) -> None:
         with self._lock:
-            if module is None or name in self._done:
+            module = sys.modules.get(name)
+            if not self._on or module is None or name in self._done:
                 return
             done = self._done[name] = []
             for patch in self._by_module[name]:
@@ -182,24 +173,22 @@ class Patches:
                 if applied is not None:
                     done.append(applied)
 
-    def _is_ours(self, wrapped: Any) -> bool:
-        return any(applied.ours is wrapped for done in self._done.values() for applied in done)
-
     def _wrap(self, module: ModuleType, patch: Patch) -> _AppliedPatch | None:
         *path, name = patch.path.split(".")
         owner: Any = module
         for step in path:
             owner = getattr(owner, step, None)
         if isinstance(owner, type) and not any(name in vars(base) for base in owner.__mro__):
-            return None  # do not look it up: a metaclass may import half of the library for an answer
+            return None  # not even asked for: a metaclass may import half of the library for an answer
         present = getattr(owner, name, None)
         if present is None:
             return None  # this version of the library has no such function
         members: Mapping[str, Any] = vars(owner)
         original = members.get(name, _INHERITED)
         if isinstance(original, wrapt.BoundFunctionWrapper) and original._self_wrapper is patch.wrapper:
-            original = original.__wrapped__  # the class has copied the functions of one that is patched already
-        if getattr(original, "_self_wrapper", None) is patch.wrapper and self._is_ours(original):
+            original = original.__wrapped__  # the class was made of the functions of one that is patched already
+        is_ours = any(applied.ours is original for done in self._done.values() for applied in done)
+        if is_ours and getattr(original, "_self_wrapper", None) is patch.wrapper:
             return None  # wrapped already: another module names the same class
         ours = _Wrapped(present if original is _INHERITED else original, patch, self.is_on)
         setattr(owner, name, ours)
@@ -214,9 +203,9 @@ def _restore(done: _AppliedPatch) -> None:
     present = vars(done.owner).get(done.name)
     if present is not done.ours and getattr(present, "_self_parent", None) is not done.ours:
         above = next((candidate for candidate in _applied if candidate.ours.__wrapped__ is done.ours), None)
-        if above is not None:  # another instrumentor's wrapper, which continues without this one
+        if above is not None:  # of another instrumentor, which goes on without this one
             above.original, above.ours.__wrapped__ = done.original, done.ours.__wrapped__
-        return  # otherwise other code has wrapped it; ours is off
+        return  # else wrapped again by somebody else; ours is off
     if done.original is _INHERITED:
         delattr(done.owner, done.name)
     else:

@@ -162,7 +162,7 @@ class Call:
         """Read the content of the request from its arguments."""
         fields, self.needs_body = self.endpoint.request(self.kwargs)
         operation = fields.get("operation")
-        if operation is not None and operation != self.fields.get("operation"):  # the content determines the kind of call
+        if operation is not None and operation != self.fields.get("operation"):  # the content says what the call is
             self.fields["operation"] = operation
             self.recording.name = genai.opening(build_operation(self.endpoint.operation_type, self.fields)).name
         self.fields.update(fields)
@@ -250,7 +250,7 @@ class Call:
         attributes = values.pop("attributes", None)
         if attributes:
             of_request = self.fields.get("attributes") or {}
-            self.recording.set({**of_request, **attributes, **self.recording.attributes})  # the program's have priority
+            self.recording.set({**of_request, **attributes, **self.recording.attributes})  # the program's own win
         return build_operation(self.endpoint.operation_type, values)
 
 
@@ -280,18 +280,18 @@ def _begin(
 ) -> Call | LlmtraceError | None:
     outer = _current.get()
     if outer is not None and outer.open and (outer.client is client or outer.endpoint.suppress_nested):
-        return None  # a library's method that makes its request with another method: one call, one span
+        return None  # a library's method that makes its request by another one: one call, one span
     if selected and is_left_out(client):
         return None
     fields = endpoint.start_attributes(client, kwargs)
     model = fields.get("request_model")
-    if model is not None and type(model) is not str:  # a member of an enum of the program, which the library sends as its text
+    if model is not None and type(model) is not str:  # a member of the program's own enum, which the library sends as its text
         fields["request_model"] = to_json(model)
     try:
         recording = recorder.start(endpoint.operation_type(**fields), context=endpoint.remote_parent(kwargs))
     except LlmtraceError as refusal:
         return refusal
-    preload()  # reads prices in the background, which takes about as long as the request
+    preload()  # it takes as long as the request that is about to be made
     call = Call(endpoint, client, recording, fields, kwargs)
     try:
         call.read()
@@ -386,7 +386,7 @@ def traced_async(endpoint: Endpoint) -> Wrapper:
             return wrapped(*args, **kwargs)
         inner = wrapped(*outgoing.args, **outgoing.kwargs)
         if not hasattr(inner, "send"):
-            return inner  # not a coroutine: another library has replaced it
+            return inner  # no coroutine: somebody has put something else in its place
         coroutine = _awaited(endpoint, instance, outgoing, CoroutineHolder(inner))
         guard(rename, coroutine, inner)
         return coroutine
@@ -435,7 +435,7 @@ def _outgoing(endpoint: Endpoint, client: Any, wrapped: Any, args: tuple[Any, ..
     names = (guard(positional_names, wrapped) or ())[: len(args)] if args else ()
     named = {**dict(zip(names, args, strict=False)), **kwargs} if names else kwargs
     if names and not kwargs.keys().isdisjoint(names):
-        return Outgoing(named, args, kwargs, None)  # an argument passed twice, which the library refuses
+        return Outgoing(named, args, kwargs, None)  # an argument given twice, which the library refuses
     try:
         replaced, headers = endpoint.inject_headers(client, named)
     except Exception as error:
@@ -473,7 +473,7 @@ def _read_names(function: Any) -> tuple[str, ...]:
 _names_of = lru_cache(maxsize=256)(_read_names)
 
 
-# -- inside a call
+# -- what happens within a call
 
 
 def current_call() -> Call | None:

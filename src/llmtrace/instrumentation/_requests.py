@@ -11,7 +11,6 @@ from llmtrace.instrumentation._stainless import PORTS
 
 
 def address(url: Any) -> Fields:
-    """Return host and port of a URL as fields; none for a text that is not a URL."""
     parts = urlsplit(str(url or ""))
     return {"server_address": parts.hostname, "server_port": parts.port or PORTS.get(parts.scheme)} if parts.hostname else {}
 

@@ -118,7 +118,7 @@ def end_call(endpoint: Endpoint, call: Call, result: Any, reader: Callable[[], C
         if hasattr(type(result), "model_fields"):
             _whole.add(type(result))
         call.end(endpoint.answer(result))
-    elif getattr(result, "_stream", False):  # raw, with a stream inside; the program later gets the same stream
+    elif getattr(result, "_stream", False):  # raw, with a stream inside; the program gets the same one when it asks for it
         stream = result.parse()
         watch_stream(call, reader(), stream, stream.response)
     elif http.is_closed:
@@ -149,7 +149,7 @@ class JsonBody(Reader):
         fields: Fields = {"stream": False, "chunks": None, "time_to_first_chunk": None}
         try:
             return {**fields, "partial": False, **self._endpoint.answer(from_json(b"".join(self._pieces)))}
-        except ValueError:  # not JSON, or cut off
+        except ValueError:  # no JSON, or cut off
             return fields
 
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from typing import Any, ClassVar
 
 import wrapt
 
 from llmtrace import semconv
+from llmtrace.errors import BudgetExceeded
+from llmtrace.guards.budget_tracker import BudgetTracker
+from llmtrace.guards.token_estimate import usage_of
 from llmtrace.instrumentation._provider import Call, Fields, current_call
-from llmtrace.instrumentation._stream_budget import ametered, metered
-from llmtrace.recorder import collected
+from llmtrace.model import Inference, replace
+from llmtrace.recorder import active, collected
 from llmtrace.recorder.guard import guard, report
 
 
@@ -109,24 +112,21 @@ class Watch:
             fields["time_to_first_chunk"] = self.first - call.started
         seen = guard(self.reader.fields) or {}
         fields.update(seen)
+        is_open_ended = not seen.get("finish_reasons") and seen.get("partial") is not False
+        is_cut = self.reader.tells_finish_reason and is_open_ended and bool(seen.get("output"))
         if error is not None:
             fields["partial"] = True
-        elif self._was_cut(seen, partial):
-            # the connection was closed before the finish reason arrived
+        elif not partial and is_cut:
+            # the connection was closed before the answer said why it ended
             fields.update(partial=True, attributes={**seen.get("attributes", {}), semconv.STREAM_CUT: True})
         if self.response is not None:
             guard(_restore, self.response())
         call.end(fields, error)
 
-    def _was_cut(self, seen: Fields, partial: bool) -> bool:
-        """Return True if the stream reached its end before the finish reason arrived."""
-        is_open_ended = not seen.get("finish_reasons") and self.reader.tells_finish_reason and seen.get("partial") is not False
-        return not partial and bool(seen.get("output")) and is_open_ended
-
     def __del__(self) -> None:
         try:
             self.abandon()
-        except Exception:  # the interpreter is shutting down
+        except Exception:  # the interpreter is being taken down
             return
 
 
@@ -164,19 +164,18 @@ def watch_body(call: Call, reader: Reader, response: Any) -> None:
 
 
 def _restore(response: Any) -> None:
-    """Undo the changes of `watch_body` to a response."""
     attributes = getattr(response, "__dict__", {})
     attributes.pop("iter_bytes", None)
     attributes.pop("aiter_bytes", None)
 
 
 def pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
-    """Pass on every chunk of ``iterator`` and show it to the watch's reader. While the program handles a chunk, nothing is
-    attached."""
-    limited = guard(metered, watch, iterator)
+    """Pass on every chunk of ``iterator`` and let the watch's reader see it. Nothing is attached while the program has a
+    chunk."""
+    limit = guard(meter, watch)
     feed = watch.reader.feed
     with watch:
-        for watch.chunks, chunk in enumerate(iterator if limited is None else limited, 1):
+        for watch.chunks, chunk in enumerate(iterator if limit is None else limit.pump(iterator), 1):
             if watch.chunks == 1:
                 watch.first = time.perf_counter()
             try:
@@ -189,8 +188,8 @@ def pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
 async def apump(watch: Watch, iterator: Any, *, closing: bool = False) -> AsyncGenerator[Any, None]:
     """Do what `pump` does, for an async iterator. ``closing``: close ``iterator`` along with the generator, as its reader
     expects."""
-    limited = guard(ametered, watch, iterator)
-    iterator = iterator if limited is None else limited
+    limit = guard(meter, watch)
+    iterator = iterator if limit is None else limit.apump(iterator)
     feed = watch.reader.feed
     with watch:
         try:
@@ -245,7 +244,98 @@ class AsyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not gene
         return self if entered is self.__wrapped__ else entered
 
 
-# -- ends outside the iterator
+# -- streams under a budget that is to raise: looked at every few chunks, and ended in the program's loop once they pass it
+#
+# Law: a stream without such a budget comes by here once, when it is opened, and its chunks never.
+
+EVERY = 8
+"""Chunks between two checks; more in a long stream, so that checks stay cheap."""
+
+
+class Meter:
+    """Reports a stream's usage to its budgets: the server's count, or an estimate before that."""
+
+    def __init__(self, watch: Watch, spendings: tuple[BudgetTracker, ...]) -> None:
+        self._watch = watch
+        self._spendings = spendings
+        self._next = 1
+
+    def look(self) -> BudgetExceeded | None:
+        """Return the error that ends the stream, and end its span; None while it may continue."""
+        watch = self._watch
+        if watch.chunks < self._next or watch.call is None:
+            return None
+        self._next = watch.chunks + (1 if watch.chunks < EVERY else max(EVERY, watch.chunks // 16))
+        passed = guard(self._passed, watch)
+        if passed is not None:
+            guard(watch.fail, passed)
+        return passed
+
+    def pump(self, iterator: Iterator[Any]) -> Iterator[Any]:
+        """Pass on every chunk. Raises `BudgetExceeded` when the stream exceeds a budget."""
+        for chunk in iterator:
+            yield chunk
+            passed = self.look()
+            if passed is not None:
+                close = getattr(iterator, "close", None)
+                if close is not None:
+                    guard(close)
+                raise passed
+
+    async def apump(self, iterator: Any) -> AsyncIterator[Any]:
+        """`pump` for an async iterator."""
+        try:
+            async for chunk in iterator:
+                yield chunk
+                passed = self.look()
+                if passed is not None:
+                    await _close(iterator)
+                    raise passed
+        except GeneratorExit:
+            await _close(iterator)
+            raise
+
+    def _passed(self, watch: Watch) -> BudgetExceeded | None:
+        call = watch.call
+        if call is None:
+            return None
+        seen = _so_far(call.recording.operation, watch.reader.fields())
+        usage, recorder = usage_of(seen), active()
+        cost = None if recorder is None else recorder.cost_of(replace(seen, usage=usage))
+        model = seen.response_model or seen.request_model
+        errors = [spending.flows(call.recording, model, usage, cost) for spending in self._spendings]
+        return next((error for error in errors if error is not None), None)
+
+
+def _so_far(started: Any, fields: Mapping[str, Any]) -> Inference:
+    """Return an inference with the answer so far; input tokens are counted when the stream ends."""
+    return Inference(
+        getattr(started, "provider", ""),
+        request_model=getattr(started, "request_model", None),
+        response_model=fields.get("response_model"),
+        output=tuple(fields.get("output") or ()),
+        usage=fields.get("usage"),
+    )
+
+
+def meter(watch: Watch) -> Meter | None:
+    """Return a meter for a stream that a budget may end; None if no budget may."""
+    call = watch.call
+    watchers = call.recording.watchers if call is not None else ()
+    stopping = tuple(watcher for watcher in watchers if isinstance(watcher, BudgetTracker) and watcher.stops_streams)
+    return Meter(watch, stopping) if stopping else None
+
+
+async def _close(iterator: Any) -> None:
+    close = getattr(iterator, "aclose", None)
+    if close is not None:
+        try:
+            await close()
+        except Exception:  # the connection may be gone already; the error that ends the stream counts
+            return
+
+
+# -- the ends that no iterator sees
 
 _open: weakref.WeakKeyDictionary[Any, Watch] = weakref.WeakKeyDictionary()
 """By the HTTP response, or other source, that a stream reads."""
@@ -279,7 +369,7 @@ def _end_stream(holder: Any) -> None:
     for source in (holder, *sources):
         watch = watch_of(source)
         if watch is not None:
-            if current_call() is not watch.call:  # otherwise it closes itself within a step, which has the reason
+            if current_call() is not watch.call:  # else it closes itself in a step, which says why
                 watch.abandon() if collected.is_collecting() else watch.leave()
             return
 

@@ -92,9 +92,13 @@ class TracedFunction:
         """Return the failure that a result reports without an exception of the framework. Default: None."""
         return None
 
+    def cause(self, error: BaseException) -> BaseException:
+        """Return what the program's function raised, if the framework raises ``error`` over it. Default: ``error``."""
+        return error
+
     def stopped_at(self, instance: Any, result: Any) -> str:  # noqa: ARG002
-        """Return the framework's own limit at which it stopped the agent, in words, if it raises nothing. The model may have
-        answered nevertheless. Default: empty."""
+        """Return which limit of its own the framework stopped the agent at, in words, where it raises nothing and may have the
+        model answer all the same. Default: empty."""
         return ""
 
     def is_pause(self, error: BaseException) -> bool:  # noqa: ARG002
@@ -168,13 +172,10 @@ def _with_answer(operation: Operation, answer: Any) -> Operation:
 
 
 def patches(module: str, function: TracedFunction, *paths: str) -> tuple[Patch, ...]:
-    """Return patches for the functions of one kind: their paths in a module."""
     return tuple([Patch(module, path, traced_function(function)) for path in paths])
 
 
 def traced_function(function: TracedFunction) -> Wrapper:
-    """Return a wrapper for a function of any kind."""
-
     def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if active() is None:
             return wrapped(*args, **kwargs)
@@ -285,7 +286,6 @@ class FunctionRun:
             guard(keep_outcome, run.recording, run.operation, **outcome)
 
     def leave(self) -> None:
-        """End the span of a stream that was left before its end."""
         if self.recording is not None:
             self.recording.set({PARTIAL: True})
             self.recording.end(self.operation)
@@ -294,12 +294,12 @@ class FunctionRun:
         return _with_answer(operation, self.function.answer(result))
 
     def end(self, result: Any, error: BaseException | None) -> None:
-        """End the span with the function's result or exception."""
         recording, operation = self.recording, self.operation
         if recording is None or operation is None:
             return
         if error is not None:
             self.keep(self, raised=error)
+            error = guard(self.function.cause, error) or error
             if isinstance(operation, ToolExecution) and guard(self.function.is_pause, error):
                 recording.end(replace(operation, executed=False))
                 return
@@ -384,22 +384,14 @@ def _is_same_run(function: TracedFunction, operation: Operation, instance: Any, 
     return instance is not None and outer.instance is instance and isinstance(outer.function, type(function))
 
 
-# -- streams
-
-
 def _follow(run: FunctionRun, stream: Any) -> Any:
     """Return a generator instead of ``stream`` that ends the run when the generator ends, is left, or is dropped."""
     kind: functions.KindOfFunction = "generator" if isinstance(stream, types.GeneratorType) else "async generator"
     ours = functions.call(kind, _noting(run.function, lambda *_, **__: stream, run.folded), run.args, run.kwargs, lambda: run)
-    weakref.finalize(ours, _forget, run).atexit = False
+    # one that was begun has ended its span when it is forgotten, and ending it again does nothing
+    weakref.finalize(ours, lambda: None if run.folded else collected.end_later(run.leave)).atexit = False
     collected.watch()
     return ours
-
-
-def _forget(run: FunctionRun) -> None:
-    """End the span of a stream that was never begun. Otherwise its span has ended by now, and ending it again does nothing."""
-    if not run.folded:
-        collected.end_later(run.leave)
 
 
 def _noting(function: TracedFunction, wrapped: Any, folded: list[Any]) -> Any:
@@ -433,8 +425,6 @@ class _Items:
 
 
 class _AsyncItems(_Items):
-    """Does what `_Items` does, for an async generator."""
-
     def __anext__(self) -> Any:
         return self._note(self._generator.__anext__())
 

@@ -26,10 +26,10 @@ from llmtrace.validation.parse_arguments import parse_arguments
 
 # -- tool calls in the text of an answer
 #
-# ``LLM.chat`` returns text without calls. They are read by vLLM's own parser for the model, if the program names it
-# (``LLMTRACE_VLLM_TOOL_PARSER``), or else in the Hermes form, ``<tool_call>{"name": …, "arguments": …}</tool_call>``. Law:
-# nothing is repaired. A call keeps the raw text of its arguments for validation. A block without a readable name stays text,
-# and counts as a leaked call.
+# ``LLM.chat`` gives text and no calls. They are read by vLLM's own parser of the model, where the program names it
+# (``LLMTRACE_VLLM_TOOL_PARSER``), else in the Hermes form, ``<tool_call>{"name": …, "arguments": …}</tool_call>``. Law: nothing
+# is repaired. A call keeps the raw text of its arguments, to be judged; a block of which not even the name can be read stays
+# text, and is a leaked call.
 
 
 _BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
@@ -37,8 +37,6 @@ _SAID = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\
 
 
 class CallReader:
-    """Reads the tool calls in the answers of one request."""
-
     __slots__ = ("_parser", "_tokenizer", "_tools")
 
     def __init__(self, tools: Sequence[Any], tokenizer: Any = None, parser: str = "") -> None:
@@ -48,14 +46,12 @@ class CallReader:
         self._parser = parser
 
     def read(self, text: str) -> tuple[Part, ...]:
-        """Read text and tool calls of an answer, in order."""
         if self._parser:
             return tuple(_by_vllm(self._parser, self._tokenizer, self._tools, text))
         return tuple(hermes(text))
 
 
 def hermes(text: str) -> Iterator[Part]:
-    """Read a text with tool calls in the Hermes form."""
     place = 0
     for number, block in enumerate(_BLOCK.finditer(text)):
         call = _call(block.group(1), number)
@@ -81,7 +77,7 @@ def _call(block: str, number: int) -> ToolCall | None:
         return ToolCall(name, parse_arguments(match.group(2)), f"call_{number}")
     try:
         call = from_json(block)
-    except (TypeError, ValueError):  # TypeError: an unescaped half of a surrogate pair
+    except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
         return None
     if not isinstance(call, dict) or not isinstance(call.get("name"), str):
         return None
@@ -108,12 +104,7 @@ logger = logging.getLogger("llmtrace")
 ABORTED = "abort"
 
 
-# -- answers
-
-
 class _Choice:
-    """A sequence of an answer."""
-
     __slots__ = ("finish", "logprobs", "stop", "text", "tokens")
 
     def __init__(self) -> None:
@@ -132,6 +123,12 @@ class _Choice:
             self.logprobs.extend(output.logprobs)
         self.finish = output.finish_reason or self.finish
         self.stop = self.stop if output.stop_reason is None else output.stop_reason
+
+    def add_logprobs(self, confidence: Confidence, number: int) -> None:
+        for token, alternatives in zip(self.tokens, self.logprobs, strict=False):
+            chosen = alternatives.get(token)
+            if chosen is not None:
+                confidence.add(number, chosen.decoded_token or "", chosen.logprob)
 
 
 class OutputReader(Reader):
@@ -163,70 +160,42 @@ class OutputReader(Reader):
                 self._latest[sequence.index] = sequence
 
     def fields(self) -> Fields:
-        """Return the fields of the `Inference` so far."""
         last = self._last
+        kind: Fields = {} if self._is_stream else {"stream": False, "chunks": None}
         if last is None:
-            return {}
+            return kind
         for index, output in self._latest.items():
             choice = self._choices[index] = _Choice()
             choice.add(output, delta=False)
         choices = [self._choices[index] for index in sorted(self._choices)]
+        texts = ["".join(choice.text) for choice in choices]
+        output, confidence = [], Confidence()
+        for number, (choice, text) in enumerate(zip(choices, texts, strict=True)):
+            plain = (Text(text),) if text else ()
+            parts = plain if self._calls is None else guard(self._calls.read, text)
+            output.append(Message("assistant", plain if parts is None else parts, finish_reason=choice.finish))
+            guard(choice.add_logprobs, confidence, number)
         reasons = tuple([choice.finish or ("error" if last.finished else "") for choice in choices])
         fields: Fields = {
-            "output": tuple([self._message(choice) for choice in choices]),
-            "usage": _usage(last, choices),
-            "attributes": {**timings(last.metrics), **_stop_reasons(choices), **_confidence(choices)},
+            "output": tuple(output),
+            "usage": Usage(
+                None if last.prompt_token_ids is None else len(last.prompt_token_ids),
+                sum([len(choice.tokens) for choice in choices]),
+                cache_read_input_tokens=last.num_cached_tokens,
+                cache_write_input_tokens=getattr(last, "num_cache_creation_tokens", None) or None,
+            ),
+            "attributes": {**timings(last.metrics), **confidence.attributes(texts)},
         }
+        # the stop string or token that ended each choice, if it is not the model's own end token
+        stops = [str(choice.stop) for choice in choices if choice.stop is not None]
+        if stops:
+            fields["attributes"][semconv.ENGINE_STOP_REASONS] = stops
         if all(reasons):
             fields["finish_reasons"] = reasons
         if last.finished:
             fields["partial"] = ABORTED in reasons
-        if not self._is_stream:
-            fields |= {"stream": False, "chunks": None}
+        fields |= kind
         return fields
-
-    def _message(self, choice: _Choice) -> Message:
-        text = "".join(choice.text)
-        parts: Sequence[Part] | None = None
-        if self._calls is not None:
-            parts = guard(self._calls.read, text)
-        if parts is None:
-            parts = (Text(text),) if text else ()
-        return Message("assistant", tuple(parts), finish_reason=choice.finish)
-
-
-def _usage(last: Any, choices: Sequence[_Choice]) -> Usage:
-    prompt = last.prompt_token_ids
-    output_tokens = sum([len(choice.tokens) for choice in choices])
-    written = getattr(last, "num_cache_creation_tokens", None)
-    return Usage(
-        None if prompt is None else len(prompt),
-        output_tokens,
-        cache_read_input_tokens=last.num_cached_tokens,
-        cache_write_input_tokens=written or None,
-    )
-
-
-def _stop_reasons(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
-    """Return the stop string or token that ended each choice, if it is not the model's own end token."""
-    reasons = [str(choice.stop) for choice in choices if choice.stop is not None]
-    return {semconv.ENGINE_STOP_REASONS: reasons} if reasons else {}
-
-
-def _confidence(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
-    confidence = Confidence()
-    for number, choice in enumerate(choices):
-        if choice.logprobs:
-            guard(_tell, confidence, number, choice)
-    return confidence.attributes()
-
-
-def _tell(confidence: Confidence, number: int, choice: _Choice) -> None:
-    for token, alternatives in zip(choice.tokens, choice.logprobs, strict=False):
-        chosen = alternatives.get(token)
-        if chosen is not None:
-            confidence.add(number, chosen.decoded_token or "", chosen.logprob)
-    confidence.fit(number, "".join(choice.text))
 
 
 def timings(metrics: Any) -> dict[str, JsonValue]:

@@ -29,33 +29,32 @@ from llmtrace.model import Custom, Embedding, Generic, JsonValue, Message, Text,
 from llmtrace.recorder import Recording
 from llmtrace.recorder.guard import guard
 
-# -- prompts. Law: default values of parameters are not recorded, because vLLM's objects contain every parameter.
+# -- what a prompt asks for. Law: what a parameter is by default is not recorded, since vLLM's objects hold every parameter.
 
-_DEFAULTS: dict[str, tuple[str, Any]] = {
-    "temperature": ("temperature", None),
-    "max_tokens": ("max_tokens", None),
-    "seed": ("seed", None),
-    "top_p": ("top_p", 1.0),
-    "top_k": ("top_k", 0),
-    "min_p": ("min_p", 0.0),
-    "n": ("choice.count", 1),
-    "frequency_penalty": ("frequency_penalty", 0.0),
-    "presence_penalty": ("presence_penalty", 0.0),
-    "repetition_penalty": ("repetition_penalty", 1.0),
-    "min_tokens": ("min_tokens", 0),
-    "logprobs": ("logprobs", None),
+_DEFAULTS: dict[str, Any] = {
+    "temperature": None,
+    "max_tokens": None,
+    "seed": None,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "n": 1,
+    "frequency_penalty": 0.0,
+    "presence_penalty": 0.0,
+    "repetition_penalty": 1.0,
+    "min_tokens": 0,
+    "logprobs": None,
 }
-"""vLLM's name to ours, and the default value."""
+"""Parameters that are recorded, with the values that say nothing."""
 _CONSTRAINTS = ("json", "json_object", "regex", "choice", "grammar", "structural_tag")
 
 
 def read_parameters(params: Any) -> dict[str, JsonValue]:
-    """Read a ``SamplingParams``."""
     parameters: dict[str, JsonValue] = {}
-    for name, (ours, default) in _DEFAULTS.items():
+    for name, default in _DEFAULTS.items():
         setting = getattr(params, name, default)
         if setting is not None and setting != default and not (name == "top_k" and setting < 1):
-            parameters[ours] = setting
+            parameters["choice.count" if name == "n" else name] = setting
     stop = getattr(params, "stop", None)
     if stop:
         parameters["stop_sequences"] = [stop] if isinstance(stop, str) else list(stop)
@@ -94,21 +93,18 @@ def read_chat(messages: Any, tools: Any) -> Fields:
 
 
 def count_prompts(prompts: Any) -> int:
-    """Count the prompts in the argument of ``LLM.generate``."""
     if isinstance(prompts, (str, bytes, Mapping)) or not isinstance(prompts, Sequence):
         return 1
     return 1 if prompts and isinstance(prompts[0], int) else len(prompts)
 
 
 def conversations(messages: Any) -> Sequence[Any]:
-    """Return the conversations in the argument of ``LLM.chat``: one, or a list of them."""
     if not isinstance(messages, Sequence) or not messages:
         return ()
     return messages if isinstance(messages[0], (list, tuple)) else (messages,)
 
 
 def model_of(engine: Any) -> str | None:
-    """Return the name of an engine's model, as its server would report it."""
     config = getattr(engine, "model_config", None)
     named = getattr(config, "served_model_name", None)
     if isinstance(named, (list, tuple)):
@@ -147,7 +143,6 @@ class Batch:
         return None if self.recording is None else self.recording.context
 
     def read(self, prompt: Any, text: Any, params: Any) -> Fields:
-        """Read the fields of the next prompt."""
         place = self.added
         self.added += 1
         fields: Fields = {"parameters": self._read_parameters(params)}
@@ -163,7 +158,6 @@ class Batch:
         return entry[1]
 
     def finished(self) -> None:
-        """Count a finished prompt, and end the batch after the last one."""
         self.open -= 1
         self.close()
 
@@ -208,7 +202,7 @@ class Generate(Endpoint):
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         batch = current.get() or Batch()
         fields = batch.read(kwargs.get("prompt"), kwargs.get("prompt_text"), kwargs.get(self.parameters))
-        return fields, True  # keeps the arguments: the reader checks the kind of outputs
+        return fields, True  # so that the arguments are kept: the reader asks what kind of outputs it gets
 
     def reader(self, call: Call) -> Reader:
         return OutputReader(delta=output_kind(call.kwargs.get(self.parameters)) == "DELTA")
@@ -251,15 +245,13 @@ class _InBatch(Endpoint):
     def on_response(self, call: Call, result: Any) -> Any:
         request_id, engine = call.kwargs.get("request_id"), call.client
         prompt = Prompt(call, self.reader(call), current.get() or Batch())
-        call.client, call.kwargs = None, {}  # otherwise open prompts would keep the engine alive
+        call.client, call.kwargs = None, {}  # else the engine would be kept by its open prompts
         prompt.internal_id = result if isinstance(result, str) else request_id
         _open.setdefault(engine, {})[request_id] = prompt
         return result
 
 
 class AddPrompt(_InBatch, Generate):
-    """The endpoint of a prompt for text."""
-
     parameters = "params"
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
@@ -279,8 +271,6 @@ class AddPooled(_InBatch, Encode):
 
 
 class Prompt(Watch):
-    """A prompt in an engine: its call, and the answer so far."""
-
     __slots__ = ("_batch", "internal_id")
 
     def __init__(self, call: Call, reader: Reader, batch: Batch) -> None:

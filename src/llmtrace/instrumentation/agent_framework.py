@@ -27,19 +27,19 @@ class ToolRun(TracedFunction):
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
         values = arguments.get("arguments")
         if values is None:
-            values = {name: value for name, value in arguments.items() if name in _properties(instance)}
+            properties = instance.parameters().get("properties") or {}
+            values = {name: value for name, value in arguments.items() if name in properties}
         call_id = arguments.get("tool_call_id")
         return ToolExecution(instance.name, to_json(values), call_id=call_id, definition=definition_of(instance))
 
     def answer(self, result: Any) -> Any:
         """``result``: pieces of content, or the value itself."""
-        texts = [str(piece.text) for piece in result if piece.type == "text"] if _is_content(result) else []
+        is_content = isinstance(result, list) and all(hasattr(piece, "type") and hasattr(piece, "text") for piece in result)
+        texts = [str(piece.text) for piece in result if piece.type == "text"] if is_content else []
         return "\n".join(texts) if texts and len(texts) == len(result) else result
 
 
 class CallRun(ToolRun):
-    """A call of the model, which the framework may refuse."""
-
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:  # noqa: ARG002
         call = arguments["function_call_content"]
         if call.type != "function_call":
@@ -63,17 +63,7 @@ class BodyRun(TracedFunction):
 
 
 def definition_of(tool: Any) -> ToolDefinition | None:
-    """Read the definition that the framework sends to a model."""
     return read_definition(tool.to_json_schema_spec())
-
-
-def _is_content(result: Any) -> bool:
-    return isinstance(result, list) and all(hasattr(piece, "type") and hasattr(piece, "text") for piece in result)
-
-
-def _properties(tool: Any) -> Mapping[str, Any]:
-    properties: Mapping[str, Any] = tool.parameters().get("properties") or {}
-    return properties
 
 
 _TOOLS = "agent_framework._tools"

@@ -1,14 +1,14 @@
 """Anthropic: ``client.messages`` and ``client.beta.messages`` (create, stream, parse), sync and async, raw or not, and the
 tools that the beta tool runner runs.
 
-Works with anthropic 0.60 and later, and with the SDK's clients of Bedrock and Vertex. This file has only what is specific to
-Anthropic; the engine is `_provider`, and code shared with OpenAI's SDK is in `_stainless`.
+Works with anthropic 0.60 and later, and with the SDK's clients of Bedrock and Vertex. The engine is
+`_provider`, what it shares with its sister SDKs `_stainless`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +24,7 @@ from llmtrace.instrumentation._patches import Patch, Wrapper, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, current_call, note_answer, traced, traced_async
 from llmtrace.instrumentation._stainless import both, is_given, members, server_of, with_traced_options
 from llmtrace.instrumentation._traced_functions import TracedFunction, patches
-from llmtrace.model import TOOL_ERROR, Failure, Operation, ToolDefinition, ToolExecution
+from llmtrace.model import TOOL_ERROR, Failure, Operation, ToolExecution
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import read_definition
@@ -36,6 +36,7 @@ CLIENTS = {
 }
 
 _NAMES = {"output_format": "response_format"}
+_OUTPUT_NAMES = {"format": "response_format", "effort": "reasoning.level"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "system", "output_config", "anthropic_version", "anthropic_beta"}
 
 
@@ -50,9 +51,10 @@ class Messages(Endpoint):
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         host, port = server_of(client)
+        kind: Any = type(client)
         model = kwargs.get("model")
         return {
-            "provider": _provider(type(client)),
+            "provider": _provider(kind),
             "operation": semconv.CHAT,
             "request_model": model if isinstance(model, str) else None,
             "stream": self.stream or kwargs.get("stream") is True,
@@ -70,7 +72,7 @@ class Messages(Endpoint):
             value = kwargs.get(name)
             if isinstance(value, (str, list, tuple)):
                 fields[field] = read(value)
-            elif value is not None and is_given(value):  # only the SDK may consume an iterator
+            elif value is not None and is_given(value):  # an iterator, which is the SDK's to consume
                 one_shot = True
         return fields, one_shot or isinstance(kwargs.get("output_format"), type)
 
@@ -90,8 +92,6 @@ class Messages(Endpoint):
 
 
 class Stream(Messages):
-    """The endpoint of the helper ``.stream()``."""
-
     stream = True
 
 
@@ -101,41 +101,25 @@ _MESSAGES, _STREAM = Messages(), Stream()
 _PROVIDERS = {"Bedrock": "aws.bedrock", "Vertex": "gcp.vertex_ai"}
 """Part of the name of a client's class, or of one of its base classes."""
 
-_providers: dict[type, str] = {}
 
-
+@lru_cache(maxsize=256)
 def _provider(client: type) -> str:
-    provider_name = _providers.get(client)
-    if provider_name is None:
-        names = " ".join(base.__name__ for base in client.__mro__)
-        provider_name = next((provider for part, provider in _PROVIDERS.items() if part in names), "anthropic")
-        _providers[client] = provider_name
-    return provider_name
+    names = " ".join(base.__name__ for base in client.__mro__)
+    return next((provider for part, provider in _PROVIDERS.items() if part in names), "anthropic")
 
 
 def _parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Read the parameters. Two members of ``output_config`` have their own names in the conventions."""
     parameters = read_parameters(kwargs, _NAMES, _LEFT_OUT)
     config = kwargs.get("output_config")
-    if isinstance(config, Mapping):
-        settings: dict[str, Any] = {name: value for name, value in config.items() if value is not None}
-        parameters.update({_OUTPUT_NAMES.get(name, name): to_json(value) for name, value in settings.items()})
+    for name, value in config.items() if isinstance(config, Mapping) else ():
+        if value is not None:
+            parameters[_OUTPUT_NAMES.get(name, str(name))] = to_json(value)
     return parameters
 
 
-_OUTPUT_NAMES = {"format": "response_format", "effort": "reasoning.level"}
-
-
-def _read_messages(messages: Any) -> Any:
-    return read_messages_cached(messages, read_message)
-
-
-def _read_tools(tools: Any) -> tuple[ToolDefinition, ...]:
-    """Read tool definitions. Tools of the beta tool runner are objects with ``to_dict``."""
-    return read_tools_cached([_plain(tool) for tool in tools])
-
-
 def _plain(tool: Any) -> Any:
+    """Return a tool as a dict. Tools of the beta tool runner are objects with ``to_dict``."""
     try:
         return tool if isinstance(tool, dict) else tool.to_dict()
     except Exception:
@@ -143,9 +127,9 @@ def _plain(tool: Any) -> Any:
 
 
 _CONTENT: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
-    ("messages", "input", _read_messages),
+    ("messages", "input", lambda messages: read_messages_cached(messages, read_message)),
     ("system", "system", read_content),
-    ("tools", "tools", _read_tools),
+    ("tools", "tools", lambda tools: read_tools_cached(list(map(_plain, tools)))),
 )
 """Name of the argument, field of the `Inference`, and the function that reads it."""
 
@@ -163,15 +147,11 @@ def helper(trace: Callable[[Endpoint], Wrapper], name: str) -> Wrapper:
 
     def _delay(manager: Any, instance: Any, kwargs: dict[str, Any]) -> None:
         request = getattr(manager, name)
-        call = partial(trace(_STREAM), _ignoring(request), instance, (), kwargs)
+        # the request has its arguments already
+        call = partial(trace(_STREAM), lambda **_: request() if callable(request) else request, instance, (), kwargs)
         setattr(manager, name, call if callable(request) else call())
 
     return wrapper
-
-
-def _ignoring(request: Any) -> Any:
-    """Return a function that ignores arguments, because the request has them already."""
-    return lambda **_: request() if callable(request) else request
 
 
 def _sending(client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
@@ -179,20 +159,16 @@ def _sending(client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[
 
     ``extra_headers`` cannot be used, because the helper ``.stream()`` reads them long before the span begins.
     """
-    call = call_of(client)
-    return None if call is None or not _propagates(client) else with_traced_options(call, client, args, kwargs)
+    call, own_tracing = call_of(client), getattr(client, "_open_telemetry", None)
+    # the program may tell the SDK, which can trace its calls itself, to send no trace context
+    is_silent = isinstance(own_tracing, Mapping) and own_tracing.get("propagation") is False
+    return None if call is None or is_silent else with_traced_options(call, client, args, kwargs)
 
 
-def _propagates(client: Any) -> bool:
-    """Return False if the program configured the SDK, which can trace its calls itself, to send no trace context."""
-    options = getattr(client, "_open_telemetry", None)
-    return not (isinstance(options, Mapping) and options.get("propagation") is False)
-
-
-# -- tools of the beta tool runner, and the SDK's own spans
+# -- the tools that the beta tool runner runs, and the spans that the SDK would make itself
 #
-# The SDK can trace its own calls (1.x and 2.x, if the program has a TracerProvider). One call has one span: while ours is open,
-# the SDK's span is left out, unless the program gave the client a TracerProvider of its own.
+# The SDK can trace its own calls (1.x and 2.x, where the program has a TracerProvider). One call has one span: while ours is
+# open the SDK's own is left out, unless the program gave the client a TracerProvider of its own.
 
 
 class ToolRun(TracedFunction):
@@ -200,7 +176,7 @@ class ToolRun(TracedFunction):
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
         tool, call = arguments.values()
-        # a function decorated with `llmtrace.tool` records itself
+        # a function decorated with `llmtrace.tool` makes its span itself
         is_decorated = type(getattr(tool, "func", None)).__module__.startswith("llmtrace.")
         if is_decorated or (selected and is_left_out(instance._client)):
             return None

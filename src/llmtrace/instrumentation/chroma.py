@@ -14,8 +14,6 @@ SUPPORTED = ">=1.0,<2"
 
 
 class Query(Search):
-    """A query, which may contain several texts."""
-
     def retrieval(self, instance: Any, arguments: Mapping[str, Any]) -> Retrieval:
         top = arguments.get("n_results", 10)
         return Retrieval(instance.name, text_of(arguments.get("query_texts")), top_k=top, provider="chroma")

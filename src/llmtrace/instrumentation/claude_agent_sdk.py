@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -28,13 +27,9 @@ _contexts: weakref.WeakKeyDictionary[Any, Context] = weakref.WeakKeyDictionary()
 
 def _wrap_callback(_result: Any, query: Any, *_: Any) -> None:
     """Put our function around the callback of the program after a ``Query`` was made."""
-    callback = getattr(query, "can_use_tool", None)
+    callback, owner = getattr(query, "can_use_tool", None), weakref.ref(query)
     if callback is not None:
-        query.can_use_tool = partial(_asked, callback, weakref.ref(query))
-
-
-def _asked(callback: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-    return spanned(_ask)(callback, query(), args, kwargs)
+        query.can_use_tool = lambda *args, **kwargs: spanned(_ask)(callback, owner(), args, kwargs)
 
 
 def _ask(query: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001

@@ -42,9 +42,9 @@ SUPPORTED = ">=5.18,<8"
 CLIENTS = {f"cohere.{name}": "_client_wrapper.httpx_client" for name in ("Client", "ClientV2", "AsyncClient", "AsyncClientV2")}
 
 
-# -- messages and answers
+# -- messages, and what else an answer says
 #
-# Law: a streamed answer is read like the whole one. The plan is reasoning; citations are kept whole as `Generic`.
+# Law: a streamed answer reads like the whole one. The plan is reasoning; citations are kept whole as `Generic`.
 
 
 def read_chat_message(raw: Any, finish: str | None = None) -> Message:
@@ -92,8 +92,6 @@ def read_answer(response: Mapping[str, Any]) -> Fields:
 
 
 class EventReader(Reader):
-    """`Reader` of the events of a chat."""
-
     def __init__(self) -> None:
         self._id: str | None = None
         self._plan: list[str] = []
@@ -154,12 +152,7 @@ _NAMES = {"p": "top_p", "k": "top_k"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "documents", "request_options"}
 
 
-# -- endpoints
-
-
 class _Endpoint(Endpoint):
-    """Shared by all calls of the SDK."""
-
     def client(self, instance: Any) -> Any:
         return instance._client_wrapper.httpx_client
 
@@ -176,8 +169,6 @@ class _Endpoint(Endpoint):
 
 
 class Chat(_Endpoint):
-    """The endpoint of ``chat`` and ``chat_stream``."""
-
     def __init__(self, *, stream: bool) -> None:
         self._stream = stream
 
@@ -204,8 +195,6 @@ class Chat(_Endpoint):
 
 
 class Embeddings(_Endpoint):
-    """The endpoint of ``embed``."""
-
     operation_type = Embedding
 
     def answer(self, result: Any) -> Fields:
@@ -213,8 +202,6 @@ class Embeddings(_Endpoint):
 
 
 class Rerank(_Endpoint):
-    """The endpoint of ``rerank``: a retrieval among documents that the program passes."""
-
     operation_type = Retrieval
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -260,7 +247,6 @@ class _Opened:
         self.watch: Watch | None = None
 
     def see(self, response: Any) -> None:
-        """Watch the data of the response, which is open now."""
         self.chunks = 1
         self.watch = watch = watched(self.call, EventReader(), response._response)
         response._data = followed(response.data, lambda: watch)
@@ -304,7 +290,6 @@ def _follow(manager: Any, instance: Any, outgoing: Outgoing) -> None:
 
 
 def _count(client: Any, *_: Any) -> None:
-    """Count an HTTP request. The client's function calls itself for retries."""
     call = call_of(client)
     if call is not None:
         call.attempt(None)

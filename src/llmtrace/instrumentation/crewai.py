@@ -28,7 +28,7 @@ class CrewRun(TracedFunction):
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
         if getattr(instance, "stream", False):
-            return None  # it runs itself again in a thread, without streaming
+            return None  # it runs itself once more without, in a thread
         if type(instance).__module__ == _EXECUTOR:
             return None  # an agent's own loop, which is a flow
         name = getattr(instance, "name", None) or type(instance).__name__
@@ -48,8 +48,6 @@ class AgentRun(CrewRun):
 
 
 class CallRun(TracedFunction):
-    """A tool that runs because of a tool call of the model."""
-
     takes_answer = False
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
@@ -91,13 +89,11 @@ class ToolRun(TracedFunction):
 
 
 def definition_of(tool: Any) -> ToolDefinition | None:
-    """Read the definition that the framework sends to a model."""
     schemas = sys.modules[_UTILITIES].convert_tools_to_openai_schema([tool])[0]
     return read_definition(schemas[0]) if schemas else None
 
 
 def _part(result: Any, name: str) -> Any:
-    """Return a part of the outcome of a call, which is a dict or an object."""
     return result.get(name) if isinstance(result, dict) else getattr(result, name, None)
 
 

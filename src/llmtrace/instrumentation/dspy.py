@@ -55,8 +55,6 @@ class ProgramRun(TracedFunction):
 
 
 class ToolRun(TracedFunction):
-    """``tool(…)`` and ``tool.acall(…)``."""
-
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         schema = {"type": "object", "properties": to_json(instance.args or {}), "required": list(instance.args or {})}
         definition = ToolDefinition(instance.name, schema, instance.desc)
@@ -64,8 +62,6 @@ class ToolRun(TracedFunction):
 
 
 class Complete(Endpoint):
-    """A request of the library's own engine."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         target = client.resolve(kwargs["request"].model)
         return {"provider": target.provider.partition("-chat")[0], "request_model": target.model}

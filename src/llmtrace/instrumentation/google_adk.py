@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._google_parts import read_content, read_tools
+from llmtrace.instrumentation._google_content import read_content, read_tools
 from llmtrace.instrumentation._traced_functions import TracedFunction, patches
 from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, ToolDefinition, ToolExecution, Workflow, replace
 
@@ -29,7 +29,6 @@ class RunnerRun(TracedFunction):
         return arguments.get("session_id")
 
     def fold(self, folded: Any, item: Any) -> Any:
-        """Keep the last complete answer, or the last error."""
         return item if item.error_code or (item.content and item.is_final_response()) else folded
 
     def answer(self, result: Any) -> Any:
@@ -56,8 +55,6 @@ class AgentRun(RunnerRun):
 
 
 class ToolRun(TracedFunction):
-    """The function that runs a tool for the model."""
-
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:  # noqa: ARG002
         tool, call_id = arguments["tool"], arguments["tool_context"].function_call_id
         return ToolExecution(tool.name, to_json(arguments["args"]), call_id=call_id, definition=definition_of(tool))
@@ -69,7 +66,6 @@ class ToolRun(TracedFunction):
 
 
 def definition_of(tool: Any) -> ToolDefinition | None:
-    """Read the definition that the framework sends to a model."""
     declared = tool._get_declaration()
     return next(iter(read_tools([{"function_declarations": [declared]}])), None) if declared is not None else None
 

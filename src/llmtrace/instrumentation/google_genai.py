@@ -17,8 +17,15 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation import _exchanges, _google_aiohttp, _google_interactions
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._generators import end_or_watch, traced_generator
-from llmtrace.instrumentation._google_answers import AnswerReader, read_usage
-from llmtrace.instrumentation._google_parts import python_members, read_content, read_parameters, read_parts, read_tools
+from llmtrace.instrumentation._google_content import (
+    AnswerReader,
+    python_members,
+    read_content,
+    read_parameters,
+    read_parts,
+    read_tools,
+    read_usage,
+)
 from llmtrace.instrumentation._patches import Patch, before
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced_async
 from llmtrace.instrumentation._requests import start_fields, with_trace
@@ -41,13 +48,10 @@ class _Endpoint(Endpoint):
         return start_fields("gcp.vertex_ai" if client.vertexai else "gcp.gemini", client._http_options.base_url, kwargs)
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:  # noqa: ARG002
-        """Return the fields in the body of the request."""
         return {}
 
 
 class Content(_Endpoint):
-    """The endpoint of ``generate_content``."""
-
     def __init__(self, *, stream: bool) -> None:
         self.stream = stream
 
@@ -90,8 +94,6 @@ def _whole(result: Any) -> Any:
 
 
 class Embeddings(_Endpoint):
-    """The endpoint of ``embed_content``."""
-
     operation_type = Embedding
 
     def answer(self, result: Any) -> Fields:
@@ -117,9 +119,9 @@ def _prepare(client: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
         call.fields.update(call.endpoint.read_body(request.data))
 
 
-# -- automatic function calling: the SDK runs functions for the model, in a loop of calls and functions
+# -- automatic function calling: the functions that the SDK runs for the model, and the loop around calls and functions
 #
-# The SDK converts a function's exception to an answer for the model; here it is also the span's failure.
+# What a function raises becomes the answer to the model inside the SDK; here it is the span's failure.
 
 LOOP = "automatic_function_calling"
 """Name of the workflow of a loop."""
@@ -131,7 +133,7 @@ class FunctionRun(TracedFunction):
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:  # noqa: ARG002
         function = arguments["function_to_invoke"]
         if hasattr(function, "_self_spec"):
-            return None  # a function decorated with `llmtrace.tool` records itself
+            return None  # decorated with `llmtrace.tool`, it makes its span itself
         return ToolExecution(function.__name__, to_json(arguments["args"]))
 
 
@@ -139,7 +141,7 @@ class LoopRun(TracedFunction):
     """A function that alternates between calls of the model and functions. It is a run, unless it is inside another span."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
-        # the tools are in the configuration of the call, or in that of the chat
+        # the tools stand in the configuration of the call, or in that of the chat whose method it is
         tools = python_members(arguments.get("config") or getattr(instance, "_config", None)).get("tools")
         may_run = isinstance(tools, (list, tuple)) and any(callable(tool) or hasattr(tool, "call_tool") for tool in tools)
         return Workflow(LOOP) if may_run and current() is None else None

@@ -31,8 +31,6 @@ PROVIDER = "groq"
 
 
 class GroqChat(Chat):
-    """The endpoint of chat completions."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return {**super().start_attributes(client, kwargs), "provider": PROVIDER}
 
@@ -44,7 +42,6 @@ class GroqChat(Chat):
         return {**fields, "output": messages}
 
     def on_error(self, error: BaseException, fields: Fields) -> Fields:
-        """Add the model's output that the server rejected."""
         body = getattr(error, "body", None)
         details = members(members(body).get("error", body))
         generated = details.get("failed_generation")
@@ -59,15 +56,11 @@ class GroqChat(Chat):
 
 
 class GroqEmbeddings(Embeddings):
-    """The endpoint of embeddings."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return {**super().start_attributes(client, kwargs), "provider": PROVIDER}
 
 
 class GroqReader(ChunkReader):
-    """`Reader` of Groq's chunks."""
-
     __slots__ = ("_executed", "_failure")
 
     def __init__(self, choice_count: int = 1) -> None:

@@ -24,7 +24,6 @@ class PipelineRun(TracedFunction):
         return Workflow(type(instance).__name__, input=read_input(to_json(arguments.get("data"))))
 
     def fold(self, folded: Any, item: Any) -> Any:
-        """Merge the results of the components, which come one after another."""
         return {**(folded or {}), **item} if isinstance(item, dict) else folded
 
     def answer(self, result: Any) -> Any:

@@ -38,50 +38,46 @@ def _plain(answer: Any) -> Any:
     return list(map(_plain, answer)) if isinstance(answer, list) else answer
 
 
-def _start_attributes(client: Any, kwargs: Mapping[str, Any]) -> Fields:
-    """Return provider and model. A model that is an address has no name."""
-    name = kwargs.get("model") or client.model
-    is_address = isinstance(name, str) and name.startswith(("http://", "https://"))
-    return {"provider": "huggingface", "request_model": None if is_address else name}
-
-
-class HuggingFaceChat(Chat):
-    """The endpoint of chats."""
+class _HuggingFace(Endpoint):
+    """What the endpoints share. Address and headers are known when the request is posted (`_prepare`)."""
 
     def client(self, instance: Any) -> Any:
         return instance
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        fields = _start_attributes(client, kwargs)
-        return {**fields, "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
+        name = kwargs.get("model") or client.model
+        is_address = isinstance(name, str) and name.startswith(("http://", "https://"))  # of a model that has no name
+        return {"provider": "huggingface", "request_model": None if is_address else name}
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
         return dict(kwargs), None
 
-    def answer(self, result: Any) -> Fields:
-        return super().answer(_plain(result))
-
     def on_response(self, call: Call, result: Any) -> Any:
         return end_or_watch(call, result)
+
+
+class HuggingFaceChat(_HuggingFace, Chat):
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        fields = super().start_attributes(client, kwargs)
+        return {**fields, "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
+
+    def answer(self, result: Any) -> Fields:
+        return super().answer(_plain(result))
 
     def reader(self, call: Call) -> HuggingFaceReader:
         return HuggingFaceReader(call.choice_count)
 
 
 class HuggingFaceReader(ChunkReader):
-    """`Reader` of a chat's chunks."""
-
     __slots__ = ()
 
     def feed(self, chunk: Any) -> None:
         self.add(_plain(chunk))
 
 
-class TextGeneration(Endpoint):
-    """The endpoint that continues a text."""
-
+class TextGeneration(_HuggingFace):
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        fields = _start_attributes(client, kwargs)
+        fields = super().start_attributes(client, kwargs)
         return {**fields, "operation": semconv.TEXT_COMPLETION, "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -95,16 +91,11 @@ class TextGeneration(Endpoint):
         details = fields.get("details") or {}
         return {**_text_output(fields.get("generated_text") or "", details), "usage": _usage(details)}
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        return end_or_watch(call, result)
-
     def reader(self, call: Call) -> TextReader:  # noqa: ARG002
         return TextReader()
 
 
 class TextReader(Reader):
-    """`Reader` of a text's pieces: strings, or tokens with their details."""
-
     __slots__ = ("_details", "_pieces")
 
     tells_finish_reason = False
@@ -129,13 +120,10 @@ class TextReader(Reader):
         return {**_text_output("".join(self._pieces), self._details), "usage": _usage(self._details)}
 
 
-class FeatureExtraction(Endpoint):
+class FeatureExtraction(_HuggingFace):
     """The endpoint that turns texts into vectors; neither is recorded."""
 
     operation_type = Embedding
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return _start_attributes(client, kwargs)
 
     def answer(self, result: Any) -> Fields:
         shape = getattr(result, "shape", ())
@@ -158,7 +146,6 @@ def _usage(details: Mapping[str, Any]) -> Usage | None:
 
 
 def _prepare(client: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
-    """Add address and headers to an HTTP request, and read it, before it is posted."""
     call, request = call_of(client), args[0] if args else kwargs.get("request_parameters")
     if call is None or request is None:
         return

@@ -19,8 +19,6 @@ SUPPORTED = ">=1.17,<2"
 
 
 class _Answer(SpanStep):
-    """A structured answer."""
-
     def returned(self, result: Any) -> None:
         self.recording.end(replace(self.operation, result=to_json(result), has_result=True))
 

@@ -13,8 +13,6 @@ SUPPORTED = ">=0.36,<1"
 
 
 class Query(Search):
-    """A query that was built, and now runs."""
-
     def retrieval(self, instance: Any, arguments: Mapping[str, Any]) -> Retrieval:  # noqa: ARG002
         queries = [text_of(getattr(instance, name, None)) for name in ("_str_query", "_query")]
         limit = getattr(instance, "_limit", None)

@@ -1,6 +1,6 @@
-"""LangChain and LangGraph: agents, graphs, nodes, tools and retrievers (`_langchain_runs`), chat models (`_langchain_models`).
+"""LangChain and LangGraph: agents, graphs, nodes, tools, retrievers (`_langchain_runs`), chat models (`_langchain_messages`).
 
-The patches add one callback handler, and make its spans current.
+What is put in is one callback handler, and what makes its spans the current ones.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from llmtrace.instrumentation import _langchain_models
+from llmtrace.instrumentation import _langchain_messages
 from llmtrace.instrumentation._framework import Step, spanned
 from llmtrace.instrumentation._langchain_runs import OWN, TOOL, ToolRun, answers_found, context_of, handler
 from llmtrace.instrumentation._patches import Patch, Wrapper, after
@@ -62,7 +62,6 @@ def with_answers(task: Any, _instance: Any, _args: Any, kwargs: dict[str, Any]) 
 
 
 def _within(context: Context) -> Step:
-    """Return a step that only sets the context; the callbacks get the outcome."""
     return Step(otel_context.set_value(OWN, [], context) if _WITHOUT_CONTEXTS else context)
 
 
@@ -83,5 +82,5 @@ PATCHES = (
     Patch("langchain_core.tools.base", "BaseTool.run", with_tool(Step)),
     Patch("langchain_core.tools.base", "BaseTool.arun", with_tool(_within)),
     *(_SEQUENCES if _WITHOUT_CONTEXTS else ()),
-    *_langchain_models.PATCHES,
+    *_langchain_messages.PATCHES,
 )

@@ -1,8 +1,7 @@
 """litellm: completion, text_completion, embedding, responses, sync and async, whole and streamed, and the same of its Router.
 
-One call is one span, whatever happens inside it: requests by another SDK, retries, and fallbacks to other models
-(`Endpoint.suppress_nested`). litellm's own callbacks are not used. This file has only what is specific to litellm; the engine
-is `_provider`, and answers have OpenAI's form.
+One call is one span, whatever goes on within it: the SDK that litellm makes its requests by, its retries and its fallbacks to
+other models (`Endpoint.suppress_nested`). litellm's own callbacks are left alone. Answers have the form of OpenAI's.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from llmtrace.instrumentation._litellm_answers import (
 )
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_completions import Completions, TextReader
-from llmtrace.instrumentation._openai_events import EventReader
+from llmtrace.instrumentation._openai_items import EventReader
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch, Wrapper, after, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
@@ -47,10 +46,10 @@ LIBRARY, DISTRIBUTION = "litellm", "litellm"
 SUPPORTED = ">=1.80,<2"
 
 
-# -- streams that are iterators of litellm's own classes
+# -- streams that are iterators of litellm's own classes, which are patched
 #
-# The classes are patched. The program keeps the original object, which is also the source of the watch. Each step is taken
-# inside the call, because litellm makes its request, or a second one after a failure, when the program asks for a chunk.
+# The program keeps the very object, which is what is `watched`. Each step is taken within the call, since litellm makes its
+# request, or another one after the first failed, when the program asks for a chunk.
 
 
 def _is_patched(stream: Any, method: str) -> bool:
@@ -59,7 +58,6 @@ def _is_patched(stream: Any, method: str) -> bool:
 
 
 def _stepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``__next__``."""
     watch = guard(watch_of, instance)
     call = None if watch is None else watch.call
     if watch is None or call is None:
@@ -81,7 +79,6 @@ def _stepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) ->
 
 
 def _astepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``__anext__``."""
     step = wrapped(*args, **kwargs)
     watch = guard(watch_of, instance)
     return step if watch is None or watch.call is None else _stepped(watch, watch.call, step)
@@ -105,9 +102,6 @@ _FLAGS = ("acompletion", "aembedding", "aresponses")
 """Flags with which a sync function returns a coroutine; litellm's own async functions set them."""
 
 
-# -- endpoints
-
-
 class _Covering(Endpoint):
     """Shared by the endpoints. There is no client object, because litellm makes clients as it needs them."""
 
@@ -126,13 +120,12 @@ class _Covering(Endpoint):
         return {**fields, "operation": self.operation_name, "stream": kwargs.get("stream") is True}
 
     def on_response(self, call: Call, result: Any) -> Any:
-        """End ``call`` with a whole answer, or let a stream end it."""
         if isinstance(result, (GeneratorType, AsyncGeneratorType)):
             return watch_generator(call, self.stream_reader(call, result), result)
         steps = [method for method in ("__next__", "__anext__") if hasattr(result, method)]
         if steps and all(_is_patched(result, method) for method in steps):
             watched(call, self.stream_reader(call, result), result)
-        elif steps:  # an older Router's, of a class that each call defines again
+        elif steps:  # an older Router's, of a class that each call makes anew
             return watch_stream(call, self.stream_reader(call, result), result, result)
         else:
             call.end(self.answer(result))
@@ -142,7 +135,7 @@ class _Covering(Endpoint):
         raise NotImplementedError
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        return dict(kwargs), None  # `_sending` and `_posting` add headers
+        return dict(kwargs), None  # they are put in by `_sending` and `_posting`
 
     def remote_parent(self, kwargs: Mapping[str, Any]) -> Context | None:
         """Continue the trace of a client of LiteLLM's proxy, unless an instrumentation of its web server does."""
@@ -154,14 +147,11 @@ class _Covering(Endpoint):
         return _W3C.extract(lower, context=get_current())
 
     def on_error(self, error: BaseException, fields: Fields) -> Fields:
-        """Add the provider, which litellm's exceptions name."""
         provider = getattr(error, "llm_provider", None)
         return {"provider": provider_name(provider), **fields} if isinstance(provider, str) and provider else fields
 
 
 class Completion(_Covering, Chat):
-    """The endpoint of chats."""
-
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: kwargs.get(name) for name in (*PARAMETERS, "messages", "tools", "functions")}
         form = arguments.get("response_format")
@@ -178,8 +168,6 @@ class Completion(_Covering, Chat):
 
 
 class TextCompletion(_Covering, Completions):
-    """The endpoint of text completions."""
-
     operation_name = semconv.TEXT_COMPLETION
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -193,8 +181,6 @@ class TextCompletion(_Covering, Completions):
 
 
 class Respond(_Covering, Responses):
-    """The endpoint of the Responses API."""
-
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: kwargs.get(name) for name in (*PARAMETERS, "input", "instructions", "tools", "previous_response_id")}
         return super().request(arguments)
@@ -236,7 +222,6 @@ _NAMES: dict[Any, tuple[str, ...]] = {
 
 
 def function(trace: Callable[[Endpoint], Wrapper], endpoint: Any) -> Wrapper:
-    """Return a wrapper for a function of litellm."""
     ours, names = trace(endpoint), _NAMES[endpoint]
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -274,9 +259,6 @@ def falling_back(trace: Callable[[Endpoint], Wrapper]) -> Wrapper:
         return wrapped(*args, **kwargs) if ours is None else ours(wrapped, instance, args, kwargs)
 
     return wrapper
-
-
-# -- requests
 
 
 def _call_of(client: Any) -> Call | None:

@@ -55,8 +55,6 @@ class AgentRun(WorkflowRun):
 
 
 class AgentStep(TracedFunction):
-    """A turn of an agent in an `AgentWorkflow`."""
-
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:  # noqa: ARG002
         event = arguments["ev"]
         return AgentInvocation(event.current_agent_name, input=read_input(event.input[-1:] or None))
@@ -76,8 +74,6 @@ class _ToolRun(TracedFunction):
 
 
 class ToolCallRun(_ToolRun):
-    """An agent's run of a tool that the model called."""
-
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         event = arguments["ev"]
         agents = getattr(instance, "agents", None) or {"": instance}
@@ -140,8 +136,7 @@ def _query(query: Any) -> str | None:
 
 
 def _end_with(task: Any, end: Callable[[Any, BaseException | None], None]) -> None:
-    """End a span with the outcome of a task."""
-    # `exception()` would mark the exception as retrieved, and asyncio would no longer report it if the program ignores it
+    # `exception()` would tell asyncio that the program has seen the exception, and asyncio reports those that nobody saw.
     error = asyncio.CancelledError() if task.cancelled() else task._exception
     end(None if error is not None else task.result(), error)
 

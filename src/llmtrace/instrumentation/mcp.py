@@ -22,51 +22,22 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _mcp_server
+from llmtrace.instrumentation import _mcp_tools as tools
 from llmtrace.instrumentation._framework import ReviewStep, Step, ToolStep, spanned
-from llmtrace.instrumentation._mcp_tools import (
-    CALL,
-    ELICIT,
-    LIST,
-    SPANS,
-    answered,
-    answering,
-    asks_for_input,
-    code_of,
-    context_in,
-    decide,
-    describe,
-    failure_in_request,
-    listed,
-    record_decisions,
-    record_questions,
-    remember,
-    review_of,
-    said_by,
-    wire,
-)
 from llmtrace.instrumentation._patches import Patch, after, changing
 from llmtrace.model import Custom, JsonValue, ToolExecution, replace
 from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recorded_outcome import keep_outcome
-from llmtrace.semconv import (
-    JSONRPC_REQUEST_ID,
-    MCP_METHOD,
-    MCP_PROTOCOL_VERSION,
-    MCP_ROUNDS,
-    MCP_TOOL_ERROR,
-    RPC_STATUS_CODE,
-)
 
 LIBRARY, DISTRIBUTION = "mcp", "mcp"
 SUPPORTED = ">=1.23,<3"
 
 
 class _Execution(Step):
-    """A call of a tool."""
-
     def __init__(self, session: Any, name: str, recording: Recording) -> None:
         Step.__init__(self, recording.context)
         self.session = session
@@ -79,8 +50,7 @@ class _Execution(Step):
         self.context = otel_context.set_value(_CALL_IN_ROUNDS, self, self.context)
 
     def asked(self) -> None:
-        """Count that the server asked for more input."""
-        self.recording.set({MCP_ROUNDS: self.recording.attributes.get(MCP_ROUNDS, 0) + 1})
+        self.recording.set({semconv.MCP_ROUNDS: self.recording.attributes.get(semconv.MCP_ROUNDS, 0) + 1})
 
 
 _open_calls: weakref.WeakKeyDictionary[Any, weakref.WeakSet[_Execution]] = weakref.WeakKeyDictionary()
@@ -97,17 +67,17 @@ class _ToolCall(_Execution, ToolStep):
         self.answer()
 
     def returned(self, result: Any) -> None:
-        answer = wire(result)
-        if asks_for_input(answer):
-            guard(record_questions, answer, self.context)
-            self.recording.end(Custom(self.operation.arguments, said_by(CALL, answer), has_result=True))
+        answer = tools.wire(result)
+        if tools.asks_for_input(answer):
+            guard(tools.record_questions, answer, self.context)
+            self.recording.end(Custom(self.operation.arguments, tools.said_by(tools.CALL, answer), has_result=True))
             return
-        definition = listed(self.session, self.name)
-        execution, failure = guard(answered, self.operation, answer, definition) or (self.operation, None)
+        definition = tools.listed(self.session, self.name)
+        execution, failure = guard(tools.answered, self.operation, answer, definition) or (self.operation, None)
         self.end(execution, result, failure)
 
     def raised(self, error: BaseException) -> None:
-        execution = replace(self.operation, definition=listed(self.session, self.name))
+        execution = replace(self.operation, definition=tools.listed(self.session, self.name))
         guard(keep_outcome, self.recording, execution, raised=error)
         _fail(self.recording, execution, error)
 
@@ -116,11 +86,11 @@ class _Covered(_Execution):
     """A call of a tool inside the span of the tool's execution, which is ended by its owner."""
 
     def returned(self, result: Any) -> None:
-        answer = wire(result)
-        if asks_for_input(answer):
+        answer = tools.wire(result)
+        if tools.asks_for_input(answer):
             self.asked()
         if answer.get("isError") is True:
-            self.recording.set({MCP_TOOL_ERROR: True})
+            self.recording.set({semconv.MCP_TOOL_ERROR: True})
 
 
 class _Round(Step):
@@ -131,13 +101,11 @@ class _Round(Step):
         self._call = call
 
     def returned(self, result: Any) -> None:
-        if asks_for_input(wire(result)):
+        if tools.asks_for_input(tools.wire(result)):
             self._call.asked()
 
 
 class _Request(Step):
-    """A request other than a tool call."""
-
     def __init__(self, session: Any, method: str, params: dict[str, JsonValue], recording: Recording) -> None:
         super().__init__(recording.context)
         self._session = session
@@ -146,11 +114,11 @@ class _Request(Step):
         self._recording = recording
 
     def returned(self, result: Any) -> None:
-        answer = wire(result)
-        if self._method == LIST:
+        answer = tools.wire(result)
+        if self._method == tools.LIST:
             more = bool(answer.get("nextCursor") or self._params.get("cursor"))
-            remember(self._session, result.tools, complete=not more)
-        self._recording.end(Custom(self._params or None, said_by(self._method, answer), has_result=True))
+            tools.remember(self._session, result.tools, complete=not more)
+        self._recording.end(Custom(self._params or None, tools.said_by(self._method, answer), has_result=True))
 
     def raised(self, error: BaseException) -> None:
         _fail(self._recording, Custom(self._params or None), error)
@@ -164,20 +132,17 @@ class _Greeting(Step):
         self._session = session
 
     def returned(self, result: Any) -> None:
-        _versions[self._session] = wire(result).get("protocolVersion")
+        _versions[self._session] = tools.wire(result).get("protocolVersion")
 
 
 _versions: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 def _fail(recording: Recording, operation: Any, error: BaseException) -> None:
-    code = code_of(error)
+    code = tools.code_of(error)
     if code is not None:
-        recording.set({RPC_STATUS_CODE: str(code)})
-    recording.end(operation, failure=guard(failure_in_request, error), exception=error)
-
-
-# -- tools/call
+        recording.set({semconv.RPC_STATUS_CODE: str(code)})
+    recording.end(operation, failure=guard(tools.failure_in_request, error), exception=error)
 
 
 def _call_tool(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
@@ -204,7 +169,7 @@ def _execution(session: Any, name: str, args: tuple[Any, ...], kwargs: dict[str,
         return None
     raw_arguments = args[1] if len(args) > 1 else kwargs.get("arguments")
     arguments = {} if raw_arguments is None else to_json(raw_arguments)
-    attributes = _attributes(session, CALL)
+    attributes = _attributes(session, tools.CALL)
     outer = _execution_around(name, arguments, is_again=is_again)
     call: _Execution
     if outer is not None:
@@ -212,10 +177,10 @@ def _execution(session: Any, name: str, args: tuple[Any, ...], kwargs: dict[str,
         call = _Covered(session, name, outer)
     else:
         execution = ToolExecution(name, arguments)
-        title = f"{CALL} {name}"
+        title = f"{tools.CALL} {name}"
         recording = recorder.start(execution, name=title, kind="client", attributes=attributes, can_be_answered=True)
         call = _ToolCall(session, recording, execution)
-    guard(record_decisions, kwargs.get("input_responses"), call.context)
+    guard(tools.record_decisions, kwargs.get("input_responses"), call.context)
     return call
 
 
@@ -226,7 +191,7 @@ def _execution_around(name: str, arguments: JsonValue, *, is_again: bool) -> Rec
     arguments.
     """
     recording = current()
-    if recording is None or recording.kind == "server" or (MCP_METHOD in recording.attributes and not is_again):
+    if recording is None or recording.kind == "server" or (semconv.MCP_METHOD in recording.attributes and not is_again):
         return None
     operation = recording.operation
     if not isinstance(operation, ToolExecution):
@@ -237,56 +202,44 @@ def _execution_around(name: str, arguments: JsonValue, *, is_again: bool) -> Rec
 
 def _attributes(session: Any, method: str) -> dict[str, JsonValue]:
     version = getattr(session, "protocol_version", None) or _versions.get(session)
-    return {MCP_METHOD: method, **({MCP_PROTOCOL_VERSION: version} if isinstance(version, str) else {})}
-
-
-# -- other requests
+    return {semconv.MCP_METHOD: method, **({semconv.MCP_PROTOCOL_VERSION: version} if isinstance(version, str) else {})}
 
 
 def _send_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
     recorder = active()
     if recorder is None:
         return None
-    request = _root(args[0] if args else kwargs["request"])
+    request = args[0] if args else kwargs["request"]
+    request = getattr(request, "root", request)  # 1.x wraps the request in a union
     method = getattr(request, "method", None)
     if method == "initialize":
         return _Greeting(session)
-    if method not in SPANS or method == CALL:
+    if method not in tools.SPANS or method == tools.CALL:
         return None
-    params = wire(getattr(request, "params", None)) or {}
+    params = tools.wire(getattr(request, "params", None)) or {}
     attributes = _attributes(session, method)
-    name = describe(method, params, attributes)
+    name = tools.describe(method, params, attributes)
     content = {key: to_json(value) for key, value in params.items() if key != "_meta"}
     return _Request(session, method, content, recorder.start(Custom(content), name=name, kind="client", attributes=attributes))
-
-
-def _root(request: Any) -> Any:
-    return getattr(request, "root", request)  # 1.x wraps the request in a union
 
 
 # -- the trace context in params._meta
 
 
 class _Carrying(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """A request of mcp 1.x that adds the trace context to its ``_meta``, unless the program set one."""
+    """Proxy of a request of mcp 1.x with the trace context in its ``_meta``, unless the program set one."""
 
     def model_dump(self, *args: Any, **kwargs: Any) -> Any:
         data = self.__wrapped__.model_dump(*args, **kwargs)
-        guard(_carry, data)
-        return data
+        params = guard(_with_context, data.get("params"))
+        return data if params is None else {**data, "params": params}
 
 
-def _carry(data: Any) -> None:
-    headers = _headers()
-    if headers:
-        params = data.setdefault("params", {})
-        params["_meta"] = {**headers, **(params.get("_meta") or {})}
-
-
-def _headers() -> dict[str, str]:
-    """Return the ``traceparent`` header of the open request, if there is one."""
+def _with_context(params: Any) -> dict[str, Any] | None:
+    """Return the parameters of a request with the trace context of the open one; None if there is none."""
     recording = current()
-    return recording.headers() if recording is not None else {}
+    headers = recording.headers() if recording is not None else None
+    return {**(params or {}), "_meta": {**headers, **((params or {}).get("_meta") or {})}} if headers else None
 
 
 def _carrying_old(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -300,27 +253,26 @@ def _carrying_old(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 def _carrying_direct(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Add the trace context to the request of ``DirectDispatcher.send_raw_request``, to which mcp 2.x itself adds none."""
-    headers = _headers() if active() is not None and len(args) > 1 else None
-    if not headers:
-        return None
-    method, params, *rest = args
-    params = dict(params or {})
-    params["_meta"] = {**headers, **(params.get("_meta") or {})}
-    return (method, params, *rest), kwargs
+    params = _with_context(args[1]) if active() is not None and len(args) > 1 else None
+    return None if params is None else ((args[0], params, *args[2:]), kwargs)
 
 
 def _own_span(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
     """Wrapper for mcp 2.x's own span of a request: suppressed if ours is open."""
     recording = current() if active() is not None else None
     attributes: Mapping[str, Any] = kwargs.get("attributes") or {}
-    if recording is None or recording.attributes.get(MCP_METHOD) != attributes.get(MCP_METHOD) or recording.kind == "server":
+    if (
+        recording is None
+        or recording.attributes.get(semconv.MCP_METHOD) != attributes.get(semconv.MCP_METHOD)
+        or recording.kind == "server"
+    ):
         return wrapped(*args, **kwargs)
-    if JSONRPC_REQUEST_ID in attributes:
-        recording.set({JSONRPC_REQUEST_ID: str(attributes[JSONRPC_REQUEST_ID])})
+    if semconv.JSONRPC_REQUEST_ID in attributes:
+        recording.set({semconv.JSONRPC_REQUEST_ID: str(attributes[semconv.JSONRPC_REQUEST_ID])})
     return nullcontext(trace.INVALID_SPAN)
 
 
-# -- requests of the server to the client
+# -- what the server asks of the client
 
 
 class _Elicitation(ReviewStep):
@@ -336,14 +288,14 @@ def _context_of_request(session: Any, meta: Any, *, is_review: bool) -> Context:
     """Return the context of a server's request. A review belongs to the session's call, if only one is open; otherwise the
     request's ``_meta`` decides."""
     calls = [call for call in _open_calls.get(session, ()) if call.recording.is_open] if is_review else []
-    return calls[0].context if len(calls) == 1 else context_in(meta)[0]
+    return calls[0].context if len(calls) == 1 else tools.context_in(meta)[0]
 
 
 def _server_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
     """Begin a `Step` for a request of the server in mcp 2.x, which a callback of the program answers: (dispatch context,
     method, params)."""
     _, method, params = (*args, *(kwargs[name] for name in ("dctx", "method", "params")[len(args) :]))
-    meta, is_review = (params or {}).get("_meta"), method == ELICIT
+    meta, is_review = (params or {}).get("_meta"), method == tools.ELICIT
     return Step(_context_of_request(session, meta, is_review=is_review)) if meta or is_review else None
 
 
@@ -351,29 +303,23 @@ def _ask(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | 
     """Begin a `Step` for a question of the server in mcp 2.x, by a request or in an ``InputRequiredResult``: (context,
     request)."""
     context, request = (*args, *(kwargs[name] for name in ("ctx", "request")[len(args) :]))
-    if getattr(request, "method", None) != ELICIT:
+    if getattr(request, "method", None) != tools.ELICIT:
         return None
-    return ReviewStep(review_of(wire(request.params), context.request_id), decide)
+    return ReviewStep(tools.review_of(tools.wire(request.params), context.request_id), tools.decide)
 
 
 def _asked_old(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
     """Begin a `Step` for a request of the server in mcp 1.x: (responder)."""
     if not args:
         return None
-    request, meta = _root(args[0].request), wire(getattr(args[0], "request_meta", None))
-    if getattr(request, "method", None) != ELICIT:
-        return Step(context_in(meta)[0]) if meta else None
+    request, meta = getattr(args[0].request, "root", args[0].request), tools.wire(getattr(args[0], "request_meta", None))
+    if getattr(request, "method", None) != tools.ELICIT:
+        return Step(tools.context_in(meta)[0]) if meta else None
     context = _context_of_request(session, meta, is_review=True)
-    step = answering[args[0]] = _Elicitation(review_of(wire(request.params), args[0].request_id), decide, context)
+    step = tools.answering[args[0]] = _Elicitation(
+        tools.review_of(tools.wire(request.params), args[0].request_id), tools.decide, context
+    )
     return step
-
-
-# -- the tools that a session lists
-
-
-def _absorb(result: Any, session: Any, _args: Any, kwargs: dict[str, Any]) -> None:
-    """Read the listing of ``ClientSession._absorb_tool_listing`` of mcp 2.x, which every listing passes, even cached ones."""
-    remember(session, result.tools, complete=kwargs.get("complete") is True)
 
 
 _SESSION = "mcp.client.session"
@@ -386,7 +332,13 @@ PATCHES = (
     Patch(_SESSION, "ClientSession._on_request", spanned(_server_request)),  # 2.x
     Patch(_SESSION, "ClientSession.dispatch_input_request", spanned(_ask)),  # 2.x
     Patch(_SESSION, "ClientSession._received_request", spanned(_asked_old)),  # 1.x
-    Patch(_SESSION, "ClientSession._absorb_tool_listing", after(_absorb)),  # 2.x
+    Patch(
+        _SESSION,
+        "ClientSession._absorb_tool_listing",
+        after(
+            lambda result, session, _, kwargs: tools.remember(session, result.tools, complete=kwargs.get("complete") is True)
+        ),
+    ),  # 2.x: every listing goes through it, cached ones too
     Patch("mcp.shared.direct_dispatcher", "DirectDispatcher.send_raw_request", changing(_carrying_direct)),  # 2.x
     Patch("mcp.shared.jsonrpc_dispatcher", "otel_span", _own_span),  # 2.x
     *_mcp_server.PATCHES,

@@ -18,7 +18,6 @@ from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json as snapshot
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached
-from llmtrace.instrumentation._framework import ToolStep, spanned
 from llmtrace.instrumentation._generators import end_or_watch
 from llmtrace.instrumentation._mistral_entries import (
     ConversationReader,
@@ -31,15 +30,17 @@ from llmtrace.instrumentation._mistral_entries import (
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_embeddings import Embeddings
-from llmtrace.instrumentation._openai_events import EventReader as ResponseEventReader
-from llmtrace.instrumentation._openai_messages import arguments, read_usage
+from llmtrace.instrumentation._openai_items import EventReader as ResponseEventReader
+from llmtrace.instrumentation._openai_messages import arguments as read_arguments
+from llmtrace.instrumentation._openai_messages import read_usage
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch, before, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, current_call, traced, traced_async
 from llmtrace.instrumentation._requests import headers_in, start_fields
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import Reader, aclosing, closing
-from llmtrace.model import TOOL_ERROR, Failure, Message, Text, ToolCall, ToolExecution, Usage, replace
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches
+from llmtrace.model import TOOL_ERROR, Failure, Operation, Text, ToolCall, ToolExecution, Usage, replace
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
@@ -48,41 +49,34 @@ CLIENTS = {"mistralai.client.Mistral": "sdk_configuration", "mistralai.Mistral":
 
 
 # -- the functions that a run of a conversation (``beta.conversations.run_async``) runs
-#
-# Each is an execution, joined to the model's call by its id. An exception of a function becomes the SDK's own error, or an
-# answer for the model if the run is to continue; here it is the span's failure. The SDK's own span inside ours stays a plain
-# one.
 
 
-_COMPLAINT = "Error while executing {}: "
-"""Prefix of the SDK's report of an error to the model."""
+class FunctionRun(TracedFunction):
+    """The SDK's function that runs one: (function_call, run_tool, continue_on_fn_error).
 
+    What the function raises goes on as the SDK's own error, or is told to the model where the run is to go on; here it is the
+    span's failure. The SDK's own span inside ours stays as a plain one.
+    """
 
-class _Step(ToolStep):
-    def returned(self, result: Any) -> None:
-        """End the span with the entry that the model gets."""
-        content, complaint = result.result, _COMPLAINT.format(self.operation.name)
-        failed = isinstance(content, str) and content.startswith(complaint)
-        failure = Failure(TOOL_ERROR, content[len(complaint) :]) if failed else None
-        self.end(replace(self.operation, result=content, has_result=True), result, failure)
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:  # noqa: ARG002
+        call, tool = arguments["function_call"], arguments["run_tool"]
+        function = getattr(tool, "callable", None) or getattr(tool, "awaitable", None)
+        if hasattr(function, "_self_spec"):
+            return None  # decorated with `llmtrace.tool`, it makes its span itself
+        definition, values = read_definition(tool.tool), read_arguments(call.arguments)
+        return ToolExecution(call.name, values, call_id=call.tool_call_id, definition=definition)
 
-    def raised(self, error: BaseException) -> None:
-        super().raised(error.__cause__ or error)
+    def answer(self, result: Any) -> Any:
+        return result.result
 
+    def failure(self, result: Any) -> Failure | None:
+        """Return the failure that the model is told: ``Error while executing {name}: {message}``."""
+        content = str(result.result)
+        is_error = content.startswith("Error while executing ")
+        return Failure(TOOL_ERROR, content.partition(": ")[2]) if is_error else None
 
-def _run_function(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Step | None:
-    """Open the span of the SDK's function (function_call, run_tool, continue_on_fn_error)."""
-    parameters = dict(zip(("function_call", "run_tool"), args, strict=False)) | kwargs
-    call, tool = parameters["function_call"], parameters["run_tool"]
-    function = getattr(tool, "callable", None) or getattr(tool, "awaitable", None)
-    if hasattr(function, "_self_spec"):
-        return None  # a function decorated with `llmtrace.tool` records itself
-    definition = read_definition(tool.tool)
-    return _Step.begin(ToolExecution(call.name, arguments(call.arguments), call_id=call.tool_call_id, definition=definition))
-
-
-TOOLS = (Patch("mistralai.extra.run.context", "create_function_result", spanned(_run_function)),)
-"""The module in which the SDK's run looks the function up; another module defines it."""
+    def cause(self, error: BaseException) -> BaseException:
+        return error.__cause__ or error
 
 
 _LEFT_OUT = frozenset({"retries", "server_url", "timeout_ms", "http_headers"})
@@ -90,12 +84,7 @@ _NO_ID = "null"
 """The SDK's id if the server sent none."""
 
 
-# -- endpoints
-
-
 class _Client(Endpoint):
-    """Shared by the endpoints of all resources: client and headers."""
-
     def client(self, instance: Any) -> Any:
         return instance.sdk_configuration
 
@@ -129,21 +118,21 @@ class MistralChat(_Client, Chat):
 
     def answer(self, result: Any) -> Fields:
         fields = super().answer(result)
-        reasons = fields["finish_reasons"]
-        return {
-            **fields,
-            "usage": _read_usage(members(result).get("usage")),
-            "output": tuple([_named(message) for message in fields["output"]]),
-            "finish_reasons": tuple(map(finish_reason, reasons)),
-        }
+        output = []
+        for message in fields["output"]:
+            is_unnamed = [isinstance(part, ToolCall) and part.id == _NO_ID for part in message.parts]
+            parts = [replace(part, id=None) if no_id else part for part, no_id in zip(message.parts, is_unnamed, strict=True)]
+            reason = message.finish_reason and finish_reason(message.finish_reason)
+            output.append(replace(message, parts=tuple(parts), finish_reason=reason))
+        reasons = tuple(map(finish_reason, fields["finish_reasons"]))
+        usage = _read_usage(members(result).get("usage"))
+        return {**fields, "usage": usage, "output": tuple(output), "finish_reasons": reasons}
 
     def reader(self, call: Call) -> Reader:
         return EventReader(call.choice_count)
 
 
 class MistralFim(MistralChat):
-    """The endpoint that completes code between a prompt and a suffix."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return {**super().start_attributes(client, kwargs), "operation": semconv.TEXT_COMPLETION}
 
@@ -160,7 +149,7 @@ class MistralConversations(MistralChat):
         conversation, inputs = arguments.pop("conversation_id", None), kwargs.get("inputs")
         instructions = kwargs.get("instructions")
         if conversation is not None:
-            arguments["conversation"] = conversation  # the server adds its earlier entries
+            arguments["conversation"] = conversation  # whose earlier entries the server adds
         fields, one_shot = super().request({**arguments, **set_members(kwargs.get("completion_args")), "messages": ()})
         entries = ({"role": "user", "content": inputs},) if isinstance(inputs, str) else inputs
         return {
@@ -178,8 +167,6 @@ class MistralConversations(MistralChat):
 
 
 class MistralResponses(_Client, Responses):
-    """The endpoint that makes a response."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return _outline(client, kwargs, operation=semconv.CHAT, stream=kwargs.get("stream") is True)
 
@@ -214,8 +201,6 @@ def _as_sent(thing: Any) -> Mapping[str, Any]:
 
 
 class MistralEmbeddings(_Client, Embeddings):
-    """The endpoint of embeddings."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return _outline(client, kwargs)
 
@@ -243,26 +228,14 @@ class EventReader(Reader):
 
 
 def _plain(choice: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a choice of a chunk with its tool calls in OpenAI's form."""
-    delta = members(choice.get("delta"))
-    reason = choice.get("finish_reason")
-    calls = [_plain_call(members(call)) for call in delta.get("tool_calls") or ()]
+    delta, reason, calls = members(choice.get("delta")), choice.get("finish_reason"), []
+    for call in map(members, delta.get("tool_calls") or ()):
+        function, call_id = members(call.get("function")), call.get("id")
+        arguments = function.get("arguments")
+        text = arguments if isinstance(arguments, str) else to_json(arguments).decode()
+        function = {**function, "arguments": text}
+        calls.append({**call, "id": None if call_id == _NO_ID else call_id, "function": function})
     return {**choice, "finish_reason": reason and finish_reason(reason), "delta": {**delta, "tool_calls": calls}}
-
-
-def _plain_call(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    function = members(call.get("function"))
-    arguments = function.get("arguments")
-    text = arguments if isinstance(arguments, str) else to_json(arguments).decode()
-    return {**call, "id": None if call.get("id") == _NO_ID else call.get("id"), "function": {**function, "arguments": text}}
-
-
-def _named(message: Message) -> Message:
-    """Return a message of an answer in the conventions' words."""
-    parts = tuple(
-        replace(part, id=None) if isinstance(part, ToolCall) and part.id == _NO_ID else part for part in message.parts
-    )
-    return replace(message, parts=parts, finish_reason=message.finish_reason and finish_reason(message.finish_reason))
 
 
 def _read_format(response_format: Any) -> Any:
@@ -283,9 +256,10 @@ def _read_usage(raw: Any) -> Usage | None:
     return replace(usage, cache_read_input_tokens=cached)
 
 
-def _count(hook_ctx: Any, request: Any) -> None:
-    """Count an HTTP request before it is sent; also called for retries inside the client."""
-    call = call_of(hook_ctx.config)
+def _count(_hooks: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Count one HTTP request before it goes out (hook_ctx, request); retries inside the client come here, too."""
+    context, request = (*args, *kwargs.values())
+    call = call_of(context.config)
     if call is not None:
         call.attempt(from_json(request.content) if call.needs_body else None)
 
@@ -318,11 +292,10 @@ _METHODS: tuple[tuple[str, str, Endpoint], ...] = (
 
 def _patches(package: str) -> tuple[Patch, ...]:
     events = f"{package}.utils.eventstreaming"
-    counting = before(lambda _, args, kwargs: _count(*args, **kwargs), always=True)
     return (
         *(Patch(f"{package}.{module}", path, traced(endpoint)) for module, path, endpoint in _METHODS),
         *(Patch(f"{package}.{module}", f"{path}_async", traced_async(endpoint)) for module, path, endpoint in _METHODS),
-        Patch(f"{package}._hooks.sdkhooks", "SDKHooks.before_request", counting),
+        Patch(f"{package}._hooks.sdkhooks", "SDKHooks.before_request", before(_count, always=True)),
         Patch(f"{package}._hooks.tracing", "get_traced_request_and_span", changing(_without_own_span)),
         Patch(events, "EventStream.close", closing),
         Patch(events, "EventStream.__exit__", closing),
@@ -331,5 +304,10 @@ def _patches(package: str) -> tuple[Patch, ...]:
     )
 
 
-PATCHES = (*_patches("mistralai.client"), *_patches("mistralai"), *TOOLS, *_exchanges.PATCHES)
+PATCHES = (
+    *_patches("mistralai.client"),
+    *_patches("mistralai"),
+    *patches("mistralai.extra.run.context", FunctionRun(), "create_function_result"),
+    *_exchanges.PATCHES,
+)
 """Since 2.x the client is in ``mistralai.client``."""

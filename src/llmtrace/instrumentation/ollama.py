@@ -1,12 +1,11 @@
 """Ollama: chat, generate and embed of its clients, sync and async, whole and streamed, and the module's functions.
 
-All of them call the client's ``_request`` with the JSON that is sent; that method is wrapped. This file has only what is
-specific to Ollama; the engine is `_provider`.
+All of them go through the client's ``_request``, with the JSON that is sent; it is wrapped here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmtrace import semconv
@@ -39,16 +38,12 @@ SUPPORTED = ">=0.4,<1"
 CLIENTS = {"ollama.Client": "", "ollama.AsyncClient": ""}
 
 
-# -- requests and answers
-
-
 _OPTIONS = {"num_predict": "max_tokens", "stop": "stop_sequences"}
 """Ollama's name of an option to the conventions' name, if they differ."""
 _NO_PARAMETERS = ("model", "messages", "prompt", "system", "images", "tools", "stream", "options", "format", "context")
 
 
 def read_chat(sent: Mapping[str, Any]) -> Fields:
-    """Read the fields of a ``chat`` request from its JSON."""
     fields: Fields = {"parameters": _parameters(sent)}
     fields["input"] = read_messages_cached(sent.get("messages") or (), read_message)
     if sent.get("tools"):
@@ -57,7 +52,6 @@ def read_chat(sent: Mapping[str, Any]) -> Fields:
 
 
 def read_prompt(sent: Mapping[str, Any]) -> Fields:
-    """Read the fields of a ``generate`` request from its JSON."""
     message = {"role": "user", "content": sent.get("prompt"), "images": sent.get("images")}
     system = sent.get("system")
     return {
@@ -88,26 +82,12 @@ def read_message(raw: Any, finish_reason: str | None = None) -> Message:
     role = str(to_json(message.get("role")) or "unknown")
     if role == "tool":
         return Message(role, (ToolResult(message.get("content")),), message.get("tool_name"), cache={})
-    return Message(role, tuple(_parts(message)), finish_reason=finish_reason, cache={})
-
-
-def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
-    if message.get("thinking"):
-        yield Reasoning(message["thinking"])
-    if message.get("content"):
-        yield Text(message["content"])
-    for image in message.get("images") or ():
-        yield Blob("image", None, image if isinstance(image, str) else None)
-    for call in message.get("tool_calls") or ():
-        yield read_tool_call(call)
-
-
-# -- answers
-
-
-def finish_of(reason: str | None, *, calls: bool) -> str | None:
-    """Return the finish reason. Ollama also writes ``stop`` for tool calls."""
-    return "tool_call" if calls and reason == "stop" else reason
+    parts: list[Part] = [Reasoning(message["thinking"])] if message.get("thinking") else []
+    parts += [Text(message["content"])] if message.get("content") else []
+    images = message.get("images") or ()
+    parts += [Blob("image", None, image if isinstance(image, str) else None) for image in images]
+    parts += [read_tool_call(call) for call in message.get("tool_calls") or ()]
+    return Message(role, tuple(parts), finish_reason=finish_reason, cache={})
 
 
 def read_usage(answer: Mapping[str, Any]) -> Usage | None:
@@ -116,8 +96,6 @@ def read_usage(answer: Mapping[str, Any]) -> Usage | None:
 
 
 class AnswerReader(Reader):
-    """`Reader` of an answer in pieces; a whole answer is one piece."""
-
     __slots__ = ("_calls", "_last", "_model", "_role", "_text", "_thought")
 
     def __init__(self) -> None:
@@ -140,7 +118,9 @@ class AnswerReader(Reader):
             self._last = answer
 
     def fields(self) -> Fields:
-        finish = finish_of(self._last.get("done_reason"), calls=bool(self._calls))
+        finish = self._last.get("done_reason")
+        if finish == "stop" and self._calls:  # Ollama writes it for tool calls, too
+            finish = "tool_call"
         thought, text = "".join(self._thought), "".join(self._text)
         parts: list[Part] = [Reasoning(thought)] if thought else []
         parts += [Text(text)] if text else []
@@ -148,7 +128,7 @@ class AnswerReader(Reader):
             "response_model": self._model,
             "usage": read_usage(self._last),
         }
-        if self._text:  # every chunk adds a text
+        if self._text:  # of each chunk
             fields["output"] = (Message(self._role, (*parts, *self._calls), finish_reason=finish),)
         if self._last:
             fields["finish_reasons"] = (finish or "error",)
@@ -156,12 +136,7 @@ class AnswerReader(Reader):
         return fields
 
 
-# -- endpoints
-
-
 class _Endpoint(Endpoint):
-    """Shared by the endpoints."""
-
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return start_fields("ollama", client._client.base_url, {"model": kwargs["json"].get("model") or None})
 
@@ -170,14 +145,12 @@ class _Endpoint(Endpoint):
 
 
 class Generate(_Endpoint):
-    """The endpoints that answer with text: of chats, and of prompts."""
-
     def __init__(self, operation: str, read: Callable[[Mapping[str, Any]], Fields]) -> None:
         self._operation = operation
         self._read = read
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        extra = {"operation": self._operation, "stream": kwargs.get("stream") is True, "attempts": 1}  # never retries
+        extra = {"operation": self._operation, "stream": kwargs.get("stream") is True, "attempts": 1}  # it retries nothing
         return {**super().start_attributes(client, kwargs), **extra}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:

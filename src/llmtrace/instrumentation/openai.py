@@ -30,9 +30,9 @@ LIBRARY, DISTRIBUTION = "openai", "openai"
 SUPPORTED = ">=1.66,<4"
 CLIENTS = {f"openai.{name}OpenAI": "" for name in ("", "Async", "Azure", "AsyncAzure")}
 
-# -- tools of the client's runner of the Responses API (3.x): each is an execution, joined to the model's call
+# -- the tools that the client's runner of the Responses API runs (3.x): each is an execution, joined to the model's call
 #
-# An exception of a function stops the runner, and reaches the program. A failure of a browser is reported to the model.
+# What a function raises stops the runner, and goes through to the program; what a browser could not do is told to the model.
 
 _ABOUT = frozenset({"type", "id", "call_id", "status", "pending_safety_checks"})
 
@@ -43,7 +43,7 @@ class FunctionRun(TracedFunction):
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
         _, call = arguments.values()
         function = instance._functions[call.name]
-        # a runner does not show which client it uses; a function decorated with `llmtrace.tool` records itself
+        # a runner does not say which client it works for; what is decorated with `llmtrace.tool` makes its span itself
         if "openai" in selected or hasattr(function.execute, "_self_spec"):
             return None
         return ToolExecution(
@@ -51,7 +51,6 @@ class FunctionRun(TracedFunction):
         )
 
     def answer(self, result: Any) -> Any:
-        """Return the content of the item that the model gets."""
         return result["output"]
 
 

@@ -19,13 +19,32 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from llmtrace.instrumentation import _openai_agents_steps as steps
+from llmtrace import instrumentation, semconv
+from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.instrumentation._framework import PENDING, Step, ToolStep, record_review, spanned
+from llmtrace.instrumentation._framework import APPROVED, PENDING, REJECTED, Step, ToolStep, record_review, spanned
+from llmtrace.instrumentation._openai_items import read_item
 from llmtrace.instrumentation._openai_messages import arguments as read_arguments
+from llmtrace.instrumentation._openai_messages import read_message
+from llmtrace.instrumentation._openai_responses import read_response, read_response_usage
 from llmtrace.instrumentation._patches import Patch, after, before
+from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._traced_functions import read_output
-from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, Review, ToolExecution, Workflow, replace
+from llmtrace.model import (
+    TOOL_ERROR,
+    AgentInvocation,
+    Custom,
+    Failure,
+    Inference,
+    Message,
+    Operation,
+    Review,
+    Text,
+    ToolDefinition,
+    ToolExecution,
+    Workflow,
+    replace,
+)
 from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recorded_outcome import keep_outcome
@@ -33,6 +52,138 @@ from llmtrace.semconv import CONVERSATION_ID, GUARDRAIL_TRIGGERED, MCP_TOOL_ERRO
 
 LIBRARY, DISTRIBUTION = "agents", "openai-agents"
 SUPPORTED = ">=0.20,<1"
+
+
+# -- what each kind of step is as an operation, from what the framework's own span says of it
+
+_MASK = "Agent run"
+"""Name of the span that the framework puts over the program's span if its own tracing is disabled for one run."""
+MODELS = frozenset({"generation", "response"})
+"""Kinds of steps that are model calls."""
+
+
+def started(data: Any, run_input: Any) -> tuple[Operation, str | None] | None:
+    """Return the operation of a new step, and its span's name if it is not the default; None for no span.
+
+    ``data``: the framework's data of the step. ``run_input``: the input of the run.
+    """
+    kind = data.type
+    if kind == "agent":
+        return AgentInvocation(data.name, input=guard(read_input, run_input) or ()), None
+    if kind == "function":
+        return ToolExecution(data.name), None
+    if kind == "handoff":
+        return Custom({"from": data.from_agent}), "handoff"
+    if kind == "guardrail":
+        return Custom(), f"guardrail {data.name}"
+    if kind == "custom" and data.name != _MASK and getattr(data, "data", {}).get("sdk_span_type") is None:
+        return Custom(to_json(data.data) or None), data.name
+    return (_started_inference(data), None) if kind in MODELS and not _seen_below(data) else None
+
+
+def _started_inference(data: Any) -> Inference:
+    model, settings = getattr(data, "model", None), getattr(data, "model_config", None) or {}
+    maker = settings.get("model_impl")
+    if maker == "litellm" and isinstance(model, str) and "/" in model:
+        return Inference(model.partition("/")[0], request_model=model)
+    is_openai = data.type == "response" or "base_url" in settings
+    return Inference("openai" if is_openai else str(maker or "unknown"), request_model=model)
+
+
+def read_input(run_input: Any) -> tuple[Message, ...]:
+    if isinstance(run_input, str):
+        return (Message("user", (Text(run_input),)),)
+    return tuple(map(read_item, run_input)) if isinstance(run_input, (list, tuple)) else ()  # the state of a run that goes on
+
+
+def ended(operation: Operation, data: Any, output: Any) -> Operation:
+    """Return the complete operation. ``output``: the agent's final output, if it is known."""
+    if isinstance(operation, AgentInvocation):
+        return replace(operation, output=read_output(output))
+    if isinstance(operation, ToolExecution):
+        return _execution(operation, data)
+    if isinstance(operation, Inference):
+        return _inference(operation, data)
+    if data.type == "handoff":
+        return Custom({"from": data.from_agent, "to": data.to_agent})
+    if data.type == "guardrail":
+        return Custom(result={"triggered": bool(data.triggered)}, has_result=True)
+    return Custom(to_json(data.data) or None)
+
+
+def definition_of(tool: Any) -> ToolDefinition | None:
+    schema = getattr(tool, "params_json_schema", None)
+    if schema is None:
+        return None
+    strict = getattr(tool, "strict_json_schema", False) is True
+    return ToolDefinition(tool.name, to_json(schema), getattr(tool, "description", None) or None, strict=strict)
+
+
+def _execution(operation: ToolExecution, data: Any) -> ToolExecution:
+    if data.input is None:  # the program told the framework to keep tools' data out of traces
+        return replace(operation, definition=None)
+    operation = replace(operation, arguments=read_arguments(data.input))
+    if data.output is None:
+        return operation
+    result = to_json(data.output)
+    if isinstance(result, dict) and result.keys() == {"type", "text"}:  # what an MCP server answered
+        result = result["text"]
+    return replace(operation, result=result, has_result=True)
+
+
+def decisions_in(run_input: Any, config: Any) -> list[Review]:
+    """Return the decisions on the calls that an interrupted run waits for, if ``run_input`` is its state.
+
+    ``config``: of the run; it may exclude the data of tools from traces.
+    """
+    if not hasattr(run_input, "get_interruptions"):
+        return []
+    has_content = (config or sys.modules["agents"].RunConfig()).trace_include_sensitive_data
+    decided = []
+    for item in run_input.get_interruptions():
+        call = item.raw_item if isinstance(item.raw_item, Mapping) else members(item.raw_item)
+        call_id = call.get("call_id") or call.get("id")
+        approved = run_input._context.is_tool_approved(item.tool_name, call_id)
+        if approved is not None:
+            note = None if approved else run_input._context.get_rejection_message(item.tool_name, call_id)
+            payload, note = (read_arguments(call.get("arguments")), note) if has_content else (None, None)
+            review = Review(item.tool_name, tool=item.tool_name, call_id=call_id, payload=payload, note=note)
+            decided.append(replace(review, decision=APPROVED if approved else REJECTED))
+    return decided
+
+
+def _seen_below(data: Any) -> bool:
+    """Return True if the SDK that makes the model's request is instrumented and records the inference."""
+    settings = getattr(data, "model_config", None) or {}
+    if settings.get("model_impl") == "litellm":
+        return instrumentation.is_on("litellm")
+    return (data.type == "response" or "base_url" in settings) and instrumentation.is_on("openai")
+
+
+def _inference(operation: Inference, data: Any) -> Inference:
+    if data.type == "response":
+        fields = {} if data.response is None else read_response(members(data.response))
+        fields.pop("failure", None)
+        messages = guard(read_input, data.input) or ()
+        answer_fields = {name: value for name, value in fields.items() if name in Inference.__dataclass_fields__}
+        return replace(operation, **{"input": messages, "request_model": fields.get("response_model"), **answer_fields})
+    settings: Mapping[str, Any] = data.model_config or {}
+    parameters = {name: to_json(settings.get(name)) for name in ("temperature", "top_p", "max_tokens")}
+    usage = read_response_usage(data.usage) if data.usage else None
+    if usage is not None:  # the framework writes 0 for each detail that it does not know
+        details = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
+        usage = replace(usage, **{name: getattr(usage, name) or None for name in details})
+    return replace(
+        operation,
+        operation=semconv.CHAT,
+        input=tuple(map(read_message, data.input or ())),
+        output=tuple(map(read_message, data.output or ())),
+        usage=usage,
+        parameters={name: value for name, value in parameters.items() if value is not None},
+    )
+
+
+# -- open steps
 
 _SPAN = "llmtrace-agents-span"
 """Key in the context: the framework's id of the current span."""
@@ -77,20 +228,17 @@ _attached: dict[int, tuple[Any, Any]] = {}
 """The framework's token and ours, by the id of the framework's."""
 
 
-# -- starting and finishing
-
-
 def _start(span: Any, *_: Any) -> None:
     if span in _open:
         return
     data = span.span_data
     step = _Open(_context(span))
-    begun = steps.started(data, step.context.get(_INPUT))
-    if data.type == "function":  # some versions run the tools of a continued run before its agent
+    begun = started(data, step.context.get(_INPUT))
+    if data.type == "function":  # some versions run the tools of a run that goes on before its agent
         _record_decisions(step.context)
     if begun is not None:
         _record(step, *begun)
-    if data.type not in steps.MODELS:  # model calls are open across the steps of a generator, so they are never current
+    if data.type not in MODELS:  # these are open across the steps of a generator: they are never the current ones
         _open_by(span, step, span.span_id)
         if isinstance(step.operation, AgentInvocation):
             step.context = otel_context.set_value(_AGENT, step, step.context)
@@ -119,8 +267,7 @@ def _open_by(thing: Any, step: _Open, own_id: Any) -> None:
 
 def _context(span: Any) -> Context:
     """Return the context to start in: the current one, unless the span's parent is another open step."""
-    current_context = otel_context.get_current()
-    parent_id = span.parent_id or span.trace_id
+    current_context, parent_id = otel_context.get_current(), span.parent_id or span.trace_id
     parent = _by_id.get(parent_id)
     return current_context if parent is None or current_context.get(_SPAN) == parent_id else parent.context
 
@@ -131,29 +278,37 @@ def _finish(span: Any, *_: Any) -> None:
     if step is None or recording is None or step.operation is None:
         return
     data = span.span_data
-    operation = steps.ended(step.operation, data, step.output)
+    operation = ended(step.operation, data, step.output)
     if data.type == "guardrail":
         recording.set({GUARDRAIL_TRIGGERED: bool(data.triggered)})
-    if isinstance(operation, ToolExecution) and step.rejected:
+    wrong = None
+    if span.error is not None:  # what the framework noted on its span after it handled the exception
+        error = span.error.get("data") or {}
+        text = str(error.get("error") or span.error.get("message") or "")
+        wrong = Failure(TOOL_ERROR if "tool_name" in error else "agent_error", text)
+    if not isinstance(operation, ToolExecution):
+        _end(step, recording, operation, wrong)
+    elif step.rejected:
         recording.end(replace(operation, executed=False))
-    elif isinstance(operation, ToolExecution) and not step.invoked and span.error is None:
+    elif not step.invoked and span.error is None:
         recording.end(_waiting(operation, step))
-    elif step.failed is not None and isinstance(operation, ToolExecution):
+    elif step.failed is not None:
         failure = guard(failure_in_call, step.failed)
-        has_arguments = operation.arguments is not None  # otherwise the program excluded the data of tools from traces
+        has_arguments = operation.arguments is not None  # else the program told the framework to keep tools' data out of traces
         recording.end(operation, failure=failure if has_arguments or failure is None else Failure(failure.type))
     else:
-        wrong = _reported(span.error) or _answered_wrong(operation, recording)
+        if wrong is None and MCP_TOOL_ERROR in recording.attributes:  # which the framework passes to the model as an answer
+            wrong = Failure(TOOL_ERROR, operation.result if isinstance(operation.result, str) else "")
         _end(step, recording, operation, wrong)
 
 
 def _waiting(operation: ToolExecution, step: _Open) -> ToolExecution:
-    """Record that a tool call waits for a person's approval."""
+    operation = replace(operation, has_result=False, result=None)
     if operation.definition is None:
-        return replace(operation, has_result=False, result=None)
-    name, call_id, arguments = operation.name, operation.call_id, operation.arguments
-    record_review(Review(name, tool=name, call_id=call_id, payload=arguments, decision=PENDING), step.context)
-    return replace(operation, executed=False, has_result=False, result=None)
+        return operation
+    name, call_id = operation.name, operation.call_id
+    record_review(Review(name, tool=name, call_id=call_id, payload=operation.arguments, decision=PENDING), step.context)
+    return replace(operation, executed=False)
 
 
 def _record_decisions(context: Context) -> None:
@@ -161,21 +316,6 @@ def _record_decisions(context: Context) -> None:
     decisions: Any = context.get(_DECISIONS)
     while decisions:
         record_review(decisions.pop(0), context)
-
-
-def _reported(error: Mapping[str, Any] | None) -> Failure | None:
-    """Return the failure that the framework noted on its span after it handled the exception."""
-    if error is None:
-        return None
-    data = error.get("data") or {}
-    return Failure(TOOL_ERROR if "tool_name" in data else "agent_error", str(data.get("error") or error.get("message") or ""))
-
-
-def _answered_wrong(operation: Operation, recording: Recording) -> Failure | None:
-    """Return the failure of an MCP server's tool, which the framework passes to the model as an answer."""
-    if not isinstance(operation, ToolExecution) or MCP_TOOL_ERROR not in recording.attributes:
-        return None
-    return Failure(TOOL_ERROR, operation.result if isinstance(operation.result, str) else "")
 
 
 def _end(step: _Open, recording: Recording, operation: Operation, reported: Failure | None) -> None:
@@ -191,9 +331,6 @@ def _end(step: _Open, recording: Recording, operation: Operation, reported: Fail
         recording.end(operation, failure=reported)
 
 
-# -- traces
-
-
 def _note_trace(trace: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     _trace_options[trace] = {**dict(zip(("name", "trace_id", "group_id"), args, strict=False)), **kwargs}
 
@@ -207,8 +344,8 @@ def _start_trace(trace: Any, *_: Any) -> None:
     if group is not None:
         attributes: Any = step.context.get(keys.ATTRIBUTES) or {}
         step.context = otel_context.set_value(keys.ATTRIBUTES, {CONVERSATION_ID: str(group), **attributes}, step.context)
-    if name != _DEFAULT_NAME or keys.RECORDING not in step.context:  # otherwise the program has a span around the run
-        messages = guard(steps.read_input, step.context.get(_INPUT)) or ()
+    if name != _DEFAULT_NAME or keys.RECORDING not in step.context:  # else the program has its own around the run
+        messages = guard(read_input, step.context.get(_INPUT)) or ()
         _record(step, Workflow(str(name), input=messages), None)
     _open_by(trace, step, trace.trace_id)
     step.context = otel_context.set_value(_TRACE, step, step.context)
@@ -220,7 +357,7 @@ def _finish_trace(trace: Any, *_: Any) -> None:
         _end(step, step.recording, replace(step.operation, output=read_output(step.output)), None)
 
 
-# -- the current span
+# -- what is current
 
 
 def _attach(token: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -235,24 +372,22 @@ def _attach(token: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 
 def _detach(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Undo `_attach`."""
     tokens = _attached.pop(id(args[0] if args else kwargs.get("token")), None)
     if tokens is not None:
         Recording.detach(tokens[1])
 
 
-# -- data outside the framework's spans
+# -- what the framework's spans do not say
 
 
 def _run(_runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:
     """Put a run's input into the context for the agents in it, whose spans end by themselves."""
     run_input = args[1] if len(args) > 1 else kwargs.get("input")
-    decisions = guard(steps.decisions_in, run_input, kwargs.get("run_config"))
+    decisions = guard(decisions_in, run_input, kwargs.get("run_config"))
     return Step(otel_context.set_value(_DECISIONS, decisions, otel_context.set_value(_INPUT, run_input)))
 
 
 def _note_output(_instance: Any, args: Any, kwargs: dict[str, Any]) -> None:
-    """Keep the final output, which the framework passes to its hooks."""
     for key in (_AGENT, _TRACE):
         step = otel_context.get_value(key)
         if isinstance(step, _Open):
@@ -280,15 +415,10 @@ def _invoke(_instance: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
     if not isinstance(step, _Open) or not isinstance(step.operation, ToolExecution) or step.invoked:
         return None
     step.invoked = True
-    step.operation = replace(step.operation, definition=steps.definition_of(tool) or step.operation.definition)
+    step.operation = replace(step.operation, definition=definition_of(tool) or step.operation.definition)
     if step.recording is None:
         return None
     return _Invocation(step.recording, replace(step.operation, arguments=read_arguments(kwargs.get("arguments"))))
-
-
-def _other_tool(*_: Any) -> Step:
-    """Mark that the tool is not a function tool."""
-    return Step(otel_context.set_value(_OTHER_TOOL, True))
 
 
 def _failing(_instance: Any, _args: Any, kwargs: dict[str, Any]) -> None:
@@ -315,7 +445,7 @@ def _note_call(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     name = step.operation.name
     tools = getattr(call.get("agent"), "tools", None) or ()
     tool = next((candidate for candidate in tools if getattr(candidate, "name", None) == name), None)
-    step.operation = replace(step.operation, call_id=call.get("tool_call_id"), definition=steps.definition_of(tool))
+    step.operation = replace(step.operation, call_id=call.get("tool_call_id"), definition=definition_of(tool))
 
 
 _SPANS, _TRACES, _SCOPE = "agents.tracing.spans", "agents.tracing.traces", "agents.tracing.scope"
@@ -334,12 +464,16 @@ PATCHES = (
     *(Patch(_SCOPE, f"Scope.set_current_{kind}", after(_attach)) for kind in ("span", "trace")),
     *(Patch(_SCOPE, f"Scope.reset_current_{kind}", before(_detach, always=True)) for kind in ("span", "trace")),
     Patch("agents.run", "AgentRunner.run", spanned(_run)),
-    Patch("agents.run", "AgentRunner.run_streamed", spanned(_run)),  # it starts a task in which the run continues
+    Patch("agents.run", "AgentRunner.run_streamed", spanned(_run)),  # it starts a task, in which the run goes on
     Patch("agents.run_internal.turn_resolution", "run_final_output_hooks", before(_note_output)),
     Patch("agents.run_internal.run_loop", "run_final_output_hooks", before(_note_output)),
     *(Patch(module, "_invoke_function_tool_with_metadata", spanned(_invoke)) for module in _TOOLS),
     *(Patch(module, "invoke_function_tool", spanned(_invoke)) for module in _TOOLS),
-    Patch("agents.run_internal.tool_actions", "with_tool_function_span", spanned(_other_tool)),
+    Patch(
+        "agents.run_internal.tool_actions",
+        "with_tool_function_span",
+        spanned(lambda *_: Step(otel_context.set_value(_OTHER_TOOL, True))),
+    ),
     *(Patch(module, "maybe_invoke_function_tool_failure_error_function", before(_failing)) for module in _TOOLS),
     Patch("agents.run_internal.tool_execution", "resolve_approval_rejection_message", spanned(_rejecting)),
     Patch("agents.tool_context", "ToolContext.from_agent_context", before(_note_call)),

@@ -27,8 +27,6 @@ _BEGINNING = re.compile(r"\[\s*-?[\d.]")
 
 
 class Query(Search):
-    """A statement. ``rows``: reads its results, as dicts."""
-
     def __init__(self, rows: Callable[[Any], Iterable[Mapping[str, Any]]]) -> None:
         self.rows = rows
 
@@ -108,13 +106,13 @@ def _execute(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[st
     """Wrapper for a statement of SQLAlchemy. The cursors of psycopg2 cannot be wrapped; those of other drivers are."""
     if len(args) < 3 or type(args[0]).__module__.partition(".")[0] != "psycopg2":
         return wrapped(*args, **kwargs)
-    cursor, query, params = args[:3]
-    return _search_by_psycopg2(_run, None, (query, params, cursor, lambda: wrapped(*args, **kwargs)), {})
+    cursor, sql, parameters = args[:3]
 
+    def run(query: Any, params: Any) -> Any:  # noqa: ARG001
+        wrapped(*args, **kwargs)
+        return cursor
 
-def _run(query: Any, params: Any, cursor: Any, execute: Callable[[], Any]) -> Any:  # noqa: ARG001
-    execute()
-    return cursor
+    return _search_by_psycopg2(run, None, (sql, parameters), {})
 
 
 PATCHES = (

@@ -52,7 +52,7 @@ class CallRun(TracedFunction):
         if getattr(validated, "deferral", None) is not None:
             return None
         if not validated.args_valid and not isinstance(validated.ctx.tracer, NoOpTracer):
-            return None  # the framework's own span records a call that it refuses
+            return None  # the framework's own span is the record of a call that it refuses
         call, definition = validated.call, definition_of(validated.tool)
         return ToolExecution(call.tool_name, read_arguments(call.args or {}), call_id=call.tool_call_id, definition=definition)
 
@@ -61,8 +61,6 @@ class CallRun(TracedFunction):
 
 
 class BodyRun(CallRun):
-    """The part of a call that runs the tool."""
-
     takes_answer = True
 
     def on_answer(self, instance: Any, result: Any) -> None:  # noqa: ARG002
@@ -70,7 +68,6 @@ class BodyRun(CallRun):
 
 
 def definition_of(tool: Any) -> ToolDefinition | None:
-    """Read the definition that the framework sends to a model."""
     if tool is None:
         return None
     sent = tool.tool_def
@@ -79,8 +76,6 @@ def definition_of(tool: Any) -> ToolDefinition | None:
 
 
 class _Approvals(Step):
-    """The calls of one model answer that wait for approval."""
-
     def __init__(self, calls: Any) -> None:
         self._reviews = {call.tool_call_id: ReviewStep(_review_of(call), _decide) for call in calls}
         first = next(iter(self._reviews.values()))

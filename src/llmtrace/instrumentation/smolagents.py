@@ -27,13 +27,12 @@ class AgentRun(TracedFunction):
         return AgentInvocation(name, getattr(instance, "description", None), read_input(arguments.get("task")))
 
     def answer(self, result: Any) -> Any:
-        """Return the final answer, which the last step of a stream and a full result have as ``output``."""
+        """``result``: the last item of a stream, which is the final answer, or a full result that contains it."""
         kinds = (module := sys.modules.get("smolagents.agents")) and (module.FinalAnswerStep, module.RunResult)
         return result.output if kinds and isinstance(result, kinds) else result
 
     def stopped_at(self, instance: Any, result: Any) -> str:  # noqa: ARG002
-        """Return the step limit at which the agent was stopped. It then asks the model for an answer without tools, and returns
-        that like any other."""
+        """After its last step the agent asks the model for an answer without tools, and returns that as any other."""
         steps = instance.memory.steps
         is_stopped = bool(steps) and type(getattr(steps[-1], "error", None)).__name__ == "AgentMaxStepsError"
         return f"smolagents stopped it before it had an answer: {steps[-1].step_number - 1} steps" if is_stopped else ""
@@ -63,7 +62,6 @@ class ToolRun(TracedFunction):
 
 
 def definition_of(tool: Any) -> ToolDefinition | None:
-    """Read the definition that the framework sends to a model."""
     models = sys.modules.get("smolagents.models")
     return None if models is None or tool is None else read_definition(models.get_tool_json_schema(tool))
 

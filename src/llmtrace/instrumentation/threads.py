@@ -29,7 +29,6 @@ _OURS = (keys.RECORDING, keys.ATTRIBUTES, keys.WATCHERS, keys.JUDGING, *keys.SUP
 
 
 def _keep(instance: Any, *_: Any) -> None:
-    """Keep the current context when work is passed to a thread."""
     current_context = otel_context.get_current()
     if not any(key in current_context for key in _OURS):
         return
@@ -62,7 +61,7 @@ def _attach(instance: Any) -> Any:
 
 PATCHES = (
     Patch("threading", "Thread.start", before(_keep, always=True)),
-    Patch("threading", "Thread._bootstrap_inner", _within),  # not run(), which subclasses override
+    Patch("threading", "Thread._bootstrap_inner", _within),  # and not run(), which subclasses write anew
     Patch("concurrent.futures.thread", "_WorkItem.__init__", before(_keep, always=True)),
     Patch("concurrent.futures.thread", "_WorkItem.run", _within),
 )

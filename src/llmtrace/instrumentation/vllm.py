@@ -14,26 +14,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation import _vllm_engine as engine
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._generators import traced_generator
 from llmtrace.instrumentation._patches import Patch, Wrapper, after
 from llmtrace.instrumentation._vllm_answers import CallReader
-from llmtrace.instrumentation._vllm_engine import (
-    PROVIDER,
-    Batch,
-    Encode,
-    Generate,
-    abort,
-    adding,
-    conversations,
-    count_prompts,
-    current,
-    model_of,
-    pooled,
-    stepping,
-)
 from llmtrace.model import Custom, Embedding, Inference
-from llmtrace.recorder import Recorder, active
+from llmtrace.recorder import Recorder, Recording, active
 from llmtrace.recorder.guard import guard, report
 
 LIBRARY, DISTRIBUTION = "vllm", "vllm"
@@ -42,9 +29,9 @@ SUPPORTED = ">=0.32,<1"
 
 # -- child processes
 #
-# Child processes send spans of their start to the address in the variable, even if the engine is not configured to trace. The
-# user of llmtrace has probably set the variable for the program. So the variable is removed while an engine without an endpoint
-# of its own starts its children. Law: it is restored when the engine is made, or fails to start.
+# They send spans of their start wherever the variable points, although nobody asked the engine to trace, and whoever uses
+# llmtrace is likely to have set it for the program. So while an engine without an endpoint of its own starts its children, the
+# variable is out of their sight. Law: it is back when the engine is made, or was refused.
 
 
 VARIABLE = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
@@ -53,22 +40,16 @@ VARIABLE = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 def _starting(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
     """Wrapper for the functions that start an engine's processes; one of their arguments is its configuration."""
     endpoint = os.environ.get(VARIABLE)
-    if endpoint is None or active() is None or guard(_is_traced, args, kwargs) is not False:
+    configs = [getattr(argument, "observability_config", None) for argument in (*kwargs.values(), *args)]
+    config: Any = next((config for config in configs if config is not None), None)
+    # an engine that has an endpoint of its own writes spans; of one without a configuration that is unknown
+    if endpoint is None or active() is None or getattr(config, "otlp_traces_endpoint", "unknown") is not None:
         return wrapped(*args, **kwargs)
     del os.environ[VARIABLE]
     try:
         return wrapped(*args, **kwargs)
     finally:
         os.environ.setdefault(VARIABLE, endpoint)
-
-
-def _is_traced(args: Any, kwargs: dict[str, Any]) -> bool | None:
-    """Return True if the engine writes spans; None if that is unknown."""
-    for argument in (*kwargs.values(), *args):
-        observed = getattr(argument, "observability_config", None)
-        if observed is not None:
-            return observed.otlp_traces_endpoint is not None
-    return None
 
 
 # -- calls of LLM
@@ -79,7 +60,7 @@ def batched(name: str, *, chat: bool = False) -> Wrapper:
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         recorder = active()
-        if recorder is None or current.get() is not None:
+        if recorder is None or engine.current.get() is not None:
             return wrapped(*args, **kwargs)
         try:
             batch, began = _batch(recorder, name, chat, instance, args, kwargs), recorder.identity.clock()
@@ -91,7 +72,7 @@ def batched(name: str, *, chat: bool = False) -> Wrapper:
         try:
             result = _within(batch, wrapped, args, kwargs)
         except BaseException as error:
-            guard(_failed, recorder, batch, model_of(getattr(instance, "llm_engine", None)), began, error)
+            guard(_failed, recorder, batch, engine.model_of(getattr(instance, "llm_engine", None)), began, error)
             raise
         batch.adds = False
         guard(batch.close)
@@ -100,36 +81,33 @@ def batched(name: str, *, chat: bool = False) -> Wrapper:
     return wrapper
 
 
-def _within(batch: Batch, wrapped: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
-    token = current.set(batch)
+def _within(batch: engine.Batch, wrapped: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
+    token = engine.current.set(batch)
     try:
         return wrapped(*args, **kwargs)
     finally:
-        current.reset(token)
+        engine.current.reset(token)
 
 
-def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwargs: Mapping[str, Any]) -> Batch:
+def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwargs: Mapping[str, Any]) -> engine.Batch:
     prompts = args[0] if args else kwargs.get("messages" if chat else "prompts")
-    chats = conversations(prompts) if chat else None
-    count = count_prompts(prompts) if chats is None else len(chats)
-    batch = Batch(recorder.start(Custom(), name=name) if count > 1 else None, prompts)
+    chats = engine.conversations(prompts) if chat else None
+    count = engine.count_prompts(prompts) if chats is None else len(chats)
+    batch = engine.Batch(recorder.start(Custom(), name=name) if count > 1 else None, prompts)
     if chats is not None:
         batch.chats, batch.tools = chats, kwargs.get("tools")
-        batch.calls = guard(_call_reader, recorder, llm, batch.tools) if batch.tools else None
+        parser, tools = recorder.vllm_tool_parser, batch.tools
+        if tools:
+            batch.calls = guard(lambda: CallReader(list(tools), llm.get_tokenizer() if parser else None, parser))
     return batch
 
 
-def _call_reader(recorder: Recorder, llm: Any, tools: Any) -> CallReader:
-    parser = recorder.vllm_tool_parser
-    return CallReader(list(tools), llm.get_tokenizer() if parser else None, parser)
-
-
-def _failed(recorder: Recorder, batch: Batch, model: str | None, began: int, error: BaseException) -> None:
+def _failed(recorder: Recorder, batch: engine.Batch, model: str | None, began: int, error: BaseException) -> None:
     batch.adds = False
-    if batch.recording is None and not batch.added:  # refused before it reached the engine
+    if batch.recording is None and not batch.added and not isinstance(error, LlmtraceError):  # it never came to the engine
         fields = batch.read(batch.prompts, None, None)
-        operation = Inference(PROVIDER, request_model=model, **fields)
-        recording = recorder.start(Inference(PROVIDER, operation.operation, request_model=model))
+        operation = Inference(engine.PROVIDER, request_model=model, **fields)
+        recording = recorder.start(Inference(engine.PROVIDER, operation.operation, request_model=model))
         recording.start = began
         recording.end(operation, failure=failure_in_call(error))
     batch.close(error)
@@ -141,30 +119,29 @@ def pooling(name: str) -> Wrapper:
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         recorder = active()
-        if recorder is None or current.get() is not None:
+        if recorder is None or engine.current.get() is not None:
             return wrapped(*args, **kwargs)
-        model = guard(model_of, getattr(instance, "llm_engine", None))
-        operation: Any = Embedding(PROVIDER, request_model=model) if makes_vectors else Custom()
+        model = guard(engine.model_of, getattr(instance, "llm_engine", None))
+        operation: Any = Embedding(engine.PROVIDER, request_model=model) if makes_vectors else Custom()
         recording = recorder.start(operation, name=None if makes_vectors else name)
         try:
-            result = _within(Batch(is_silent=True), wrapped, args, kwargs)
+            result = _within(engine.Batch(is_silent=True), wrapped, args, kwargs)
         except BaseException as error:
             guard(recording.end, failure=guard(failure_in_call, error))
             raise
-        done: Any = guard(_vectors if makes_vectors else _scores, model, result)
-        guard(recording.end, done)
+        guard(finish, recording, model, result)
         return result
 
+    def finish(recording: Recording, model: str | None, result: Any) -> None:
+        fields = engine.pooled(result) if makes_vectors or (result and hasattr(result[0], "prompt_token_ids")) else {}
+        if makes_vectors:
+            recording.end(Embedding(engine.PROVIDER, request_model=model, response_model=model, **fields))
+        else:
+            usage = fields.get("usage")
+            tokens = None if usage is None else usage.input_tokens
+            recording.end(Custom({"model": model, "count": len(result), "input_tokens": tokens}))
+
     return wrapper
-
-
-def _vectors(model: str | None, result: Any) -> Embedding:
-    return Embedding(PROVIDER, request_model=model, response_model=model, **pooled(result))
-
-
-def _scores(model: str | None, result: Any) -> Custom:
-    usage = pooled(result)["usage"] if result and hasattr(result[0], "prompt_token_ids") else None
-    return Custom({"model": model, "count": len(result), "input_tokens": None if usage is None else usage.input_tokens})
 
 
 _IN_LLM = "vllm.entrypoints.llm"
@@ -179,11 +156,11 @@ PATCHES = (
     Patch(_IN_LLM, "LLM.enqueue_chat", batched("LLM.enqueue_chat", chat=True)),
     Patch(_IN_LLM, "LLM.beam_search", pooling("LLM.beam_search")),
     *(Patch(_IN_LLM, f"LLM.{name}", pooling(f"LLM.{name}")) for name in ("embed", "encode", "classify", "score", "reward")),
-    Patch(_IN_ENGINE, "LLMEngine.add_request", adding),
-    Patch(_IN_ENGINE, "LLMEngine.step", stepping),
-    Patch(_IN_ENGINE, "LLMEngine.abort_request", after(abort, always=True)),
+    Patch(_IN_ENGINE, "LLMEngine.add_request", engine.adding),
+    Patch(_IN_ENGINE, "LLMEngine.step", engine.stepping),
+    Patch(_IN_ENGINE, "LLMEngine.abort_request", after(engine.abort, always=True)),
     Patch(_IN_CLIENT, "EngineCoreClient.make_client", _starting),
     Patch(_IN_CLIENT, "EngineCoreClient.make_async_mp_client", _starting),
-    Patch(_IN_ASYNC, "AsyncLLM.generate", traced_generator(Generate())),
-    Patch(_IN_ASYNC, "AsyncLLM.encode", traced_generator(Encode())),
+    Patch(_IN_ASYNC, "AsyncLLM.generate", traced_generator(engine.Generate())),
+    Patch(_IN_ASYNC, "AsyncLLM.encode", traced_generator(engine.Encode())),
 )
