@@ -16,6 +16,7 @@ from llmtrace.model import (
     Span,
     Text,
     ToolCall,
+    ToolExecution,
     ToolResult,
     Trace,
     Usage,
@@ -376,6 +377,40 @@ def test_a_running_trace_is_said_to_run() -> None:
     assert found.is_running
     assert not found.marked
     assert not found.is_wrong
+
+
+CUT_CALL = '{"order_id": "KS-1107", "amount": 4'
+
+
+def test_a_cut_call_that_was_corrected_is_only_possible() -> None:
+    """The call was refused, and the model made it again: nothing came of it. Where no call followed, it is certain."""
+    story = Story(REFUND).user("Refund KS-1107, 42 EUR.")
+    story.answer(ToolCall("refund", CUT_CALL, "c9"))
+    refused = Failure("invalid_tool_call", "not JSON")
+    story.span(ToolExecution("refund", CUT_CALL, call_id="c9", definition=REFUND, executed=False), refused)
+    story.messages.append(Message("tool", (ToolResult("refused", "c9"),)))
+    story.call("refund", {"refunded": 42.0}, order_id="KS-1107", amount=42.0)
+    found = story.answer("I refunded 42 EUR for KS-1107.").diagnosis()
+    assert not found.marked
+    assert "a tool call was cut in the middle of its arguments" in [suspect.title for suspect in found.possible]
+    last = Story(REFUND).user("Refund KS-1107, 42 EUR.").answer(ToolCall("refund", CUT_CALL, "c9")).diagnosis()
+    assert "answer_cut" in [suspect.check for suspect in last.marked]
+
+
+def test_what_a_suspect_says_is_not_reported_again() -> None:
+    """A quality signal of the run that rests on the steps of a suspect says nothing new."""
+    story = (
+        Story(LOOK_UP).user("Where is order KS-1?").call("look_up", failure=Failure("ConnectionError", "down"), order_id="KS-1")
+    )
+    found = story.answer("It is on its way.").diagnosis()
+    assert marks(found) == [("certain", "never_succeeded")]
+    assert found.reports == ()
+
+
+def test_an_empty_answer_is_found_once() -> None:
+    """The check of endings says what the quality signal says."""
+    (suspect,) = Story().user("Where is order KS-1?").answer(Text("")).diagnosis().suspects
+    assert (suspect.check, suspect.symptoms) == ("answer_empty", ())
 
 
 def test_an_interrupted_run_is_certain() -> None:

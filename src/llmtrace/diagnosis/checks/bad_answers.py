@@ -56,7 +56,7 @@ def endings(run: Run) -> Iterator[Finding]:
     final = run.final_inference
     for span in run.inferences:
         ending = ending_of(span)
-        if ending is None or (ending in ("empty", "missing") and not _is_visible(span)):
+        if ending is None or (ending in ("empty", "missing") and not is_visible(span)):
             continue
         title, evidence, advice = _TEXTS[ending]
         is_last = span is final and ending != "left" and run.trace.health != "running"
@@ -73,8 +73,8 @@ def endings(run: Run) -> Iterator[Finding]:
         yield Finding(f"answer_{ending}", confidence, span.span_id, title, evidence, advice, node=node, ends_run=is_last)
 
 
-def _is_visible(span: Span) -> bool:
-    """False where the writer did not record what the model wrote."""
+def is_visible(span: Span) -> bool:
+    """Return False where the writer did not record what the model wrote."""
     inference = span.operation
     if span.attributes.get(CONTENT_LEVEL) or not isinstance(inference, Inference) or not inference.input:
         return False
