@@ -379,6 +379,28 @@ def test_a_running_trace_is_said_to_run() -> None:
     assert not found.is_wrong
 
 
+STACK = (
+    'Traceback (most recent call last):\n  File "/app/shop/agent.py", line 17, in support\n    answer(task)\n'
+    "  File \"/usr/lib/python3.11/json/decoder.py\", line 355, in raw_decode\n    raise KeyError\nKeyError: 'customer'\n"
+)
+
+
+def test_an_error_says_where_it_was_raised() -> None:
+    """The last line of the stack that is the program's own; a writer without a stack says nothing of it."""
+    story = Story().user("Hello?").answer("Hi.")
+    (suspect,) = story.diagnosis(failure=Failure("KeyError", "'customer'", STACK)).marked
+    assert suspect.evidence == "It says “'customer'”, raised at agent.py:17 in support."
+    (suspect,) = story.diagnosis(failure=Failure("KeyError", "'customer'")).marked
+    assert suspect.evidence == "It says “'customer'”."
+
+
+def test_a_run_that_was_stopped_from_outside_is_not_said_to_have_raised() -> None:
+    """The advice is about what stopped it, whatever step was open."""
+    (suspect,) = Story().user("Hello?").answer("Hi.").diagnosis(failure=Failure("KeyboardInterrupt")).marked
+    assert suspect.title == "helper was stopped by Ctrl-C"
+    assert "Somebody stopped the program" in suspect.advice
+
+
 CUT_CALL = '{"order_id": "KS-1107", "amount": 4'
 
 
