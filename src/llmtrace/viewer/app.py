@@ -70,7 +70,6 @@ class Viewer:
             Route("/api/drift", self._drift),
             Route("/api/suspicions", self._suspicions),
             Route("/api/reviews", self._reviews),
-            Route("/api/letters", self._letters),
             Route("/api/reviews/{review}", self._review, methods=["GET", "POST"]),
             Route(trace_path, self._answer(self._rows)),
             Route(f"{trace_path}/payloads", self._answer(self._payloads)),
@@ -178,6 +177,8 @@ class Viewer:
         span, before = _text(request, "span"), _text(request, "before")
         if span:
             return await _answer_review(lambda: self._queue.of_span(span))
+        if _text(request, "given_up") == "1":
+            return await _in_thread(lambda: letter_list.letters(self._source))
         try:
             earlier = float(before) / 1e3 if before else float("inf")
         except ValueError:
@@ -185,9 +186,6 @@ class Viewer:
         limit = max(1, min(_number(request, "limit", 100), MOST_TRACES))
         decided = _text(request, "decided") == "1"
         return await _answer_review(lambda: self._queue.page(decided=decided, before=earlier, limit=limit))
-
-    async def _letters(self, _: Request) -> Response:
-        return await _in_thread(lambda: letter_list.letters(self._source))
 
     async def _review(self, request: Request) -> Response:
         review_id = request.path_params["review"]

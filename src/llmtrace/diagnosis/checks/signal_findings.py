@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from llmtrace import signals
 from llmtrace.diagnosis.checks import Check, Run
-from llmtrace.diagnosis.checks.bad_answers import is_visible
 from llmtrace.diagnosis.finding import Finding, name_of
+from llmtrace.evidence.answer_endings import is_visible
 from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Evaluation, Inference, Span, ToolExecution
 
 _SAYS: dict[str, str] = {
