@@ -323,6 +323,12 @@ def test_a_time_limit_is_a_no(store: Path) -> None:
     assert not ran
 
 
+def test_a_question_that_was_not_asked_is_no_yes() -> None:
+    """`if llmtrace.review(...)` must not go on: nobody has seen the question."""
+    with pytest.raises(TypeError, match="has not been asked yet"):
+        assert not llmtrace.review("Delete everything?")
+
+
 def test_nobody_there_is_a_no(store: Path) -> None:
     tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
     on(store, unattended="deny")

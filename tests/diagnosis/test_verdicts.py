@@ -16,6 +16,7 @@ from llmtrace.model import (
     Span,
     Text,
     ToolCall,
+    ToolExecution,
     ToolResult,
     Trace,
     Usage,
@@ -376,6 +377,62 @@ def test_a_running_trace_is_said_to_run() -> None:
     assert found.is_running
     assert not found.marked
     assert not found.is_wrong
+
+
+STACK = (
+    'Traceback (most recent call last):\n  File "/app/shop/agent.py", line 17, in support\n    answer(task)\n'
+    "  File \"/usr/lib/python3.11/json/decoder.py\", line 355, in raw_decode\n    raise KeyError\nKeyError: 'customer'\n"
+)
+
+
+def test_an_error_says_where_it_was_raised() -> None:
+    """The last line of the stack that is the program's own; a writer without a stack says nothing of it."""
+    story = Story().user("Hello?").answer("Hi.")
+    (suspect,) = story.diagnosis(failure=Failure("KeyError", "'customer'", STACK)).marked
+    assert suspect.evidence == "It says “'customer'”, raised at agent.py:17 in support."
+    (suspect,) = story.diagnosis(failure=Failure("KeyError", "'customer'")).marked
+    assert suspect.evidence == "It says “'customer'”."
+
+
+def test_a_run_that_was_stopped_from_outside_is_not_said_to_have_raised() -> None:
+    """The advice is about what stopped it, whatever step was open."""
+    (suspect,) = Story().user("Hello?").answer("Hi.").diagnosis(failure=Failure("KeyboardInterrupt")).marked
+    assert suspect.title == "helper was stopped by Ctrl-C"
+    assert "Somebody stopped the program" in suspect.advice
+
+
+CUT_CALL = '{"order_id": "KS-1107", "amount": 4'
+
+
+def test_a_cut_call_that_was_corrected_is_only_possible() -> None:
+    """The call was refused, and the model made it again: nothing came of it. Where no call followed, it is certain."""
+    story = Story(REFUND).user("Refund KS-1107, 42 EUR.")
+    story.answer(ToolCall("refund", CUT_CALL, "c9"))
+    refused = Failure("invalid_tool_call", "not JSON")
+    story.span(ToolExecution("refund", CUT_CALL, call_id="c9", definition=REFUND, executed=False), refused)
+    story.messages.append(Message("tool", (ToolResult("refused", "c9"),)))
+    story.call("refund", {"refunded": 42.0}, order_id="KS-1107", amount=42.0)
+    found = story.answer("I refunded 42 EUR for KS-1107.").diagnosis()
+    assert not found.marked
+    assert "a tool call was cut in the middle of its arguments" in [suspect.title for suspect in found.possible]
+    last = Story(REFUND).user("Refund KS-1107, 42 EUR.").answer(ToolCall("refund", CUT_CALL, "c9")).diagnosis()
+    assert "answer_cut" in [suspect.check for suspect in last.marked]
+
+
+def test_what_a_suspect_says_is_not_reported_again() -> None:
+    """A quality signal of the run that rests on the steps of a suspect says nothing new."""
+    story = (
+        Story(LOOK_UP).user("Where is order KS-1?").call("look_up", failure=Failure("ConnectionError", "down"), order_id="KS-1")
+    )
+    found = story.answer("It is on its way.").diagnosis()
+    assert marks(found) == [("certain", "never_succeeded")]
+    assert found.reports == ()
+
+
+def test_an_empty_answer_is_found_once() -> None:
+    """The check of endings says what the quality signal says."""
+    (suspect,) = Story().user("Where is order KS-1?").answer(Text("")).diagnosis().suspects
+    assert (suspect.check, suspect.symptoms) == ("answer_empty", ())
 
 
 def test_an_interrupted_run_is_certain() -> None:

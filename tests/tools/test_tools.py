@@ -117,6 +117,15 @@ def test_a_message_without_calls_has_no_answers() -> None:
     assert llmtrace.Tools(add).run([]) == []
 
 
+def test_a_whole_response_is_refused_with_the_way_to_its_message() -> None:
+    """The commonest slip: the response of the client in place of the message in it."""
+    response = {"choices": [{"message": {"role": "assistant", "content": "done"}}]}
+    with pytest.raises(ConfigurationError, match=r"pass its choices\[0\].message"):
+        llmtrace.Tools(add).run(response)
+    with pytest.raises(ConfigurationError, match=r"pass its choices\[0\].message"):
+        llmtrace.Tools(add).run(SimpleNamespace(**response))
+
+
 def test_something_else_is_refused_clearly() -> None:
     """What is no message says so."""
     with pytest.raises(ConfigurationError, match="expected an assistant message"):

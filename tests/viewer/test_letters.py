@@ -12,23 +12,23 @@ from tests.viewer.conftest import Served
 
 def test_what_was_given_up_is_listed_until_somebody_deals_with_it(viewer: Served) -> None:
     """One row a letter, with its step, its reason and its command; retried and dropped ones are not listed."""
-    assert viewer.ask("/api/letters").json == {"letters": [], "more": False, "problem": ""}
+    assert viewer.ask("/api/reviews?given_up=1").json == {"reviews": [], "more": False, "problem": ""}
     trace = traced(refused)
     for span in trace.spans:
         viewer.store.append(span)
-    (row,) = viewer.ask("/api/letters").json["letters"]
-    assert (row["reason"], row["name"], row["state"], row["agent"]) == ("invalid_call", "refund", "open", "shop")
-    assert "/amount" in row["what"]
+    (row,) = viewer.ask("/api/reviews?given_up=1").json["reviews"]
+    assert row["question"].startswith("invalid call: refund: /amount: ")
+    assert (row["state"], row["agent"]) == ("open", "shop")
     assert trace.span(row["id"]).name == "execute_tool refund"
-    assert row["command"] == f"llmtrace dead-letters retry {row['id'][:8]} --with MODULE:FUNCTION"
+    assert row["reason"] == f"llmtrace dead-letters retry {row['id'][:8]} --with MODULE:FUNCTION"
     assert viewer.store.folder is not None
     states = LetterStates(viewer.store.folder)
     states.begin(row["id"], "ann")
     states.finish(row["id"], "ValueError: no")
-    (row,) = viewer.ask("/api/letters").json["letters"]
-    assert (row["state"], row["note"]) == ("failed", "ValueError: no")
+    (row,) = viewer.ask("/api/reviews?given_up=1").json["reviews"]
+    assert (row["state"], row["question"]) == ("failed", "invalid call: refund: the retry failed: ValueError: no")
     states.drop(row["id"], "ann")
-    assert viewer.ask("/api/letters").json["letters"] == []
+    assert viewer.ask("/api/reviews?given_up=1").json["reviews"] == []
 
 
 def test_a_store_without_a_folder_says_so() -> None:

@@ -45,7 +45,7 @@ def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
             places,
             tuple(check.name for check in ran),
             unchecked(run),
-            reports_of(trace, frozenset(suspect.span_id for suspect in suspects)),
+            reports_of(trace, suspects),
             any(set(check.needs) - {"inferences"} for check in ran),
             failed,
             _last_good_checkpoint(trace, suspects, failed=failed),

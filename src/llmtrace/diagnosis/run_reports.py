@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from llmtrace.diagnosis.finding import name_of
+from llmtrace.diagnosis.result import Suspect
 from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, AgentInvocation, Evaluation, Span, Trace, Workflow
 
 _SLO = "slo"
@@ -34,12 +35,15 @@ def is_about_run(trace: Trace, span: Span, evaluation: Evaluation) -> bool:
     return is_whole if evaluation.name not in (FEEDBACK, ACCEPTANCE) else trace.parent(span) is None
 
 
-def reports_of(trace: Trace, suspected: frozenset[str]) -> tuple[str, ...]:
-    """A sentence for each report, after the name of its span. ``suspected``: ids of spans that are suspects anyway."""
-    return tuple(dict.fromkeys(_reports(trace, suspected)))
+def reports_of(trace: Trace, suspects: Sequence[Suspect]) -> tuple[str, ...]:
+    """A sentence for each report, after the name of its span. What ``suspects`` say anyway is left out."""
+    suspected = frozenset(suspect.span_id for suspect in suspects)
+    evident = frozenset(span_id for suspect in suspects if suspect.is_marked for span_id in (suspect.span_id, *suspect.spans))
+    return tuple(dict.fromkeys(_reports(trace, suspected, evident)))
 
 
-def _reports(trace: Trace, suspected: frozenset[str]) -> Iterator[str]:
+def _reports(trace: Trace, suspected: frozenset[str], evident: frozenset[str]) -> Iterator[str]:
+    """``evident``: ids of spans that a marked suspect rests on."""
     checked = any(evaluation.name == ACCEPTANCE for span in trace.spans for evaluation in span.evaluations)
     for span in trace.spans:
         for evaluation in span.evaluations:
@@ -48,7 +52,8 @@ def _reports(trace: Trace, suspected: frozenset[str]) -> Iterator[str]:
             elif evaluation.severity == "info" or evaluation.name.startswith(("budget_", "drift.")):
                 is_told = False
             else:
-                is_told = is_about_run(trace, span, evaluation) and span.span_id not in suspected
+                is_said = span.span_id in suspected or not evident.isdisjoint(evaluation.sources)
+                is_told = is_about_run(trace, span, evaluation) and not is_said
             if is_told:
                 yield f"{name_of(span)}: {sentence_of(evaluation)}"
 

@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 from llmtrace.model import FetchResponse, Generic, Inference, Message, Reasoning, Span, Text
 from llmtrace.model.operations import CALLED
-from llmtrace.semconv import SCOPE_NAME, STREAM_CUT
+from llmtrace.semconv import CONTENT_LEVEL, SCOPE_NAME, STREAM_CUT
 
 CUT: Final = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"})
 FILTERED: Final = frozenset(
@@ -63,3 +63,11 @@ def ending_of(span: Span) -> Ending | None:
     if reason in CUT:
         return "cut"
     return "empty" if is_blank(message) and reason not in CALLED else None
+
+
+def is_visible(span: Span) -> bool:
+    """Return False where the writer did not record what the model wrote."""
+    inference = span.operation
+    if span.attributes.get(CONTENT_LEVEL) or not isinstance(inference, Inference) or not inference.input:
+        return False
+    return not (inference.usage is not None and inference.usage.output_tokens and not inference.output)

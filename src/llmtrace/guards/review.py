@@ -25,6 +25,9 @@ class Answer(Generic[T]):
     def __init__(self, hold: Hold, model: Any, on_timeout: str) -> None:
         self._hold, self._model, self._on_timeout = hold, model, on_timeout
 
+    def __bool__(self) -> bool:  # else `if review("Delete all?"):` would go on, and nobody was asked
+        raise TypeError("llmtrace.review(...) has not been asked yet: await it, or call .wait(), and look at its is_allowed")
+
     def wait(self) -> Decision:
         """Wait on this thread. In an event loop, ``await`` instead."""
         return self._typed(self._hold.wait())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -208,9 +208,11 @@ def _read(message: Any) -> tuple[forms.Form, list[ToolCall]]:
         calls = form.calls(message)
         if calls is not None:
             return form, calls
+    is_completion = "choices" in message if isinstance(message, Mapping) else hasattr(message, "choices")
+    hint = ". This is the whole response: pass its choices[0].message" if is_completion else ""
     raise ConfigurationError(
         f"Tools.run({type(message).__name__}): expected an assistant message of OpenAI or Anthropic (an SDK object or a dict), "
-        "or the list of tool calls in it"
+        f"or the list of tool calls in it{hint}"
     )
 
 

@@ -71,7 +71,6 @@ class Viewer:
             _get("/api/drift", lambda request: self._source.drift(*_period(request))),
             _get("/api/suspicions", lambda request: self._source.suspicions(_ids(request, "traces"))),
             Route("/api/reviews", self._reviews),
-            _get("/api/letters", lambda _: letter_list.letters(self._source)),
             Route("/api/reviews/{review}", self._review, methods=["GET", "POST"]),
             _get(trace, self._rows),
             _get(f"{trace}/payloads", lambda request: self._source.payloads(_trace_id(request), _ids(request, "spans"))),
@@ -136,6 +135,8 @@ class Viewer:
         span, before = _text(request, "span"), _text(request, "before")
         if span:
             return _answer_review(lambda: self._queue.of_span(span))
+        if _text(request, "given_up") == "1":
+            return _answer_review(lambda: letter_list.letters(self._source))
         try:
             earlier = float(before) / 1e3 if before else float("inf")
         except ValueError:

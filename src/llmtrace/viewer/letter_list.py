@@ -17,30 +17,29 @@ _NO_FOLDER = "Dead letters are listed for a local store, which this store is not
 
 
 def letters(source: Source) -> dict[str, Any]:
-    """Raises StoreError."""
+    """The letters as rows of the queue of reviews. Raises StoreError."""
     if source.store.folder is None:
-        return {"letters": [], "more": False, "problem": _NO_FOLDER}
+        return {"reviews": [], "more": False, "problem": _NO_FOLDER}
     entries = (entry for entry in read_entries(source.store, LetterStates(source.store.folder)) if entry.is_open)
     listed = list(islice(entries, MOST_LETTERS + 1))
     problem = f"The newest {MOST_LETTERS} are listed. llmtrace dead-letters lists all." if len(listed) > MOST_LETTERS else ""
-    return {"letters": [_row(source, entry) for entry in listed[:MOST_LETTERS]], "more": False, "problem": problem}
+    return {"reviews": [_row(source, entry) for entry in listed[:MOST_LETTERS]], "more": False, "problem": problem}
 
 
 def _row(source: Source, entry: Entry) -> dict[str, Any]:
-    """``at``: milliseconds since the Unix epoch."""
     letter, state = entry
     summary = source.find_summary(letter.trace_id)
     again = " --again" if state.state == "in_doubt" else ""
+    what = " ".join(letter.explanation.split()) or arguments_text(letter.arguments)
+    what = f"the retry failed: {state.note}" if state.state == "failed" else what
     return {
         "id": letter.letter_id,
-        "trace": letter.trace_id,
-        "reason": letter.reason,
-        "name": letter.name,
-        "what": " ".join(letter.explanation.split())[:LONGEST_TEXT] or arguments_text(letter.arguments)[:LONGEST_TEXT],
+        "place": f"#/trace/{letter.trace_id}?span={letter.letter_id}",
+        "question": f"{letter.reason.replace('_', ' ')}: {letter.name}: {what}"[:LONGEST_TEXT],
+        "tool": None,
         "state": state.state,
-        "note": state.note[:LONGEST_TEXT],
-        "at": letter.at / 1e6,
+        "asked": letter.at / 1e6,
         "agent": None if summary is None else next(iter(summary.agents), summary.name),
         "task": None if summary is None else summary.task,
-        "command": f"llmtrace dead-letters retry {letter.letter_id[:8]} --with MODULE:FUNCTION{again}",
+        "reason": f"llmtrace dead-letters retry {letter.letter_id[:8]} --with MODULE:FUNCTION{again}",
     }

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import fields
 from typing import Any
 
 from llmtrace.codec import parts
+from llmtrace.diagnosis.failure_text import raised_at
 from llmtrace.model import (
     AgentInvocation,
     Custom,
     Embedding,
-    Failure,
     FetchResponse,
     Inference,
     Message,
@@ -31,9 +30,6 @@ from llmtrace.viewer.rows import arguments_of, title
 
 Payload = dict[str, Any]
 
-_FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
-_LIBRARY = re.compile(r"site-packages|[\\/]lib[\\/]python")
-_SLASH = re.compile(r"[\\/]")
 _SHOWN_APART = frozenset(
     {"system", "input", "output", "tools", "arguments", "result", "has_result", "definition", "usage", "payload", "value"}
 )
@@ -50,7 +46,7 @@ def payload(span: Span, trace: Trace, call_input: Input | None) -> Payload:
         "start": str(span.start),
         "end": None if span.end is None else str(span.end),
         "failure": plain(span.failure),
-        "raised": _raised(span.failure),
+        "raised": raised_at(span.failure),
         "violations": plain(span.violations),
         "evaluations": plain(span.evaluations),
         "attributes": plain(span.attributes),
@@ -72,16 +68,6 @@ def payload(span: Span, trace: Trace, call_input: Input | None) -> Payload:
     else:
         content |= _generic_operation(operation)
     return content
-
-
-def _raised(failure: Failure | None) -> str:
-    """The place of a Python exception: the last line of the stack that is not in a library."""
-    frames = list(_FRAME.finditer(failure.stacktrace or "")) if failure is not None else []
-    frames = [frame for frame in frames if not _LIBRARY.search(frame[1])] or frames
-    if not frames:
-        return ""
-    path, line, function = frames[-1].groups()
-    return f"{re.split(_SLASH, path)[-1]}:{line} in {function}"
 
 
 def messages(message_list: tuple[Message, ...]) -> list[Payload]:

@@ -62,15 +62,13 @@ def test_what_was_given_up_is_beside_the_reviews(queue: Served, open_page: Calla
     for span in traced(refused).spans:
         queue.store.append(span)
     page = open_page(f"{queue.address}#/reviews")
-    page.click("text=given up")
-    page.wait_for_selector(".review-row.letter")
-    row = page.inner_text(".review-row.letter")
+    page.click(".toggle >> text=given up")
+    page.wait_for_selector(".rows .review-row")
+    row = page.inner_text(".rows .review-row")
     assert "invalid call: refund" in row
     assert "llmtrace dead-letters retry" in row
     assert page.evaluate(OVERFLOW) <= 0
-    page.click(".review-row.letter .chip")
-    page.wait_for_selector("text=command copied")
-    page.click(".review-row.letter a")
+    page.click(".rows .review-row a")
     page.wait_for_selector(".suspects")
     assert "/trace/" in page.url
 

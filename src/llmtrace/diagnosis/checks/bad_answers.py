@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.finding import Finding
 from llmtrace.diagnosis.result import Confidence
-from llmtrace.evidence.answer_endings import Ending, ending_of
-from llmtrace.model import Inference, Span
-from llmtrace.semconv import CONTENT_LEVEL
+from llmtrace.evidence.answer_endings import Ending, ending_of, is_visible
 
 _TEXTS: dict[Ending, tuple[str, str, str]] = {
     "empty": (
@@ -56,7 +54,7 @@ def endings(run: Run) -> Iterator[Finding]:
     final = run.final_inference
     for span in run.inferences:
         ending = ending_of(span)
-        if ending is None or (ending in ("empty", "missing") and not _is_visible(span)):
+        if ending is None or (ending in ("empty", "missing") and not is_visible(span)):
             continue
         title, evidence, advice = _TEXTS[ending]
         is_last = span is final and ending != "left" and run.trace.health != "running"
@@ -66,14 +64,6 @@ def endings(run: Run) -> Iterator[Finding]:
         confidence: Confidence = "certain" if is_last else "possible"
         node = next(iter(run.flow.answer_spans.get(span.span_id, ())), None)
         yield Finding(f"answer_{ending}", confidence, span.span_id, title, evidence, advice, node=node, ends_run=is_last)
-
-
-def _is_visible(span: Span) -> bool:
-    """False where the writer did not record what the model wrote."""
-    inference = span.operation
-    if span.attributes.get(CONTENT_LEVEL) or not isinstance(inference, Inference) or not inference.input:
-        return False
-    return not (inference.usage is not None and inference.usage.output_tokens and not inference.output)
 
 
 CHECKS = (Check("answer_endings", endings, ("inferences",)),)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from llmtrace.diagnosis.checks import Check, Run
-from llmtrace.diagnosis.failure_text import advice_for_model_call, how_it_ended
+from llmtrace.diagnosis.failure_text import advice_for_model_call, how_it_ended, is_from_outside, raised_at
 from llmtrace.diagnosis.finding import Finding, message_of, name_of
 from llmtrace.diagnosis.result import Confidence, Step
 from llmtrace.errors import ReplayDiverged
@@ -45,10 +45,14 @@ def errors(run: Run) -> Iterator[Finding]:
             continue  # the checks of calls say more
         message = message_of(span.failure)
         evidence = f"It says “{message}”." if message else "The error began there: nothing below it failed in the same way."
+        place = raised_at(span.failure)
+        if place:
+            evidence = f"{evidence[:-1]}, raised at {place}." if message else f"It was raised at {place}."
         if not ends_run:
             evidence = f"{evidence[:-1]}; the run went on."
         advice = f"Read where it was raised: llmtrace show {short_id(trace.trace_id)} --full."
-        if isinstance(span.operation, Inference) or span.failure.type in (INVALID_TOOL_CALL, STEP_LIMIT):
+        is_known = span.failure.type in (INVALID_TOOL_CALL, STEP_LIMIT) or is_from_outside(span.failure)
+        if isinstance(span.operation, Inference) or is_known:
             advice = advice_for_model_call(span.failure)
         title = f"{name_of(span)} {how_it_ended(span.failure)}"
         confidence: Confidence = "certain" if ends_run else "possible"

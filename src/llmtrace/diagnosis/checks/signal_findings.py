@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from llmtrace import signals
 from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.finding import Finding, name_of
+from llmtrace.evidence.answer_endings import is_visible
 from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Evaluation, Inference, Span, ToolExecution
 
 _SAYS: dict[str, str] = {
@@ -29,14 +30,24 @@ _READ_ANEW = frozenset({"failed_tool", "repeated_call", "duplicated_effect", "un
 _ENDINGS = frozenset({"empty", "reasoning_only", "no_choice", "cut", "filtered", "stream_cut"})
 """Labels of `defective_output` that the check of endings reads anew."""
 _READ_BY_OTHER_CHECKS = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE, "invalid_tool_call", "end_state"})
+_TITLES = {
+    "defective_output cut_arguments": "a tool call was cut in the middle of its arguments",
+    "defective_output cut_json": "an answer was cut in the middle of its JSON",
+    "defective_output degenerate": "an answer repeats itself until its end",
+}
+"""By signal and label; others are titled by the names of the signal and its label."""
 _NEVER = frozenset({"low_confidence", "empty_retrieval"})
 """Signals that measure or hint, and never accuse."""
 
 
 def signal_findings(run: Run) -> Iterator[Finding]:
-    """A quality signal reported it. An error of the program's own signal is certain: the program says so."""
+    """A quality signal reported it. An error of the program's own signal is certain: the program says so.
+
+    A defective answer that the run went on from is only possible: the model was asked again, or its call was refused.
+    """
     advice = signals.advice()
     has_content = any(node.call.has_arguments for node in run.calls) or bool(run.flow.answers)
+    has_content = has_content or any(map(is_visible, run.inferences))
     for span in run.trace.spans:
         for evaluation in span.evaluations:
             equivalent = _SAYS.get(f"{evaluation.name} {evaluation.label}") or _SAYS.get(evaluation.name)
@@ -46,6 +57,8 @@ def signal_findings(run: Run) -> Iterator[Finding]:
                 continue
             check, confidence = equivalent or evaluation.name, signals.confidence_of(evaluation)
             if confidence == "likely" and evaluation.severity == "info":
+                confidence = "possible"
+            if evaluation.name == "defective_output" and run.is_answered and span is not run.final_inference:
                 confidence = "possible"
             node = run.flow.node_at(span, evaluation.call_id)
             evidence = evaluation.explanation[:1].upper() + evaluation.explanation[1:].rstrip(".") + "."
@@ -72,6 +85,9 @@ def _is_left_out(evaluation: Evaluation) -> bool:
 
 
 def _title(span: Span, evaluation: Evaluation) -> str:
+    title = _TITLES.get(f"{evaluation.name} {evaluation.label}")
+    if title is not None:
+        return title
     name, label = evaluation.name.replace("_", " "), (evaluation.label or "fail").replace("_", " ")
     place = name_of(span) if isinstance(span.operation, (ToolExecution, Inference)) else span.name
     return f"{name} on {place}{'' if label == 'fail' or label in name else f' ({label})'}"

@@ -42,7 +42,6 @@ const server = {
   time: (query) => get("time", query),
   drift: (query) => get("drift", query),
   reviews: (query) => get("reviews", query),
-  letters: () => get("letters"),
   review: (id, query) => get(`reviews/${id}`, query),
   decide: (id, body) => post(`reviews/${id}`, body),
   rate: (trace, body) => post(`traces/${trace}/feedback`, body),

@@ -1,14 +1,12 @@
-// The queue: the calls that wait for a person, those that were decided, and the work that runs gave up (dead letters).
+// The queue: calls that wait for a person, decided ones, and dead letters.
 
 import { visibleText } from "./decisions.js";
-import { chip, copyText, el, pageHead, quiet } from "./dom.js";
+import { el, pageHead, quiet } from "./dom.js";
 import { ago, callText, duration, nameText } from "./format.js";
-import { go, note, placeText, toList } from "./place.js";
+import { note, toList } from "./place.js";
 import { PAGE, TablePage } from "./virtual.js";
 
-const LISTS = { waiting: "waiting", decided: "decided", letters: "given up" };
-const HEADS = ["state", "call, and why it is held", "agent and task", "asked", "time left"];
-const LETTER_HEADS = ["state", "what was given up, why, and the command to send it again", "agent and task", "given up", ""];
+const LISTS = ["waiting", "decided", "given_up"];
 const EXAMPLE = '@llmtrace.tool(review="when ungrounded")';
 
 export function leftText(review) {
@@ -23,54 +21,41 @@ export function stateText(review) {
 
 export const stateClass = (review) => (review.state === "proposed" && review.alive ? "running" : review.state);
 
+const placeOf = (row) => row.place ?? `#/reviews/${row.id}`;
+
 export class QueueView extends TablePage {
   ticks = 0;
 
   constructor(app, data, query) {
     super(app, data);
-    this.which = query.get("letters") === "1" ? "letters" : query.get("decided") === "1" ? "decided" : "waiting";
+    this.which = LISTS.find((name) => query.get(name)) ?? "waiting";
   }
 
   async open() {
     document.title = "reviews · llmtrace";
     this.app.className = "list queue";
-    const toggle = (which) => el("button", { "data-list": which, onclick: () => this.show(which) }, LISTS[which]);
-    this.toggles = el("div.toggle", { role: "group", label: "Which" }, Object.keys(LISTS).map(toggle));
-    this.heads = el("div.review-row.heads", { "aria-hidden": true });
+    const toggle = (which) => el("button", { "aria-pressed": this.which === which, onclick: () => this.show(which) }, nameText(which));
+    this.toggles = el("div.toggle", { role: "group", label: "Which" }, LISTS.map(toggle));
     this.notice = el("p.gone", { hidden: true });
     this.makeTable("Reviews", 52, 84);
     this.app.replaceChildren(
-      el("header.top", pageHead("Reviews", "calls that wait for a person, what was decided, and what runs gave up", this.toggles, this.count)),
+      el("header.top", pageHead("Reviews", "calls that wait for a person, are decided, or were given up", this.toggles, this.count)),
       el("main.table", { label: "Reviews" }, this.notice,
-        this.heads, this.box));
-    this.mark();
+        el("div.review-row.heads", { "aria-hidden": true }, ["state", "what, and why", "agent and task", "since", "time left"].map((head) => el("span", head))), this.box));
     this.box.focus({ preventScroll: true });
     await this.load();
   }
 
   show(which) {
     this.which = which;
-    note("reviews", which === "waiting" ? {} : { [which]: "1" });
-    this.mark();
+    note("reviews", { [which]: which !== "waiting" });
+    for (const [at, button] of [...this.toggles.children].entries()) button.ariaPressed = LISTS[at] === which;
     this.cursor = 0;
     this.load();
   }
 
-  mark() {
-    for (const button of this.toggles.children) button.ariaPressed = button.dataset.list === this.which;
-    this.heads.replaceChildren(...(this.which === "letters" ? LETTER_HEADS : HEADS).map((head) => el("span", head)));
-  }
-
-  rowHeight() {
-    return this.which === "letters" ? 22 : 0; // one line more
-  }
-
   async fetch(limit, offset) {
-    if (this.which === "letters") {
-      const found = await this.data.letters();
-      return { ...found, rows: found.letters.map((row) => ({ ...row, key: `letter-${row.id}` })) };
-    }
-    const found = await this.data.reviews({ decided: this.which === "decided" ? "1" : "", limit, before: offset ? this.rows[offset - 1].asked : null });
+    const found = await this.data.reviews({ [this.which]: "1", limit, before: offset ? this.rows[offset - 1].asked : null });
     return { ...found, rows: found.reviews.map((row) => ({ ...row, key: row.id })) };
   }
 
@@ -86,48 +71,33 @@ export class QueueView extends TablePage {
   }
 
   countWords() {
-    return LISTS[this.which];
+    return nameText(this.which);
   }
 
   emptyWords() {
-    if (this.which === "decided") return quiet("No review was decided yet.");
-    if (this.which === "letters") return quiet("No work was given up: no dead letter is open.");
+    if (this.which !== "waiting") return quiet(`Nothing was ${nameText(this.which)}.`);
     return [el("h2", "Nothing waits for a person"), el("p", "Hold a tool's calls with one line: ", el("code", EXAMPLE), "."), el("p", "A call that is held stands here until somebody approves, edits, rejects or answers it.")];
   }
 
   row(at) {
     const row = this.rows[at];
     const cell = (cls, ...inside) => el("span", { class: cls, role: "gridcell" }, inside);
-    if (row.command) return this.letter(at, row, cell);
     return el("div", this.common(at, "review-row", `review-${row.id}`),
       cell("", el(`span.state ${stateClass(row)}`, stateText(row))),
-      cell("said", el("a", { href: `#/reviews/${row.id}`, tabindex: -1 }, visibleText(row.tool === null ? row.question : callText(row.tool, row.call))), row.by ? `by ${row.by}` : visibleText(row.reason)),
+      cell("said", el("a", { href: placeOf(row), tabindex: -1 }, visibleText(row.tool === null ? row.question : callText(row.tool, row.call))), row.by ? `by ${row.by}` : visibleText(row.reason)),
       cell("agent", el("b", row.agent ?? ""), row.task ?? ""),
       cell("num", ago(row.asked)),
       cell("num", row.state === "proposed" ? leftText(row) : ""));
   }
 
-  letter(at, row, cell) {
-    const copy = (event) => { event.stopPropagation(); copyText(row.command, "command"); };
-    const what = row.state === "failed" ? `the retry failed: ${row.note}` : row.what;
-    return el("div", this.common(at, "review-row letter", `review-${row.id}`),
-      cell("", el(`span.state ${row.state}`, nameText(row.state))),
-      cell("said", el("a", { href: placeText(`trace/${row.trace}`, { span: row.id }), tabindex: -1 }, visibleText(`${nameText(row.reason)}: ${row.name}`)), visibleText(what), el("code", row.command)),
-      cell("agent", el("b", row.agent ?? ""), row.task ?? ""),
-      cell("num", ago(row.at)),
-      cell("num", chip("copy", copy, { tabindex: -1, title: "copy the command" })));
-  }
-
   enter(at) {
     const row = this.rows[at];
-    if (row?.command) go(`trace/${row.trace}`, { span: row.id });
-    else if (row) go(`reviews/${row.id}`);
+    if (row) location.hash = placeOf(row);
   }
 
   key(event) {
     if (super.key(event)) return true;
-    const lists = Object.keys(LISTS);
-    if (event.key === "d") this.show(lists[(lists.indexOf(this.which) + 1) % lists.length]);
+    if (event.key === "d") this.show(LISTS[(LISTS.indexOf(this.which) + 1) % 3]);
     else if (["u", "Escape"].includes(event.key)) toList();
     else return false;
     return true;

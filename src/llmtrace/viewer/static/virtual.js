@@ -175,7 +175,7 @@ export class TablePage extends Page {
     this.count = el("span.dim", { role: "status" });
     this.box = el("div.rows", { role: "grid", tabindex: 0, label: label });
     this.list = new VirtualList(this.box, {
-      render: (at) => this.page.row(at), estimate: () => (innerWidth < 700 ? narrow : height) + (this.page.rowHeight?.() ?? 0), key: (at) => this.rows[at].key,
+      render: (at) => this.page.row(at), estimate: () => (innerWidth < 700 ? narrow : height), key: (at) => this.rows[at].key,
       onScroll: (first, last) => { if (last > this.rows.length - 20 && this.more) this.loadMore(); this.page.glance?.(first, last); },
     });
   }
