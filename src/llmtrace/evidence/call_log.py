@@ -325,7 +325,8 @@ class CallLog:
         return completed
 
     def _read_result(self, span: Span, part: ToolResult, before: Message | None) -> Call | None:
-        call = self._last_with_id.get(part.id) if part.id is not None else self._oldest_open()
+        waiting = (call for call in self.calls[-16:] if not call.is_complete and call.id is None)
+        call = self._last_with_id.get(part.id) if part.id is not None else next(waiting, None)
         if call is None and before is not None:
             call = self._from_history(part, before)
         if call is None or call.telling_span is not None:
@@ -348,9 +349,6 @@ class CallLog:
                 self._append(call)
                 return call
         return None
-
-    def _oldest_open(self) -> Call | None:
-        return next((call for call in self.calls[-16:] if not call.is_complete and call.id is None), None)
 
     def _read_answer(self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition]) -> None:
         for choice, message in enumerate(output):

@@ -162,7 +162,10 @@ class RustEngine:
             return [Fault(NOT_CHECKED, (), None, value)]
         begin_check()
         values = measure(value, limit=_TOO_LARGE).values
-        if values > _TOO_LARGE or (self._alternatives > 1 and _text_size(value) * self._alternatives > _COPIED):
+        characters = 0
+        if self._alternatives > 1 and values <= _TOO_LARGE:
+            characters = sum(len(node) for node in every_value(value) if isinstance(node, str))
+        if values > _TOO_LARGE or characters * self._alternatives > _COPIED:
             return [] if self._validator.is_valid(value) else [Fault(TOO_LARGE, (), None, None)]
         if values > _VERY_LARGE or (values > _LARGE and len(self._validator.evaluate(value).errors()) > _LARGE):
             try:
@@ -208,11 +211,6 @@ class RustEngine:
         except (LookupError, TypeError, ValueError):
             return {}  # a keyword of another resource: its place counts from there
         return parent if isinstance(parent, dict) else {}
-
-
-def _text_size(value: JsonValue) -> int:
-    """Characters of all texts in a value that is nested as deep as allowed."""
-    return sum(len(node) for node in every_value(value) if isinstance(node, str))
 
 
 def _types(details: dict[str, Any]) -> JsonValue:

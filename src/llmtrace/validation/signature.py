@@ -78,7 +78,9 @@ class Signature:
             changes=provided.changes if provided and self._changes is None else self._changes,
             polls=self._polls or (provided is not None and provided.polls),
         )
-        if definition.output is None and not _is_stream(self.function):
+        target = target_of(self.function)
+        is_stream = inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
+        if definition.output is None and not is_stream:
             with importing:
                 from llmtrace.validation.result_schema import result_schema
 
@@ -275,8 +277,3 @@ def _doc_of(function: Callable[..., Any]) -> str | None:
         function = function.func
     doc = function.__doc__
     return doc if isinstance(doc, str) else None
-
-
-def _is_stream(function: Callable[..., Any]) -> bool:
-    target = target_of(function)
-    return inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
