@@ -66,7 +66,7 @@ class Signature:
     @lazy_property
     def definition(self) -> ToolDefinition:
         """The tool as it is offered to a model. A derived schema is closed, unless there are ``**kwargs``."""
-        docstring = self._docstring
+        docstring = parse_docstring(_doc_of(self.function))
         provided = self._provided
         definition = ToolDefinition(
             name=self._name or (provided.name if provided else "") or _name_of(self.function),
@@ -156,10 +156,6 @@ class Signature:
             from llmtrace.validation.parameters import parameters_of
 
         return parameters_of(self._signature, self._annotations) if self._signature is not None else ()
-
-    @lazy_property
-    def _docstring(self) -> Docstring:
-        return parse_docstring(_doc_of(self.function))
 
     @lazy_property
     def _provided(self) -> ToolDefinition | None:
