@@ -23,6 +23,21 @@ from llmtrace.errors import DiagnosisFailed, LlmtraceError
 from llmtrace.model import Trace
 from llmtrace.semconv import CHECKPOINT, CHECKPOINT_PASSED
 
+__all__ = [
+    "Confidence",
+    "Diagnosis",
+    "Finding",
+    "Flow",
+    "Place",
+    "Ranker",
+    "Run",
+    "Step",
+    "Suspect",
+    "diagnose",
+    "findings_of",
+    "wrap_errors",
+]
+
 
 def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
     """Return the suspects of a trace, and the places to look at first if it is known to have failed.

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from llmtrace.fingerprints import fingerprint
-from llmtrace.model import AgentInvocation, Inference, JsonValue, Part, Span, Text, Trace, Workflow
+from llmtrace.model import AgentInvocation, Inference, JsonValue, Part, Text, Trace, Workflow
 from llmtrace.model.value import value
 from llmtrace.semconv import (
     CONTENT_LEVEL,
@@ -120,7 +120,9 @@ def environment_of(trace: Trace) -> Environment:
             is_task_known = _add_task(facts, span.operation)
         if isinstance(span.operation, Inference):
             has_content = span.attributes.get(CONTENT_LEVEL) != "none"
-            _add_call(facts, _caller(trace, span), span.operation, has_content=has_content)
+            above = (outer.operation for outer in trace.ancestors(span))
+            caller = next((outer.name for outer in above if isinstance(outer, (AgentInvocation, Workflow))), "")
+            _add_call(facts, caller, span.operation, has_content=has_content)
     for resource in resources.values():
         _add_program(facts, resource)
     return facts.environment()
@@ -204,11 +206,6 @@ def _is_unknown(fact: Fact, environment: Environment) -> bool:
         return False
     is_without_content = fact.kind in _SUMS and Fact(_SUMS[fact.kind], fact.where) in environment.facts
     return is_without_content or Fact("output schema", fact.where) not in environment.facts
-
-
-def _caller(trace: Trace, span: Span) -> str:
-    around = (above.operation for above in trace.ancestors(span))
-    return next((operation.name for operation in around if isinstance(operation, (AgentInvocation, Workflow))), "")
 
 
 def _add_task(facts: _Facts, operation: AgentInvocation | Workflow | Inference) -> bool:

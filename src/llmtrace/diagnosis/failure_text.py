@@ -39,12 +39,9 @@ _WORDS = {
 _WAIT = "Retry with growing pauses, and send fewer requests at once."
 _SET_UP = "Correct what it is called with (key, model, address, permission). A retry does not help."
 _MORE_TIME = "Give it more time, or ask for less: llmtrace stats --suggest says how long its answers take."
-_FROM_OUTSIDE = {
+_ADVICE = {
     CANCELLED: "Look at what cancelled it: a time-out around it, another task that failed, the program's end.",
     _INTERRUPTED: "Somebody stopped the program there. Look at what it was waiting for.",
-}
-_ADVICE = {
-    **_FROM_OUTSIDE,
     TIMEOUT: _MORE_TIME,
     DEADLINE: _MORE_TIME,
     INVALID_TOOL_CALL: 'Let the model correct such calls: @llmtrace.tool(on_invalid="reply"), or catch InvalidToolCall.',
@@ -69,7 +66,7 @@ def how_it_ended(failure: Failure) -> str:
 
 def is_from_outside(failure: Failure) -> bool:
     """Return True if a cancellation or Ctrl-C ended the step, whatever it was doing."""
-    return _kind(failure) in _FROM_OUTSIDE
+    return _kind(failure) in (CANCELLED, _INTERRUPTED)
 
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
@@ -94,10 +91,9 @@ def advice_for_model_call(failure: Failure) -> str:
 
 
 def advice_for_tool(node: CallNode) -> str:
-    """Return what would have prevented the failure of a tool."""
-    call = node.call
-    failure = call.execution.failure if call.execution is not None else None
-    if not call.executed:
+    """What would have prevented the failure of a tool."""
+    failure = node.call.failure
+    if not node.call.executed:
         return f"End the run, or ask a person, where {node.tool} is refused: the model must not report it as done."
     if failure is not None and _kind(failure) in _ADVICE:
         return _ADVICE[_kind(failure)]
@@ -105,9 +101,8 @@ def advice_for_tool(node: CallNode) -> str:
 
 
 def how_call_failed(node: CallNode) -> str:
-    """Describe a failed call, with the error's message shortened."""
-    call = node.call
-    failure = call.execution.failure if call.execution is not None else None
+    """How a failed call went, with the error's own words shortened."""
+    call, failure = node.call, node.call.failure
     if not call.executed:
         return "was refused and did not run" if call.offered is not False else "did not run: no tool of this name was on offer"
     if call.has_result and (failure is None or failure.type == INVALID_TOOL_CALL):

@@ -17,6 +17,7 @@ from llmtrace.lineage.message_history import USER_ROLES
 from llmtrace.lineage.read_values import read_value, scalars
 from llmtrace.lineage.sources import as_text
 from llmtrace.model import (
+    Failure,
     FetchResponse,
     Inference,
     JsonValue,
@@ -81,6 +82,11 @@ class Call:
         return self.execution.span_id if self.execution is not None else (self.asking_span or self.telling_span or "")
 
     @property
+    def failure(self) -> Failure | None:
+        """The failure of its execution, if that is recorded."""
+        return self.execution.failure if self.execution is not None else None
+
+    @property
     def quoted_name(self) -> str:
         """The tool's name for an explanation. A name that nobody ran or offered is the model's own word, so it is left out."""
         operation = self.execution.operation if self.execution is not None else None
@@ -126,9 +132,11 @@ class Call:
     @property
     def may_be_finding(self) -> bool:
         """True for a lookup that reads as failed only by what its result says of a thing: `may_be_finding`."""
-        failure = self.execution.failure if self.execution is not None else None
         return (
-            failure is None and self.has_result and not (self.is_change and not self.is_polling) and may_be_finding(self.result)
+            self.failure is None
+            and self.has_result
+            and not (self.is_change and not self.is_polling)
+            and may_be_finding(self.result)
         )
 
     @property
@@ -230,8 +238,7 @@ def result_digest(call: Call) -> int | None:
     """Equal for equal results and for equal failures, within one process. None if neither is visible."""
     if call.has_result:
         return hash((type(call.result), call.result if isinstance(call.result, str) else as_text(call.result)))
-    failure = call.execution.failure if call.execution is not None else None
-    return None if failure is None else hash((failure.type, failure.message))
+    return None if call.failure is None else hash((call.failure.type, call.failure.message))
 
 
 def new_messages(inference: Inference) -> tuple[Message, ...]:
@@ -318,7 +325,8 @@ class CallLog:
         return completed
 
     def _read_result(self, span: Span, part: ToolResult, before: Message | None) -> Call | None:
-        call = self._last_with_id.get(part.id) if part.id is not None else self._oldest_open()
+        waiting = (call for call in self.calls[-16:] if not call.is_complete and call.id is None)
+        call = self._last_with_id.get(part.id) if part.id is not None else next(waiting, None)
         if call is None and before is not None:
             call = self._from_history(part, before)
         if call is None or call.telling_span is not None:
@@ -341,9 +349,6 @@ class CallLog:
                 self._append(call)
                 return call
         return None
-
-    def _oldest_open(self) -> Call | None:
-        return next((call for call in self.calls[-16:] if not call.is_complete and call.id is None), None)
 
     def _read_answer(self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition]) -> None:
         for choice, message in enumerate(output):
@@ -503,5 +508,4 @@ def result_text(call: Call) -> str:
     """The result as text, or the failure where there is none: equal texts mean that two calls went alike. Empty if unknown."""
     if call.has_result:
         return canonical(call.result)
-    failure = call.execution.failure if call.execution is not None else None
-    return f"{failure.type}: {failure.message}" if failure is not None else ""
+    return f"{call.failure.type}: {call.failure.message}" if call.failure is not None else ""

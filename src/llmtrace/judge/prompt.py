@@ -155,7 +155,7 @@ def _node(node: Node, longest: int) -> dict[str, Any]:
     if call is not None:
         content |= {"calls": _cut(call.tool, longest), "arguments": _cut(call.arguments, longest)}
         content["result"] = _cut(call.result, longest) if call.has_result else None
-        failure = call.execution.failure if call.execution is not None else None
+        failure = call.failure
         content["failed"] = _cut(f"{failure.type}: {failure.message}", longest) if failure is not None else None
     else:
         content["user says" if node.kind == "user" else "model says"] = _cut(node.text, longest)

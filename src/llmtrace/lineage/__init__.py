@@ -9,3 +9,20 @@ from llmtrace.lineage.live_lineage import LiveLineage
 from llmtrace.lineage.moments import moments
 from llmtrace.lineage.propagation import Edge, LineageResult, Propagation, Reached, analyze
 from llmtrace.lineage.provenance import REVIEWED, DoubtfulValue, Match, Origin, Provenance, ValueUse
+
+__all__ = [
+    "REVIEWED",
+    "DoubtfulValue",
+    "Edge",
+    "LineageResult",
+    "LineageTracker",
+    "LiveLineage",
+    "Match",
+    "Origin",
+    "Propagation",
+    "Provenance",
+    "Reached",
+    "ValueUse",
+    "analyze",
+    "moments",
+]

@@ -28,19 +28,15 @@ def find_matches(source: Source, use: ValueUse) -> list[Match]:
         return []
     content = _parse(source.content)
     leaves = [((), source.text, False)] if content is None else sorted(_leaves(content, ()), key=lambda leaf: leaf[2])
-    keys = _keys_of(use)
+    readings = read_text(use.value) if use.part == "answer" else []
+    values = [*(reading.value for reading in readings if reading.value.keys[0] == use.key), read_value(use.value)]
+    keys = (use.key,) if values[0] is None else values[0].keys
     matches = (
         Match(use.start, use.end, pointer(path), start, end, text[start:end], of_name)
         for path, text, of_name in leaves
         for start, end in _places_in(text, keys)
     )
     return list(islice(matches, MOST_MATCHES))
-
-
-def _keys_of(use: ValueUse) -> tuple[str, ...]:
-    readings = read_text(use.value) if use.part == "answer" else []
-    values = [*(reading.value for reading in readings if reading.value.keys[0] == use.key), read_value(use.value)]
-    return (use.key,) if values[0] is None else values[0].keys
 
 
 def _places_in(text: str, keys: tuple[str, ...]) -> Iterable[tuple[int, int]]:

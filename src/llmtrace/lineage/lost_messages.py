@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from llmtrace.lineage.message_history import SYSTEM, Conversations, begins_with, digest
 from llmtrace.lineage.tasks import TaskTracker
-from llmtrace.model import AgentInvocation, Inference, Message, Part, Span, ToolCall, ToolResult, Trace
+from llmtrace.model import AgentInvocation, Inference, Message, Span, ToolCall, ToolResult, Trace
 from llmtrace.model.value import value
 
 FEWEST_LOST = 3
@@ -104,9 +104,6 @@ def _digests(request: tuple[Message, ...]) -> dict[Hashable, None]:
 
 
 def _digest(message: Message) -> Hashable:
-    return hash((message.role, *map(_content, message.parts)))
-
-
-def _content(part: Part) -> Hashable:
-    """A call or a result by its id: a result that was shortened is not lost."""
-    return (isinstance(part, (ToolCall, ToolResult)) and part.id) or hash(digest(part))
+    # a call or a result by its id: a result that was shortened is not lost
+    parts = [(isinstance(part, (ToolCall, ToolResult)) and part.id) or hash(digest(part)) for part in message.parts]
+    return hash((message.role, *parts))

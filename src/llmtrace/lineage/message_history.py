@@ -58,7 +58,8 @@ class Conversations:
         if span.span_id not in self._names:
             name, earlier, system = self._newest.get(span.parent_id) or ("", Inference(""), ())
             is_continued = bool(name) and begins_with(inference.input, earlier.input)
-            added = _system_of(inference.input[len(earlier.input) if is_continued else 0 :])
+            new = inference.input[len(earlier.input) if is_continued else 0 :]
+            added = tuple(part for message in new if message.role in SYSTEM for part in message.parts)
             system = (*system, *added) if is_continued else added
             if not is_continued or added or inference.system != earlier.system:
                 name = f"{span.parent_id} {hash((*map(digest, (*inference.system, *system)),))}"
@@ -95,7 +96,3 @@ def digest(part: Part) -> Hashable:
     if isinstance(part, ToolResult):
         return ("result", part.id, part.response if isinstance(part.response, str) else as_text(part.response))
     return ("part", as_text(part))
-
-
-def _system_of(messages: tuple[Message, ...]) -> tuple[Part, ...]:
-    return tuple(part for message in messages if message.role in SYSTEM for part in message.parts)

@@ -81,7 +81,8 @@ def _names_something(value: Value) -> bool:
 def _origin(sources: Iterable[Source], written: str, *, is_host: bool) -> Source | None:
     """The first free text of a result that holds a value, if nothing that can be trusted holds it."""
     key, origin = squash(written), None
-    host = _host_pattern(written) if is_host else None
+    # a host as a whole, or as the domain of a longer one: `a.example` in `www.a.example`, not in `b-a.example`
+    host = re.compile(rf"(?<![\w-]){re.escape(written)}(?![\w-]|\.\w)", re.IGNORECASE) if is_host else None
     for source in holding(sources, key):
         text = source.searchable
         if not (host.search(text) if host is not None else stands_alone(written, text) or contains(source.words, key)):
@@ -94,11 +95,6 @@ def _origin(sources: Iterable[Source], written: str, *, is_host: bool) -> Source
                 return None
             origin = origin or source
     return origin
-
-
-def _host_pattern(host: str) -> re.Pattern[str]:
-    """A host as a whole, or as the domain of a longer one: `a.example` in `www.a.example`, not in `b-a.example`."""
-    return re.compile(rf"(?<![\w-]){re.escape(host)}(?![\w-]|\.\w)", re.IGNORECASE)
 
 
 def _quotes(source: Source, origin: Source, key: str) -> bool:

@@ -80,10 +80,7 @@ def pairs_as_html(
 ) -> str:
     """The steps of two traces side by side, from shortly before the ``first`` difference on."""
     begin = max(0, (first or 0) - 5)
-    rows = [
-        [chip(word) if word != "same" else "same", *(_step(span) for span in spans)]
-        for word, *spans in pairs[begin : begin + MOST_ROWS]
-    ]
+    rows = [[chip(word) if word != "same" else "same", *map(_step, spans)] for word, *spans in pairs[begin : begin + MOST_ROWS]]
     before = f"<div>{begin} equal steps before</div>" if begin else ""
     return _fragment(
         title, [escape(fact) for fact in facts], before + _table(("", "first", "second"), rows, len(pairs) - begin)

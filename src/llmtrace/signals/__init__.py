@@ -36,6 +36,23 @@ from llmtrace.signals import user_signals
 from llmtrace.signals.base import AnySignal, Need, Signal, Stateless
 from llmtrace.signals.user_signals import UserSignal
 
+__all__ = [
+    "GROUP",
+    "AnySignal",
+    "Confidence",
+    "Need",
+    "Signal",
+    "Stateless",
+    "UserSignal",
+    "advice",
+    "confidence_of",
+    "is_built_in",
+    "load",
+    "load_background",
+    "names",
+    "origins",
+]
+
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 

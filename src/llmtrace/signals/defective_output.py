@@ -66,14 +66,11 @@ def _label_without_output(span: Span, inference: Inference) -> str | None:
         return "cut"
     if reason in FILTERED:
         return "filtered"
-    return "no_choice" if _has_no_choice(span, inference) else None
-
-
-def _has_no_choice(span: Span, inference: Inference) -> bool:
-    """Tell a response without choices from one whose content was not recorded. If llmtrace read the response itself, tokens
-    of which nothing is there were spent for nothing."""
+    # Is it a response without choices, or one whose content was not recorded? If llmtrace read the response itself, tokens of
+    # which nothing is there were spent for nothing.
     spent = inference.usage is not None and inference.usage.output_tokens
-    return bool(inference.input) and not inference.finish_reasons and (span.scope.name == semconv.SCOPE_NAME or not spent)
+    is_whole = span.scope.name == semconv.SCOPE_NAME or not spent
+    return "no_choice" if inference.input and not inference.finish_reasons and is_whole else None
 
 
 def _label(span: Span, inference: Inference, choice: int) -> str | None:

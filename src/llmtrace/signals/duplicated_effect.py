@@ -51,8 +51,7 @@ class DuplicatedEffect(Signal[State]):
         return [finding for call in state.run.completed if (finding := self._judge(state, call))]
 
     def _judge(self, state: State, call: Call) -> Evaluation | None:
-        failure = call.execution.failure if call.execution is not None else None
-        timed_out = failure is not None and failure_kind(failure) in (TIMEOUT, DEADLINE)
+        timed_out = call.failure is not None and failure_kind(call.failure) in (TIMEOUT, DEADLINE)
         if not call.is_change or call.is_polling or not call.has_arguments or (call.failed is not False and not timed_out):
             return None
         key = hash(call.effect_key)

@@ -37,8 +37,8 @@ class FailedTool(Signal[RunEvidence]):
         evaluations = []
         for call in state.completed:
             if _is_failure(call) and call.offered is not False and not call.error_violations:
-                has_raised = call.execution is not None and call.execution.failure is not None
-                label, sources = "raised" if has_raised else "error_result", (call.asking_span,) if call.asking_span else ()
+                label = "raised" if call.failure is not None else "error_result"
+                sources = (call.asking_span,) if call.asking_span else ()
                 text = f"{call.quoted_name} failed"
                 evaluations.append(Evaluation(self.name, "info", text, label, call_id=call.id, sources=sources))
         return evaluations
@@ -65,8 +65,7 @@ class FailedTool(Signal[RunEvidence]):
 
 
 def _is_failure(call: Call) -> bool:
-    failure = call.execution.failure if call.execution is not None else None
-    return call.failed is True and (failure is None or failure_kind(failure) != CANCELLED)
+    return call.failed is True and (call.failure is None or failure_kind(call.failure) != CANCELLED)
 
 
 def _open_failures(log: CallLog) -> Collection[list[Call]]:

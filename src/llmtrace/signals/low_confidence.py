@@ -35,15 +35,13 @@ def check(span: Span) -> Iterable[Evaluation]:
     if not isinstance(low, (list, tuple)) or len(low) < 3 or not all(isinstance(number, int) for number in low):
         return ()
     stretches = list(zip(low[::3], low[1::3], low[2::3], strict=False))
-    evidence = {"stretches": [_excerpt(inference, *stretch) for stretch in stretches[:_MOST_SHOWN]]}
+    excerpts: list[JsonValue] = []
+    for choice, start, end in stretches[:_MOST_SHOWN]:  # where a stretch is, and its text if that was kept
+        text = inference.output[choice].text() if choice < len(inference.output) else ""
+        excerpts.append({"choice": choice, "start": start, "end": end, "text": text[start:end][:200]})
     explanation = f"{len(stretches)} stretch(es) of the answer had unlikely tokens"
+    evidence = {"stretches": excerpts}
     return (Evaluation(SIGNAL.name, "info", explanation, "stretch", score=math.exp(mean), evidence=evidence),)
-
-
-def _excerpt(inference: Inference, choice: int, start: int, end: int) -> JsonValue:
-    """Return the place of the stretch, and its text if that was stored."""
-    text = inference.output[choice].text() if choice < len(inference.output) else ""
-    return {"choice": choice, "start": start, "end": end, "text": text[start:end][:200]}
 
 
 SIGNAL = Stateless(

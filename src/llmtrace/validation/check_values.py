@@ -144,7 +144,10 @@ class _Check:
         elif arguments is None:
             arguments = {}
         if not isinstance(arguments, Mapping):
-            self._not_an_object(arguments)
+            message = f"must be an object, not {a_type(json_type(arguments))}"
+            if isinstance(arguments, str) and isinstance(parse_arguments(arguments), dict):
+                message += "; the object is encoded twice, as text in JSON"
+            self._add("not_an_object", message, keyword="type", expected="object", got=arguments)
         elif compiled is not None:
             self.against(compiled, dict(arguments))
         return tuple(self.violations)
@@ -171,12 +174,6 @@ class _Check:
         beyond: Severity = "error" if self.definition.strict else "warning"
         self.violations += violations(written, where=self.where, tool=self.tool, call_id=self.call_id)
         self.violations += violations(closed, severity=beyond, where=self.where, tool=self.tool, call_id=self.call_id)
-
-    def _not_an_object(self, arguments: JsonValue) -> None:
-        message = f"must be an object, not {a_type(json_type(arguments))}"
-        if isinstance(arguments, str) and isinstance(parse_arguments(arguments), dict):
-            message += "; the object is encoded twice, as text in JSON"
-        self._add("not_an_object", message, keyword="type", expected="object", got=arguments)
 
     def _add(self, code: Code, message: str, pointer: str = "", *, keyword: str = "", **details: Any) -> None:
         """``details``: other fields of the violation."""

@@ -92,7 +92,8 @@ class Compiled:
             return [], [], f"its schema cannot be used: {error}"
         except Exception as error:
             return [], [], f"it cannot be checked: {type(error).__name__}"
-        return written, _beyond(written, closed), ""
+        keys = {(fault.keyword, fault.path, fault.names) for fault in written}
+        return written, [fault for fault in closed if (fault.keyword, fault.path, fault.names) not in keys], ""
 
     def report(self, owner: str, faults: Iterable[Fault] = ()) -> None:
         """Log once that a schema cannot be used, or that, by these ``faults``, a pattern in it cannot."""
@@ -108,12 +109,6 @@ def _name_unusable_pattern(faults: Iterable[Fault]) -> bool:
         (fault.keyword == NOT_CHECKED and fault.limit is not None) or any(map(_name_unusable_pattern, fault.branches))
         for fault in faults
     )
-
-
-def _beyond(written: list[Fault], closed: list[Fault]) -> list[Fault]:
-    """The faults that only the closed form has."""
-    keys = {(fault.keyword, fault.path, fault.names) for fault in written}
-    return [fault for fault in closed if (fault.keyword, fault.path, fault.names) not in keys]
 
 
 def _as_json(value: JsonValue) -> JsonValue:

@@ -107,15 +107,27 @@ class _Reached:
         self.root = id(subschemas.root)
         self.applied: dict[int, Applied] = {}
         """By the id of the subschema; all of them live as long as the schema does."""
-        self._explore(subschemas)
+        stack = [subschemas.root]
+        while stack:
+            node = stack.pop()
+            if id(node) not in self.applied:
+                applied = self.applied[id(node)] = subschemas.applied(node)
+                self._spend(1 + len(applied.same_value))
+                stack.extend(applied.same_value)
+                stack.extend(child for children in applied.inside.values() for child in children)
         self.outside = subschemas.outside
         self.weight: dict[int, int] = {}
         """Applications at its own place that one application entails, itself included."""
         self.height: dict[int, int] = {}
         """Nesting depth of these applications."""
         self.inside: dict[int, dict[Slot, Counter[int]]] = {}
-        """Subschemas that these apply to members and elements, with counts."""
-        self._weigh()
+        """What they all together apply to members and elements, and how many times."""
+        graph = {number: [id(child) for child in applied.same_value] for number, applied in self.applied.items()}
+        try:
+            for number in TopologicalSorter(graph).static_order():  # children come before their parents
+                self._weigh(number, graph[number])
+        except CycleError:
+            raise TooCostlyError("it refers to itself without end") from None
 
     def recursive(self) -> bool:
         """Return True if a subschema can apply to a value inside a value to which it applies."""
@@ -155,25 +167,7 @@ class _Reached:
         sums = {slot: sum(times * counts[target] for target, times in targets.items()) for slot, targets in slots.items()}
         return sums.pop(ANY, 0) + max(sums.values(), default=0)
 
-    def _explore(self, subschemas: Subschemas) -> None:
-        stack = [subschemas.root]
-        while stack:
-            node = stack.pop()
-            if id(node) not in self.applied:
-                applied = self.applied[id(node)] = subschemas.applied(node)
-                self._spend(1 + len(applied.same_value))
-                stack.extend(applied.same_value)
-                stack.extend(child for children in applied.inside.values() for child in children)
-
-    def _weigh(self) -> None:
-        graph = {node: [id(child) for child in applied.same_value] for node, applied in self.applied.items()}
-        try:
-            for node in TopologicalSorter(graph).static_order():  # children come before their parents
-                self._weigh_one(node, graph[node])
-        except CycleError:
-            raise TooCostlyError("it refers to itself without end") from None
-
-    def _weigh_one(self, node: int, children: list[int]) -> None:
+    def _weigh(self, node: int, children: list[int]) -> None:
         applied = self.applied[node]
         self.weight[node] = applied.cost + sum(self.weight[child] for child in children)
         self.height[node] = 1 + max((self.height[child] for child in children), default=0)

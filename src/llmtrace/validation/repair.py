@@ -156,7 +156,11 @@ def _as_type(value: JsonValue, kind: JsonValue) -> JsonValue:
         return _WORDS.get(value, _NONE)
     if kind == "null":
         return None if value == "null" else _NONE
-    parsed = parse_arguments(value) if kind == "object" else _as_array(value)
+    if kind == "array":  # read as a member, so that what is read strictly is an object
+        parsed = parse_arguments(f'{{"array":{value}}}')
+        parsed = parsed["array"] if isinstance(parsed, dict) and parsed.keys() == {"array"} else None
+    else:
+        parsed = parse_arguments(value)
     return parsed if json_type(parsed) == kind else _NONE
 
 
@@ -165,12 +169,6 @@ def _as_number(text: str) -> JsonValue:
         return _NONE
     number = from_json(text)
     return number if isinstance(number, int) or Decimal(repr(number)) == Decimal(text) else _NONE
-
-
-def _as_array(text: str) -> JsonValue:
-    # Read as a member, so that what is read strictly is an object.
-    parsed = parse_arguments(f'{{"array":{text}}}')
-    return parsed["array"] if isinstance(parsed, dict) and parsed.keys() == {"array"} else _NONE
 
 
 def _same(option: JsonValue, value: JsonValue) -> bool:

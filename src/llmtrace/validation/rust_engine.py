@@ -5,6 +5,7 @@ Law: nothing is fetched, and nothing that `limits` allows overflows its stack.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -96,57 +97,39 @@ _LONGEST_NAME = 2_000
 """Characters above which a text is not a time or an international host name: reading those takes quadratic time."""
 
 
-def _format_check(kind: str) -> Callable[[str], bool]:
-    return rs.Draft202012Validator({"format": kind}, validate_formats=True).is_valid
-
-
-def _is_short(kind: str) -> Callable[[str], bool]:
-    """Return the engine's own check, for texts that are not too long for it."""
-    exactly = _format_check(kind)
-    return lambda text: len(text) < _LONGEST_NAME and exactly(text)
-
-
-def _is_moment(kind: str) -> Callable[[str], bool]:
-    """Return a check for times of RFC 3339 or without a zone: ``2026-01-02T10:00``. Python's own tools accept both."""
-    exactly = _format_check(kind)
+def _format_check(kind: str, *endings: str) -> Callable[[str], bool]:
+    """Return the engine's own check, for texts that are not too long. ``endings``: a text that lacks one may pass, too."""
+    exactly = rs.Draft202012Validator({"format": kind}, validate_formats=True).is_valid
 
     def holds(text: str) -> bool:
         local = text.replace(" ", "T", 1)
-        return len(text) < _LONGEST_NAME and (exactly(text) or exactly(f"{local}Z") or exactly(f"{local}:00Z"))
+        return len(text) < _LONGEST_NAME and (exactly(text) or any(exactly(local + ending) for ending in endings))
 
     return holds
 
 
 _FORMATS: dict[str, Callable[[str], bool]] = {
-    "date-time": _is_moment("date-time"),
-    "time": _is_moment("time"),
-    "idn-hostname": _is_short("idn-hostname"),
-    "idn-email": _is_short("idn-email"),
+    # without a zone, 2026-01-02T10:00, Python's own tools accept them, too
+    "date-time": _format_check("date-time", "Z", ":00Z"),
+    "time": _format_check("time", "Z", ":00Z"),
+    "idn-hostname": _format_check("idn-hostname"),
+    "idn-email": _format_check("idn-email"),
     "duration": lambda text: _DURATION.fullmatch(text) is not None,  # of seconds with a fraction, of years and days, too
 }
 
 
 def _validator(schema: JsonValue, options: dict[str, Any]) -> Any:
     dialect = schema.get("$schema") if isinstance(schema, dict) else None
-    if dialect is None:
-        return _newest(schema, options)
     if isinstance(dialect, str) and _DRAFT_3.match(dialect):
         raise OtherEngineError("it is of draft 3")
     if isinstance(dialect, str) and _KNOWN_DIALECT.match(dialect):
         return rs.validator_for(schema, **options)
-    return rs.Draft202012Validator(schema, **options)  # an unknown dialect counts as the newest
-
-
-def _newest(schema: JsonValue, options: dict[str, Any]) -> Any:
-    """The newest draft of which this is a valid schema."""
-    try:
+    try:  # an unknown dialect counts as the newest
         return rs.Draft202012Validator(schema, **options)
     except rs.ValidationError:
-        for draft in _OLD_DRAFTS:
-            try:
+        for draft in _OLD_DRAFTS if dialect is None else ():
+            with contextlib.suppress(rs.ValidationError):
                 return draft(schema, **options)
-            except rs.ValidationError:
-                continue
         raise
 
 
@@ -179,7 +162,10 @@ class RustEngine:
             return [Fault(NOT_CHECKED, (), None, value)]
         begin_check()
         values = measure(value, limit=_TOO_LARGE).values
-        if values > _TOO_LARGE or (self._alternatives > 1 and _text_size(value) * self._alternatives > _COPIED):
+        characters = 0
+        if self._alternatives > 1 and values <= _TOO_LARGE:
+            characters = sum(len(node) for node in every_value(value) if isinstance(node, str))
+        if values > _TOO_LARGE or characters * self._alternatives > _COPIED:
             return [] if self._validator.is_valid(value) else [Fault(TOO_LARGE, (), None, None)]
         if values > _VERY_LARGE or (values > _LARGE and len(self._validator.evaluate(value).errors()) > _LARGE):
             try:
@@ -225,11 +211,6 @@ class RustEngine:
         except (LookupError, TypeError, ValueError):
             return {}  # a keyword of another resource: its place counts from there
         return parent if isinstance(parent, dict) else {}
-
-
-def _text_size(value: JsonValue) -> int:
-    """Characters of all texts in a value that is nested as deep as allowed."""
-    return sum(len(node) for node in every_value(value) if isinstance(node, str))
 
 
 def _types(details: dict[str, Any]) -> JsonValue:

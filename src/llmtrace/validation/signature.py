@@ -66,7 +66,7 @@ class Signature:
     @lazy_property
     def definition(self) -> ToolDefinition:
         """The tool as it is offered to a model. A derived schema is closed, unless there are ``**kwargs``."""
-        docstring = self._docstring
+        docstring = parse_docstring(_doc_of(self.function))
         provided = self._provided
         definition = ToolDefinition(
             name=self._name or (provided.name if provided else "") or _name_of(self.function),
@@ -78,7 +78,9 @@ class Signature:
             changes=provided.changes if provided and self._changes is None else self._changes,
             polls=self._polls or (provided is not None and provided.polls),
         )
-        if definition.output is None and not _is_stream(self.function):
+        target = target_of(self.function)
+        is_stream = inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
+        if definition.output is None and not is_stream:
             with importing:
                 from llmtrace.validation.result_schema import result_schema
 
@@ -154,10 +156,6 @@ class Signature:
             from llmtrace.validation.parameters import parameters_of
 
         return parameters_of(self._signature, self._annotations) if self._signature is not None else ()
-
-    @lazy_property
-    def _docstring(self) -> Docstring:
-        return parse_docstring(_doc_of(self.function))
 
     @lazy_property
     def _provided(self) -> ToolDefinition | None:
@@ -275,8 +273,3 @@ def _doc_of(function: Callable[..., Any]) -> str | None:
         function = function.func
     doc = function.__doc__
     return doc if isinstance(doc, str) else None
-
-
-def _is_stream(function: Callable[..., Any]) -> bool:
-    target = target_of(function)
-    return inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)

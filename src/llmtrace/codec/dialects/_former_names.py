@@ -58,9 +58,8 @@ _ROLES: Final = {
 }
 _CHOICE: Final = "gen_ai.choice"
 _DETAILS: Final = "gen_ai.client.inference.operation.details"
-_PROMPT: Final = "gen_ai.content.prompt"
-_COMPLETION: Final = "gen_ai.content.completion"
-EVENTS: Final = frozenset({*_ROLES, _CHOICE, _DETAILS, _PROMPT, _COMPLETION})
+_TEXT_EVENTS: Final = {"gen_ai.content.prompt": "gen_ai.prompt", "gen_ai.content.completion": "gen_ai.completion"}
+EVENTS: Final = frozenset({*_ROLES, _CHOICE, _DETAILS, *_TEXT_EVENTS})
 """Events that hold what was said."""
 
 
@@ -84,7 +83,7 @@ def use_current_names(reader: SpanReader) -> None:
         if key in rest and name not in rest:
             rest[name] = messages.write_messages(_read_content_event(rest.pop(key), role))
     if any(event.name in EVENTS for event in reader.events):
-        _read_event_messages(reader)
+        (_read_tool_events if rest.get(sc.OPERATION_NAME) == sc.EXECUTE_TOOL else _read_event_messages)(reader)
 
 
 def _read_tool_definition(reader: SpanReader) -> None:
@@ -112,36 +111,28 @@ def _read_tool_definition(reader: SpanReader) -> None:
 
 def _read_event_messages(reader: SpanReader) -> None:
     """Messages out of a span's events, those first that came first; what the attributes say already stays as it is."""
-    if reader.rest.get(sc.OPERATION_NAME) == sc.EXECUTE_TOOL:
-        _read_tool_events(reader)
-        return
-    input_messages: list[Message] = []
-    output_messages: list[Message] = []
-    other_events = [event for event in reader.events if not _read_event(event, input_messages, output_messages, reader)]
-    for key, new_messages in ((sc.INPUT_MESSAGES, input_messages), (sc.OUTPUT_MESSAGES, output_messages)):
-        if new_messages and key not in reader.rest:
-            reader.rest[key] = messages.write_messages(new_messages)
+    new: dict[str, list[Message]] = {sc.INPUT_MESSAGES: [], sc.OUTPUT_MESSAGES: []}
+    other_events: list[Event] = []
+    for event in reader.events:
+        attributes = event.attributes
+        if event.name in _ROLES:
+            new[sc.INPUT_MESSAGES].append(_message(attributes, _ROLES[event.name]))
+        elif event.name == _CHOICE:
+            new[sc.OUTPUT_MESSAGES].append(_choice(attributes))
+        elif event.name == _DETAILS:
+            for key in (sc.SYSTEM_INSTRUCTIONS, sc.INPUT_MESSAGES, sc.OUTPUT_MESSAGES, sc.TOOL_DEFINITIONS):
+                if key in attributes:
+                    reader.rest.setdefault(key, attributes[key])
+        elif event.name in _TEXT_EVENTS:
+            name = _TEXT_EVENTS[event.name]
+            key, role = TEXTS[name]
+            new[key] += _read_content_event(attributes.get(name), role)
+        else:
+            other_events.append(event)
+    for key, new_messages in new.items():
+        if new_messages:
+            reader.rest.setdefault(key, messages.write_messages(new_messages))
     reader.events[:] = other_events
-
-
-def _read_event(event: Event, input_messages: list[Message], output_messages: list[Message], reader: SpanReader) -> bool:
-    """Read the messages of an event. Returns False for any other event."""
-    attributes = event.attributes
-    if event.name in _ROLES:
-        input_messages.append(_message(attributes, _ROLES[event.name]))
-    elif event.name == _CHOICE:
-        output_messages.append(_choice(attributes))
-    elif event.name == _DETAILS:
-        for key in (sc.SYSTEM_INSTRUCTIONS, sc.INPUT_MESSAGES, sc.OUTPUT_MESSAGES, sc.TOOL_DEFINITIONS):
-            if key in attributes:
-                reader.rest.setdefault(key, attributes[key])
-    elif event.name == _PROMPT:
-        input_messages += _read_content_event(attributes.get("gen_ai.prompt"), "user")
-    elif event.name == _COMPLETION:
-        output_messages += _read_content_event(attributes.get("gen_ai.completion"), "assistant")
-    else:
-        return False
-    return True
 
 
 def _read_content_event(content: JsonValue, role: str) -> tuple[Message, ...]:

@@ -23,6 +23,8 @@ _NAMES: Final = {
     "stopSequences": "stop_sequences",
     "topP": "top_p",
     "topK": "top_k",
+    "frequencyPenalty": "frequency_penalty",
+    "presencePenalty": "presence_penalty",
 }
 
 

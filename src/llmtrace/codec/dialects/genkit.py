@@ -29,7 +29,6 @@ from llmtrace.model import (
     ToolCall,
     ToolExecution,
     ToolResult,
-    Usage,
     Workflow,
 )
 
@@ -37,6 +36,7 @@ _TYPE, _NAME, _SUBTYPE = "genkit:type", "genkit:name", "genkit:metadata:subtype"
 _INPUT, _OUTPUT = "genkit:input", "genkit:output"
 _GENERAL: Final = {"genkit:sessionId": sc.CONVERSATION_ID}
 _ROLES: Final = {"model": "assistant"}
+_COUNTS: Final = ("inputTokens", "outputTokens", "cachedContentTokens", "cacheCreationTokens", "thoughtsTokens")
 
 
 class Genkit(Dialect):
@@ -70,7 +70,7 @@ def _model(reader: SpanReader, name: str) -> Operation:
     answer = reader.object(_OUTPUT) or {}
     custom = json_members.object_(answer, "custom") or json_members.object_(answer, "raw")
     provider, _, model = name.rpartition("/")
-    finish, message = answer.get("finishReason"), answer.get("message")
+    finish, message, usage = answer.get("finishReason"), answer.get("message"), json_members.object_(answer, "usage")
     return Inference(
         provider,
         request_model=model,
@@ -81,7 +81,7 @@ def _model(reader: SpanReader, name: str) -> Operation:
         tools=_tool_shapes.definitions(request.get("tools")),
         parameters=_tool_shapes.parameters(json_members.object_(request, "config")),
         finish_reasons=(finish,) if isinstance(finish, str) and finish != "unknown" else (),
-        usage=_usage(json_members.object_(answer, "usage")),
+        usage=_usage_shapes.of_counts(*[fields.as_count(usage.get(name)) for name in _COUNTS]),
     )
 
 
@@ -111,11 +111,6 @@ def _tool(reader: SpanReader, name: str) -> Operation:
     if isinstance(result, Mapping) and "output" in result and set(result) <= {"output", "content", "metadata"}:
         result = result["output"]  # what a tool of the second kind returns, beside parts for the model
     return ToolExecution(name, parsed(reader.rest.pop(_INPUT, None)), result=result, has_result=has_result)
-
-
-def _usage(usage: Mapping[str, Any]) -> Usage | None:
-    names = ("inputTokens", "outputTokens", "cachedContentTokens", "cacheCreationTokens", "thoughtsTokens")
-    return _usage_shapes.of_counts(*[fields.as_count(usage.get(name)) for name in names])
 
 
 def _said(value: JsonValue, role: str) -> tuple[Message, ...]:

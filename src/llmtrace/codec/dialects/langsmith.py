@@ -22,7 +22,6 @@ from llmtrace.model import (
     Message,
     Operation,
     Retrieval,
-    Usage,
     Workflow,
 )
 
@@ -79,15 +78,13 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
         parameters=_tool_shapes.parameters({name: value for name, value in settings.items() if name not in _NOT_PARAMETERS}),
         response_id=answer.response_id,
         finish_reasons=answer.finish_reasons,
-        usage=_usage_shapes.of_provider(usage) if usage else _counts(reader),
+        usage=_usage_shapes.of_provider(usage)
+        if usage
+        else _usage_shapes.of_counts(reader.count(sc.USAGE_INPUT_TOKENS), reader.count(sc.USAGE_OUTPUT_TOKENS)),
         cost_usd=reader.number("langsmith.total_cost"),
         stream=settings.get("stream") is True,
         time_to_first_chunk=reader.number(sc.RESPONSE_TIME_TO_FIRST_CHUNK),
     )
-
-
-def _counts(reader: SpanReader) -> Usage | None:
-    return _usage_shapes.of_counts(reader.count(sc.USAGE_INPUT_TOKENS), reader.count(sc.USAGE_OUTPUT_TOKENS))
 
 
 def _provider(reader: SpanReader) -> str:

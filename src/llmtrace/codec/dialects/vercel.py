@@ -30,16 +30,9 @@ from llmtrace.model import (
 )
 
 OPERATION: Final = "ai.operationId"
-_SETTINGS: Final = {
-    "temperature": "temperature",
-    "maxTokens": "max_tokens",
-    "maxOutputTokens": "max_tokens",
-    "topP": "top_p",
-    "topK": "top_k",
-    "seed": "seed",
-    "frequencyPenalty": "frequency_penalty",
-    "presencePenalty": "presence_penalty",
-}
+_SETTINGS: Final = (
+    *("temperature", "maxTokens", "maxOutputTokens", "topP", "topK", "seed", "frequencyPenalty", "presencePenalty"),
+)
 _TRANSLATOR: Final = "openinference.span.kind"
 _FINISHED: Final = "ai.response.finishReason"
 _COUNTS: Final = (
@@ -141,15 +134,8 @@ def _answer(reader: SpanReader, *, finish: bool) -> tuple[Message, ...]:
 
 
 def _settings(reader: SpanReader) -> dict[str, JsonValue]:
-    parameters = {}
-    for name, parameter in _SETTINGS.items():
-        value = reader.rest.pop(f"ai.settings.{name}", None)
-        if value is not None:
-            parameters[parameter] = value
-    choice = parsed(reader.rest.pop("ai.prompt.toolChoice", None))
-    if choice is not None:
-        parameters["tool_choice"] = choice
-    return parameters
+    settings = {name: reader.rest.pop(f"ai.settings.{name}", None) for name in _SETTINGS}
+    return _tool_shapes.parameters({**settings, "tool_choice": reader.json("ai.prompt.toolChoice")})
 
 
 def _usage(reader: SpanReader) -> Usage | None:

@@ -50,9 +50,8 @@ def failed_tools(run: Run) -> Iterator[Finding]:
 
 def _may_have_happened(node: CallNode) -> bool:
     """True for a change that timed out: whether it took effect is not known."""
-    call = node.call
-    failure = call.execution.failure if call.execution is not None else None
-    return call.is_change and failure is not None and failure_kind(failure) in (TIMEOUT, DEADLINE)
+    failure = node.call.failure
+    return node.call.is_change and failure is not None and failure_kind(failure) in (TIMEOUT, DEADLINE)
 
 
 def _unresolved(run: Run, tool: str, nodes: list[CallNode], successes: int) -> Finding:

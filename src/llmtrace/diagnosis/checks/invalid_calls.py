@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.failure_text import advice_for_tool, how_call_failed, how_reviewed
@@ -26,39 +25,30 @@ def invalid_calls(run: Run) -> Iterator[Finding]:
         if not call.error_violations or call.offered is False:
             continue
         violation = call.error_violations[0]
-        finding = of_call(
-            "invalid_call",
-            "possible",
-            node,
-            f"{node.tool} was called with {_described(violation)}",
-            "",
-            _advice(node, violation),
-            pointer=violation.pointer or None,
+        confidence, outcome = _outcome(run, node)
+        title = f"{node.tool} was called with {_described(violation)}"
+        evidence = f"{violation.pointer or 'The arguments'}: {violation.message}; {outcome}."
+        yield of_call(
+            "invalid_call", confidence, node, title, evidence, _advice(node, violation), pointer=violation.pointer or None,
             value=violation.got if violation.pointer else node.arguments,
             cause_key=(node.tool, violation.pointer, violation.code),
-        )
-        yield _judged(run, node, violation, finding)
+        )  # fmt: skip
 
 
-def _judged(run: Run, node: CallNode, violation: Violation, finding: Finding) -> Finding:
+def _outcome(run: Run, node: CallNode) -> tuple[Confidence, str]:
+    """What became of an invalid call, and how sure it is that the run went wrong by it."""
     call = node.call
-    problem = f"{violation.pointer or 'The arguments'}: {violation.message}"
-    confidence: Confidence = "possible"
-    reviewed = how_reviewed(node)
     if call.failed:
         later = [later.call for later in run.later_calls(node, node.tool)]
-        corrected = any(later_call.failed is False and not later_call.error_violations for later_call in later)
-        if not corrected and run.is_answered and run.has_one_task:
-            confidence = "certain"
-        then = f"{node.tool} {how_call_failed(node)}; " + ("a later call was right" if corrected else "no later call was right")
-    elif reviewed:
-        then = reviewed
-    elif call.failed is False and call.is_change:
-        confidence = "certain"
-        then = f"{node.tool} changes something, and it ran all the same"
-    else:
-        then = f"{node.tool} answered all the same" if call.failed is False else "what came of it is not recorded"
-    return replace(finding, confidence=confidence, evidence=f"{problem}; {then}.")
+        if any(later_call.failed is False and not later_call.error_violations for later_call in later):
+            return "possible", f"{node.tool} {how_call_failed(node)}; a later call was right"
+        confidence: Confidence = "certain" if run.is_answered and run.has_one_task else "possible"
+        return confidence, f"{node.tool} {how_call_failed(node)}; no later call was right"
+    if reviewed := how_reviewed(node):
+        return "possible", reviewed
+    if call.failed is False and call.is_change:
+        return "certain", f"{node.tool} changes something, and it ran all the same"
+    return "possible", f"{node.tool} answered all the same" if call.failed is False else "what came of it is not recorded"
 
 
 def _described(violation: Violation) -> str:

@@ -129,20 +129,15 @@ def cycles(run: Run) -> Iterator[Finding]:
     keys = [(node.turn, node.call.effect_key, result_text(node.call)) for node in calls]
     for length in range(2, _LONGEST_CYCLE + 1):
         for start in range(len(keys) - 3 * length + 1):
-            part = keys[start : start + length]
-            if (
-                len(set(part)) > 1
-                and part == keys[start + length : start + 2 * length] == keys[start + 2 * length : start + 3 * length]
-            ):
-                if all(node.call.may_come_again for node in calls[start : start + length]):
-                    continue
-                first = calls[start]
-                names = ", ".join(dict.fromkeys(node.tool for node in calls[start : start + length]))
+            part, nodes = keys[start : start + length], calls[start : start + length]
+            if len(set(part)) == 1 or keys[start : start + 3 * length] != part * 3:
+                continue
+            if not all(node.call.may_come_again for node in nodes):
+                names = ", ".join(dict.fromkeys(node.tool for node in nodes))
                 evidence = f"The calls {names} came three times over in a row, with the same arguments and results."
                 spans = tuple(node.place for node in calls[start : start + 3 * length])
-                yield of_call(
-                    "cycle", "certain", first, f"the run went in a circle of {length} calls", evidence, _STOP, spans=spans
-                )
+                title = f"the run went in a circle of {length} calls"
+                yield of_call("cycle", "certain", nodes[0], title, evidence, _STOP, spans=spans)
                 return
 
 

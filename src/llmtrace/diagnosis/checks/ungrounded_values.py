@@ -21,8 +21,9 @@ def ungrounded_arguments(run: Run) -> Iterator[Finding]:
     """
     changes: dict[str, list[CallNode]] = defaultdict(list)
     for node in run.calls:
-        for use in node.uses:
-            if _went_through(node, use) and node not in changes[use.key]:
+        call = node.call
+        for use in node.uses if call.is_change and call.failed is False and not call.is_approved else ():
+            if call.ran_with(use.pointer, use.value) and node not in changes[use.key]:
                 changes[use.key].append(node)
     for node in run.calls:
         for use in node.uses:
@@ -52,12 +53,6 @@ def _of_use(node: CallNode, use: ValueUse, changes: Sequence[CallNode]) -> Findi
         "ungrounded_argument", confidence, node, f"{node.tool} was called with a made-up {name}", evidence, advice,
         use=use, pointer=use.pointer, value=use.value, cause_key=use.key, spans=tuple(user.place for user in changes),
     )  # fmt: skip
-
-
-def _went_through(node: CallNode, use: ValueUse) -> bool:
-    """True for a change that was made with the value."""
-    call = node.call
-    return not call.is_approved and call.is_change and call.failed is False and call.ran_with(use.pointer, use.value)
 
 
 def ungrounded_answers(run: Run) -> Iterator[Finding]:
