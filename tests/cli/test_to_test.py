@@ -84,10 +84,10 @@ def test_a_function_that_cannot_be_imported_is_refused(
     with capture() as captured:
         llmtrace.agent(lambda task: task, name="support")("42")
     if not problem:
-        assert to_test._function(captured.trace, target, Path("test_x.jsonl"), []).imports
+        assert to_test._function(captured.trace, target, Path())[0]
         return
     with pytest.raises(BadInput, match=re.escape(problem)):
-        to_test._function(captured.trace, target, Path("test_x.jsonl"), [])
+        to_test._function(captured.trace, target, Path())
 
 
 def test_a_run_that_was_reported_as_wrong_asks_for_another_answer() -> None:

@@ -275,8 +275,8 @@ def _is_agent(name: str, metadata: Mapping[str, Any], parent: Run | None) -> boo
 
 
 _STOPPED = ("Sorry, need more steps to process this request.", "Model call limits exceeded: ", "Agent stopped due to ")
-"""How LangGraph's agent, LangChain's `ModelCallLimitMiddleware` and its `AgentExecutor` answer in place of a model that they
-stopped at a limit. Nothing else says so."""
+"""Beginnings of the texts with which LangGraph's agent, LangChain's `ModelCallLimitMiddleware` and its `AgentExecutor` replace
+the model's answer when they stop it at a limit. Nothing else shows the stop."""
 
 
 def _chain_ends(outputs: Any, run_id: Any) -> None:

@@ -97,8 +97,8 @@ class TracedFunction:
         return error
 
     def stopped_at(self, instance: Any, result: Any) -> str:  # noqa: ARG002
-        """Return which limit of its own the framework stopped the agent at, in words, where it raises nothing and may have the
-        model answer all the same. Default: empty."""
+        """Return the framework's own limit at which it stopped the agent, in words, if it raises nothing. The model may have
+        answered nevertheless. Default: empty."""
         return ""
 
     def is_pause(self, error: BaseException) -> bool:  # noqa: ARG002

@@ -32,7 +32,8 @@ class AgentRun(TracedFunction):
         return result.output if kinds and isinstance(result, kinds) else result
 
     def stopped_at(self, instance: Any, result: Any) -> str:  # noqa: ARG002
-        """After its last step the agent asks the model for an answer without tools, and returns that as any other."""
+        """Return the step limit at which the agent was stopped. It then asks the model for an answer without tools, and returns
+        that like any other."""
         steps = instance.memory.steps
         is_stopped = bool(steps) and type(getattr(steps[-1], "error", None)).__name__ == "AgentMaxStepsError"
         return f"smolagents stopped it before it had an answer: {steps[-1].step_number - 1} steps" if is_stopped else ""
