@@ -33,7 +33,6 @@ _READ_BY_OTHER_CHECKS = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE, "invalid_tool_
 _TITLES = {
     "defective_output cut_arguments": "a tool call was cut in the middle of its arguments",
     "defective_output cut_json": "an answer was cut in the middle of its JSON",
-    "defective_output degenerate": "an answer repeats itself until its end",
 }
 """By signal and label; others are titled by the names of the signal and its label."""
 _NEVER = frozenset({"low_confidence", "empty_retrieval"})
