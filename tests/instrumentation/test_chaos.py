@@ -146,12 +146,14 @@ def test_most_hooks_were_really_hit(hits_by_scenario: dict[str, Hits]) -> None:
         "read_edited",
         "whole_counts",
         "with_traced_options",
-    }  # not on the way of this library
+        "_so_far",
+        "_close",
+    }  # not on the way of this library, or only under a budget
     assert {
         name
         for name in missed
         if name.rpartition(".")[2] not in in_a_table | for_others
-        and not name.startswith(("Endpoint.", "Reader.", "Chunks.", "Outgoing."))
+        and not name.startswith(("Endpoint.", "Reader.", "Chunks.", "Outgoing.", "Meter."))
     } == set()
 
 

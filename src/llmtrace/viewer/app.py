@@ -21,7 +21,7 @@ from llmtrace.errors import ReviewConflict, StoreError, TraceNotFound
 from llmtrace.model.traces import short_id
 from llmtrace.store import Query, filters
 from llmtrace.version import __version__
-from llmtrace.viewer import letter_list, page
+from llmtrace.viewer import page
 from llmtrace.viewer.access import AccessGuard
 from llmtrace.viewer.js_numbers import dumps
 from llmtrace.viewer.review_queue import STATUS, ReviewQueue
@@ -136,6 +136,8 @@ class Viewer:
         if span:
             return _answer_review(lambda: self._queue.of_span(span))
         if _text(request, "given_up") == "1":
+            from llmtrace.viewer import letter_list  # with redaction and diagnosis
+
             return _answer_review(lambda: letter_list.letters(self._source))
         try:
             earlier = float(before) / 1e3 if before else float("inf")
