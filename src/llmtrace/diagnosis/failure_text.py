@@ -5,8 +5,6 @@ The providers' words are those of docs/how_to/providers.md ("Failures"). Other f
 
 from __future__ import annotations
 
-import re
-
 from llmtrace.diagnosis.finding import message_of, quote
 from llmtrace.diagnosis.flow import CallNode
 from llmtrace.evidence.call_log import canonical
@@ -67,21 +65,6 @@ def how_it_ended(failure: Failure) -> str:
 def is_from_outside(failure: Failure) -> bool:
     """Return True if a cancellation or Ctrl-C ended the step, whatever it was doing."""
     return _kind(failure) in (CANCELLED, _INTERRUPTED)
-
-
-_FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
-_LIBRARY = re.compile(r"site-packages|[\\/]lib[\\/]python")
-_SLASH = re.compile(r"[\\/]")
-
-
-def raised_at(failure: Failure | None) -> str:
-    """The place of a Python exception, as ``agent.py:17 in support``: the last line of the stack that is not in a library."""
-    frames = list(_FRAME.finditer(failure.stacktrace or "")) if failure is not None else []
-    own_frames = [frame for frame in frames if not _LIBRARY.search(frame[1])] or frames
-    if not own_frames:
-        return ""
-    path, line, function = own_frames[-1].groups()
-    return f"{_SLASH.split(path)[-1]}:{line} in {function}"
 
 
 def advice_for_model_call(failure: Failure) -> str:

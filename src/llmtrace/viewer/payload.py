@@ -6,7 +6,6 @@ from dataclasses import fields
 from typing import Any
 
 from llmtrace.codec import parts
-from llmtrace.diagnosis.failure_text import raised_at
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -23,6 +22,7 @@ from llmtrace.model import (
     Trace,
     Workflow,
 )
+from llmtrace.model.spans import raised_at
 from llmtrace.semconv import CONVERSATION_ID
 from llmtrace.viewer.call_inputs import Input
 from llmtrace.viewer.js_numbers import plain

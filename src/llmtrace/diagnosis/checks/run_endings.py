@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from llmtrace.diagnosis.checks import Check, Run
-from llmtrace.diagnosis.failure_text import advice_for_model_call, how_it_ended, is_from_outside, raised_at
+from llmtrace.diagnosis.failure_text import advice_for_model_call, how_it_ended, is_from_outside
 from llmtrace.diagnosis.finding import Finding, message_of, name_of
 from llmtrace.diagnosis.result import Confidence, Step
 from llmtrace.errors import ReplayDiverged
@@ -24,6 +24,7 @@ from llmtrace.model import (
     failure_kind,
     is_stopped_by_budget,
 )
+from llmtrace.model.spans import raised_at
 from llmtrace.model.traces import passed_on, short_id
 from llmtrace.semconv import REPLAY_OF
 
