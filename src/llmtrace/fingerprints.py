@@ -59,11 +59,11 @@ def fingerprint(inference: Inference) -> Fingerprint:
 
 
 def prompt(name: str, template: str, /, **values: object) -> str:
-    """Return ``template.format(**values)``, or the template as it is without values.
+    """Return ``template.format(**values)``, or the template unchanged without values.
 
-    Model calls whose messages hold this text, alone or among other text, are marked with ``name`` and a digest of ``template``
-    (``llmtrace.fingerprint.prompts``). So `llmtrace diff` tells a changed template from the same one with other values.
-    Raises what `str.format` raises: KeyError for a value that is missing, ValueError for a lone brace.
+    Model calls whose messages contain this text are marked with ``name`` and a digest of ``template``
+    (``llmtrace.fingerprint.prompts``). So `llmtrace diff` tells a changed template from the same template with other values.
+    Raises the errors of `str.format`: KeyError for a missing value, ValueError for a lone brace.
     """
     text = template.format(**values) if values else template
     if text.strip() and len(text) <= _LONGEST_FILLED:

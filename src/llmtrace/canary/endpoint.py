@@ -43,7 +43,7 @@ class Reply(NamedTuple):
 class Endpoint:
     model: str
     url: str = OPENAI
-    """Up to ``/v1``."""
+    """The URL up to ``/v1``."""
     key: str | None = None
     seconds: float = 60.0
     """For one answer."""

@@ -38,7 +38,7 @@ from llmtrace.text.patterns import lazy_pattern
 HIDDEN = "*"
 """Replaces a hidden name."""
 _NAME = lazy_pattern(r"[A-Za-z_$][\w$./:-]{0,63}", re.ASCII)
-"""What a declared field or tool is called; anything else was made up, or is content used as a key."""
+"""Form of a declared field's or tool's name. Any other name was invented by the model, or is content used as a key."""
 _REASONING_LEVEL = semconv.REQUEST_PREFIX + "reasoning.level"
 _OF_OPERATIONS = frozenset(
     {
@@ -53,7 +53,7 @@ _OF_OPERATIONS = frozenset(
 )
 """Attributes that are content only where an operation wrote them, not where the program did."""
 _STRIPPED = semconv.CONTENT | _OF_OPERATIONS
-"""Attributes of an encoded span that content, or what is said of it, goes to."""
+"""Attributes of an encoded span that hold content or describe it."""
 _STRIPPED_BY_ATTRIBUTE = frozenset({Inference, AgentInvocation, Workflow, Custom})
 _AMBIGUOUS = _OF_OPERATIONS | {_REASONING_LEVEL}
 _INDEX = lazy_pattern(r"\d{1,9}|-")

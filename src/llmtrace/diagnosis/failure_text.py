@@ -74,7 +74,7 @@ def advice_for_model_call(failure: Failure) -> str:
 
 
 def advice_for_tool(node: CallNode) -> str:
-    """What would have prevented the failure of a tool."""
+    """Return what would have prevented the failure of a tool."""
     failure = node.call.failure
     if not node.call.executed:
         return f"End the run, or ask a person, where {node.tool} is refused: the model must not report it as done."
@@ -84,7 +84,7 @@ def advice_for_tool(node: CallNode) -> str:
 
 
 def how_call_failed(node: CallNode) -> str:
-    """How a failed call went, with the error's own words shortened."""
+    """Describe a failed call, with the error's message shortened."""
     call, failure = node.call, node.call.failure
     if not call.executed:
         return "was refused and did not run" if call.offered is not False else "did not run: no tool of this name was on offer"

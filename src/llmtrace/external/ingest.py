@@ -36,7 +36,7 @@ QUIET_SECONDS = 5.0
 COMPLETE_SECONDS = 1.0
 """Seconds without a new span before a trace is evaluated, if all its spans are below one root."""
 CLOSE_SECONDS = 5.0
-"""How long closing, and so the end of a program, evaluates what waits."""
+"""Seconds, at most, in which closing (and the end of a program) evaluates waiting traces."""
 MOST_HELD = 20_000
 """Spans that are kept as they arrived, at most; beyond that, the oldest trace is evaluated at once."""
 _MOST_KNOWN = 50_000

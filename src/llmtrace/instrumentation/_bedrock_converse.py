@@ -121,7 +121,7 @@ def _tool_result(block: Mapping[str, Any]) -> Part:
 
 
 def _media(modality: str, block: Mapping[str, Any]) -> Part:
-    """Return a reader of ``{"format": …, "source": {"bytes": …} or {"s3Location": {"uri": …}}}``, or of a document as text."""
+    """Read ``{"format": …, "source": {"bytes": …} or {"s3Location": {"uri": …}}}``, or a document that is text."""
     source, form = block["source"], block.get("format")
     mime = _FILES.get(form or "") if form is None or modality == "file" else f"{modality}/{form}"
     if "bytes" in source:

@@ -52,7 +52,7 @@ class Step(Protocol):
 
     @property
     def hold(self) -> Held | None:
-        """What it must wait for before it runs; it may be refused then."""
+        """A wait before the function runs; it may be refused then."""
 
     @property
     def kept_items(self) -> int:
@@ -113,7 +113,7 @@ def call(kind: KindOfFunction, function: Function, args: tuple[Any, ...], kwargs
         inner = function(*args, **kwargs)
     except BaseException as error:
         step = begin()
-        if step.refused or step.hold is not None or step.kwargs is not kwargs:  # wrong arguments are the policy's
+        if step.refused or step.hold is not None or step.kwargs is not kwargs:  # the policy handles wrong arguments
             return _RUN[kind](function, lambda: step, None)
         step.raised(error)
         raise
@@ -174,9 +174,8 @@ def _inner(function: Function, step: Step, pending: _PendingCoroutine | None) ->
 def call_plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
     """Call a plain function. Decorators call this directly, because each frame in between costs recursion depth.
 
-    ``awaits``: a coroutine that it gives back belongs to it, too: a plain decorator hides that a function is async.
-
-    But for one that the program holds elsewhere, or has begun: it is given back as it is, for only one of us can await it."""
+    ``awaits``: a coroutine that the function returns is part of its run, because a plain decorator may hide an async function.
+    One that the program also holds elsewhere, or has begun, is returned unchanged: only one of us can await it."""
     if step.hold is not None:
         step.hold.wait()
     if step.refused:

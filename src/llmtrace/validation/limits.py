@@ -121,7 +121,7 @@ class _Reached:
         self.height: dict[int, int] = {}
         """Nesting depth of these applications."""
         self.inside: dict[int, dict[Slot, Counter[int]]] = {}
-        """What they all together apply to members and elements, and how many times."""
+        """Subschemas that these apply to members and elements, with counts."""
         graph = {number: [id(child) for child in applied.same_value] for number, applied in self.applied.items()}
         try:
             for number in TopologicalSorter(graph).static_order():  # children come before their parents
