@@ -192,7 +192,7 @@ def _guarded(work: Callable[[], int], name: str) -> int:
         _abandon_stdout()
         return PIPE_CLOSED
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):  # stdout is a file on a full or broken disk
             raise
         _abandon_stdout()
         return _refuse(name, f"cannot write the output: {error.strerror}.")

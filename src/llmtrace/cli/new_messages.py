@@ -62,7 +62,7 @@ class NewMessages:
             counts[key] += 1
             if counts[key] > self._seen[key] and not self._shown(message):
                 new.append(message)
-        if not new and all(message.role in _ASKING for message in inference.input):
+        if not new and all(message.role in _ASKING for message in inference.input):  # the conversation starts again
             new = [message for message in inference.input if message.role == "user"]
         counts.update(message_key(message) for message in inference.output)
         self._seen |= counts

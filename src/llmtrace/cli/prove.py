@@ -217,7 +217,7 @@ class _Prover:
             )
         calls = [span.operation for span in rest if isinstance(span.operation, Inference)]
         runs = self.times * (len(plans) + len(points))
-        about = runs / len(points) * sum(call.cost_usd or 0.0 for call in calls)
+        about = runs / len(points) * sum(call.cost_usd or 0.0 for call in calls)  # `calls` is the sum over all points
         question, judged = self._question(plans)
         total = about + (judged or 0.0)
         if total > self._limit:
@@ -244,7 +244,7 @@ class _Prover:
 
         The description is "" without questions; the cost is None if it is not known.
         """
-        sizes = [plan.question.characters // 4 for plan in plans if plan.question is not None]
+        sizes = [plan.question.characters // 4 for plan in plans if plan.question is not None]  # a token is about 4 characters
         if self._judge is None or not sizes:
             return "", 0.0
         costs = [self._cost_of_judge(tokens, _ANSWER_TOKENS) for tokens in sizes]

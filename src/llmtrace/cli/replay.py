@@ -110,7 +110,7 @@ def _run(args: argparse.Namespace) -> int:
         runs.append(ran)
         if not args.json:
             _tell(screen, trace, ran, number + 1 if args.times > 1 else None)
-    code = max(ran.code for ran in runs)
+    code = max(ran.code for ran in runs)  # the worst one
     if edit is not None and code == SAME:
         ran = _run_edited(screen, command, replace(assignment, live_after=live_after), edit, runs[0], quiet=args.json)
         runs.append(ran)

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     except ReviewConflict as conflict:
         hint = " llmtrace review ls lists them." if conflict.kind == "unknown" else ""
         raise BadInput(f"{conflict}.{hint}") from None
-    except BrokenPipeError:
+    except BrokenPipeError:  # the output, not the reviews: `cli.main` handles it
         raise
     except OSError as error:
         raise BadInput(f"the reviews of {url} cannot be read or written: {error}.") from None
@@ -182,6 +182,7 @@ def _with(payload: JsonValue, settings: list[str]) -> JsonValue:
 def _one_by_one(args: argparse.Namespace, reviews: Reviews) -> int:
     screen, skipped, is_watching = Screen(sys.stdout), set[str](), False
     while True:
+        # the oldest first
         waiting = [record for record in reversed(reviews.list()) if record.request.review_id not in skipped]
         if not waiting and not args.watch:
             screen.line("Nothing waits for a review." if not skipped else "No other review waits.")

@@ -114,7 +114,7 @@ def _is_python(program: str) -> bool:
     path = Path(program)
     if path.suffix in (".py", ".pyw", ".pyz") or path.is_dir() or (path.exists() and zipfile.is_zipfile(path)):
         return True
-    return path.is_file() and not os.access(path, os.X_OK)
+    return path.is_file() and not os.access(path, os.X_OK)  # a file that cannot be executed is taken for a script
 
 
 def _command(words: list[str]) -> Callable[[], Any]:
@@ -135,7 +135,7 @@ def _command(words: list[str]) -> Callable[[], Any]:
             signal.signal(signal.SIGINT, before)
             signal.signal(signal.SIGTERM, before_term)
         if code:
-            sys.exit(code if code > 0 else 128 - code)
+            sys.exit(code if code > 0 else 128 - code)  # as a shell does if a signal ended the program
 
     return start
 
@@ -171,7 +171,7 @@ def _module(words: list[str]) -> Callable[[], Any]:
 def _become(words: list[str], folder: str) -> None:
     """Set ``sys.argv`` and ``sys.path`` as the program expects them."""
     sys.argv = words
-    if not getattr(sys.flags, "safe_path", False):
+    if not getattr(sys.flags, "safe_path", False):  # python -P keeps the folder out of sys.path
         sys.path[0] = folder
 
 

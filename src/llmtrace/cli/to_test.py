@@ -175,7 +175,8 @@ def _names_of(node: ast.AST) -> Iterator[str]:
 def _arguments(agent: AgentInvocation | Workflow, function: str, source: _Source | None) -> str:
     """Return the arguments of the recorded call as source: the task, or all arguments by name if the call had several.
 
-    Several arguments are recorded as a JSON object. A task may be JSON itself, so the names must be parameters of the function.
+    Several arguments are recorded as a JSON object. A task may be JSON itself, so the names must be parameters of the function,
+    if these are known.
     """
     task = agent.input[-1].text()
     try:
@@ -264,7 +265,7 @@ def _texts(texts: list[str]) -> str:
 
 
 def _tools_before(trace: Trace, marked: tuple[Suspect, ...]) -> list[str]:
-    """Return the names of the tools that ran before the first step of a suspect."""
+    """Return the names of the tools that ran before the first step of a suspect; [] without a suspect."""
     starts = [trace.span(span_id).start for suspect in marked for span_id in (suspect.span_id, *suspect.spans)]
     first = min(starts, default=None)
     earlier = Trace([span for span in trace.spans if first is None or span.start < first])

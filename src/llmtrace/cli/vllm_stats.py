@@ -142,7 +142,7 @@ class Slowest:
             self._engine_times.pop(next(iter(self._engine_times)))
         if isinstance(span.operation, Inference) and span.duration is not None:
             heapq.heappush(self._heap, (span.duration, span.span_id, span))
-            if len(self._heap) > 2 * _SHOWN:
+            if len(self._heap) > 2 * _SHOWN:  # twice as many, since `calls` drops engines' spans
                 heapq.heappop(self._heap)
 
     def calls(self) -> list[tuple[Span, dict[str, float]]]:

@@ -297,7 +297,7 @@ def _code(text: str, length: int = 200) -> str:
 
 def _all(store: Store, args: argparse.Namespace) -> int:
     limit = args.limit or MOST_RUNS
-    query = Query(limit=limit + 1, since=args.since, agent=args.agent, tag=args.tag)
+    query = Query(limit=limit + 1, since=args.since, agent=args.agent, tag=args.tag)  # one more, to know if there are more
     run_count, cases, unexplained, undiagnosed, more = 0, [], list[str](), list[DiagnosisFailed](), False
     with Progress("diagnosing runs") as progress:
         for trace in progress.count(in_traces(store.spans(query))):
