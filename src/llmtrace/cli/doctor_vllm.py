@@ -47,6 +47,7 @@ _TOOLS = "--enable-auto-tool-choice --tool-call-parser NAME"
 
 
 def everything(url: str, store: str | None) -> Iterator[Finding]:
+    """Run all checks of the server at ``url``. ``store``: the store to search for the server's span; default, as configured."""
     root = root_of(url)
     models = ask(f"{root}/v1/models")
     names = [model.get("id") for model in (models.json() or {}).get("data", ())] if models and models.status == 200 else []

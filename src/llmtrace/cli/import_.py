@@ -37,7 +37,7 @@ _MOST_NAMED = 5
 _EVALUATED_SECONDS = 0.5
 """Seconds between two reports of the number of traces that still have to be evaluated."""
 _NEVER = 1e9
-"""Seconds without a new span after which a trace is evaluated: so many that traces are evaluated when all files are read."""
+"""Seconds without a new span after which a trace is evaluated. So large that traces are evaluated after all files are read."""
 
 
 @dataclass

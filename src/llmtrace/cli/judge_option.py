@@ -70,7 +70,7 @@ def endpoint(args: argparse.Namespace) -> Endpoint | None:
 
 
 def ask(diagnosis: Diagnosis, flow: Flow, to: Endpoint | None) -> Reply:
-    """Ask the judge. Returns its opinions, or why there are none."""
+    """Ask the judge. Returns its opinions, or the error that it failed with."""
     if to is None:
         return Reply()
     if (diagnosis.suspects or diagnosis.places) and sys.stderr is not None and sys.stderr.isatty():

@@ -40,7 +40,7 @@ EVERY = 0.5
 LETTERS_EVERY = 30.0
 """Seconds between two reads of the dead letters."""
 LOST_EVERY = 20
-"""Open spans of programs that died are dropped after every so many reads of the journals."""
+"""Number of reads of the journals between two searches for programs that died, whose open spans are dropped."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -126,7 +126,7 @@ class _Tree:
     def show(self) -> None:
         repeated = {} if self._full else repetitions(self._trace)
         last: list[bool] = []
-        hidden: int | None = None  # depth of a span in a folded repetition: what is below it is skipped
+        hidden: int | None = None  # depth of a span in a folded repetition; its descendants are skipped
         for depth, span in self._trace.walk():
             if hidden is not None and depth > hidden:
                 continue

@@ -30,6 +30,8 @@ _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 class Reply(NamedTuple):
+    """An HTTP response."""
+
     status: int
     headers: Mapping[str, str]
     """The answer's headers, by name in lower case."""

@@ -58,20 +58,20 @@ def review(
 
     ``payload``: the content to look at; it is shown as JSON, after redaction. ``schema``: a JSON Schema or a pydantic model of
     the answer, if the person should give one; with a model, the decision's value is an instance of it. ``timeout``: seconds, or
-    a text such as ``"24h"`` (``s``, ``m``, ``h`` or ``d``); default, ``configure(review_timeout=)``. ``on_timeout``: what a
-    time limit gives: a decision (``"deny"``, default), or `ReviewDenied` (``"raise"``).
+    a text such as ``"24h"`` (``s``, ``m``, ``h`` or ``d``); default, ``configure(review_timeout=)``. ``on_timeout``: the result
+    after that time: the decision ``timed_out`` (``"deny"``, default), or `ReviewDenied` (``"raise"``).
 
     The decision's ``kind`` is one of
 
     * ``approved``: yes;
-    * ``edited``: of a tool call, run it with ``value`` instead;
-    * ``answered``: ``value`` is what the person says;
-    * ``rejected``: no, because of ``reason``;
-    * ``timed_out``, ``unattended``: nobody decided, which is a no.
+    * ``edited``: yes, but run the tool call with ``value`` instead;
+    * ``answered``: ``value`` is the person's answer;
+    * ``rejected``: no, for the reason ``reason``;
+    * ``timed_out``, ``unattended``: nobody decided, which counts as no.
 
     ``is_allowed`` is True for the first two. People decide in the viewer, by ``llmtrace review``, or in the function of
-    ``configure(notify=)``. Raises `ConfigurationError` for a wrong option; when waiting, `ReviewPending` where
-    ``configure(review_wait=)`` is over.
+    ``configure(notify=)``. Raises `ConfigurationError` for a wrong option. The wait raises `ReviewPending` after the seconds of
+    ``configure(review_wait=)``.
     """
     if not isinstance(question, str) or not question:
         raise ConfigurationError(f"review({question!r}): expected a question, as text")

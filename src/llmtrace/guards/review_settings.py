@@ -17,6 +17,8 @@ from llmtrace.store.reviews import Reviews
 
 @dataclass(frozen=True, slots=True)
 class ReviewSettings:
+    """Settings of reviews: where they are stored, who is notified, and how long a call waits."""
+
     reviews: Reviews = field(default_factory=lambda: Reviews(None))
     key: bytes = b""
     """The secret that keys digests."""

@@ -29,6 +29,8 @@ REST = "others"
 
 @dataclass(slots=True)
 class Amounts:
+    """Amounts spent by a call, a spender or a whole window, by the names of the limits."""
+
     usd: float = 0.0
     calls: int = 0
     tokens: int = 0
@@ -181,7 +183,7 @@ class SpendFile(SpendWindow):
             sweep(self.path.parent)
         descriptor = os.open(self.path, _FLAGS, 0o600)
         try:
-            # without a link, the file was replaced after it was opened: what is written to it would be lost
+            # without a link, the file was replaced after it was opened, so a line written to it would be lost
             if locks.take(descriptor, exclusive=False) is False or os.fstat(descriptor).st_nlink == 0:
                 return False
             return os.write(descriptor, data) == len(data)

@@ -199,6 +199,8 @@ class _Step:
 
 
 class AnswerForm:
+    """The form of an answer: a pydantic type or a JSON Schema. It reads answers and lists their faults."""
+
     def __init__(self, form: Any, owner: str) -> None:
         """Raise `ConfigurationError`, which names ``owner``, if ``form`` cannot be used."""
         self.kind = form

@@ -29,6 +29,7 @@ class Input:
 
 
 def inputs(trace: Trace) -> dict[str, Input]:
+    """Return the `Input` of each model call, by span id."""
     sequences: dict[str, list[str]] = {}
     holders: dict[str, list[str]] = defaultdict(list)
     call_inputs: dict[str, Input] = {}

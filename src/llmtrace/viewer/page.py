@@ -29,6 +29,7 @@ _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
 def write(trace_view: TraceView) -> bytes:
+    """Return the HTML file of a trace."""
     packed = base64.b64encode(gzip.compress(dumps(_content(trace_view)), 6)).decode()
     script, style = bundle(), (STATIC / "viewer.css").read_text(encoding="utf-8")
     # with digests, a script that content might smuggle in does not run

@@ -67,6 +67,7 @@ class Serving:
 
     @contextlib.contextmanager
     def in_thread(self) -> Iterator[Serving]:
+        """Answer requests in another thread while the ``with`` block runs."""
         started = threading.Event()
         server = _Server(self._config, self._viewer, started.set)
         thread = threading.Thread(target=server.run, args=([self._socket],), daemon=True)

@@ -34,6 +34,8 @@ SCREENFUL = 120
 
 
 class Source:
+    """The viewer's view of a store. Long traces are cached apart until they are read with their models' input."""
+
     def __init__(self, store: Store) -> None:
         self.store = store
         self._lock = threading.RLock()
