@@ -1,9 +1,9 @@
-"""The command line. One command is one module of this folder, and the folder is the registry.
+"""The command line. Each command is a module of this folder. A module with a ``NAME`` is a command; nothing else lists them.
 
 A command's module has ``NAME = "…"``, ``HELP = "…"`` (one line) and ``EXAMPLE = "…"`` at the left margin, a function
 ``configure(parser)`` that adds its arguments, and ``run(args) -> int``, which does the work and returns the exit code.
-``--json``, ``--store`` and ``--help`` are added by this module. Where it says ``TAKES_COMMAND = True``, what follows ``--`` is
-another program's command line: ``args.command``, a list.
+``--json``, ``--store`` and ``--help`` are added by this module. If a command's module has ``TAKES_COMMAND = True``, the words
+after ``--`` are another program's command line: ``args.command``, a list.
 
 Law: ``llmtrace --help`` imports no command; a command is imported when it is called.
 """
@@ -42,16 +42,16 @@ USAGE = """\
 Name a trace by its id, by four or more of its first digits, or by `last`. A time is `30m`, `2h`, `7d`, `4w`, `2026-01-31` or
 `2026-01-31T12:00`. `NO_COLOR`, `FORCE_COLOR` and `COLUMNS` set colour and width.
 """
-"""Rules that hold for all commands, for the reference."""
+"""Rules for all commands, for the reference in the docs."""
 _SELDOM = (100_000, 50, 100)
-"""Thresholds of the garbage collector, which runs seldom: a long trace is millions of objects that stay alive."""
+"""Thresholds of the garbage collector, so that it runs seldom: a long trace has millions of objects that stay alive."""
 _NAMED = 15
 """Width of the column of names in the overview."""
 _STATED = re.compile(r'^(NAME|HELP) = "(.*)"$', re.MULTILINE)
 
 
 def commands() -> dict[str, Command]:
-    """Every command by name, read from the source text, since importing all modules would take half a second."""
+    """Return every command by name. They are read from the source text: importing all modules would take half a second."""
     commands_by_name = {}
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
         spec = module.module_finder.find_spec(module.name, None)
@@ -69,7 +69,7 @@ class _Parser(argparse.ArgumentParser):
         raise BadInput(f"{self._plain(message)} See {self.prog} --help.")
 
     def _plain(self, message: str) -> str:
-        """argparse's message in the words of llmtrace: what is wrong, and what is expected."""
+        """Return argparse's message in our form: what is wrong, and what is expected."""
         kind, _, what = message.partition(": ")
         if kind == "unrecognized arguments":
             unknown = what.split()[0].partition("=")[0]
@@ -89,7 +89,7 @@ _INVALID_CHOICE = re.compile(r"(.*: )invalid choice: ('.*') \(choose from (.*)\)
 
 
 class CommandModule(Protocol):
-    """The parts of a command's module; see this module's docstring."""
+    """The members of a command's module. See this module's docstring."""
 
     EXAMPLE: str
 
@@ -126,13 +126,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = commands_by_name.get(words[0])
     if command is None:
         return _refuse("llmtrace", _unknown(words, commands_by_name))
-    if argv is None and command.name != "run":  # no traced program runs in this process
+    if argv is None and command.name != "run":  # `run` executes a program in this process: leave its collector alone
         gc.set_threshold(*_SELDOM)
     return _guarded(lambda: _call(command, words[1:]), f"llmtrace {command.name}")
 
 
 def _unknown(words: list[str], commands_by_name: dict[str, Command]) -> str:
-    """The error message for a first word that is not a command."""
+    """Return the error message for a first word that is not a command."""
     named = next((word for word in words if word in commands_by_name), None)
     if not words[0].startswith("-"):
         return f"unknown command {words[0]!r}.{did_you_mean(words[0], commands_by_name)} See llmtrace --help."
@@ -148,20 +148,20 @@ def _call(command: Command, words: Sequence[str]) -> int:
     args = parser.parse_args(words)
     args.command = command_line
     code = module.run(args)
-    if "later" in args:  # work that is done after the output
+    if "later" in args:  # slow work that the user need not wait for: see `stores.opened`
         _flush()
         args.later()
     return code
 
 
 def split(module: CommandModule, words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """A command's own words, and the command line of another program after ``--``, if the command takes one."""
+    """Return a command's own arguments, and the command line of another program after ``--`` if the command takes one."""
     at = words.index("--") if getattr(module, "TAKES_COMMAND", False) and "--" in words else len(words)
     return [*words[:at]], [*words[at + 1 :]]
 
 
 def _flush() -> None:
-    if sys.stdout is not None and not sys.stdout.closed:  # a program that was run may have closed it
+    if sys.stdout is not None and not sys.stdout.closed:  # `llmtrace run` may have executed a program that closed it
         sys.stdout.flush()
 
 
@@ -183,7 +183,8 @@ def _overview(commands_by_name: dict[str, Command]) -> int:
 
 
 def _guarded(work: Callable[[], int], name: str) -> int:
-    """Run ``work``. Errors that the user can fix become one message; Ctrl-C and a closed pipe are silent."""
+    """Run ``work``, and return its exit code. An error that the user can fix becomes one message. Ctrl-C and a closed pipe are
+    silent."""
     try:
         code = work()
         _flush()
@@ -191,7 +192,7 @@ def _guarded(work: Callable[[], int], name: str) -> int:
         _abandon_stdout()
         return PIPE_CLOSED
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):  # stdout is a file on a full or broken disk
             raise
         _abandon_stdout()
         return _refuse(name, f"cannot write the output: {error.strerror}.")
@@ -203,7 +204,7 @@ def _guarded(work: Callable[[], int], name: str) -> int:
 
 
 def _abandon_stdout() -> None:
-    """Redirect stdout, which the interpreter flushes again at exit, to the null device."""
+    """Redirect stdout to the null device, because the interpreter flushes it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -221,12 +222,13 @@ def _refuse(name: str, message: str, code: int = BAD_INPUT) -> int:
 
 _WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
 _ENDS = ((" [", 0), (" ", 0), (",", 1), ("|", 1))
-"""Where a line may break, the best first, and how many characters stay: options can be as long as ``{ok,recovered,failed}``."""
+"""Places where a line may break, the best first, and how many characters of the place stay on the line. Options can be as long
+as ``{ok,recovered,failed}``."""
 EXAMPLE = "example: "
 
 
 class Formatter(argparse.HelpFormatter):
-    """argparse's formatter, but without lines that run beyond the screen because they have no spaces."""
+    """argparse's formatter. It also breaks long lines without spaces, which argparse would print beyond the screen."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if text.startswith(EXAMPLE):
@@ -239,12 +241,12 @@ class Formatter(argparse.HelpFormatter):
 
     @property
     def _screen(self) -> int:
-        """Columns; argparse itself leaves two of them free."""
+        """Columns of the screen. argparse leaves two of them free, so its own width is smaller."""
         return self._width + 2
 
 
 def _example(text: str, width: int) -> Iterator[str]:
-    """A command in lines that a shell reads as one."""
+    """Break an example command into lines that a shell reads as one line."""
     line, *words = _WORD.findall(text)
     for number, word in enumerate(words, 1):
         is_last = number == len(words)
@@ -256,7 +258,7 @@ def _example(text: str, width: int) -> Iterator[str]:
 
 
 def _folded(line: str, width: int) -> Iterator[str]:
-    if "\x1b" in line:  # Python 3.14 on a terminal: colours, which have no width
+    if "\x1b" in line:  # Python 3.14 colours its help on a terminal; the codes would count as width
         yield line
         return
     start = len(line) - len(line.lstrip())

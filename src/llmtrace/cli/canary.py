@@ -172,8 +172,11 @@ def _points(metric: Metric, number: float, sign: str) -> str:
 
 
 def _power(metrics: tuple[Metric, ...]) -> str:
-    """Say in a sentence which change would have been noticed, by the metric nearest to the answers' use, or else by their
-    words."""
+    """Return a sentence about the smallest change that the comparison would have noticed; "" if that is not known.
+
+    It names the first of these metrics that was measured. The nearer a metric is to the use of the answers, the earlier it
+    comes.
+    """
     seen = {metric.name: metric for metric in metrics if metric.detectable is not None}
     for name, what in (
         ("arguments valid", "a {}-point drop of valid calls"),
@@ -200,7 +203,7 @@ def _as_json(comparison: Comparison, before: Baseline, now: Baseline) -> dict[st
     }
 
 
-# -- both
+# -- shared by both actions
 
 
 def _endpoint(args: argparse.Namespace, model: str, url: str) -> Endpoint:
@@ -214,7 +217,8 @@ def _endpoint(args: argparse.Namespace, model: str, url: str) -> Endpoint:
 
 
 def _check_calls(questions: int, times: int, limit: int, searched: int = 0) -> None:
-    """``searched``: calls that the search for border probes may make."""
+    """Raise BadInput if more calls are needed than ``limit``. ``searched``: calls that the search for border probes may
+    make."""
     calls = questions * times + searched
     if calls > limit:
         search = f", with the search for near ties ({searched:,})" if searched else ""

@@ -38,11 +38,11 @@ class Checked(NamedTuple):
     trace: Trace
     findings: list[tuple[Span, Finding]]
     unknown: tuple[str, ...]
-    """Runs with incomplete content, which keep their stored evaluations."""
+    """Ids of the runs with incomplete content. Their stored evaluations are kept."""
     judged: bool
     """False if the trace shows neither calls nor answers."""
     unchecked: tuple[str, ...]
-    """What could not be judged, because it was not visible; a sentence each."""
+    """Checks that could not run, because their input was not recorded; a sentence each."""
     suspects: tuple[Suspect, ...] = ()
     """The suspects that mark the run."""
 
@@ -100,7 +100,7 @@ def _check(trace: Trace, evaluator: Evaluator) -> Checked:
     evaluated, unknown = evaluate_trace(trace, evaluator)
     try:
         diagnosis = diagnose(evaluated)
-    except DiagnosisFailed:  # `why` reports it
+    except DiagnosisFailed:  # reported by `why`
         return Checked(evaluated, list(_findings(evaluated)), unknown, judged=True, unchecked=())
     findings = list(_findings(evaluated))
     judged = diagnosis.is_judged or any(_severity(finding) != "info" for _, finding in findings)
@@ -108,7 +108,7 @@ def _check(trace: Trace, evaluator: Evaluator) -> Checked:
 
 
 def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
-    """The failures, violations and evaluations, without those that repeat another. A call's fault is returned once."""
+    """Yield the failures, violations and evaluations of a trace, without those that only repeat another one."""
     requested_faults: set[tuple[object, ...]] = set()
     roots = {span.span_id for span in trace.roots}
     for span in trace.spans:
@@ -120,7 +120,7 @@ def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
             if isinstance(span.operation, Inference):
                 requested_faults.add(fault)
             elif broken.call_id is not None and fault in requested_faults:
-                continue  # the same call, checked again before it runs
+                continue  # the model's call is checked once in its answer and again before it runs
             yield span, broken
         checked = any(evaluation.name == ACCEPTANCE for evaluation in span.evaluations)
         for evaluation in span.evaluations:

@@ -157,7 +157,7 @@ def _handler(name: str) -> Callable[[DeadLetter], Any]:
 
 
 def _retry(entry: Entry, states: LetterStates, handler: Callable[[DeadLetter], Any], by: str, *, again: bool) -> str:
-    """Run the handler once. Returns ``retried``, or why it was not."""
+    """Run the handler once. Returns ``retried``, or why the letter was not retried."""
     letter_id = entry.letter.letter_id
     try:
         states.begin(letter_id, by, again=again)
@@ -169,7 +169,7 @@ def _retry(entry: Entry, states: LetterStates, handler: Callable[[DeadLetter], A
             asyncio.run(_finish(result))
     except BaseException as error:
         problem = f"{type(error).__name__}: {error}"
-        # what a handler raised is kept without secrets
+        # the handler's error is stored, so it is redacted first
         span = Span("0" * 32, "0" * 16, "", 0, failure=Failure(type(error).__name__, str(error)))
         failure = Content(Config.read()).clean(span).failure
         states.finish(letter_id, format_text.failure(failure) if failure is not None else type(error).__name__)

@@ -32,7 +32,7 @@ NAME = "demo"
 HELP = "watch an agent fail silently, and llmtrace find the cause"
 EXAMPLE = "OPENAI_BASE_URL=http://localhost:8000/v1 llmtrace demo --model my-model"
 
-# USD per million tokens: what a small hosted model costs, so that the demo has a cost to show
+# USD per million tokens, as for a small hosted model, so that the demo has a cost to show
 _PRICES = {MODEL: {"input": 0.15, "output": 0.6}}
 
 _NEXT = (
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _server(model: str | None) -> Iterator[tuple[str, str]]:
-    """Address and model: the user's server if OPENAI_BASE_URL is set, else the scripted one."""
+    """Yield the URL and the model: of the user's server if OPENAI_BASE_URL is set, else of the scripted one."""
     url = os.environ.get("OPENAI_BASE_URL")
     if not url:
         if model not in (None, MODEL):
@@ -107,7 +107,7 @@ def _server(model: str | None) -> Iterator[tuple[str, str]]:
 
 
 def _second_act(args: argparse.Namespace, screen: Screen, url: str, model: str, store: str) -> int:
-    """The second customer, with a refund that waits for a person."""
+    """Run the second customer's conversation, with a refund that waits for a person."""
     suffix, program = _suffix(store), _program()
     if not args.json:
         screen.prose('The same agent, with one option more: @llmtrace.tool(review="when ungrounded").')
@@ -136,13 +136,13 @@ def _suffix(store: str) -> str:
 
 def _talk(task: str, url: str, model: str, store: str, *, reviewed: bool = False) -> Conversation:
     """Run the agent on one customer's mail. Raises BadInput if the server does not answer."""
-    import openai  # the demo's only: no other part of llmtrace imports a provider's SDK
+    import openai  # only the demo calls a provider's SDK; no other part of llmtrace needs it installed
 
     from llmtrace.demo.agent import support_agent
 
     scripted = model == MODEL
     llmtrace.configure(store=store, content="local", instrument=["openai"], prices=_PRICES if scripted else None)
-    offline: dict[str, Any] = {"api_key": "none", "http_client": openai.DefaultHttpxClient(trust_env=False)}  # without a proxy
+    offline: dict[str, Any] = {"api_key": "none", "http_client": openai.DefaultHttpxClient(trust_env=False)}  # no proxy
     client = openai.OpenAI(base_url=url, **(offline if scripted else {}))
     try:
         answer = support_agent(client, model, reviewed=reviewed)(task)
@@ -159,7 +159,10 @@ def _talk(task: str, url: str, model: str, store: str, *, reviewed: bool = False
 
 
 def _folder(*, permanent: bool) -> str:
-    """The default store, so that later commands find it; a temporary one if that is not writable or not ``permanent``."""
+    """Return the folder of the store. It is the default one, which later commands read, if that is writable and ``permanent``.
+
+    Otherwise it is a temporary folder.
+    """
     folder = default_folder() if permanent else None
     try:
         if folder is None:
@@ -204,7 +207,7 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
 
 
 def _program() -> str:
-    """The command by which llmtrace was started."""
+    """Return the command that started llmtrace, as the user would type it."""
     called = Path(sys.argv[0])
     if called.stem != "llmtrace":
         return "python -m llmtrace"
@@ -213,7 +216,7 @@ def _program() -> str:
 
 
 def _near(path: Path) -> str:
-    """The path relative to the working folder, if it is below it."""
+    """Return the path relative to the working folder, or the whole path if it is not below that folder."""
     try:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:

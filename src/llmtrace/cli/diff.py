@@ -110,7 +110,7 @@ def _compare_traces(args: argparse.Namespace) -> int:
 
 
 def _edited(screen: Screen, difference: Difference, left_trace: Trace, right: Trace) -> bool:
-    """Say what was edited in the request of a replay; False if nothing was."""
+    """Print the edit of a replay's request. Returns False if no request was edited."""
     for pair in difference.pairs:
         span = None if pair.left is None or pair.right is None else right.span(pair.right)
         if span is not None and REPLAY_EDITED in span.attributes and isinstance(span.operation, Inference):
@@ -126,7 +126,7 @@ def _pair(screen: Screen, pair: Pair, left_trace: Trace, right: Trace) -> None:
     sides = [(left_trace, pair.left), (right, pair.right)]
     spans = [trace.span(span_id) for trace, span_id in sides if span_id is not None]
     operation = spans[0].operation
-    told_below = isinstance(operation, ToolExecution) and pair.what != "same"  # the whole call is
+    told_below = isinstance(operation, ToolExecution) and pair.what != "same"  # the whole call is printed in the lines below
     name = operation.name if told_below else title_of(spans[0])  # type: ignore[union-attr]
     name = short(name, screen.room(f"{mark} "))
     screen.line(screen.paint(mark, *style) + " " + screen.paint(name, "bold" if pair.what != "same" else "dim"))
@@ -139,7 +139,7 @@ def _pair(screen: Screen, pair: Pair, left_trace: Trace, right: Trace) -> None:
 
 
 def _lines(span: Span) -> list[str]:
-    """Describe a step in one or more lines."""
+    """Return the description of a step, in one or more lines."""
     operation = span.operation
     if isinstance(operation, ToolExecution):
         result = [f"→ {format_text.value(operation.result)}"] if operation.has_result else []
@@ -170,7 +170,7 @@ def _failure(span: Span) -> list[str]:
 
 
 MOST_RUNS = 1000
-"""Runs of one set, the newest ones, unless ``limit=N`` says otherwise."""
+"""Maximum number of runs in a set, the newest ones, unless ``limit=N`` is given."""
 FILTERS = ("since", "until", "agent", "health", "text", "tag", "model", "limit")
 _PARSERS: dict[str, Callable[[str], Any]] = {
     **{filter_.name: filter_.parse for filter_ in trace_filters.FILTERS if filter_.name in FILTERS},
@@ -178,7 +178,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "limit": int,
 }
 _FEW = 10
-"""Runs of a set below which little can be seen."""
+"""A set with fewer runs shows little."""
 
 
 def _compare_sets(store: Store, args: argparse.Namespace) -> int:
@@ -204,7 +204,7 @@ def _compare_sets(store: Store, args: argparse.Namespace) -> int:
 
 
 def _chosen(store: Store, words: Sequence[str]) -> Iterator[Trace]:
-    """The runs of one set: those of files and trace ids, and those of the store that pass all filters."""
+    """Yield the runs of one set: from files, by trace id, and those of the store that pass all filters. Raises BadInput."""
     filters: dict[str, str] = {}
     trace_ids: dict[str, None] = {}
     for word in words:

@@ -20,7 +20,7 @@ HELP = "find problems that keep tracing from working, and how to fix them"
 EXAMPLE = "llmtrace doctor --json"
 
 _WIDE = 60
-"""Screen width from which each text is shown beside its subject."""
+"""Smallest screen width at which a text is shown beside its subject."""
 _STYLES: dict[str, Style] = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 

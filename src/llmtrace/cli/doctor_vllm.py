@@ -28,7 +28,7 @@ from llmtrace.validation.check_values import check_arguments
 from llmtrace.validation.parse_arguments import parse_arguments
 
 PATIENCE = 8.0
-"""vLLM sends its spans every five seconds."""
+"""Seconds to wait for the server's span. vLLM sends its spans every five seconds."""
 TOOL = {
     "type": "function",
     "function": {
@@ -47,6 +47,7 @@ _TOOLS = "--enable-auto-tool-choice --tool-call-parser NAME"
 
 
 def everything(url: str, store: str | None) -> Iterator[Finding]:
+    """Run all checks of the server at ``url``. ``store``: the store to search for the server's span; default, as configured."""
     root = root_of(url)
     models = ask(f"{root}/v1/models")
     names = [model.get("id") for model in (models.json() or {}).get("data", ())] if models and models.status == 200 else []
@@ -109,7 +110,7 @@ def _flag(on: bool, about: str, flag: str, adds: str) -> Finding:
 
 
 def _called(answer: dict[str, Any]) -> Finding:
-    """Check whether the tool's schema was enforced, as far as one call can show."""
+    """Check if the server enforced the tool's schema, as far as one call can show."""
     strict = 'Give each tool "strict": true, or start the server with --tool-strict-level parameter.'
     choice = (answer.get("choices") or [{}])[0]
     calls = (choice.get("message") or {}).get("tool_calls") or ()
@@ -137,7 +138,7 @@ class _Listening:
         for http_port, grpc_port in ((HTTP_PORT, None), (None, GRPC_PORT)):
             try:
                 self._receivers.append(Receiver(ingestor, http_port=http_port, grpc_port=grpc_port))
-            except (PortBusy, ConfigurationError):  # another receiver, whose store gets the span; or no gRPC
+            except (PortBusy, ConfigurationError):  # another receiver's store gets the span; or no gRPC is installed
                 continue
         with suppress(LlmtraceError):
             self._stores.append(open_store(Config.read(store=self._url).store))

@@ -34,7 +34,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = "_.-=+*#@"
 _KEYS = 10
 _WORD = 14
-"""Width of the word whose share is shown."""
+"""Maximum width of the word whose share is shown."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -147,7 +147,7 @@ def _level(report: Report, level: float | None) -> str:
 
 
 def _course(screen: Screen, history: tuple[Block, ...]) -> str:
-    """The course as one character for every two blocks, at most 16, from the lowest to the highest level."""
+    """Return the history as a sparkline: one bar for every two blocks, scaled from the lowest to the highest level."""
     bars = _BARS if screen.unicode else _ASCII_BARS
     pairs = [history[at : at + 2] for at in range(0, len(history), 2)]
     levels = [sum(block.level * block.calls for block in pair) / sum(block.calls for block in pair) for pair in pairs]

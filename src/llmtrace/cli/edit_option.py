@@ -1,6 +1,7 @@
-"""``--edit SPAN --set PLACE[=VALUE]`` of ``llmtrace replay``: which value of a recorded run is another one in the new run.
+"""``--edit SPAN --set PLACE[=VALUE]`` of ``llmtrace replay``: changes a value of a recorded run for the new run.
 
-Without ``=VALUE`` the recorded value is opened in the user's editor (``VISUAL``, else ``EDITOR``), and what is saved counts.
+Without ``=VALUE`` the recorded value is opened in the user's editor (``VISUAL``, else ``EDITOR``). The saved text is the new
+value.
 """
 
 from __future__ import annotations
@@ -26,18 +27,21 @@ from llmtrace.validation.json_pointers import steps
 
 
 class EditOption(NamedTuple):
-    """A span and what is to be edited there."""
+    """The span to edit, and the edit."""
 
     trace: Trace
     span: Span
     setting: str
-    """``PLACE=VALUE``, or a place alone; empty: the whole answer."""
+    """``PLACE=VALUE``, or only a place to open in the editor. Empty: open the whole answer."""
     edit: Edit | None
-    """None: of a request, which only the program can make."""
+    """The edit of an answer. None for the edit of a request: it needs the request that the program sends, see `make`."""
 
     @classmethod
     def read(cls, args: argparse.Namespace, recording: Recording, live_after: str | None) -> EditOption | None:
-        """Read the options. An edit of an answer is made and tried on the recording. Raises BadInput."""
+        """Read the options; None without ``--edit``. An edit of an answer is made now, and tried on the recording.
+
+        Raises BadInput.
+        """
         if args.edit is None:
             if args.set is not None:
                 raise BadInput("--set needs --edit SPAN, as in: --edit 4360aab6 --set look_up/order_id=KS-20457")
@@ -62,12 +66,14 @@ class EditOption(NamedTuple):
 
     @property
     def request_of(self) -> str | None:
-        """Id of the span whose request is edited; None: its answer is."""
+        """Id of the span whose request is edited; None if its answer is edited."""
         return self.span.span_id if self.edit is None else None
 
     def make(self, request: str | None) -> tuple[Edit, str]:
-        """The edit, and of a request what it changes, in words; else an empty text. ``request``: what the unchanged program
-        sent, on which the edit is tried. Raises BadInput."""
+        """Return the edit, and a description of what it changes in a request; "" for the edit of an answer.
+
+        ``request``: the request that the unchanged program sent. The edit is tried on it. Raises BadInput.
+        """
         if self.edit is not None:
             return self.edit, ""
         option = f"--edit {self.span.span_id[:8]}: the request of {self.span.name}"
@@ -91,9 +97,9 @@ _INSTEAD = "Say what to change: --set PLACE=VALUE"
 
 
 def edit_answer(span: Span, place: str | None) -> Edit:
-    """Open the span's answer, or what is at ``place`` in it, and wait. The edit is tried on the span.
+    """Open the span's answer, or the value at ``place`` in it, in the editor, and wait. The edit is tried on the span.
 
-    Raises BadInput as `_saved` does, and `ConfigurationError` where what was saved cannot be used.
+    Raises BadInput as `_saved` does, and `ConfigurationError` if the saved value cannot be used.
     """
     answer = answer_of(span, place)
     saved = _saved(answer)
@@ -104,14 +110,14 @@ def edit_answer(span: Span, place: str | None) -> Edit:
 
 
 def edit_request(span: Span, place: str, request: JsonValue) -> Edit:
-    """Open what is at ``place`` in the request of a model call, and wait. Raises as `edit_answer` does."""
+    """Open the value at ``place`` in the request of a model call in the editor, and wait. Raises as `edit_answer` does."""
     return Edit(span.span_id, place, _saved(member_at(request, steps(place) if place.strip("/") else ())))
 
 
 def _saved(answer: JsonValue) -> JsonValue:
-    """What is saved in place of the value, which is shown as JSON or as plain text.
+    """Open a value in the editor, as plain text if it is a text, else as JSON, and return the saved value.
 
-    Raises BadInput: no terminal, no editor, the editor failed, nothing was changed, or it is not JSON any more.
+    Raises BadInput without a terminal or an editor, and if the editor failed, nothing was changed, or the text is not JSON.
     """
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:

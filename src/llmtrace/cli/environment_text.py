@@ -19,17 +19,17 @@ _NOUNS = {
     "task": "task (the first user message)",
 }
 _WIDEST = 40
-"""Width of the column of kinds and names."""
+"""Maximum width of the column of kinds and names."""
 
 
 def noun(fact: Fact) -> str:
-    """``system prompt of support``, ``parameter temperature``."""
+    """Return the name of a fact: ``system prompt of support``, ``parameter temperature``."""
     words = f"{_NOUNS.get(fact.kind, fact.kind)} {fact.name}".rstrip()
     return clean(f"{words} of {fact.where}" if fact.where else words)
 
 
 def sentence(change: Change, before: Environment, now: Environment) -> str:
-    """Describe a change: both values, or the first words that differ if the content was stored."""
+    """Return the description of a change: both values, or the first words that differ if the content was stored."""
     fact = change.fact
     if change.before == (ABSENT,):
         return f"{noun(fact)}: new{_shown(change.now, fact)}"
@@ -49,7 +49,10 @@ def sentence(change: Change, before: Environment, now: Environment) -> str:
 
 
 def _text(change: Change, side: int, environment: Environment) -> str | None:
-    """The content of the first value; of a template, which is not recorded itself, the system prompt that it was filled to."""
+    """Return the content of a side (0: before, 1: now) of a change; None if it was not stored or has several values.
+
+    Templates are not recorded, so a template's content is the system prompt that was made from it.
+    """
     fact, contents = change.fact, (change.before, change.now)[side]
     if fact.kind == "prompt template":
         fact = Fact("system prompt", fact.where)
@@ -62,7 +65,7 @@ def _shown(contents: Sequence[str], fact: Fact) -> str:
 
 
 def write_changes(screen: Screen, changes: Sequence[Change], before: Environment, now: Environment) -> None:
-    """The first cause, then what else changed."""
+    """Print the first cause, then the other changes."""
     if not changes:
         return
     screen.prose(f"First cause: {clean(sentence(changes[0], before, now))}", "bold", "yellow")
@@ -78,7 +81,7 @@ def changes_as_json(changes: Sequence[Change], before: Environment, now: Environ
 
 
 def write_facts(screen: Screen, environment: Environment) -> None:
-    """Every fact in a line, those of each agent together."""
+    """Print one line for each value of each fact, grouped by agent."""
     agents = dict.fromkeys(fact.where for fact in environment.facts)
     width = min(_WIDEST, max((len(_label(fact)) for fact in environment.facts), default=0))
     for agent in sorted(agents):

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _page(args: argparse.Namespace, content: Callable[[Span], Span]) -> int:
-    """Write one trace as a page, to ``trace-ID.html`` unless --output is given."""
+    """Write one trace as an HTML page, to ``trace-ID.html`` unless --output is given."""
     if args.all or len(args.trace) > 1:
         raise BadInput("--html writes one trace only.\nGive one trace id, or none for the last trace.")
     from llmtrace.viewer import page
@@ -94,7 +94,7 @@ def _page(args: argparse.Namespace, content: Callable[[Span], Span]) -> int:
 
 @contextmanager
 def _writing(output: str) -> Iterator[BinaryIO]:
-    """The file to write. It appears under its name only when it is complete."""
+    """Yield the file to write. It gets its name only when it is complete. Devices and pipes are written directly."""
     if output == "-":
         if sys.stdout is None:
             raise BadInput("stdout is closed.\nName a file with -o FILE.")
@@ -109,17 +109,17 @@ def _writing(output: str) -> Iterator[BinaryIO]:
     try:
         path = path.absolute()
         is_device = path.is_relative_to("/dev") or path.is_relative_to("/proc")
-        if is_device or (path.exists() and not path.is_file()):  # a pipe or a file descriptor, too: it cannot be replaced
+        if is_device or (path.exists() and not path.is_file()):  # or a pipe or a file descriptor: a rename cannot replace it
             with path.open("wb") as file:
                 yield file
             return
-        path = path.resolve()  # write a link's target, so that the link stays
+        path = path.resolve()  # replace a link's target, not the link
         draft = path.with_name(f".{path.name}.part")
     except OSError as error:
         raise BadInput(f"cannot write {output}: {error.strerror}.") from None
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS
-        with open(os.open(draft, flags, 0o600), "wb") as file:  # content of conversations, for the user only
+        with open(os.open(draft, flags, 0o600), "wb") as file:  # only the user may read the conversations
             yield file
         draft.replace(path)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Statistics as JSON, as the words of a table, and as text plots.
+"""Statistics as JSON, as table cells, and as text plots.
 
-Law: a count stands beside what was made of it; unknown is None or ``-``.
+Law: a number is shown beside the count of calls that it was computed from. Unknown is None or ``-``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llmtrace.statistics import PARTS, Burn, By, Distribution, Group, Objective,
 
 QUANTILES = (0.5, 0.95, 0.99)
 FEW = "*"
-"""Marks a quantile of so few values that it is just the largest one."""
+"""Mark of a quantile that has so few values that it is just the largest one."""
 
 
 def seconds(distribution: Distribution, share: float) -> Cell:
@@ -37,7 +37,7 @@ def _marked(text: str, distribution: Distribution, share: float) -> Cell:
 
 
 def share(count: int, of: int) -> str:
-    """A count with its percentage of ``of``."""
+    """Return a count with its percentage of ``of``."""
     if not of or not count:
         return format_text.count(count) if of else format_text.UNKNOWN
     part = 100 * count / of
@@ -45,7 +45,7 @@ def share(count: int, of: int) -> str:
 
 
 def short_count(number: float | None) -> str:
-    """Three digits: 812, 8.1k, 81k, 1.2M."""
+    """Return a count with at most three digits: 812, 8.1k, 81k, 1.2M."""
     if number is None:
         return format_text.UNKNOWN
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -56,7 +56,7 @@ def short_count(number: float | None) -> str:
 
 
 def frequent(counted: Counter[str], limit: int | None = None) -> list[tuple[str, int]]:
-    """Words with their counts, the most frequent first; words with the same count by name."""
+    """Return words with their counts, the most frequent first. Words with the same count are sorted by name."""
     return sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]
 
 
@@ -112,7 +112,7 @@ def _lower(upper: int) -> int:
 
 
 def length(upper: int) -> str:
-    """A length bucket: ``17-32``."""
+    """Return the range of a bucket of lengths: ``17-32``."""
     return f"{_lower(upper):,}-{upper:,}"
 
 
@@ -136,14 +136,14 @@ def objective_as_json(objective: Objective, burn: Burn) -> dict[str, JsonValue]:
 BINS = 10
 _LABEL = 19
 _COUNTS = 16
-"""Columns at the right for the count and its mark."""
+"""Width of the columns at the right, for the count and its mark."""
 _LEAST, _NARROW = 3, 60
 _LEVEL = 22
-"""Columns at most for a level."""
+"""Maximum width of a level."""
 
 
 def histogram(screen: Screen, distribution: Distribution) -> Iterator[str]:
-    """A line for each interval of a logarithmic scale, with its count and the quantiles in it."""
+    """Yield a line for each interval of a logarithmic scale, with its count and the quantiles in it."""
     if distribution.smallest is None or distribution.largest is None:
         yield "no call with a known duration"
         return
@@ -159,7 +159,7 @@ def histogram(screen: Screen, distribution: Distribution) -> Iterator[str]:
 
 
 def spreads(screen: Screen, lengths: dict[int, Distribution]) -> Iterator[str]:
-    """A line for each bucket of answer lengths, from p50 to p95 and p99, all on one logarithmic scale."""
+    """Yield a line for each bucket of answer lengths: a bar from p50 to p95 and p99, all on one logarithmic scale."""
     non_empty = {upper: distribution for upper, distribution in lengths.items() if distribution.count}
     if not non_empty:
         return
@@ -181,7 +181,7 @@ def spreads(screen: Screen, lengths: dict[int, Distribution]) -> Iterator[str]:
 
 
 def course(screen: Screen, rows: Sequence[tuple[Block, str]], changes: Sequence[int]) -> Iterator[str]:
-    """A line for each block of calls: its start, a bar, its level, and a mark if a change began in it."""
+    """Yield a line for each block of calls: its start, a bar, its level, and a mark if a change began in it."""
     highest = max(block.level for block, _ in rows) or 1.0
     narrow = screen.width < _NARROW
     levels = [short(level, 12 if narrow else _LEVEL) for _, level in rows]

@@ -51,7 +51,7 @@ def duration(seconds: float | None) -> str:
 
 
 def moment(nanoseconds: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """A time since the Unix epoch, in the time zone of this machine."""
+    """Return a time, in nanoseconds since the Unix epoch, as text in the time zone of this machine."""
     return datetime.fromtimestamp(nanoseconds / 1e9).astimezone().strftime(form)
 
 
@@ -81,13 +81,13 @@ def cost(usd: float | None) -> str:
 
 
 def requests(operation: Operation) -> str:
-    """``2 requests`` of a model call that its client sent more than once; else empty."""
+    """Return ``2 requests`` if the client sent a model call more than once; else ""."""
     attempts = getattr(operation, "attempts", None) or 1
     return plural(attempts, "request") if attempts > 1 else ""
 
 
 def retried_calls(trace: Trace) -> Iterator[str]:
-    """``chat gpt-4o took 2 requests`` for each call that went well in the end. Equal ones are one."""
+    """Yield ``chat gpt-4o took 2 requests`` for each retried call that succeeded. Equal texts are yielded once."""
     retried = [(span.operation, span.name) for span in trace.spans if span.failure is None and requests(span.operation)]
     calls = [(call, call.title if isinstance(call, Inference) else name) for call, name in retried]
     return iter(dict.fromkeys(f"{title} took {requests(call)}" for call, title in calls))
@@ -98,24 +98,24 @@ def probability(share: float) -> str:
 
 
 def confidence(suspect: Suspect | Verdict) -> str:
-    """The confidence, such as ``likely``, or ``likely, 70 %`` if its probability was measured."""
+    """Return the confidence, such as ``likely``, or ``likely, 70 %`` if its probability was measured."""
     return (suspect.confidence or "") + ("" if suspect.probability is None else f", {probability(suspect.probability)}")
 
 
 def value(content: JsonValue) -> str:
-    """A JSON value as compact text. Values that JSON does not have, such as NaN, are written as in Python."""
+    """Return a JSON value as compact text. Values that JSON does not have, such as NaN, are written in Python's way."""
     return json.dumps(content, ensure_ascii=False, default=str)
 
 
 def text(content: JsonValue) -> str:
-    """A text as it is, any other JSON value like `value`."""
+    """Return a text unchanged, any other JSON value like `value`."""
     return content if isinstance(content, str) else value(content)
 
 
 def call(name: str, arguments: JsonValue) -> str:
-    """A tool call as a function call. Arguments that are not a JSON object are shown as the model's raw text.
+    """Return a tool call, written as a function call. Arguments that are not a JSON object are the model's raw text.
 
-    ``…`` means unknown arguments: content was not recorded, or the call has just started.
+    ``…`` stands for unknown arguments: content was not recorded, or the call has just started.
     """
     if isinstance(arguments, dict):
         return f"{name}({', '.join(f'{key}={value(content)}' for key, content in arguments.items())})"
@@ -127,7 +127,7 @@ def tool_call(requested: ToolCall) -> str:
 
 
 def violation(finding: Violation) -> str:
-    """A violation: its place, what was expected, and the actual value."""
+    """Return a violation: its place, what was expected, and the actual value."""
     place = f" at {finding.pointer}" if finding.pointer else ""
     if finding.line is not None:
         place += f" at line {finding.line}, column {finding.column}"
@@ -145,9 +145,9 @@ def evaluation(finding: Evaluation) -> str:
 
 
 def findings(names: Iterable[str]) -> str:
-    """Names of findings as words, without ``invalid_tool_call`` if another finding says what was invalid.
+    """Return the names of findings as words, without ``invalid_tool_call`` if another finding says what was invalid.
 
-    Names of classes, with a dot, are unchanged.
+    Names of classes, which have a dot, are unchanged.
     """
     all_names = list(names)
     shown_names = [name for name in all_names if name != INVALID_TOOL_CALL] or all_names
@@ -156,12 +156,12 @@ def findings(names: Iterable[str]) -> str:
 
 
 def failure(error: Failure) -> str:
-    """Type and message of a failure, or its type alone."""
+    """Return type and message of a failure, or only its type if it has no message."""
     return f"{error.type}: {error.message}" if error.message else error.type
 
 
 def as_json(content: Any) -> JsonValue:
-    """A value of the model as JSON: objects by field name, with ``kind`` if a field can have several classes."""
+    """Return a value of the model as JSON: objects by field name, with ``kind`` if a field can have several classes."""
     if is_dataclass(content) and not isinstance(content, type):
         shown = {field.name: as_json(getattr(content, field.name)) for field in fields(content) if field.repr}
         return {"kind": type(content).__name__} | shown if isinstance(content, _ALTERNATIVES) else shown
@@ -175,7 +175,7 @@ def as_json(content: Any) -> JsonValue:
 
 
 def diagnosis_as_json(diagnosis: Diagnosis) -> dict[str, JsonValue]:
-    """A diagnosis as JSON, with its derived properties."""
+    """Return a diagnosis as JSON, with its derived properties."""
     content: Any = as_json(diagnosis)
     return {**content, "is_wrong": diagnosis.is_wrong, "running": diagnosis.is_running}
 
@@ -190,7 +190,7 @@ _ENGINE = (
 
 
 def replay(trace: Trace) -> str:
-    """Say of which trace this is a replay, and which step was edited; "" if it is not a replay."""
+    """Return which trace this trace is a replay of, and which step was edited; "" if it is not a replay."""
     for span in trace.roots:
         if semconv.REPLAY_OF in span.attributes:
             edited = span.attributes.get(semconv.REPLAY_EDITED)
@@ -200,6 +200,6 @@ def replay(trace: Trace) -> str:
 
 
 def engine(attributes: Mapping[str, JsonValue]) -> str:
-    """The times that the engine of a call reported; empty without any."""
+    """Return the times that a call's inference engine reported; "" without any."""
     times = ((name, attributes.get(key)) for name, key in _ENGINE)
     return ", ".join(f"{name} {duration(seconds)}" for name, seconds in times if isinstance(seconds, (int, float)))

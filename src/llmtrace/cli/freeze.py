@@ -22,7 +22,7 @@ HELP = "write a lock file of what shaped a run: models, prompts, libraries …"
 EXAMPLE = "llmtrace freeze last > run.lock.json"
 
 FORM = 1
-"""Version of the file's form."""
+"""Version of the lock file's format."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -35,9 +35,9 @@ EXAMPLE = "llmtrace import traces.jsonl"
 
 _MOST_NAMED = 5
 _EVALUATED_SECONDS = 0.5
-"""Seconds between two reports of how many traces are to be evaluated."""
+"""Seconds between two reports of the number of traces that still have to be evaluated."""
 _NEVER = 1e9
-"""Traces are evaluated at the end, not after some seconds without a new span."""
+"""Seconds without a new span after which a trace is evaluated. So large that traces are evaluated after all files are read."""
 
 
 @dataclass
@@ -45,13 +45,13 @@ class _Imported:
     spans: Counter[str] = field(default_factory=Counter)
     """Number of spans by trace id."""
     stored: dict[str, dict[str, bool]] | None = None
-    """Ids of the spans that are in the store, by trace id, and whether they have ended; None where the store cannot tell."""
+    """By trace id, the ids of the spans in the store, each with True if it has ended; None if the store cannot tell."""
     old_traces: set[str] = field(default_factory=set)
-    """Traces of which the store had spans before."""
+    """Ids of the traces that the store had spans of before."""
     new: int = 0
     """Number of spans that were not in the store before. Counted if ``stored`` is known."""
     skipped: Counter[Skipped] = field(default_factory=Counter)
-    """Records that are understood but not stored."""
+    """Records that were understood but are not stored."""
     logs: int = 0
     """Number of log records that belong to spans."""
     bad: list[tuple[str, Unreadable]] = field(default_factory=list)
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     with Progress("importing") as progress, opened(args) as store:
         if store.has_index:
             done.stored = {}
-            with contextlib.suppress(StoreError):  # it does not exist yet; else its index is brought up to date
+            with contextlib.suppress(StoreError):  # the store may not exist yet; reading it brings its index up to date
                 store.traces(Query(limit=1))
         ingestor = make_ingestor(store, config, quiet=_NEVER)
         for path in args.file:
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         store.flush()
     if not done.spans and not done.logs and done.refused:
         raise done.refused[0]
-    if done.last is not None:  # a store that is not writable keeps spans in memory
+    if done.last is not None:  # read a span back: a store that cannot be written keeps spans in memory
         try:
             with opened(args) as store:
                 store.trace(done.last.trace_id).span(done.last.span_id)
@@ -119,13 +119,13 @@ def _import(path: str, store: Store, ingestor: Ingestor, progress: Progress, don
 
 
 def _is_stored(store: Store, span: Span, done: _Imported) -> bool:
-    """Count a span. True if the store has it already, and as an ended one if this one has ended."""
+    """Count a span. Returns True if the store has it already; an ended span must be stored as ended, too."""
     if done.stored is None:
         return False
     spans = done.stored.get(span.trace_id)
     if spans is None:
         spans = done.stored[span.trace_id] = {}
-        with contextlib.suppress(StoreError):  # there is no such trace, or no store yet
+        with contextlib.suppress(StoreError):  # the trace or the store does not exist yet
             if store.outline(span.trace_id):
                 spans.update((stored.span_id, stored.end is not None) for stored in store.trace(span.trace_id).spans)
                 done.old_traces.add(span.trace_id)
@@ -165,7 +165,7 @@ def _tell(args: argparse.Namespace, done: _Imported) -> None:
 
 
 def _novelty(done: _Imported, total: int) -> str:
-    """Say how much of the input was new to the store; "" if all was, or if the store cannot tell."""
+    """Return how much of the input was new to the store; "" if all of it was, or if the store cannot tell."""
     if done.stored is None or done.new == total:
         return ""
     if not done.new:

@@ -20,7 +20,7 @@ _seconds = number_type(float, lambda value: 0 < value <= 3600, "seconds above 0,
 
 
 class Reply(NamedTuple):
-    """The judge's opinions or its error; empty without --judge."""
+    """The judge's opinions, or the error that it failed with; empty without --judge."""
 
     model: str = ""
     judged: Judged | None = None
@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def endpoint(args: argparse.Namespace) -> Endpoint | None:
-    """The judge's endpoint; None without --judge. Raises BadInput."""
+    """Return the judge's endpoint; None without --judge. Raises BadInput."""
     if args.judge is None:
         if args.judge_url is not None:
             raise BadInput("--judge-url needs --judge MODEL.\nAdd it, or leave out --judge-url.")
@@ -70,7 +70,7 @@ def endpoint(args: argparse.Namespace) -> Endpoint | None:
 
 
 def ask(diagnosis: Diagnosis, flow: Flow, to: Endpoint | None) -> Reply:
-    """Ask the judge. Returns its opinions, or why there are none."""
+    """Ask the judge. Returns its opinions, or the error that it failed with."""
     if to is None:
         return Reply()
     if (diagnosis.suspects or diagnosis.places) and sys.stderr is not None and sys.stderr.isatty():
@@ -82,7 +82,7 @@ def ask(diagnosis: Diagnosis, flow: Flow, to: Endpoint | None) -> Reply:
 
 
 def as_json(diagnosis: Diagnosis, reply: Reply) -> Any:
-    """The diagnosis as JSON, with the judge's answer under ``judge``."""
+    """Return the diagnosis as JSON, with the judge's answer under ``judge``."""
     content = format_text.diagnosis_as_json(diagnosis)
     if reply.judged is not None:
         return {**content, "judge": format_text.as_json(reply.judged)}

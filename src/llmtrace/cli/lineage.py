@@ -80,7 +80,7 @@ def _print_values(screen: Screen, result: LineageResult, *, show_unknown: bool) 
 
 
 def _explain(result: LineageResult, use: ValueUse) -> Iterator[str]:
-    """Return the origins of a value, one line for each."""
+    """Yield a line for each origin of a value."""
     provenance = use.provenance
     if provenance.status == "unknown":
         yield f"not found: {provenance.reason}"
@@ -95,7 +95,7 @@ def _explain(result: LineageResult, use: ValueUse) -> Iterator[str]:
 
 
 def _describe_place(result: LineageResult, origin: Origin, use: ValueUse) -> str:
-    """The place, the position of the value in it, and how the value is written there if that differs."""
+    """Return an origin's place, the value's position in it, and how the origin writes the value if that differs."""
     text = f"{origin.place} (span {origin.span_id})"
     for match in result.tracker.matches(origin, use)[:_MOST_MATCHES]:
         text += f" {match.pointer}:{match.origin_start}-{match.origin_end}"

@@ -34,11 +34,11 @@ HELP = "list traces, newest first, with health, findings and first suspect"
 EXAMPLE = "llmtrace ls --health failed --since 2h"
 
 _MOST_WATCHED = 200
-"""Newest traces that ``--watch`` looks at each time."""
+"""Number of newest traces that ``--watch`` reads each time."""
 _SECONDS, _REMOTE_SECONDS = 0.5, 5.0
 """Seconds between two reads by ``--watch``, of a local and a remote store."""
 _WIDE = 68
-"""Width of the full table; on a narrower screen, spans, tokens and cost are left out."""
+"""Smallest screen width for the full table. On a narrower screen, spans, tokens and cost are left out."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +74,7 @@ def _argument(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 since = _argument(filters.moment)
-"""An argparse type: a span of time before now, or a date, as nanoseconds since the Unix epoch."""
+"""An argparse type. It reads a period before now, or a date, as nanoseconds since the Unix epoch."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -118,7 +118,7 @@ def _query(args: argparse.Namespace) -> Query:
 
 
 def _watch(store: Store, args: argparse.Namespace) -> NoReturn:
-    """Print the newest traces, the newest last, and then each new one when it ended, until Ctrl-C."""
+    """Print the newest traces, the newest last, then each new trace when it has ended, until Ctrl-C."""
     screen, above = Screen(sys.stdout), list[TraceSummary]()
     query = replace(_query(args), limit=max(args.limit, _MOST_WATCHED))
     window, _ = listing.find(store, query)
@@ -141,7 +141,7 @@ def _watch(store: Store, args: argparse.Namespace) -> NoReturn:
 
 
 def _is_complete(trace: TraceSummary, args: argparse.Namespace) -> bool:
-    """True if a new trace is due to be printed: it ended, unless running ones are asked for."""
+    """Return True if ``--watch`` may print a trace: it has ended, or the user asked for running ones."""
     return trace.health != "running" or args.health == "running"
 
 
@@ -172,7 +172,7 @@ def _session_as_json(session: Session, waiting: Collection[str]) -> Any:
 
 
 def _show(screen: Screen, store: Store, traces: Sequence[TraceSummary], above: Sequence[TraceSummary] = ()) -> None:
-    """Print traces as a table. ``above``: those of the same table that were printed before, with its header."""
+    """Print traces as a table. ``above``: traces that were printed before; the new rows continue their table."""
     header, *lines = _table(screen, (*above, *traces), listing.waiting(store))
     if not above:
         screen.line(header)
@@ -220,7 +220,7 @@ def _show_verdict(screen: Screen, trace: TraceSummary, verdict: Verdict) -> None
 
 
 def _show_sessions(screen: Screen, sessions: list[Session], waiting: Collection[str]) -> None:
-    """Each conversation with its totals, and each turn with its question and answer."""
+    """Print each conversation with its totals, and each turn with its question and answer."""
     if not sessions:
         screen.line("No trace that matches belongs to a conversation. llmtrace.context(conversation=...) names one.")
     for number, session in enumerate(sessions):
@@ -256,7 +256,7 @@ def _row(trace: TraceSummary, now: int, *, is_waiting: bool) -> list[Cell]:
 
 
 def _conversation(trace: TraceSummary, width: int) -> str:
-    """The task → the answer, each shortened to half the line."""
+    """Return task and answer, as ``task → answer``, each shortened to half the line."""
     if not trace.task and not trace.answer:
         return ""
     half = (width - 3) // 2

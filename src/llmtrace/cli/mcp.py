@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput('one more package is needed.\nInstall it: pip install "llmtrace-otel[mcp]"')
     from llmtrace.mcp_server.agent_server import build
 
-    os.environ.update(NO_COLOR="1", COLUMNS=str(_WIDTH))  # of what the commands print
+    os.environ.update(NO_COLOR="1", COLUMNS=str(_WIDTH))  # for the output of the commands
     server = build(lambda words: run_captured([*words, *store]))
     if args.http:
         _serve_http(args, server)
@@ -102,7 +102,7 @@ def _address(number: int) -> str:
 
 
 def _store(option: str | None) -> list[str]:
-    """The option that names the same store from any folder; empty for the default store."""
+    """Return the words of an option that names the same store from any folder; [] for the default store."""
     url = Config.read(store=option).store
     if url == "auto":
         return []
@@ -110,18 +110,18 @@ def _store(option: str | None) -> list[str]:
 
 
 _one_at_a_time = threading.Lock()
-"""stdout and stderr belong to the whole process."""
+"""Held while a command runs: stdout and stderr, which it redirects, belong to the whole process."""
 
 
 def run_captured(words: Sequence[str]) -> Answer:
-    """Run a command inside this process, and return what it printed. Raises what a bug in it raises."""
+    """Run a command in this process, and return its exit code and output. Errors from bugs pass through."""
     from llmtrace.mcp_server.reading_tools import Answer
 
     out, err = io.StringIO(), io.StringIO()
     with _one_at_a_time, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             code = cli.main(words)
-        except SystemExit as stopped:  # argparse refused the words
+        except SystemExit as stopped:  # argparse refused the arguments
             code = stopped.code if isinstance(stopped.code, int) else BAD_INPUT
     return Answer(code, out.getvalue(), err.getvalue())
 
@@ -130,24 +130,24 @@ def run_captured(words: Sequence[str]) -> Answer:
 
 
 SERVER = "llmtrace"
-"""The server's name in the configuration."""
+"""Name of our server in a coding agent's configuration."""
 
 
 class Client(NamedTuple):
     title: str
     file: str
-    """Path of its configuration."""
+    """Path of the agent's configuration, as text for the user."""
     member: str = ""
-    """Key of the JSON object with the servers; empty for a TOML file."""
+    """Key of the JSON object that lists servers; empty for a TOML file."""
     has_type: bool = False
-    """The file says of each server whether it is ``http`` or ``stdio``."""
+    """True if the file has a ``type`` for each server: ``http`` or ``stdio``."""
 
     def render(self, entry: dict[str, Any]) -> str:
         if not self.has_type:
             del entry["type"]
         if self.member:
             return json.dumps({self.member: {SERVER: entry}}, indent=2, ensure_ascii=False)
-        headers = entry.pop("headers", {})  # TOML's basic strings and arrays of them are written as in JSON
+        headers = entry.pop("headers", {})  # JSON's strings and arrays are valid TOML
         lines = [f"[mcp_servers.{SERVER}]"]
         lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in entry.items()]
         lines += [f"http_headers = {{ {name} = {json.dumps(value)} }}" for name, value in headers.items()]

@@ -34,13 +34,13 @@ EXAMPLE = "llmtrace metrics --port 9464"
 
 PORT = 9464
 NAME_THERE = "llmtrace-metrics"
-"""``service.name`` of this process itself."""
+"""``service.name`` of this process."""
 EVERY = 0.5
 """Seconds between two reads of the journals."""
 LETTERS_EVERY = 30.0
 """Seconds between two reads of the dead letters."""
 LOST_EVERY = 20
-"""Number of reads after which open spans of programs that died are dropped."""
+"""Number of reads of the journals between two searches for programs that died, whose open spans are dropped."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -104,12 +104,13 @@ class OpenLetters:
         self._times: dict[str, list[int]] = {}
 
     def ages(self) -> dict[str, list[float]]:
-        """Seconds since each was given up, by reason; where the store cannot be read, as it was read last."""
+        """Return the seconds since each letter was given up, by reason. If the store cannot be read, the last result counts."""
         with self._lock:
             if time.monotonic() - self._read_at >= LETTERS_EVERY:
                 self._read_at = time.monotonic()
                 with suppress(StoreError):
-                    times: dict[str, list[int]] = {reason: [] for reason in self._times}  # what is over has to be told as 0
+                    # a reason that has no open letters any more stays, so that it is exported as 0
+                    times: dict[str, list[int]] = {reason: [] for reason in self._times}
                     for letter, state in read_entries(self._store, self._states):
                         times.setdefault(letter.reason, []).extend([letter.at] if state.state in WAITING else ())
                     self._times = times
@@ -138,14 +139,14 @@ class Counted:
                 self._metrics.append(span)
 
     def drop_lost(self, running: journal_files.RunningWriters) -> None:
-        """Drop the open calls of programs that died."""
+        """Drop the open spans of programs that died."""
         for written_span in [written_span for written_span in self._open.values() if not running.is_running(written_span.file)]:
             lost: Span = self._open.pop(written_span.span.span_id).span
             self._metrics.on_span_end(lost)
 
 
 def _follow(tail: Tail, counted: Counted) -> None:
-    """Count new spans until Ctrl-C or SIGTERM."""
+    """Read new spans, and count them, until Ctrl-C or SIGTERM."""
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())

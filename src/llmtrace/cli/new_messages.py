@@ -1,4 +1,4 @@
-"""The new messages of each inference, whose input repeats the whole conversation, and their text."""
+"""Finds the new messages of each inference, since its input repeats the whole conversation; and writes messages as text."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _ASKING = frozenset({"system", "developer", "user"})
 
 
 class NewMessages:
-    """Returns, for one inference after the other, the messages that no earlier one had as input or output.
+    """For each inference, the messages that no earlier inference had as input or output. Call `of` in the order of the trace.
 
-    A tool's result is left out too if the trace shows the same result at the tool's execution. If a conversation starts again
+    A tool's result is also left out if the trace shows the same result at the tool's execution. If a conversation starts again
     with the same words, the user's messages are returned again.
     """
 
     def __init__(self, trace: Trace) -> None:
-        self._seen: Counter[str] = Counter()  # how often a message occurred in one conversation at most
+        self._seen: Counter[str] = Counter()  # by message, how often it occurred in a single call at most
         self._results: dict[str | None, list[JsonValue]] = {}
         for span in trace.spans:
             operation = span.operation
@@ -50,7 +50,7 @@ class NewMessages:
                 self._results.setdefault(operation.call_id, []).append(operation.result)
 
     def of(self, span: Span) -> list[Message]:
-        """The new messages of an inference, its system instructions first; [] for any other span."""
+        """Return the new messages of an inference, its system instructions first; [] for any other span."""
         inference = span.operation
         if not isinstance(inference, Inference):
             return []
@@ -62,7 +62,7 @@ class NewMessages:
             counts[key] += 1
             if counts[key] > self._seen[key] and not self._shown(message):
                 new.append(message)
-        if not new and all(message.role in _ASKING for message in inference.input):
+        if not new and all(message.role in _ASKING for message in inference.input):  # the conversation starts again
             new = [message for message in inference.input if message.role == "user"]
         counts.update(message_key(message) for message in inference.output)
         self._seen |= counts
@@ -76,7 +76,7 @@ class NewMessages:
 
 
 def _same(response: JsonValue, result: JsonValue) -> bool:
-    """True if the model got exactly the tool's result: as a value or as its JSON text."""
+    """Return True if the model got exactly the tool's result: as a value or as its JSON text."""
     if response == result or not isinstance(response, str):
         return bool(response == result)
     try:
@@ -86,13 +86,14 @@ def _same(response: JsonValue, result: JsonValue) -> bool:
 
 
 def message_text(message: Message) -> str:
-    """A message as text, without tool calls and reasoning."""
+    """Return a message as text, without tool calls and reasoning."""
     texts = (_text(part) for part in message.parts if not isinstance(part, (ToolCall, Reasoning)))
     return "\n".join(filter(None, texts))
 
 
 def texts_by_role(message: Message) -> Iterator[tuple[str, str]]:
-    """Roles and texts of a message. The results of tools are the tools', though some providers' are sent as the user's."""
+    """Yield roles and texts of a message. Results of tools have the role ``tool``, even if the provider sends them as the
+    user's."""
     if not any(isinstance(part, ToolResult) for part in message.parts):
         yield message.role, message_text(message)
         return

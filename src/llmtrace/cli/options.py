@@ -34,7 +34,7 @@ EXIT_CODES = {
 
 
 class BadInput(Exception):
-    """The message says what is wrong, where, and what to do. It ends the command with exit code 2."""
+    """Ends the command with exit code 2. The message says what is wrong, where, and what to do."""
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -52,13 +52,17 @@ def print_json(content: Any) -> None:
 
 
 def did_you_mean(name: str, names: Iterable[str], written: Callable[[str], str] = str) -> str:
-    """``written``: how a name is shown."""
+    """Return a hint with the name that is most like ``name``; "" if none is. ``written``: writes that name for the user."""
     near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.55)
     return f" Did you mean {' or '.join(map(written, near))}?" if near else ""
 
 
 def number_type(read: Callable[[str], N], is_right: Callable[[N], bool], expected: str) -> Callable[[str], N]:
-    """An argparse type for numbers. ``read`` raises ValueError for other texts; ``expected``: which numbers are accepted."""
+    """Return an argparse type for numbers.
+
+    ``read``: parses the text, and raises ValueError if it is not a number. ``expected``: names the accepted numbers in
+    messages.
+    """
 
     def parse(text: str) -> N:
         with contextlib.suppress(ValueError):
@@ -75,7 +79,7 @@ port = number_type(int, lambda value: 0 <= value <= 65535, "a port from 0 to 655
 
 
 def read_file(path: str, parse: Callable[[str], T]) -> T:
-    """Parse the text of a file with ``parse``; ``-`` is stdin. Raises BadInput, also where it raises ValueError."""
+    """Parse the text of a file with ``parse``; ``-`` is stdin. Raises BadInput, also if ``parse`` raises ValueError."""
     try:
         return parse(sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -94,7 +98,7 @@ def is_http(url: str) -> bool:
 
 
 def add_repeated(parser: argparse.ArgumentParser, option: str, metavar: str | None, text: str, **more: Any) -> None:
-    """Add an option that may be given several times; its values become a list. ``text``: its help."""
+    """Add an option that may be given several times. Its values become a list. ``text``: its help text."""
     parser.add_argument(option, metavar=metavar, action="append", default=[], help=text, **more)
 
 

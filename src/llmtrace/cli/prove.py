@@ -37,7 +37,7 @@ from llmtrace.testing.run import StoredRun
 EXAMPLE = 'llmtrace why last --prove --check "grep -q KS-20457" -- python agent.py'
 TIMES = 5
 _ANSWER_TOKENS = 300
-"""Tokens of a judge's answer, to estimate its cost."""
+"""Assumed number of tokens in a judge's answer, to estimate its cost."""
 USD = 1.0
 _ONLY_HERE = ("set", "check", "times", "budget", "tool")
 _WORDS: dict[Verdict, tuple[str, Style]] = {
@@ -51,7 +51,7 @@ _dollars = number_type(float, lambda value: 0 <= value < float("inf"), "a number
 
 
 class _Plan(NamedTuple):
-    """A suspect, and how it is corrected: as the judge answers; without a question or an answer, by the correction."""
+    """A suspect, and how to correct it: by the judge's answer to ``question``; without a usable one, by ``correction``."""
 
     suspect: Suspect
     correction: Correction | None
@@ -65,7 +65,7 @@ class _Plan(NamedTuple):
 
 
 class _Runs(NamedTuple):
-    """The runs with one correction, or without it."""
+    """The result of several runs with one correction, or without it."""
 
     ended_well: int
     trace_ids: list[str]
@@ -108,7 +108,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Raise BadInput for options that only make sense with --prove, and for a program without it."""
+    """Raise BadInput if an option or a program is given that only makes sense with --prove."""
     options = [f"--{name}" for name in _ONLY_HERE if getattr(args, name) is not None]
     if not args.prove and (options or args.command):
         raise BadInput(f"{options[0] if options else 'a program after --'} needs --prove.\nAs in: {EXAMPLE}")
@@ -117,7 +117,7 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prove the first suspects of ``args.trace``, and print what came of it."""
+    """Try to prove the first suspects of ``args.trace``, and print the results."""
     command = program(args.command, EXAMPLE)
     endpoint = judge_option.endpoint(args)
     recording = load(args)
@@ -154,7 +154,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plans(trace: Trace, args: argparse.Namespace, asks_judge: bool) -> list[_Plan]:
-    """Return the corrections to try for each of the first suspects. With --set alone, for the first one only."""
+    """Return the corrections to try for each of the first suspects. With --set alone, only for the first suspect."""
     flow = Flow(trace)
     diagnosis = diagnose(trace, flow)
     suspects = (diagnosis.marked or diagnosis.suspects)[: args.top]
@@ -185,12 +185,12 @@ def _plans(trace: Trace, args: argparse.Namespace, asks_judge: bool) -> list[_Pl
 
 
 class _Prover:
-    """Runs the program again and again, within a budget."""
+    """Runs the program several times with and without a correction, within a budget."""
 
     def __init__(self, command: Sequence[str], recording: Recording, args: argparse.Namespace, judge: Endpoint | None) -> None:
         self.times: int = args.times or TIMES
         self.spent = 0.0
-        """US dollars of the judge and the runs so far."""
+        """US dollars that the judge and the runs have cost so far."""
         self._judge = judge
         self._command = command
         self._recording = recording
@@ -200,10 +200,10 @@ class _Prover:
         self._may_run = None if "all" in names else names
         self._config = Config.read(store=recording.store)
         self._unchanged: dict[str, _Runs] = {}
-        """Runs without a correction, by the span after which they go on for real."""
+        """Results of the runs without a correction, by the span after which they go on for real. Corrections share them."""
 
     def announce(self, screen: Screen, plans: Sequence[_Plan]) -> None:
-        """Say what will be done for real, before it is. Raises BadInput if tools or money for it are not allowed."""
+        """Print what will be done for real, before it is done. Raises BadInput if its tools or its cost are not allowed."""
         trace, points = self._recording.trace, {plan.point for plan in plans}
         starts = {point: trace.span(point).start for point in points}
         rest = [span for point in points for span in trace.spans if span.start > starts[point] and span.span_id != point]
@@ -217,7 +217,7 @@ class _Prover:
             )
         calls = [span.operation for span in rest if isinstance(span.operation, Inference)]
         runs = self.times * (len(plans) + len(points))
-        about = runs / len(points) * sum(call.cost_usd or 0.0 for call in calls)
+        about = runs / len(points) * sum(call.cost_usd or 0.0 for call in calls)  # `calls` is the sum over all points
         question, judged = self._question(plans)
         total = about + (judged or 0.0)
         if total > self._limit:
@@ -232,7 +232,7 @@ class _Prover:
         screen.line()
 
     def replay_unchanged(self) -> None:
-        """Raise BadInput unless the unchanged program replays: a correction would show nothing then."""
+        """Replay the unchanged program. Raises BadInput if it differs, because a correction would then prove nothing."""
         ran = run_replay(self._command, self._recording.assignment(), quiet=True)
         if ran.code != SAME:
             why = f"{ran.divergences[0]['kind']}: {ran.divergences[0]['what']}"
@@ -240,12 +240,15 @@ class _Prover:
             raise BadInput(f"the unchanged program {word}, so a correction would prove nothing.\n{why}")
 
     def _question(self, plans: Sequence[_Plan]) -> tuple[str, float | None]:
-        """Describe the questions for the judge ("" without any), and estimate their cost in US dollars; None: unknown."""
-        sizes = [plan.question.characters // 4 for plan in plans if plan.question is not None]
+        """Return a description of the questions for the judge, and their estimated cost in US dollars.
+
+        The description is "" without questions; the cost is None if it is not known.
+        """
+        sizes = [plan.question.characters // 4 for plan in plans if plan.question is not None]  # a token is about 4 characters
         if self._judge is None or not sizes:
             return "", 0.0
         costs = [self._cost_of_judge(tokens, _ANSWER_TOKENS) for tokens in sizes]
-        host = urlsplit(self._judge.url).netloc.rpartition("@")[2]  # without a password
+        host = urlsplit(self._judge.url).netloc.rpartition("@")[2]  # leave out a password
         corrections = format_text.plural(len(sizes), "correction")
         words = f"Asks {self._judge.model} at {host} for {corrections}: sends about {sum(sizes):,} tokens of the trace"
         return words, None if None in costs else sum(cost or 0.0 for cost in costs)
@@ -255,7 +258,7 @@ class _Prover:
         return cost_usd("openai", model, Usage(input_tokens, output_tokens), self._config.prices)
 
     def correction(self, screen: Screen, plan: _Plan) -> Correction | None:
-        """Return the judge's correction. If it has none that can be used, say so, and return the record's, if there is one."""
+        """Return the judge's correction. If it cannot be used, say so, and return the one from the record, or None."""
         if plan.question is None or self._judge is None:
             return plan.correction
         try:
@@ -308,7 +311,7 @@ class _Prover:
         variables = {**os.environ, "LLMTRACE_TRACE": trace.trace_id, "LLMTRACE_STORE": self._recording.store}
         answer = ((StoredRun(trace).answer or "") + "\n").encode()
         checked = subprocess.run(self._check, shell=True, input=answer, env=variables, capture_output=True, check=False)  # noqa: S602
-        if checked.returncode > 125:  # the shell found no such command, or it was killed
+        if checked.returncode > 125:  # the shell could not run the command, or a signal ended it
             raise BadInput(f"--check {self._check}: {checked.stderr.decode(errors='replace').strip() or 'it was killed'}")
         return checked.returncode == 0
 

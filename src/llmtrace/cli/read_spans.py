@@ -1,6 +1,6 @@
-"""Reads spans from a file, in any format of `codec.formats` and of any instrumentation. ``-`` is stdin.
+"""Reads spans of any instrumentation from a file, in any format of `codec.formats`. ``-`` is stdin.
 
-Law: a line that cannot be read is reported with its place, and the rest is read.
+Law: an unreadable line is reported with its place, and all other lines are read.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def read(
     on_log: Callable[[LogRecord], None] | None = None,
     on_skipped: Callable[[Skipped], None] | None = None,
 ) -> Iterator[Span | Unreadable]:
-    """Read every span of a file, and what could not be read. Raises BadInput if the file does not exist or has no span.
+    """Yield every span of a file, and an `Unreadable` for each unreadable line.
 
-    ``progress`` is called with the part of the file that was read (0 to 1); for stdin it is unknown. ``on_log`` is called with
-    each log record that belongs to a span; then a file without spans is no error if it has such records. ``on_skipped`` is
-    called with each record that is understood but not stored.
+    Raises BadInput if the file does not exist or has no span. ``progress`` is called with the part of the file that was read (0
+    to 1); for stdin, whose size is unknown, with 0. ``on_log`` is called with each log record that belongs to a span; with it,
+    a file that has only such records is accepted. ``on_skipped`` is called with each record that is understood but not stored.
     """
     spans_read, bad = 0, ""
     skipped: Counter[Skipped] = Counter()
@@ -63,12 +63,12 @@ def read(
 
 
 def name_skipped(skipped: Counter[Skipped]) -> str:
-    """``3 Langfuse scores, 1 MLflow assessment``."""
+    """Return skipped records as text: ``3 Langfuse scores, 1 MLflow assessment``."""
     return ", ".join(format_text.plural(count, item.name) for item, count in skipped.items())
 
 
 def traces_of(path: str, bad: list[Unreadable] | None = None) -> list[Trace]:
-    """The traces in a file. Raises BadInput for a line that cannot be read, unless ``bad`` collects them."""
+    """Return the traces in a file. Raises BadInput for a line that cannot be read, unless ``bad`` collects them."""
     spans: dict[str, dict[str, Span]] = {}
     records: list[LogRecord] = []
     for item in read(path, on_log=records.append):
@@ -85,7 +85,7 @@ def traces_of(path: str, bad: list[Unreadable] | None = None) -> list[Trace]:
         events.setdefault((record.trace_id, record.span_id), []).append(record.event)
     for (trace_id, span_id), span_events in events.items():
         span = spans.get(trace_id, {}).get(span_id)
-        if span is not None and span.run_id is None:  # read a span of another writer again, with its log records
+        if span is not None and span.run_id is None:  # decode another writer's span again, with its log records
             spans[trace_id][span_id] = decode(add_events(genai.encode(span), span_events))
     return [Trace(list(of_trace.values())) for of_trace in spans.values()]
 

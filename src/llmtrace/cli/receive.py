@@ -50,12 +50,13 @@ NAME = "receive"
 HELP = "receive spans from programs in any language (OTLP), until Ctrl-C"
 EXAMPLE = "llmtrace receive --http-port 4318 --grpc-port 4317"
 CLOSE_SECONDS = 0.9
-"""Seconds in which waiting traces are evaluated after Ctrl-C. A later reader evaluates the rest."""
+"""Seconds after Ctrl-C in which waiting traces are evaluated. A later reader evaluates the rest."""
 _FIELDS: Final = TraceSummary.__slots__  # type: ignore[attr-defined]
 COLLECT_AFTER = 50_000, 20, 100
-"""When Python looks for cycles: rarely, since spans have none, and a look at all that wait costs more than what it finds."""
+"""Thresholds of the garbage collector. It runs rarely: spans have no reference cycles, and a pass over all waiting ones is
+slow."""
 PATIENCE = 20.0
-"""Seconds that a sender waits at most while too many spans wait to be evaluated."""
+"""Maximum number of seconds that a sender waits while too many spans wait to be evaluated."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +83,7 @@ def _origin(text: str) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC would print its own message for the same error
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC would print a second message for the same error
     gc.set_threshold(*COLLECT_AFTER)
     config = Config.read(store=args.store)
     if config.store == "off":
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         done, numbers = threading.Event(), (signal.SIGINT, signal.SIGTERM)
         before = [signal.signal(number, lambda *_: done.set()) for number in numbers]
         done.wait()
-        for number, handler in zip(numbers, before, strict=True):  # a second one ends the program at once
+        for number, handler in zip(numbers, before, strict=True):  # so that a second Ctrl-C ends the program at once
             signal.signal(number, handler)
         with _announced(screen, "evaluating and sending what waits" if forwarder else "evaluating what waits", args.json):
             receiver.close(CLOSE_SECONDS)
@@ -153,7 +154,7 @@ def _store(config: Config, *, no_store: bool, forwards: bool) -> Store:
 
 @contextmanager
 def _announced(screen: Screen, action: str, as_json: bool) -> Iterator[None]:
-    """Say what is being done if it takes longer than a second."""
+    """Print ``action`` if the block takes longer than a second."""
 
     def announce() -> None:
         screen.line(f"{action}. Press Ctrl-C again to stop at once")

@@ -24,7 +24,7 @@ from llmtrace.store.local import default_folder
 from llmtrace.store.replay_key import REPLAYS
 
 LONGEST_PROCESS = 3_600_000_000_000
-"""Other traces of a process are looked for among those that began within so many nanoseconds, one hour."""
+"""Nanoseconds (one hour) before and after a trace's start, in which other traces of the same process are searched."""
 
 
 class Recording(NamedTuple):
@@ -42,7 +42,7 @@ class Recording(NamedTuple):
         return Assignment(self.store, [trace.trace_id for trace in (self.trace, *self.siblings)], self.into)
 
     def span_id(self, option: str, wanted: str) -> str:
-        """The full id of a span. Raises BadInput unless exactly one begins so."""
+        """Return the full id of the span whose id begins with ``wanted``. Raises BadInput unless exactly one does."""
         matches = [span.span_id for span in self.trace.spans if span.span_id.startswith(wanted)]
         if len(matches) != 1:
             trace_id = short_id(self.trace.trace_id)
@@ -53,8 +53,10 @@ class Recording(NamedTuple):
 
 
 def load(args: argparse.Namespace, *, may_be_empty: bool = False) -> Recording:
-    """The recording that ``args.trace`` names. Raises BadInput if it holds no call that a replay could answer, unless it
-    ``may_be_empty``."""
+    """Return the recording that ``args.trace`` names.
+
+    Raises BadInput if it has no call that a replay could answer, unless ``may_be_empty``.
+    """
     with opened(args) as store:
         trace = trace_of(store, args.trace)
         first = trace.spans[0]
@@ -80,7 +82,7 @@ def load(args: argparse.Namespace, *, may_be_empty: bool = False) -> Recording:
 
 
 def program(words: Sequence[str], example: str) -> list[str]:
-    """The command line after ``--``. Raises BadInput if there is none, or no such program."""
+    """Return the command line after ``--``. Raises BadInput if it is missing or the program is not found."""
     as_in = f"Give it after --, as in: {example}"
     if not words:
         raise BadInput(f"no program to run.\n{as_in}")
@@ -91,8 +93,10 @@ def program(words: Sequence[str], example: str) -> list[str]:
 
 
 def live_tools(recording: Recording, options: Sequence[str]) -> list[str]:
-    """The names in ``--tool NAME=live``; of all tools for ``all``. Raises BadInput for another policy, or a tool that did not
-    run."""
+    """Return the names in ``--tool NAME=live``; for ``all=live``, the names of all tools that ran.
+
+    Raises BadInput for any other policy, and for a tool that did not run.
+    """
     ran = {span.operation.name for span in recording.trace.spans if isinstance(span.operation, ToolExecution)}
     names = live_names(options)
     if "all" in names:
@@ -104,7 +108,7 @@ def live_tools(recording: Recording, options: Sequence[str]) -> list[str]:
 
 
 def live_names(options: Sequence[str]) -> list[str]:
-    """The names in ``--tool NAME=live``. Raises BadInput for another policy."""
+    """Return the names in ``--tool NAME=live``. Raises BadInput for any other policy."""
     names = []
     for text in options:
         name, _, policy = text.partition("=")

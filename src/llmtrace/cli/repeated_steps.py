@@ -1,7 +1,7 @@
-"""Finds siblings of a trace that repeat the calls before them, so that ``llmtrace show`` prints them once.
+"""Finds siblings in a trace that repeat the steps before them, so that ``llmtrace show`` prints the steps once.
 
 The rule is the viewer's (``foldRepeats`` in ``viewer/static/tree.js``): the same steps, at least four times in a row, with at
-most half of their arguments different. A step that failed or broke its schema otherwise than the first is no repetition.
+most half of their arguments different. A step that failed or broke its schema in another way than the first does not repeat it.
 """
 
 from __future__ import annotations
@@ -13,33 +13,36 @@ from llmtrace.codec import json_text
 from llmtrace.model import Inference, Span, ToolExecution, Trace
 
 _LONGEST_PERIOD = 4
-"""Most steps that are repeated together."""
+"""Maximum number of steps that repeat as a group."""
 _FEWEST_REPEATS = 4
 _LOOK_AHEAD = 24
-"""Calls, of which half may differ before a repetition is given up."""
+"""Number of calls after which the search stops if more than half of them have different arguments."""
 
 
 class Repetition(NamedTuple):
-    """Siblings that repeat the ``steps`` before them."""
+    """Siblings that repeat, ``times`` times, the group of ``steps`` steps before them."""
 
     steps: int
     times: int
     distinct: int
-    """Number of different arguments, with those of the first."""
+    """Number of different arguments, including those of the first occurrence."""
     last: Span
-    """The last of them."""
+    """The last repeating sibling."""
 
 
 class _Step(NamedTuple):
     sign: Hashable
-    """Two steps with equal keys are alike, apart from their arguments."""
+    """Key of a step: two steps with equal keys differ at most in their arguments."""
     arguments: str | None
     """Arguments of a call; None for any other step."""
     is_tool: bool
 
 
 def repetitions(trace: Trace) -> dict[str, Repetition | None]:
-    """The spans that repeat the siblings before them, by id: the first of them with its `Repetition`, the others with None."""
+    """Return the spans that repeat the siblings before them, by id.
+
+    The first span of a repetition has its `Repetition`, the others have None.
+    """
     repeated: dict[str, Repetition | None] = {}
     for siblings in (trace.roots, *map(trace.children, trace.spans)):
         steps = [_step(span) for span in siblings]
@@ -71,7 +74,7 @@ def _step(span: Span) -> _Step:
 
 
 def _earlier(steps: Sequence[_Step]) -> list[int]:
-    """For each step the place of the last one before it with the same arguments; -1 without one."""
+    """Return for each step the index of the last equal step before it, with equal arguments; -1 without one."""
     places: dict[Hashable, int] = {}
     earlier = []
     for place, step in enumerate(steps):
@@ -82,10 +85,13 @@ def _earlier(steps: Sequence[_Step]) -> list[int]:
 
 
 def _repetition(steps: Sequence[_Step], earlier: Sequence[int], start: int) -> tuple[int, int, int]:
-    """Length, number of occurrences and of different arguments of the longest repetition that begins at ``start``."""
+    """Return the repetition that begins at ``start``: steps of the group, occurrences, different arguments.
+
+    ``(1, 1, 0)``: the step is not repeated.
+    """
     for period in range(1, min(_LONGEST_PERIOD, len(steps) - start) + 1):
         first = steps[start : start + period]
-        has_tools = any(step.is_tool for step in first)  # else what the model asked for
+        has_tools = any(step.is_tool for step in first)  # without tool executions, the model's tool calls are compared
         calls = [place for place, step in enumerate(first) if (step.is_tool if has_tools else step.arguments is not None)]
         if not calls:
             continue

@@ -32,9 +32,9 @@ EXAMPLE = "llmtrace replay last -- python agent.py"
 
 TAKES_COMMAND = True
 _BISECT = {SAME: 0, DIVERGED: 1, INCOMPARABLE: 125}
-"""Exit codes for ``git bisect run``: good, bad, cannot be judged (as a commit at which the program does not start)."""
+"""Exit codes for ``git bisect run``: good, bad, and skip for a commit that cannot be judged."""
 _BISECT_STOPS = 128
-"""… and what ends the search: there is no such recording or command, whatever the commit."""
+"""Exit code that ends the search of ``git bisect run``: the recording or the command is missing at every commit."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -110,7 +110,7 @@ def _run(args: argparse.Namespace) -> int:
         runs.append(ran)
         if not args.json:
             _tell(screen, trace, ran, number + 1 if args.times > 1 else None)
-    code = max(ran.code for ran in runs)
+    code = max(ran.code for ran in runs)  # the worst one
     if edit is not None and code == SAME:
         ran = _run_edited(screen, command, replace(assignment, live_after=live_after), edit, runs[0], quiet=args.json)
         runs.append(ran)
@@ -129,7 +129,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _live_after(recording: Recording, span: str | None, checkpoint: str | None) -> str | None:
-    """Where answers from the recording end: id of a span, `CHANGE`, or None for the recording's end."""
+    """Return where answers from the recording end: id of a span, `CHANGE`, or None for the recording's end."""
     if checkpoint is None:
         return span if span in (None, CHANGE) else recording.span_id("--live-after", span)
     if span is not None:

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     except ReviewConflict as conflict:
         hint = " llmtrace review ls lists them." if conflict.kind == "unknown" else ""
         raise BadInput(f"{conflict}.{hint}") from None
-    except BrokenPipeError:
+    except BrokenPipeError:  # the output, not the reviews: `cli.main` handles it
         raise
     except OSError as error:
         raise BadInput(f"the reviews of {url} cannot be read or written: {error}.") from None
@@ -118,7 +118,7 @@ _MEANT: dict[str, tuple[str, ...]] = {
 
 
 def _refuse_others(args: argparse.Namespace) -> None:
-    """Raise BadInput for an option that this action does not take: a decision cannot be taken back."""
+    """Raise BadInput for an option that the action does not take. A decision is final, so no option is silently ignored."""
     action = args.action or "ls"
     for name in ("value", "all", "digest", "by", "reason", "set", "always", "happened", "command"):
         if getattr(args, name) and name not in _MEANT[action]:
@@ -163,7 +163,7 @@ def _read(text: str) -> JsonValue:
 
 
 def _with(payload: JsonValue, settings: list[str]) -> JsonValue:
-    """The payload with ``ARGUMENT=VALUE`` set. Raises BadInput for a place that is not there."""
+    """Return the payload with each ``ARGUMENT=VALUE`` set. Raises BadInput for a place that the payload cannot have."""
     for setting in settings:
         place, equals, text = setting.partition("=")
         if not equals or not place.strip("/"):
@@ -176,12 +176,13 @@ def _with(payload: JsonValue, settings: list[str]) -> JsonValue:
     return payload
 
 
-# -- one after the other, in a terminal
+# -- the dialogue in a terminal, one call after the other
 
 
 def _one_by_one(args: argparse.Namespace, reviews: Reviews) -> int:
     screen, skipped, is_watching = Screen(sys.stdout), set[str](), False
     while True:
+        # the oldest first
         waiting = [record for record in reversed(reviews.list()) if record.request.review_id not in skipped]
         if not waiting and not args.watch:
             screen.line("Nothing waits for a review." if not skipped else "No other review waits.")
@@ -238,18 +239,18 @@ def _asked_for(screen: Screen, args: argparse.Namespace, record: ReviewRecord, w
 
 
 def _ask(question: str) -> str:
-    """Raises EOFError at the end of the input: nothing is decided by that."""
-    print(question, end="", flush=True)  # `input` would write it to stderr
+    """Print a question on stdout, and return the answer. Raises EOFError at the end of the input, which decides nothing."""
+    print(question, end="", flush=True)  # `input` may write its prompt to stderr
     return input().strip()
 
 
-# -- what is printed
+# -- output
 
 
 def _list(args: argparse.Namespace, reviews: Reviews) -> int:
     reviews.doubt()
     records = reviews.list(states=_EVERY if args.all else _WAITING)
-    if not args.all:  # of those that are approved, the ones that nobody is about to run
+    if not args.all:  # an approved call is listed only if its program is gone: somebody has to resume it
         records = [record for record in records if record.state != "approved" or not record.is_waiting]
     if args.json:
         print_json(_as_json(records))
@@ -350,7 +351,7 @@ def _as_json(records: list[ReviewRecord]) -> list[Any]:
     return contents
 
 
-# -- going on
+# -- resuming the program
 
 
 def _resume(args: argparse.Namespace, reviews: Reviews) -> int:

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
             advice = "Give limits, as in: llmtrace run --budget usd=0.50,calls=40 agent.py"
             raise BadInput(f"--budget {args.budget}: {error}\n{advice}") from None
     if args.store:
-        os.environ["LLMTRACE_STORE"] = args.store  # so that the program's own configure() uses the same store
+        os.environ["LLMTRACE_STORE"] = args.store  # the program's own configure() must use the same store
     llmtrace.configure()
     recorder = active()
     with track(budgets):
@@ -110,11 +110,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _is_python(program: str) -> bool:
-    """True for a Python script, and for a folder or archive with a ``__main__.py``. Anything else is a command."""
+    """Return True for a Python script, and for a folder or archive with a ``__main__.py``. Anything else is a command."""
     path = Path(program)
     if path.suffix in (".py", ".pyw", ".pyz") or path.is_dir() or (path.exists() and zipfile.is_zipfile(path)):
         return True
-    return path.is_file() and not os.access(path, os.X_OK)
+    return path.is_file() and not os.access(path, os.X_OK)  # a file that cannot be executed is taken for a script
 
 
 def _command(words: list[str]) -> Callable[[], Any]:
@@ -135,7 +135,7 @@ def _command(words: list[str]) -> Callable[[], Any]:
             signal.signal(signal.SIGINT, before)
             signal.signal(signal.SIGTERM, before_term)
         if code:
-            sys.exit(code if code > 0 else 128 - code)
+            sys.exit(code if code > 0 else 128 - code)  # as a shell does if a signal ended the program
 
     return start
 
@@ -145,13 +145,16 @@ def _script(words: list[str]) -> Callable[[], Any]:
     if not path.exists():
         raise BadInput(f"there is no {path}.\nGive the path of a Python program: llmtrace run agent.py")
     _become(words, str(path.resolve().parent))
-    if path.is_dir() or zipfile.is_zipfile(path):  # what has a __main__.py inside
+    if path.is_dir() or zipfile.is_zipfile(path):  # it has a __main__.py inside
         return lambda: runpy.run_path(words[0], run_name="__main__")
     return lambda: _execute(str(path.absolute()))
 
 
 def _execute(path: str) -> None:
-    """The script as ``__main__``, for good: threads and exit handlers of it may still run when it has ended."""
+    """Execute the script as ``__main__``.
+
+    Unlike with `runpy`, the module stays in `sys.modules`: its threads and exit handlers may still run after it has ended.
+    """
     loader = SourceFileLoader("__main__", path)
     code = loader.source_to_code(loader.get_data(path), path)
     program = ModuleType("__main__")
@@ -166,14 +169,17 @@ def _module(words: list[str]) -> Callable[[], Any]:
 
 
 def _become(words: list[str], folder: str) -> None:
-    """``sys.argv`` and ``sys.path`` as the program expects them."""
+    """Set ``sys.argv`` and ``sys.path`` as the program expects them."""
     sys.argv = words
-    if not getattr(sys.flags, "safe_path", False):
+    if not getattr(sys.flags, "safe_path", False):  # python -P keeps the folder out of sys.path
         sys.path[0] = folder
 
 
 def _traced(start: Callable[[], Any], recording: Recording | None) -> int:
-    """The program's exit code. SystemExit goes through: its code, or its text, is the interpreter's to deal with."""
+    """Run the program within its span, and return its exit code.
+
+    SystemExit passes through: the interpreter handles its code or text.
+    """
     token = recording.attach() if recording is not None else None
     try:
         start()
@@ -199,7 +205,7 @@ def _end(recording: Recording | None, **how: Any) -> None:
 
 
 def _main_frames(traceback: TracebackType | None) -> TracebackType | None:
-    """The traceback from the program's first frame, without the frames of llmtrace and runpy above it."""
+    """Return the traceback from the program's first frame, without the frames of llmtrace and runpy above it."""
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename
         if file not in (__file__, runpy.__file__) and not file.startswith("<frozen "):
@@ -211,7 +217,7 @@ def _main_frames(traceback: TracebackType | None) -> TracebackType | None:
 def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
     """Print the result and the next command in three lines on stderr, or one line of JSON.
 
-    ``code`` is what ``sys.exit`` takes: None is 0, and what is no number is 1.
+    ``code``: an argument of ``sys.exit``. None counts as 0, anything but a number as 1.
     """
     screen = Screen(sys.stderr)
     if as_json:
@@ -224,7 +230,7 @@ def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
     try:
         with open_store(config.store, config=config) as store:
             trace = store.trace(recording.trace_id)
-    except TraceNotFound:  # without a terminal, and with an OTLP endpoint, nothing is kept here
+    except TraceNotFound:  # without a terminal and with an OTLP endpoint, spans are not stored on this machine
         return
     first, second, third = _summary(trace)
     screen.line()

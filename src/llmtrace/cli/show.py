@@ -113,7 +113,7 @@ def headline(screen: Screen, trace: Trace) -> None:
 
 
 class _Tree:
-    """Writes the spans of a trace, each with the lines that belong to it."""
+    """Writes the spans of a trace as a tree, each with its lines."""
 
     def __init__(self, screen: Screen, trace: Trace, *, full: bool, ids: bool) -> None:
         self._screen = screen
@@ -126,7 +126,7 @@ class _Tree:
     def show(self) -> None:
         repeated = {} if self._full else repetitions(self._trace)
         last: list[bool] = []
-        hidden: int | None = None
+        hidden: int | None = None  # depth of a span in a folded repetition; its descendants are skipped
         for depth, span in self._trace.walk():
             if hidden is not None and depth > hidden:
                 continue
@@ -199,7 +199,7 @@ class _Tree:
             for message in operation.output:
                 self._thoughts(message, prefix)
                 text = message_text(message)
-                if not self._full and reads_as_data(text):  # the last answer of a model below says more
+                if not self._full and reads_as_data(text):  # the last answer of a model below says more than data
                     text = last_answer(self._below(span)) or text
                 self._line("answer", text, prefix)
         for label, field in _CONTENT:
@@ -247,7 +247,7 @@ class _Tree:
             self._line("!", "the stream was not read to its end", prefix, "yellow")
 
     def _thoughts(self, message: Message, prefix: str) -> None:
-        """Print reasoning on its own line, so that long reasoning does not hide the answer."""
+        """Print the model's reasoning on its own line, so that long reasoning does not hide the answer."""
         thoughts = reasoning_text(message)
         if thoughts:
             self._line("thinks", thoughts, prefix)
@@ -277,11 +277,11 @@ class _Tree:
             self._finding("✗", format_text.violation(broken), broken.severity, prefix)
         for evaluation in evaluations:
             if evaluation.name == INVALID_TOOL_CALL and violations:
-                continue  # it only repeats the violations above
+                continue  # repeats the violations above
             self._finding("!", format_text.evaluation(evaluation), evaluation.severity, prefix)
 
     def _finding(self, mark: str, text: str, severity: str, prefix: str) -> None:
-        """Print a finding. It is never cut, since its pointer and value matter most."""
+        """Print a finding. It is never cut, since its JSON Pointer and value matter most."""
         style = format_text.SEVERITY_STYLE[severity]
         for line in self._screen.wrapped(text, cells(prefix) + 2):
             self._screen.item(Cell(mark, (style,)), line, style, prefix=prefix, gap=2)
@@ -303,12 +303,12 @@ class _Tree:
 
 
 def _is_about(violation: Violation, call: ToolCall) -> bool:
-    """True if a violation is of this call. A call without an id gets those that name its tool."""
+    """Return True if a violation belongs to this call: by its id; for a call without an id, by the tool's name."""
     return violation.call_id == call.id and (call.id is not None or violation.tool == call.name)
 
 
 def title_of(span: Span) -> str:
-    """The title of a span. For a tool execution it is the call."""
+    """Return the title of a span. The title of a tool execution is the call with its arguments."""
     operation = span.operation
     if isinstance(operation, Inference):
         return operation.title

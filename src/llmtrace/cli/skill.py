@@ -12,11 +12,11 @@ HELP = "print a page that teaches a coding agent to find and fix faults"
 EXAMPLE = "llmtrace skill > .claude/skills/llmtrace/SKILL.md"
 
 _HOMES = (Path(__file__).with_name("skill.md"), Path(__file__).parents[3] / "docs" / "how_to" / "skill.md")
-"""Path of the page: in a wheel, and in a clone."""
+"""Path of the page in an installed wheel, and in a clone."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """This command has no options of its own."""
+    """Add nothing: this command has no options of its own."""
 
 
 def run(args: argparse.Namespace) -> int:

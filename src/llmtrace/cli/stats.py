@@ -160,7 +160,7 @@ def _table(
     *,
     spare: Sequence[int],
 ) -> None:
-    """Print rows with their remarks below. The steps of an agent are together, under its name."""
+    """Print rows with their remarks below. The steps of an agent are grouped under its name."""
     screen.line()
     ordered = list(_with_agents(groups)) if statistics.by == "operation" else [(None, group) for group in groups]
     rows = [row(group) for _, group in ordered]
@@ -176,7 +176,10 @@ def _table(
 
 
 def _with_agents(groups: list[Group]) -> Iterator[tuple[str | None, Group]]:
-    """The groups by agent, in the order of each agent's first group; the first of each with the agent's name."""
+    """Yield the groups, agent by agent, in the order of the agents' first groups.
+
+    The first group of each agent comes with the agent's name, the others with None.
+    """
     agents: dict[str | None, list[Group]] = {}
     for group in groups:
         agents.setdefault(group.key[0] if group.key != OTHERS else None, []).append(group)

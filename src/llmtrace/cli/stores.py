@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from llmtrace.external.ingest import Ingestor
 
 MOMENT: Final = 0.25
-"""Seconds that a command waits for the monitors before it shows a trace …"""
+"""Seconds that the monitors may look at new traces before a command shows a trace."""
 _LATER: Final = 2.0
-"""… and seconds that the monitors go on after its output."""
+"""Seconds that the monitors may continue after the command's output."""
 
 _NEWEST: Final = 50
-"""Newest traces that are searched for one."""
+"""Number of newest traces that `newest_traces` reads."""
 _MOST_NAMES: Final = 8
-"""Names that the message about an unknown span lists."""
+"""Maximum number of names that the message about an unknown span lists."""
 _LONGEST: Final = 20_000
-"""Spans of the longest trace that a command shows to the monitors, which takes two seconds; ``llmtrace drift`` has no limit."""
+"""Longest trace, in spans, that a command shows to the monitors. It takes two seconds. ``llmtrace drift`` has no limit."""
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def opened(args: argparse.Namespace) -> Iterator[Store]:
 
 
 def nothing_found(store: Store, args: argparse.Namespace, *, filtered: bool) -> str:
-    """The line for a command that found no trace: none passes its filters, or the store has none."""
+    """Return the message of a command that found no trace: no trace passes its filters, or the store has none."""
     if filtered:
         return "No trace matches these filters."
     place = store.folder or args.store
@@ -65,19 +65,23 @@ def nothing_found(store: Store, args: argparse.Namespace, *, filtered: bool) -> 
 
 
 def local_folder(store: Store) -> Path:
-    """The folder of a local store. Raises BadInput for other stores."""
+    """Return the folder of a local store. Raises BadInput for any other store."""
     if store.folder is None:
         raise BadInput("a local store is needed.\nName its folder with --store FOLDER.")
     return store.folder
 
 
 def trace_of(store: Store, wanted: str, *, seconds: float = float("inf")) -> Trace:
-    """Read a trace, with the monitors' findings if they see it within ``seconds``. Raises like `Store.trace`."""
+    """Read a trace, with the monitors' findings if they finish within ``seconds``. Raises like `Store.trace`.
+
+    ``wanted``: a trace's id or its first digits. ``last``: the newest trace that is not a replay.
+    """
     if isinstance(store, LocalStore):
         store.refresh(seconds=seconds, max_spans=_LONGEST)
         if wanted == "last":
             for trace in newest_traces(store):
-                is_live = any(span.attributes.get(REPLAY_LIVE) is True for span in trace.spans)  # resumed after a review
+                # a resumed run begins as a replay and goes on for real, so it counts as the last run
+                is_live = any(span.attributes.get(REPLAY_LIVE) is True for span in trace.spans)
                 if is_live or not any(REPLAY_OF in span.attributes for span in trace.roots):
                     return trace
             return store.trace("last")
@@ -85,7 +89,10 @@ def trace_of(store: Store, wanted: str, *, seconds: float = float("inf")) -> Tra
 
 
 def find_span(trace: Trace, wanted: str) -> Span:
-    """The span with this id or its first digits, or the first with this name. Raises BadInput if none or several ids fit."""
+    """Return the span with this id or its first digits, else the first span of a tool or agent with this name.
+
+    Raises BadInput if no span fits, or several ids do.
+    """
     by_id = [span for span in trace.spans if span.span_id.startswith(wanted)]
     if len(by_id) == 1:
         return by_id[0]
@@ -103,21 +110,21 @@ def find_span(trace: Trace, wanted: str) -> Span:
 
 
 def operation_name(span: Span) -> str:
-    """The name of a tool, agent or workflow; empty for other operations."""
+    """Return the name of a tool, agent or workflow; empty for other operations."""
     return span.operation.name if isinstance(span.operation, (ToolExecution, AgentInvocation, Workflow)) else ""
 
 
 def newest_traces(store: Store, chosen: Callable[[TraceSummary], bool] = lambda _: True) -> Iterator[Trace]:
-    """The newest traces, those that are ``chosen``."""
+    """Read and yield those of the newest traces for which ``chosen`` is true."""
     for summary in store.traces(Query(limit=_NEWEST)):
         if chosen(summary):
-            with suppress(StoreError):  # it is gone meanwhile
+            with suppress(StoreError):  # removed in the meantime
                 yield store.trace(summary.trace_id)
 
 
 def make_ingestor(store: Store, config: Config, **options: Any) -> Ingestor:
-    """What redacts and evaluates spans of other writers on their way into a store. ``options``: further ones of `Ingestor`."""
-    from llmtrace.content import Content  # what most commands do not need
+    """Return an `Ingestor`, which redacts and evaluates other writers' spans, then stores them. ``options``: passed to it."""
+    from llmtrace.content import Content  # most commands do not need these imports
     from llmtrace.evaluation import Evaluator
     from llmtrace.external.ingest import Ingestor
     from llmtrace.signals import load
@@ -127,7 +134,7 @@ def make_ingestor(store: Store, config: Config, **options: Any) -> Ingestor:
 
 
 def _go_on(store: LocalStore, args: argparse.Namespace) -> None:
-    """Show the remaining new traces to the monitors, for some seconds. The next command continues."""
+    """Show the remaining new traces to the monitors, for `_LATER` seconds. The next command continues."""
     unseen = 0
     with suppress(StoreError, KeyboardInterrupt):
         unseen = store.refresh(seconds=_LATER, max_spans=_LONGEST)
@@ -138,10 +145,10 @@ def _go_on(store: LocalStore, args: argparse.Namespace) -> None:
 
 
 def is_url(word: str) -> bool:
-    """True if a word begins with a scheme. A single letter is a drive of Windows."""
+    """Return True if a word begins with a scheme. A single letter does not count: it is a drive of Windows."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", word) is not None
 
 
 def is_path(word: str) -> bool:
-    """True if a word looks like a path: a trace id has neither a dot nor a slash."""
+    """Return True if a word looks like a path: a trace id has neither a dot nor a slash."""
     return any(sign in word for sign in (".", "/", os.sep))

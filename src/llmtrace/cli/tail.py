@@ -29,7 +29,7 @@ EXAMPLE = "llmtrace tail --store ./traces"
 
 EVERY_SECONDS = 0.1
 REREAD_TRACES = 20
-"""Number of newest traces that are read again if a store only tells that it changed."""
+"""Number of newest traces that are read again if a store only reports that it changed."""
 MOST_SEEN = 100_000
 _LEAST_TEXT = 16
 """Minimum width of a span's text beside its findings; with less, the findings get a line of their own."""
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         while not args.no_follow:
             time.sleep(EVERY_SECONDS)
             spans = follower.fresh()
-            if spans is None and follower.poll() is None:  # it only tells that it changed
+            if spans is None and follower.poll() is None:  # this store only reports that it changed
                 newest = store.spans(Query(limit=REREAD_TRACES), prompts=False)
                 spans = sorted(newest, key=lambda span: span.end or span.start)
             _tell(screen, spans or (), seen, as_json=args.json)

@@ -27,11 +27,11 @@ Style: TypeAlias = Literal["bold", "dim", "red", "green", "yellow", "blue", "cya
 _CODES: dict[str, str] = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 
 _NARROWEST = 12
-"""Columns that the last one of a table keeps as long as there are others to leave out."""
+"""Minimum width of a table's last column, as long as other columns can be left out."""
 _MOST_LINES = 6
-"""Style of a heading."""
+"""Maximum number of lines of a text in `Screen.headed`."""
 
-# replacements for characters that the stream's encoding does not have
+# used if the stream's encoding does not have these characters
 _ASCII = str.maketrans(
     {"…": "~", "→": ">", "←": "<", "├": "|", "└": "`", "│": "|", "─": "-", "✗": "x", "•": "*", "·": ".", "↑": "^", "µ": "u"}
 )
@@ -46,7 +46,7 @@ Rows: TypeAlias = Sequence[Sequence[Cell]]
 
 
 class Screen:
-    """Writes text to a stream. ``colour`` and ``width`` are detected by default. A stream that is None gets nothing."""
+    """Writes text to a stream; to None, it writes nothing. ``colour`` and ``width`` are detected by default."""
 
     def __init__(self, stream: TextIO | None, *, colour: bool | None = None, width: int | None = None) -> None:
         stream = io.StringIO() if stream is None else stream
@@ -60,20 +60,20 @@ class Screen:
             self.unicode = False
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="backslashreplace")  # a character that the encoding lacks must not stop the command
+            reconfigure(errors="backslashreplace")  # a character that the encoding does not have must not stop the command
 
     def line(self, text: str = "", *styles: Style) -> None:
         text = self.paint(text, *styles)
         self.stream.write((text if self.unicode else text.translate(_ASCII)).rstrip() + "\n")
 
     def paint(self, text: str, *styles: Style) -> str:
-        """The text with its styles, or unchanged without colours."""
+        """Return the text with its styles; unchanged if colour is off."""
         if not self.colour or not styles or not text:
             return text
         return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m"
 
     def room(self, prefix: str) -> int:
-        """Columns after a prefix; at least 24, so that a deep tree stays readable."""
+        """Return the number of columns after a prefix; at least 24, so that a deep tree stays readable."""
         return max(24, self.width - cells(prefix))
 
     def spread(self, left_cell: Cell, right: Cell, *, prefix: str = "") -> None:
@@ -90,19 +90,20 @@ class Screen:
             self.line(line, *left_cell.styles)
 
     def item(self, label: Cell, text: str, *styles: Style, prefix: str = "", gap: int = 8, whole: bool = False) -> None:
-        """A label and its text, cut to one line or, if ``whole``, with all its lines and their indentation."""
+        """Print a label and its text, cut to one line; if ``whole``, with all its lines and their indentation."""
         first, below = self.paint(prefix, "dim") + self.paint(pad(label.text, gap), *label.styles), prefix + " " * gap
         if not whole:
             self.line(first + self.paint(short(text, self.room(prefix) - gap), *styles))
             return
-        expanded = [line.expandtabs(4) for line in text.splitlines()]  # indentation means something in code, JSON, stack traces
+        expanded = [line.expandtabs(4) for line in text.splitlines()]  # indentation has a meaning in code, JSON, stack traces
         lines = [" " * (len(line) - len(line.lstrip(" "))) + clean(line) for line in expanded] or [""]
         self.line(first + self.paint(lines[0], *styles))
         for line in lines[1:]:
             self.line(self.paint(below, "dim") + self.paint(line, *styles))
 
     def wrapped(self, text: str, indent: int = 0) -> list[str]:
-        """A text cleaned and wrapped at words to fit beside an indent; one empty line for an empty text."""
+        """Return the lines of a text, cleaned and wrapped at words to fit beside an indent; one empty line for an empty
+        text."""
         return wrap(clean(text), self.room(" " * indent))
 
     def prose(self, text: str, *styles: Style, prefix: str = "") -> None:
@@ -110,22 +111,23 @@ class Screen:
             self.line(self.paint(prefix, "dim") + self.paint(line, *styles))
 
     def labelled(self, label: str, text: str, *styles: Style) -> None:
-        """Write a label and a wrapped text, whose lines all begin after the label."""
+        """Print a label and a wrapped text. All lines of the text begin in the column after the label."""
         for line in self.wrapped(text, cells(label)):
             self.line(self.paint(label, "dim") + self.paint(line, *styles))
             label = " " * cells(label)
 
     def table(self, titles: Sequence[str], rows: Rows, *, prefix: str = "", **columns: Iterable[int]) -> None:
-        """Write a table after ``prefix``. ``columns``: ``right`` and ``spare`` of `table_lines`."""
+        """Print a table, each line after ``prefix``. ``columns``: ``right`` and ``spare`` of `table_lines`."""
         for line in self.table_lines(titles, rows, prefix=prefix, **columns):
             self.line(prefix + line)
 
     def table_lines(
         self, titles: Sequence[str], rows: Rows, *, right: Iterable[int] = (), spare: Iterable[int] = (), prefix: str = ""
     ) -> Iterator[str]:
-        """The lines of a table that fits after ``prefix``. ``right``: numbers of the columns that are aligned right.
+        """Yield the lines of a table that fits after ``prefix``. ``right``: indexes of the columns that are aligned right.
 
-        The last column is cut to fit; if that is not enough, the columns in ``spare`` are left out, in their order.
+        The last column is cut to fit. If that is not enough, the columns with the indexes ``spare`` are left out, in that
+        order.
         """
         cells_of_rows = [[Cell(title, ("dim",)) for title in titles], *rows]
         columns, waiting, room = list(range(len(titles))), iter(spare), self.room(prefix)
@@ -146,16 +148,17 @@ class Screen:
 
 
 class Branch(NamedTuple):
-    """The prefixes of a node in a tree: of its title, and of its other lines."""
+    """The prefixes of a node in a tree: for its title, and for its other lines."""
 
     title: str
     body: str
 
 
 def branch(last: Sequence[bool], *, has_children: bool) -> Branch:
-    """The prefixes of a node. ``last``: for each ancestor below the root, and the node itself, True if no sibling follows.
+    """Return the prefixes of a node.
 
-    An empty ``last`` is a root. Nodes deeper than 12 are not indented further but show their depth, so lines stay short.
+    ``last``: one value for each ancestor below the root and for the node itself, True if no sibling follows it. A root has an
+    empty ``last``. Nodes below level 12 are not indented further but show their level, so lines stay short.
     """
     if len(last) > 12:
         return Branch(f"{'·' * 6}[{len(last)}] ", "  " * 6)
@@ -167,13 +170,13 @@ def branch(last: Sequence[bool], *, has_children: bool) -> Branch:
 
 
 def short(text: str, width: int) -> str:
-    """The text cleaned and cut to ``width`` columns. Only the beginning of a long text is read."""
+    """Return the text, cleaned and cut to ``width`` columns. Only the beginning of a long text is read."""
     head = clean(text[: 4 * width])
     return cut(head + "…" if len(text) > 4 * width else head, width)
 
 
 def cells(text: str) -> int:
-    """Columns that the text takes: wide characters take two, combining ones none."""
+    """Return the number of columns that the text takes: two for a wide character, none for a combining one."""
     if text.isascii():
         return len(text)
     return sum(_cell(character) for character in text)
@@ -186,7 +189,7 @@ def _cell(character: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """At most ``width`` columns of the text, with an ellipsis if it was cut."""
+    """Return at most ``width`` columns of the text, with an ellipsis if it was cut."""
     if len(text) <= width and cells(text) <= width:
         return text
     characters, used = [], 0
@@ -203,7 +206,7 @@ def pad(text: str, width: int) -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """The text in lines of at most ``width`` columns, broken at spaces; a longer word is cut into pieces."""
+    """Return the text in lines of at most ``width`` columns, broken at spaces. A longer word is cut into pieces."""
     lines = [""]
     for word in text.split(" "):
         joined = f"{lines[-1]} {word}" if lines[-1] else word
@@ -231,15 +234,15 @@ def _wants_colour(stream: TextIO) -> bool:
 T = TypeVar("T")
 
 AFTER = 1.0
-"""Seconds until the line appears."""
+"""Seconds until the progress line appears."""
 _EVERY = 0.25
 
 
 class Progress:
-    """Shows the line while its block runs. What is printed meanwhile must wait until the block has ended."""
+    """Shows a line with the progress while its block runs. The block must not print anything itself."""
 
     def __init__(self, text: str, stream: TextIO | None = None) -> None:
-        """``stream``: default, stderr."""
+        """Show ``text`` as the line. ``stream``: default, stderr."""
         self.text = text
         self._stream = sys.stderr if stream is None else stream
         self._ended = threading.Event()
@@ -257,7 +260,7 @@ class Progress:
             self._writer.join()
 
     def count(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield the items, with how many there were after the text."""
+        """Yield the items, and show their number so far after the text."""
         text = self.text
         for number, item in enumerate(items, 1):
             self.text = f"{text}: {number:,}"

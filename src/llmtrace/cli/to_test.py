@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _function(trace: Trace, target: str, folder: Path) -> tuple[str, str]:
-    """The import of the agent's function, and the call of it."""
+    """Return the Python source that imports the agent's function, and the source that calls it. Raises BadInput."""
     module, colon, function = target.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
         raise BadInput(f"--call {target}: expected MODULE:FUNCTION, as in --call agent:support")
@@ -116,21 +116,21 @@ def _function(trace: Trace, target: str, folder: Path) -> tuple[str, str]:
 
 
 class _Source(NamedTuple):
-    """A module as its file defines it."""
+    """A module's file, parsed but not imported."""
 
     file: str
     tree: ast.Module
 
 
 def _parse_module(target: str, module: str, test_folder: Path) -> _Source | None:
-    """The source of a module, found as an import finds it, but never run: an import could start the agent for real.
+    """Find a module as an import does, and parse it. The module is not run: an import could start the agent for real.
 
-    None for a module without Python source. Raises BadInput if there is no such module, or its source cannot be parsed.
+    None for a module without Python source. Raises BadInput if the module is not found, or its source cannot be parsed.
     """
     spec: ModuleSpec | None = None
     path = [os.getcwd(), str(test_folder.resolve()), *sys.path]
     first, *inner = module.split(".")
-    with suppress(ValueError):  # `__main__` has no specification
+    with suppress(ValueError):  # `__main__` has no module spec
         spec = PathFinder.find_spec(first, path) or importlib.util.find_spec(first)
     for end in range(2, len(inner) + 2):
         name = ".".join(module.split(".")[:end])
@@ -150,7 +150,7 @@ def _parse_module(target: str, module: str, test_folder: Path) -> _Source | None
 
 
 def _check_name(target: str, source: _Source, name: str) -> None:
-    """Raises BadInput if the module does not define or import this name."""
+    """Raise BadInput if the module does not define or import this name."""
     names = set(_names_of(source.tree))
     if name in names or not names.isdisjoint({"*", "__getattr__"}):
         return
@@ -160,7 +160,7 @@ def _check_name(target: str, source: _Source, name: str) -> None:
 
 
 def _names_of(node: ast.AST) -> Iterator[str]:
-    """The names that a module binds, also within if, try and with; ``*`` where it imports all of another module."""
+    """Yield the names that a module binds, also within if, try and with; ``*`` for ``from x import *``."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield child.name
@@ -173,7 +173,11 @@ def _names_of(node: ast.AST) -> Iterator[str]:
 
 
 def _arguments(agent: AgentInvocation | Workflow, function: str, source: _Source | None) -> str:
-    """The arguments of the recorded call: its task, or, of several, all by name. A task may be JSON itself."""
+    """Return the arguments of the recorded call as source: the task, or all arguments by name if the call had several.
+
+    Several arguments are recorded as a JSON object. A task may be JSON itself, so the names must be parameters of the function,
+    if these are known.
+    """
     task = agent.input[-1].text()
     try:
         several = json.loads(task)
@@ -187,7 +191,7 @@ def _arguments(agent: AgentInvocation | Workflow, function: str, source: _Source
 
 
 def _parameters(function: str, tree: ast.Module) -> set[str] | None:
-    """Names of the function's parameters; None if the module does not define it, or it takes any name."""
+    """Return the names of the function's parameters; None if the module does not define it, or if it accepts any name."""
     name = function.rpartition(".")[2]
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name:
@@ -225,7 +229,7 @@ def _assertions(trace: Trace, marked: tuple[Suspect, ...], pins: list[str], *, h
         yield f"assert {_text(suspect.check)} not in run.findings  # {_line(suspect.title)}"
     if not marked and trace.health == "failed":
         yield 'assert run.health != "failed"'
-    elif not marked and has_failed:  # somebody reported it: nothing in the record tells a good run but another answer
+    elif not marked and has_failed:  # the failure was reported afterwards: only another answer shows that it is fixed
         yield f"assert run.answer != {_text(recorded.answer)}  # it was reported as wrong"
     elif not marked:
         yield "assert run.findings == []"
@@ -234,7 +238,7 @@ def _assertions(trace: Trace, marked: tuple[Suspect, ...], pins: list[str], *, h
     before = _tools_before(trace, marked)
     if "tools" in pins or not (marked or has_failed):
         yield _in_order("run.tools", recorded.tools, trace)
-    elif before:  # what came after the failure need not come again
+    elif before:  # the steps after the failure may differ in a mended program
         yield _in_order(f"run.tools[:{len(before)}]", before, trace)
     if "answers" in pins:
         yield f"assert run.answer == {_text(recorded.answer)}"
@@ -244,7 +248,7 @@ def _assertions(trace: Trace, marked: tuple[Suspect, ...], pins: list[str], *, h
 
 
 def _in_order(actual: str, names: list[str], trace: Trace) -> str:
-    """The assertion that these tools ran. Those that ran in parallel have no order."""
+    """Return the assertion that these tools ran, in this order. If any ran in parallel, the order is not asserted."""
     ran = [span for span in trace.spans if isinstance(span.operation, ToolExecution) and span.operation.executed]
     if any(later.start < (earlier.end or 0) for earlier, later in pairwise(ran)):
         return f"assert sorted({actual}) == {_texts(sorted(names))}"
@@ -252,7 +256,7 @@ def _in_order(actual: str, names: list[str], trace: Trace) -> str:
 
 
 def _text(text: str | None) -> str:
-    """The text as Python source, in double quotes."""
+    """Return a text as Python source, in double quotes; ``None`` for None."""
     return "None" if text is None else json.dumps(text, ensure_ascii=False)
 
 
@@ -261,7 +265,7 @@ def _texts(texts: list[str]) -> str:
 
 
 def _tools_before(trace: Trace, marked: tuple[Suspect, ...]) -> list[str]:
-    """The tools that ran before the first thing that went wrong."""
+    """Return the names of the tools that ran before the first step of a suspect; [] without a suspect."""
     starts = [trace.span(span_id).start for suspect in marked for span_id in (suspect.span_id, *suspect.spans)]
     first = min(starts, default=None)
     earlier = Trace([span for span in trace.spans if first is None or span.start < first])
@@ -269,5 +273,8 @@ def _tools_before(trace: Trace, marked: tuple[Suspect, ...]) -> list[str]:
 
 
 def _line(title: str) -> str:
-    """A title as one printable line. Tool names in it are the model's words; after a line break they would be code."""
+    """Return a title as one printable line.
+
+    A tool name in the title is the model's text. After a line break it would become code of the test.
+    """
     return " ".join("".join(char if char.isprintable() else " " for char in title).split())

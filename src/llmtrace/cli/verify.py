@@ -43,7 +43,7 @@ HELP = "say what has changed since llmtrace freeze wrote a lock file"
 EXAMPLE = "llmtrace verify run.lock.json --trace last"
 
 _NEEDED = ("python", "library")
-"""Without these on both sides, and without any call to compare, nothing can be told."""
+"""Kinds of facts that both sides need for a verdict, if no call is compared."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         with opened(args) as store:
             now = without_task(environment_of(store.trace(args.trace)))
-            try:  # the words of a prompt are in the store only
+            try:  # the lock file has digests of prompts; their text, if any, is in the store
                 frozen = environment_of(store.trace(str(lock.get("trace_id", ""))))
                 before = Environment(before.facts, frozen.texts)
             except StoreError:
@@ -108,7 +108,7 @@ def _write(
 
 
 def _present(before: Environment) -> Environment:
-    """The environment of this process and folder, redacted as a run's is."""
+    """Return the environment of this process and folder, redacted like that of a run."""
     names = [fact.name for fact in before.facts if fact.kind == "environment variable"]
     resource = Content(Config.read()).clean(Span("", "", "", 0, resource=describe(env=names, folder=Path.cwd()))).resource
     kinds = before.kinds()
@@ -117,7 +117,7 @@ def _present(before: Environment) -> Environment:
 
 
 def _package_changes(lock: Mapping[str, Any]) -> list[Change]:
-    """Packages of the lock file that are installed in another version now, gone, or new."""
+    """Return a change for each package that was added, removed, or is installed in another version now."""
     packages = lock.get("packages")
     if not isinstance(packages, Mapping):
         return []
@@ -130,7 +130,7 @@ def _package_changes(lock: Mapping[str, Any]) -> list[Change]:
 
 
 def _read(text: str) -> dict[str, Any]:
-    """A lock file. Raises ValueError for any other text."""
+    """Parse a lock file. Raises ValueError for any other text."""
     try:
         lock = json.loads(text)
         form = lock["llmtrace_lock"]

@@ -74,13 +74,13 @@ def _ready(args: argparse.Namespace, screen: Screen, address: str, page: str, na
             screen.line(f"OTLP     {received}   (export OTEL_EXPORTER_OTLP_ENDPOINT={received})")
         screen.line("Press Ctrl-C to stop", "dim")
     screen.stream.flush()
-    if not args.no_browser:  # webbrowser is imported in a thread, else it would delay the viewer
+    if not args.no_browser:  # in a thread: importing webbrowser would delay the viewer
         threading.Thread(target=lambda: importlib.import_module("webbrowser").open(page), daemon=True).start()
 
 
 @contextlib.contextmanager
 def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator[tuple[Store, str, str | None]]:
-    """The store, its name on screen, and the id of the trace to show first. Raises BadInput, StoreError."""
+    """Yield the store, its name on screen, and the id of the trace to show first. Raises BadInput, StoreError."""
     what, trace_id = args.what, None
     if what is not None and Path(what).is_file():
         yield _file(what, config, screen), what, None
@@ -101,8 +101,11 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
 
 
 def _file(path: str, config: Config, screen: Screen) -> Store:
-    """The traces of a file. Those of other instrumentations are evaluated; unfinished spans count as interrupted."""
-    from llmtrace.cli.read_spans import traces_of  # imports every dialect, which a store does not need
+    """Return a store with the traces of a file.
+
+    Traces of other instrumentations are evaluated. Unfinished spans count as interrupted.
+    """
+    from llmtrace.cli.read_spans import traces_of  # imports every dialect, which viewing a store does not need
     from llmtrace.codec import genai
     from llmtrace.codec.formats import Unreadable
     from llmtrace.content import Content
@@ -127,7 +130,10 @@ def _file(path: str, config: Config, screen: Screen) -> Store:
 
 @contextlib.contextmanager
 def _receiving(args: argparse.Namespace, store: Store, config: Config) -> Iterator[str | None]:
-    """With ``--receive``, the URL that accepts OTLP. Raises PortBusy."""
+    """Receive spans in the ``with`` block if ``--receive`` is given. Yields the URL that accepts OTLP, else None.
+
+    Raises PortBusy.
+    """
     if not args.receive:
         yield None
         return

@@ -21,7 +21,7 @@ from llmtrace.model import Inference, JsonValue, Span
 from llmtrace.model.traces import short_id
 from llmtrace.text.unsafe_characters import clean
 
-# -- the server: its JSON, and its /metrics
+# -- requests to the server: JSON, and its /metrics
 
 
 TIMEOUT = 30.0
@@ -30,9 +30,11 @@ _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 class Reply(NamedTuple):
+    """An HTTP response."""
+
     status: int
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """The answer's headers, by name in lower case."""
     body: str
 
     def json(self) -> Any:
@@ -43,7 +45,7 @@ class Reply(NamedTuple):
 
 
 def root_of(url: str) -> str:
-    """The base URL of a server, from a URL with or without ``/v1``. Raises BadInput."""
+    """Return the base URL of a server, from a URL with or without ``/v1``. Raises BadInput."""
     url = url if "://" in url else f"http://{url}"
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -52,12 +54,12 @@ def root_of(url: str) -> str:
 
 
 def ask(url: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Reply | None:
-    """Send a request. Returns the answer, whatever its status; None without an answer."""
+    """Send a request. Returns the answer, with any HTTP status; None if no answer came."""
     import requests
 
     try:
         with requests.Session() as session:
-            session.auth = lambda request: request  # else what ~/.netrc says would be sent
+            session.auth = lambda request: request  # sends no password from ~/.netrc
             method = "GET" if body is None else "POST"
             answer = session.request(method, url, json=body, headers=headers, timeout=TIMEOUT, allow_redirects=False)
             answer.encoding = "utf-8"
@@ -67,7 +69,7 @@ def ask(url: str, body: Any = None, headers: Mapping[str, str] | None = None) ->
 
 
 class Metrics:
-    """The samples of a Prometheus text, by name; labels are kept."""
+    """The samples of a text in Prometheus' format, by name, with their labels."""
 
     def __init__(self, text: str) -> None:
         self._samples: dict[str, list[tuple[dict[str, str], float]]] = {}
@@ -81,7 +83,7 @@ class Metrics:
                 self._samples.setdefault(sample[1], []).append((dict(_LABEL.findall(sample[2] or "")), value))
 
     def total(self, name: str) -> float | None:
-        """The sum over all labels; None if the metric does not exist."""
+        """Return the sum over all labels; None if the metric does not exist."""
         samples = self._samples.get(name)
         return None if not samples else sum(value for _, value in samples)
 
@@ -90,7 +92,7 @@ class Metrics:
         return None if not samples else max(value for _, value in samples)
 
     def quantile(self, name: str, share: float) -> float | None:
-        """The upper bound of the histogram bucket with the quantile; None if nothing was counted."""
+        """Return the upper bound of the histogram bucket that contains the quantile; None if nothing was counted."""
         buckets: dict[float, float] = {}
         for labels, value in self._samples.get(f"{name}_bucket", ()):
             bound = float(labels.get("le", "inf"))
@@ -121,7 +123,7 @@ _HISTOGRAMS: Final = {
 
 
 class Slowest:
-    """The slowest model calls, with the times that their engine reported, on the call's span or on the engine's."""
+    """Collects the slowest model calls, with the times that their engine reported on the call's span or on its own span."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, str, Span]] = []
@@ -142,14 +144,14 @@ class Slowest:
             self._engine_times.pop(next(iter(self._engine_times)))
         if isinstance(span.operation, Inference) and span.duration is not None:
             heapq.heappush(self._heap, (span.duration, span.span_id, span))
-            if len(self._heap) > 2 * _SHOWN:
+            if len(self._heap) > 2 * _SHOWN:  # twice as many, since `calls` drops engines' spans
                 heapq.heappop(self._heap)
 
     def calls(self) -> list[tuple[Span, dict[str, float]]]:
-        """The slowest calls and their engine times, slowest first.
+        """Return the slowest calls and their engine times, slowest first.
 
-        An engine's span is left out if its call is in the list. A call takes longer than its part in the engine, so it is among
-        the slowest if the engine's span is.
+        The engine's own span of a call is left out if the call is in the list. A call takes longer than its engine's span, so
+        if the engine's span is among the slowest, the call is too.
         """
         slowest = [span for _, _, span in sorted(self._heap, reverse=True)]
         span_ids = {span.span_id for span in slowest}
@@ -164,7 +166,7 @@ class Slowest:
 
 
 def state(url: str) -> dict[str, Any]:
-    """The server's state from its metrics. Raises BadInput if it has none."""
+    """Read the server's metrics, and return its state. Raises BadInput if the server has no metrics."""
     root = root_of(url)
     answer = ask(f"{root}/metrics")
     metrics = Metrics(answer.body if answer is not None and answer.status == 200 else "")

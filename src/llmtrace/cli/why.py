@@ -38,7 +38,7 @@ TAKES_COMMAND = True
 MOST_RUNS = 1000
 _EXAMPLES = 3
 _MARKUP = re.compile(r"[|*\[\\]|(?<![^\W_])_|_(?![^\W_])")
-"""Characters with a meaning in Markdown, without underscores within a word."""
+"""Characters with a meaning in Markdown. Underscores within a word have none."""
 _RUN_FILTERS = ("since", "agent", "tag", "limit")
 """Options that only make sense with ``--all``."""
 
@@ -94,7 +94,10 @@ def run(args: argparse.Namespace) -> int:
 def show(
     screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int, possible: bool = False, notes: Notes | None = None
 ) -> None:
-    """The diagnosis as text: the first marked suspect in two lines, the chain to it, then the others, ``top`` in all."""
+    """Print the diagnosis: the first marked suspect with the chain to it, then the others, at most ``top`` in all.
+
+    ``possible``: list the possible suspects, too. ``notes``: the judge's notes.
+    """
     notes = notes or {}
     verdict = diagnosis.verdict
     if verdict:
@@ -134,9 +137,11 @@ def _marked(screen: Screen, suspects: Sequence[Suspect], top: int, notes: Notes)
 
 
 def coverage(trace: Trace, diagnosis: Diagnosis, *, names: bool) -> Iterator[tuple[str, str]]:
-    """The last good checkpoint, calls that went well after a retry, what was checked and what was not, with labels.
+    """Yield labels and texts: the last good checkpoint, calls that succeeded after a retry, the checks that ran, those that
+    could not.
 
-    ``names``: name each check."""
+    ``names``: name each check that ran, instead of their number.
+    """
     good = diagnosis.last_good_checkpoint
     if good is not None:
         begin = f"llmtrace replay {short_id(trace.trace_id)} --from {shlex.quote(good.title)} -- COMMAND"
@@ -153,14 +158,14 @@ def coverage(trace: Trace, diagnosis: Diagnosis, *, names: bool) -> Iterator[tup
 
 
 def worth_a_look(diagnosis: Diagnosis) -> str:
-    """All possible suspects in one sentence."""
+    """Return one sentence about the possible suspects."""
     titles = list(dict.fromkeys(suspect.title for suspect in diagnosis.possible))
     more = f"; {len(titles) - _EXAMPLES} more" if len(titles) > _EXAMPLES else ""
     return f"{format_text.plural(len(diagnosis.possible), 'thing')} worth a look: {'; '.join(titles[:_EXAMPLES])}{more}."
 
 
 def details_of(suspect: Suspect) -> Iterator[str]:
-    """Say how often it was found, and which later findings it explains."""
+    """Yield sentences: how often the suspect was found, and which later findings it explains."""
     if suspect.count > 1 and f"{suspect.count} times" not in suspect.evidence:
         yield f"Found {format_text.plural(suspect.count, 'time')} in this run."
     if suspect.symptoms:
@@ -177,11 +182,11 @@ def _first(screen: Screen, suspect: Suspect, notes: Notes) -> None:
     screen.line()
     chain = [] if _is_title_only(suspect) else folded(suspect.chain)
     for position, step in enumerate(chain):
-        # an arrow means: the step above got its data from this one
+        # the arrow means that the step above got its data from this step
         prefix, is_last = "     " if position == 0 else "   ← ", position == len(chain) - 1
         styles: tuple[Style, ...] = ("red", "bold") if is_last else ("bold",)
         screen.line(screen.paint(prefix, "dim") + screen.paint(short(_step_text(step), screen.room(prefix)), *styles))
-        if step.note and step.note != suspect.evidence.rstrip("."):  # that is printed above
+        if step.note and step.note != suspect.evidence.rstrip("."):  # the evidence is printed above
             screen.prose(step.note, "red" if is_last else "dim", prefix="       ")
     if chain:
         screen.line()
@@ -191,7 +196,7 @@ def _first(screen: Screen, suspect: Suspect, notes: Notes) -> None:
 
 
 def folded(chain: Sequence[Step]) -> list[Step]:
-    """The chain, with equal steps in a row as one step with a count."""
+    """Return the chain with equal steps in a row folded into one step, whose note has their number."""
     steps: list[Step] = []
     for _, alike in groupby(chain, key=lambda step: (step.title, format_text.value(step.value), step.note)):
         first, *more = alike
@@ -201,7 +206,7 @@ def folded(chain: Sequence[Step]) -> list[Step]:
 
 
 def _is_title_only(suspect: Suspect) -> bool:
-    """True if the chain is one step that only repeats the title, such as an error that ended the program."""
+    """Return True if the chain is one step that only repeats the title, such as an error that ended the program."""
     return len(suspect.chain) == 1 and suspect.chain[0].title == suspect.title
 
 
@@ -238,7 +243,7 @@ def _note(screen: Screen, subject: Suspect | Place, notes: Notes) -> None:
 def markdown(
     trace: Trace, diagnosis: Diagnosis, *, top: int, possible: bool = False, notes: Notes | None = None
 ) -> Iterator[str]:
-    """Print the diagnosis as Markdown for a ticket: place, evidence, chain and advice. Content stands in code spans."""
+    """Yield the diagnosis as Markdown for a ticket: place, evidence, chain and advice. Content is in code spans."""
     notes = notes or {}
     verdict = diagnosis.verdict
     if verdict:
@@ -278,7 +283,7 @@ def _suspect_as_markdown(suspect: Suspect, notes: Notes, *, is_first: bool) -> I
 
 
 def _plain(text: str) -> str:
-    """The text on one line, with the special characters of Markdown and HTML escaped."""
+    """Return the text on one line, with the special characters of Markdown and HTML escaped."""
     bare = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("`", "'")
     return _MARKUP.sub(r"\\\g<0>", bare)
 
@@ -292,7 +297,7 @@ def _code(text: str, length: int = 200) -> str:
 
 def _all(store: Store, args: argparse.Namespace) -> int:
     limit = args.limit or MOST_RUNS
-    query = Query(limit=limit + 1, since=args.since, agent=args.agent, tag=args.tag)
+    query = Query(limit=limit + 1, since=args.since, agent=args.agent, tag=args.tag)  # one more, to know if there are more
     run_count, cases, unexplained, undiagnosed, more = 0, [], list[str](), list[DiagnosisFailed](), False
     with Progress("diagnosing runs") as progress:
         for trace in progress.count(in_traces(store.spans(query))):
@@ -332,8 +337,10 @@ def _all(store: Store, args: argparse.Namespace) -> int:
 def show_groups(
     screen: Screen, groups: list[Group], run_count: int, unexplained: Sequence[str], *, top: int, nothing: str
 ) -> None:
-    """Each cause with the number of its runs, since when, and with which model first. ``unexplained``: ids of failed runs
-    without a cause. ``nothing``: what to say of no run at all."""
+    """Print each cause with the number of its runs, its first time and its first model.
+
+    ``unexplained``: ids of failed runs without a clear cause. ``nothing``: the message if no run was found.
+    """
     if not run_count:
         screen.line(nothing)
         return
@@ -393,7 +400,7 @@ def _groups_as_markdown(groups: list[Group], run_count: int, unexplained: Sequen
 
 
 def _step_text(step: Step) -> str:
-    """A step as text: a call with its arguments, an argument with its value, an answer with its text."""
+    """Return a step as text: a call with its arguments, an argument with its value, an answer with its text."""
     if step.value is None:
         return step.title
     if step.title.startswith("argument "):

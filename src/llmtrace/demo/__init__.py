@@ -1,1 +1,1 @@
-"""The demo: a support agent of a small shop, and a scripted model for it to talk to. It needs no key and no network."""
+"""The demo: a support agent of a small shop, and a scripted model that answers it. It needs no API key and no network."""

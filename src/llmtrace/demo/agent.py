@@ -1,6 +1,6 @@
-"""The demo's support agent, written as any agent is: the real ``openai`` client, two tools, a loop that streams.
+"""The demo's support agent, an ordinary agent: the real ``openai`` client, two tools, a loop that streams.
 
-The only lines that llmtrace asked for are the decorators and `llmtrace.Tools`. Nothing here knows of the scripted model.
+The only lines for llmtrace are the decorators and `llmtrace.Tools`. The agent does not know that the model is scripted.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def refund(order_id: str, amount: Annotated[float, Field(gt=0)]) -> dict[str, An
 
 
 def support_agent(client: Any, model: str, *, reviewed: bool = False, most_turns: int = 8) -> Callable[[str], str]:
-    """The agent, as a function from what a customer writes to what the agent answers.
+    """Return the agent: a function that takes a customer's mail and returns the answer.
 
-    ``client`` is an ``openai.OpenAI``, ``model`` a name that its server knows. ``reviewed``: a person decides before money is
-    paid back for an order number that nobody gave.
+    ``client``: an ``openai.OpenAI``. ``model``: a name that its server knows. ``reviewed``: a person decides before money is
+    refunded for an order number that nobody mentioned.
     """
     review: Literal["when ungrounded", False] = "when ungrounded" if reviewed else False
     tools = llmtrace.Tools(look_up, llmtrace.tool(on_invalid="reply", review=review)(refund))
@@ -61,7 +61,7 @@ def support_agent(client: Any, model: str, *, reviewed: bool = False, most_turns
 
 
 def whole(stream: Iterable[Any]) -> dict[str, Any]:
-    """The assistant message that the chunks of a chat stream add up to, ready to be appended to the messages."""
+    """Return the assistant message of a chat stream, put together from its chunks, to be appended to the messages."""
     text = ""
     calls: dict[int, dict[str, Any]] = {}
     for chunk in stream:

@@ -19,7 +19,7 @@ _ORDER_NUMBER = re.compile(r"\bKS-\d{5}\b")
 
 
 def answer(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The next assistant message of a conversation, in OpenAI's chat format."""
+    """Return the next assistant message of a conversation, in OpenAI's chat format."""
     user_texts, turn = _last_turn(messages)
     results = [_parsed(message) for message in turn if message.get("role") == "tool"]
     matches = [_ORDER_NUMBER.search(text) for text in user_texts]
@@ -42,7 +42,7 @@ def answer(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _last_turn(messages: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Mapping[str, Any]]]:
-    """The texts of the user's messages, and all messages after the last of them."""
+    """Return the texts of the user's messages, and all messages after the last of them."""
     user_texts: list[str] = []
     turn: list[Mapping[str, Any]] = []
     for message in messages:
@@ -55,14 +55,14 @@ def _last_turn(messages: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[M
 
 
 def _text(content: Any) -> str:
-    """The text of a message's content, which is a text or a list of parts."""
+    """Return the text of a message's content, which is either a text or a list of parts."""
     if isinstance(content, list):
         return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return str(content or "")
 
 
 def _parsed(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool's result as an object; empty if it is not a JSON object, such as an error text. A note may stand above it."""
+    """Return a tool's result as an object; empty if its last line is not a JSON object. Lines above it may hold a note."""
     try:
         result = json.loads(_text(message.get("content")).rpartition("\n")[2])
     except ValueError:

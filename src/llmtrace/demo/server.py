@@ -1,6 +1,6 @@
-"""A local HTTP server that speaks OpenAI's chat wire format, streaming included, and answers by a script.
+"""A local HTTP server that speaks OpenAI's chat wire format, including streaming, and answers from a script.
 
-Law: it listens on the loopback interface only, at a port that was free, and keeps no state between requests.
+Law: it listens on the loopback interface only, on a free port, and keeps no state between requests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from llmtrace.demo.script import answer
 
 MODEL = "scripted"
-"""The name of the scripted model; the server answers to any name and reports the one it was asked for."""
+"""Name of the scripted model. The server accepts any name, and its answers report the requested name."""
 
 Script = Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
 
@@ -27,8 +27,8 @@ Script = Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
 class ModelServer:
     """``with ModelServer() as server:`` serves at ``server.url`` (ends in ``/v1``) until the block is left.
 
-    ``script`` maps the request's messages to the assistant message; ``pace`` is how long, in seconds, the model seems to
-    think before an answer (a stream's chunks then take a tenth of that each).
+    ``script`` maps the request's messages to the assistant message. ``pace``: seconds that the model pretends to think before
+    an answer; each chunk of a stream takes a tenth of that.
     """
 
     def __init__(self, script: Script = answer, *, pace: float = 0.05) -> None:
@@ -63,7 +63,7 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], ConnectionError):  # a client that hangs up, in the middle of a stream say
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # a client may close the connection early
             super().handle_error(request, client_address)
 
 
@@ -118,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(self.server.pace / 10)
             self._event("[DONE]")
             self.wfile.write(b"0\r\n\r\n")
-        except OSError:  # the client left the stream early, as it may
+        except OSError:  # the client closed the stream early
             self.close_connection = True
 
     def _event(self, data: str) -> None:
@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
-        """Quiet: what happens is seen in the trace."""
+        """Print nothing: the trace shows the requests."""
 
 
 def _completion(request: Mapping[str, Any], message: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def _completion(request: Mapping[str, Any], message: dict[str, Any]) -> dict[str
 
 
 def _tokens(value: Any) -> int:
-    """About four characters are a token; good enough for a shop that has no tokeniser."""
+    """Estimate tokens as four characters each, since the demo has no tokeniser."""
     return len(json.dumps(value)) // 4
 
 
@@ -164,7 +164,7 @@ def _chunks(completion: Mapping[str, Any], *, usage: bool) -> Iterator[dict[str,
 
 
 def _deltas(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A message in pieces as OpenAI sends them: the role, then words of text, then each call's name and arguments."""
+    """Yield a message in pieces as OpenAI sends them: the role, then words of text, then each call's name and arguments."""
     yield {"role": "assistant", "content": "" if message.get("content") else None}
     for word in re.findall(r"\s*\S+", message.get("content") or ""):
         yield {"content": word}

@@ -1,7 +1,7 @@
-"""The shop of the demo: three orders, two conversations, and what the support agent is told.
+"""The shop of the demo: three orders, two customers' mails, and the support agent's instructions.
 
-The second customer gives no order number. `MADE_UP` is the one that the scripted model invents: it exists, but it is
-somebody else's order of the same kettle, so every tool answers and nothing looks wrong.
+The second customer gives no order number. The scripted model invents `MADE_UP`: it is another customer's order of the same
+kettle, so every tool call succeeds and nothing looks wrong.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Guards that stop or hold a run at the program's request: budgets, checkpoints, reviews, objectives, validated answers."""
+"""Guards, which the program sets: budgets, checkpoints, reviews, latency objectives, validated answers."""

@@ -1,7 +1,7 @@
 """Budgets: what a run, a user, a tenant or a day may spend; enforced or recorded.
 
-Law: unless ``on_exceed="record"``, nothing that costs *starts* once the budget is spent, and a stream that passes it ends in
-its loop. Other calls in flight are not cut off, so a budget is overspent by these at most.
+Law: unless ``on_exceed="record"``, no call *starts* once the budget is spent, and a stream that exceeds it is ended with an
+error in the program's loop. Other calls in flight are not cut off, so a budget is overspent by these calls at most.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Budget(BudgetLimits):
     """A limit for everything below an agent or a workflow, or in a ``with`` or ``async with`` block.
 
     ``with Budget(usd=0.10) as spent:`` gives a `BudgetTracker` with the amounts spent so far: ``usd``, ``calls``, ``tokens`` …
-    One object may be used many times, also at once: each use in a run begins at zero.
+    One object may be used many times, also at the same time. With the scope ``run``, each use begins at zero.
 
-    Limits, of which at least one is needed (None: no such limit):
+    Limits, at least one of them (None: no such limit):
 
-    * ``usd``: US dollars. A call of unknown price counts as nothing; that is logged once a model and marked on the span;
+    * ``usd``: US dollars. A call whose price is not known counts as $0; this is logged once per model and marked on the span;
     * ``calls``: model calls and embeddings. Each request that a client makes for a call counts, its own retries too;
     * ``tokens``: input and output tokens; ``output_tokens``: output tokens alone;
     * ``seconds``: seconds since the block began;
@@ -99,7 +99,7 @@ class Budget(BudgetLimits):
 
 
 Budgets: TypeAlias = "Budget | Sequence[Budget]"
-"""One budget, or several that all hold."""
+"""One budget, or several that apply together."""
 
 
 def check_budgets(budgets: Any, owner: str) -> tuple[Budget, ...]:

@@ -37,13 +37,13 @@ from llmtrace.recorder.current import configured
 from llmtrace.recorder.player import player
 
 BUDGET_NEARLY_SPENT = "budget_nearly_spent"
-"""Name of the evaluation on the span that reached `NEARLY` of it."""
+"""Name of the evaluation on the span that reached the share `NEARLY` of a limit."""
 BUDGET_UNPRICED = "budget_unpriced"
 """Name of the evaluation on the first span under a budget in dollars whose price is not known."""
 NEARLY = 0.8
 
 DIFFERENT_CALLS = 1024
-"""Tool calls whose repeats are counted, at most; the least recently seen is dropped first."""
+"""Maximum number of different tool calls whose repeats are counted. The least recently seen call is dropped first."""
 
 
 class BudgetTracker:
@@ -54,13 +54,13 @@ class BudgetTracker:
     """
 
     def __init__(self, budget: BudgetLimits, around: Sequence[Any] = ()) -> None:
-        """``around``: the watchers that see the same spans."""
+        """``around``: the watchers of the blocks around this one, which see the same spans."""
         self.budget = budget
         self._limits = budget.limits
         self._raises = budget.on_exceed == "raise"
         whom = "" if budget.scope in ("run", "all") else f" for each {budget.scope}"
         self._suffix = f"{f' a {budget.per}' if budget.per else ''}{whom}"
-        """What a message says after an amount: `` a day for each user``."""
+        """The text that follows an amount in a message: `` a day for each user``."""
         self._run_window = SpendWindow()
         self._who = _who(budget.scope) if budget.scope != "run" else ""
         self._shared = (budget.name, budget.scope, self._who, budget.per)
@@ -68,7 +68,7 @@ class BudgetTracker:
             isinstance(watcher, BudgetTracker) and watcher.budget.scope != "run" and watcher._shared == self._shared
             for watcher in around
         )
-        """False if a budget around it adds to the same sums."""
+        """False if an outer budget already adds to the same sums, so that nothing is counted twice."""
         self._last = time.monotonic()
         self._reported: set[tuple[str, str]] = set()
         self._repeated: OrderedDict[str, int] = OrderedDict()
@@ -76,7 +76,7 @@ class BudgetTracker:
         self._repeated_tool = ""
         self.corrections = 0
         self._lock = threading.RLock()
-        if budget.scope != "run":  # what was spent before needs no warning here: 80 % is reported where it is reached
+        if budget.scope != "run":  # the span that reached 80 % has the warning; later runs do not repeat it
             window = self._window()
             with window.lock:
                 window.refresh()
@@ -89,7 +89,7 @@ class BudgetTracker:
             return self._run_window
         return spend_file(_folder(), budget.name, budget.scope, self._who, period(budget.per))
 
-    # -- what the program may look at
+    # -- properties for the program
 
     @property
     def usd(self) -> float:
@@ -121,10 +121,10 @@ class BudgetTracker:
             return self.repeats if limit == "repeats" else self.corrections
         return window.total(limit) + (time.monotonic() - self._last if limit == "seconds" else 0)
 
-    # -- a watcher
+    # -- methods of a recorder's watcher
 
     def before(self, operation: Operation) -> None:
-        """Count an operation that is about to start. Raises `BudgetExceeded` if it must not."""
+        """Count an operation that is about to start. Raises `BudgetExceeded` if it must not start."""
         if isinstance(operation, ToolExecution):
             if "repeats" in self._limits:
                 self._repeat(operation)
@@ -142,7 +142,10 @@ class BudgetTracker:
             self._ended(self._window())
 
     def report_refusal(self, error: LlmtraceError) -> Evaluation | None:
-        """Return an evaluation, once, that the budget stopped the run, because the program may catch the error."""
+        """Return an evaluation that says that the budget stopped a call, or None if it was reported before.
+
+        The program may catch the error, so the trace would not show it otherwise.
+        """
         limit = getattr(error, "limit", "")
         with self._lock:
             if (BUDGET_STOPPED, limit) in self._reported:
@@ -158,6 +161,7 @@ class BudgetTracker:
     def _refuse(self, window: SpendWindow) -> None:
         for limit, allowed in self._limits.items():
             spent = self._spent(window, limit) + (window.under_way if limit == "calls" else 0)
+            # `_repeat` refuses repeats. Only one correction more than the limit stops the next call: see `Budget`.
             if limit == "repeats" or spent < allowed or (limit == "corrections" and spent == allowed):
                 continue
             raise self._exceeded(None if limit in IN_ONE_RUN else window, limit, allowed, spent)
@@ -185,17 +189,21 @@ class BudgetTracker:
         return BudgetExceeded(text, limit=limit, allowed=allowed, spent=spent, budget=self.budget, spenders=top)
 
     def _state(self, limit: str, allowed: float, spent: float, how: str, top: Sequence[Spender]) -> str:
-        """``budget 'trial' of 4 calls a day is spent (4 calls used): support with gpt-4o 71 %``. Law: it holds no content."""
+        """Return ``budget 'trial' of 4 calls a day is spent (4 calls used): support with gpt-4o 71 %``.
+
+        Law: the text holds no content of the run.
+        """
         name = f" {self.budget.name!r}" if self.budget.name else ""
         text = f"budget{name} of {_amount(limit, allowed)}{self._suffix} {how} ({_amount(limit, spent)} used)"
         spenders = ", ".join(f"{spender.name} {spender.share:.0%}".replace("%", " %") for spender in top)
         return f"{text}: {spenders}" if top else text
 
     def after(self, span: Span, recording: Recording | None) -> Sequence[Evaluation]:
-        """Count the spending of a span. Returns an evaluation for each limit that it reached."""
+        """Count the spending of an ended span. Returns an evaluation for each limit that it reached."""
         operation = span.operation
         if not isinstance(operation, (Inference, Embedding)):
             return self._after_another(operation)
+        # a call that failed without usage and without output is assumed to cost nothing
         failed = span.failure is not None and operation.usage is None and not getattr(operation, "output", ())
         usage = usage_of(operation) if isinstance(operation, Inference) else operation.usage or Usage()
         usage, cost = (Usage(), 0.0) if failed else (usage, _cost(operation))
@@ -211,7 +219,7 @@ class BudgetTracker:
             return (*unpriced, *self._reached(window))
 
     def _after_another(self, operation: Operation) -> Sequence[Evaluation]:
-        """Count a span that is not a model call: it may repeat a call, be refused, and take time."""
+        """Count a span that is not a model call: a refused tool call counts as a correction, and a tool takes time."""
         if isinstance(operation, ToolExecution) and not operation.executed:
             self.correct()
         if self._limits.keys().isdisjoint(("seconds", *IN_ONE_RUN)):
@@ -232,7 +240,7 @@ class BudgetTracker:
     def _reached(self, window: SpendWindow) -> Iterator[Evaluation]:
         for limit, allowed in self._limits.items():
             spent = self._spent(window, limit)
-            spent_whole = spent >= allowed and (limit not in IN_ONE_RUN or spent > 0)
+            spent_whole = spent >= allowed and (limit not in IN_ONE_RUN or spent > 0)  # no repeat does not reach a limit of 0
             if spent_whole:
                 self._reported.add((BUDGET_NEARLY_SPENT, limit))
             elif spent < NEARLY * allowed:
@@ -288,7 +296,7 @@ class BudgetTracker:
 
 
 def _amount(limit: str, number: float) -> str:
-    """``1 call``, ``2,500 tokens``, ``$0.10``, ``1.5 seconds``."""
+    """Return the amount with its unit: ``1 call``, ``2,500 tokens``, ``$0.10``, ``1.5 seconds``."""
     if limit == "usd":
         return f"${number:,.2f}" if number >= 0.1 or number == 0 else f"${number:.2g}"
     shown = f"{number:,.0f}" if number == int(number) or number >= 100 else f"{number:.2g}"
@@ -305,7 +313,7 @@ def count_correction() -> None:
 
 
 def _who(scope: str) -> str:
-    """Return the user, tenant or conversation of the current `context`, whose budget this is."""
+    """Return ``=ID`` of the user, tenant or conversation in the current `context`; "" if it has none."""
     if scope == "all":
         return ""
     name = {"user": semconv.USER_ID, "conversation": semconv.CONVERSATION_ID}.get(scope, semconv.CONTEXT_PREFIX + scope)

@@ -71,7 +71,7 @@ def type_adapter(kind: Any) -> Any:
 
     try:
         return pydantic.TypeAdapter(kind)
-    except pydantic.PydanticUserError:  # a class that pydantic cannot read: it is called, as any other function
+    except pydantic.PydanticUserError:  # pydantic cannot read this class, so the check calls it like a function
         return None
 
 
@@ -116,7 +116,7 @@ def _by_type(kind: Any, adapter: Any, output: Any, subject: str) -> Evaluation:
             adapter.validate_python(output)
     except ValueError as error:
         problems: list[Any] = getattr(error, "errors", lambda **_: [])(include_url=False, include_context=False)
-        if not problems:  # raised by a validator of the program's own
+        if not problems:  # a ValueError of the program's own validator
             raise
         evidence = {"errors": [{"at": pointer(problem["loc"]), "said": problem["msg"]} for problem in problems[:3]]}
         listed = ", ".join(f"{_shown(problem)} ({problem['type']})" for problem in problems[:3])
@@ -152,7 +152,7 @@ def _by_function(check: Callable[[Any], Any], output: Any, subject: str) -> Eval
 
 
 class _EvaluationOf:
-    """A watcher of a single span, which adds an evaluation to it."""
+    """A recorder's watcher that adds one evaluation to the span that it watches."""
 
     def __init__(self, evaluation: Evaluation) -> None:
         self._evaluation = evaluation

@@ -1,6 +1,7 @@
-"""``checkpoint``: the state of a run at a named place, checked and recorded, so that bad data stops before it travels.
+"""``checkpoint``: checks and records the state of a run at a named place, so that bad data goes no further.
 
-Law: with ``on_fail="record"`` the program does not notice the check. For all other policies, a check that raises has failed.
+Law: with ``on_fail="record"`` the check never changes what the program does. With any other policy, a check that raises counts
+as failed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Retry: TypeAlias = Literal["retry"]
 FAILED_CHECK = "failed_check"
 """Name of the evaluation on a checkpoint whose state failed its check."""
 INCOMPLETE_STATE = "incomplete_state"
-"""Name of the evaluation on a checkpoint whose state JSON cannot hold."""
+"""Name of the evaluation on a checkpoint whose state cannot be written as JSON."""
 _ON_FAIL = ("record", "raise", "retry", "review")
 MOST_RETRIES = 100
 
@@ -52,18 +53,22 @@ def checkpoint(
 
 @suggest_keywords
 def checkpoint(name: str, state: Any, *, check: Check | None = None, on_fail: str = "record", retries: int = 2) -> Any:
-    """Record the state of the run at a place with a name, check it, and return it.
+    """Record the state of the run at a named place, check it, and return it.
 
     The span holds the state, whether it passed, and which parts were added, removed or changed since the last checkpoint of the
-    run. ``llmtrace why`` names the last good one, ``llmtrace replay --from NAME`` begins there, and `resume` gives its state
-    back. In a replay that begins there, the recorded state is returned instead of ``state``.
+    run. ``llmtrace why`` names the last good checkpoint, ``llmtrace replay --from NAME`` begins at a checkpoint, and `resume`
+    returns its state. In a replay that begins at this checkpoint, the recorded state is returned instead of ``state``.
 
-    ``check``: a JSON Schema, a pydantic model or another type that pydantic reads, or a function of the state, which refuses it
-    by False, a text that says why, an AssertionError or a score below 0.5; default, the state is only recorded. ``on_fail``:
-    ``record`` (default), the program goes on; ``raise``, `CheckpointFailed` is raised; ``retry``, ``state`` is the function
-    (plain or async) that makes the state, and it is called again, ``retries`` times at most (default 2), before
-    `CheckpointFailed` is raised; ``review``, a person is asked, on this thread (see `review`): approved, the program goes on;
-    answered, the answer takes the place of the state; anything else raises `CheckpointFailed`.
+    ``check``: a JSON Schema, a pydantic model or another type that pydantic reads, or a function of the state. The function
+    refuses the state if it returns False, a text that says why, or a score below 0.5, or raises AssertionError. Default: the
+    state is only recorded. ``on_fail`` says what a failed check does:
+
+    * ``record`` (default): the program goes on;
+    * ``raise``: `CheckpointFailed` is raised;
+    * ``retry``: ``state`` is the function (plain or async) that makes the state. It is called again, ``retries`` times at most
+      (default 2), before `CheckpointFailed` is raised;
+    * ``review``: a person is asked, on this thread (see `review`). If the person approves, the program goes on; if the person
+      answers, the answer replaces the state; anything else raises `CheckpointFailed`.
 
     Raises `ConfigurationError` for a wrong value, and what `review` raises.
     """
@@ -125,8 +130,10 @@ def _pass(name: str, state: Any, judge: Judge | None, on_fail: str) -> Any:
 
 
 def _check(name: str, state: Any, judge: Judge | None, on_fail: str) -> tuple[Any, CheckpointFailed | None]:
-    """Record and check one state. Returns it, and the error if it fails. With ``raise`` the span fails with that error; if the
-    state will be made again or reviewed, the span has only a warning."""
+    """Record and check one state. Returns the state, and the error if the check fails.
+
+    With ``raise`` the span fails with that error. If the state will be made again or reviewed, the span has only a warning.
+    """
     recorder = active()
     recording = None
     snapshot: JsonValue = None
@@ -139,7 +146,7 @@ def _check(name: str, state: Any, judge: Judge | None, on_fail: str) -> tuple[An
         verdict = None if judge is None else judge(state)
     failed = None
     if verdict is not None and not is_accepted(verdict):
-        reason = verdict.evidence.get("reason") or verdict.evidence.get("error")  # what the check itself said
+        reason = verdict.evidence.get("reason") or verdict.evidence.get("error")  # the check's own words
         failed = CheckpointFailed(name, f"{verdict.explanation}: {reason}" if reason else verdict.explanation)
         if on_fail in ("retry", "review"):
             verdict = replace(verdict, severity="warning", label=verdict.label or "fail")
@@ -149,7 +156,7 @@ def _check(name: str, state: Any, judge: Judge | None, on_fail: str) -> tuple[An
 
 
 def _resumed(recording: Recording, state: Any, snapshot: JsonValue) -> tuple[Any, JsonValue]:
-    """Return the state and its snapshot; in a replay that begins here, those of the recording."""
+    """Return the state and its snapshot; in a replay that begins at this checkpoint, the recorded ones."""
     played = player()
     span = None if played is None else played.resumes_at(recording)
     if span is None or not isinstance(span.operation, Custom) or span.operation.arguments == snapshot:
@@ -210,14 +217,16 @@ def _record(recording: Recording, name: str, snapshot: JsonValue, verdict: Evalu
 
 
 MOST_PLACES = 50
-"""Changed places of each kind that are listed; the others are counted."""
+"""Maximum number of changed places that are listed per kind; the others are only counted."""
 MOST_COMPARED = 20_000
-"""Members that are compared one by one, at most; after that, a container counts as one value."""
+"""Maximum number of members that are compared one by one; after that, a container is compared as one value."""
 
 
 def changed_places(before: JsonValue, after: JsonValue) -> dict[str, JsonValue]:
-    """Return JSON Pointers under ``added``, ``removed`` and ``changed`` (absent if empty), and under ``more`` the number left
-    out."""
+    """Return JSON Pointers under ``added``, ``removed`` and ``changed``, and under ``more`` the number of unlisted places.
+
+    Empty entries are absent.
+    """
     places: dict[str, JsonValue] = {}
     more = 0
     for kind, path in _changes(before, after):
@@ -230,7 +239,7 @@ def changed_places(before: JsonValue, after: JsonValue) -> dict[str, JsonValue]:
 
 
 def _changes(before: JsonValue, after: JsonValue) -> Iterator[tuple[str, tuple[str | int, ...]]]:
-    """Iterate over the changes, in the order of the new state."""
+    """Yield the kind and the path of each change, in the order of the new state."""
     waiting: list[tuple[tuple[str | int, ...], JsonValue, JsonValue]] = [((), before, after)]
     room = MOST_COMPARED
     while waiting:
@@ -243,6 +252,7 @@ def _changes(before: JsonValue, after: JsonValue) -> Iterator[tuple[str, tuple[s
         room -= len(olds) + len(news)
         yield from (("removed", (*path, key)) for key in olds if key not in news)
         yield from (("added", (*path, key)) for key in news if key not in olds)
+        # reversed, since the last element is taken first
         waiting += [((*path, key), olds[key], member) for key, member in reversed(news.items()) if key in olds]
 
 

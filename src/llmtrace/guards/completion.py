@@ -23,12 +23,15 @@ _USAGE = {
     "prompt_eval_count": "input_tokens",
     "eval_count": "output_tokens",
 }
-"""Names of token counts in other clients."""
+"""Our names of token counts, by the names that other clients use."""
 _OURS = tuple(field.name for field in fields(Usage))
 
 
 def answer_of(completion: object) -> JsonValue:
-    """Return the answer as text, or as the JSON value of a client or a tool call. Never raises."""
+    """Return the answer of a completion: its text, else the arguments of its first tool call, else the value as JSON.
+
+    Never raises.
+    """
     if isinstance(completion, str):
         return completion
     value = to_json(completion)
@@ -70,7 +73,7 @@ def _google_part(part: JsonValue) -> JsonValue:
 
 
 def _response_parts(item: Mapping[str, Any]) -> list[Any]:
-    """The parts of an item of OpenAI's Responses API."""
+    """Return the message parts of an output item of OpenAI's Responses API."""
     if item.get("type") == "function_call":
         return [{"type": "tool_use", "id": item.get("call_id"), "name": item.get("name"), "input": item.get("arguments")}]
     content = item.get("content")
@@ -95,7 +98,7 @@ def read_usage(counts: Mapping[str, JsonValue]) -> Usage | None:
 
 
 def add_usage(first: Usage | None, second: Usage | None) -> Usage | None:
-    """Add two usages. A count that neither reports stays None."""
+    """Return the sum of two usages. A count that neither reports stays None."""
     if first is None or second is None:
         return first or second
     sums: dict[str, int | None] = {}

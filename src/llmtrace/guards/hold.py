@@ -1,7 +1,7 @@
-"""`Hold`: a call, or a question of the program, that waits for a person.
+"""`Hold`: a tool call, or a question of the program, that waits for a person.
 
-Laws: after a time limit, without a reviewer, or with a store that cannot be written, the answer is no. A decision counts once,
-for one call, and only if the payload that was shown is the one that would run. The wait is a span of its own, not an error.
+Laws: the answer is no if the time limit passes, nobody can review, or the store cannot be written. A decision counts once, for
+one call, and only if the payload that was shown is the one that would run. The wait is a span of its own, not an error.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Hold:
         self.settings: ReviewSettings = review_settings()
         self.payload = payload
         self.review_id: str | None = None
-        """None if the store has no such review: nobody was there, or the decision is from a recorded run."""
+        """None if the store has no review of this call: nobody can review, or the decision is from a recorded run."""
         self.recorded_id: str | None = None
         """In a replay, the id of the review whose recorded decision was taken."""
         self.digest = digest_of(self.settings, tool, call_id, payload)
@@ -74,7 +74,7 @@ class Hold:
         self._shown: JsonValue = None
         self._began = self._paused = 0.0
         self._is_pending = False
-        """True if the program ended with `ReviewPending`: the review goes on without it."""
+        """True if the wait ended with `ReviewPending`: the review stays open, and the program may end."""
         self._has_left = False
         self._woken = threading.Event()
 
@@ -102,19 +102,22 @@ class Hold:
                 decision = await asyncio.to_thread(self._look)
         except BaseException:
             self._has_left = True
+            # not awaited: this task may be cancelled, and `_leave` may wait for the disk
             try:
                 asyncio.get_running_loop().run_in_executor(None, self._leave)
-            except RuntimeError:  # the loop is gone
+            except RuntimeError:  # the event loop is closed
                 self._leave()
             raise
         return self._end(decision)
 
     def raw(self, edited: JsonValue) -> JsonValue:
-        """Return the arguments to run after a reviewer's edit. Redacted values that the edit left unchanged are the
-        program's."""
+        """Return the arguments to run after a reviewer's edit.
+
+        The reviewer saw redacted values; those that the edit left unchanged are replaced by the original values.
+        """
         return _merged(self.payload, self._shown, edited)
 
-    # -- one wait, in its steps
+    # -- the steps of one wait
 
     def _begin(self) -> Decision | None:
         """Ask for a review. Returns the decision if it is known at once."""
@@ -145,7 +148,7 @@ class Hold:
         return _decided(record)
 
     def _begin_apart(self) -> Decision | None:
-        """`_begin` in a thread. The program may stop waiting before it is done."""
+        """Run `_begin` in a thread. If the program stopped waiting in the meantime, the review is withdrawn."""
         decision = self._begin()
         if self._has_left:
             self._leave()
@@ -206,7 +209,7 @@ class Hold:
                     decision = decision if decision.at else replace(decision, at=time.time())
                     settings.reviews.decide(request.review_id, decision, digest=request.digest)
         except Exception as error:
-            # other texts may hold content, or the secret of a URL
+            # the text of any other error may hold content, or a secret in the URL
             text = f": {error}" if isinstance(error, (LlmtraceError, OSError)) else ""
             problem = f"{type(error).__name__}{text}"
             logger.warning("llmtrace: notify= failed for review %s (%s); it still waits", request.review_id, problem)
@@ -224,11 +227,11 @@ class Hold:
             decision = _decided(reviews.get(self.review_id, busy_seconds=SHORTEST_PAUSE))
             if decision is None and waited >= self._timeout:
                 decision = reviews.decide(self.review_id, Decision("timed_out", at=time.time())).decision
-        except ReviewConflict as error:  # decided at this very moment, or no longer there
+        except ReviewConflict as error:  # somebody decided just now (the next look reads it), or the review is gone
             return None if error.kind == "decided" else Decision("unattended", at=time.time(), reason=str(error))
         except _UNREADABLE as error:
             if waited < self._timeout:
-                return None  # another process writes
+                return None  # probably locked by another process that writes: look again
             return Decision("timed_out", at=time.time(), reason=f"the store cannot be read: {error}")
         wait = self.settings.wait
         if decision is None and wait is not None and waited >= wait:
@@ -272,8 +275,10 @@ def digest_of(settings: ReviewSettings, tool: str | None, call_id: str | None, p
 
 
 def denial(review: Review, decision: Decision) -> str:
-    """Return the tool result for a call that may not run: not an error, so that the model goes on and does not retry. For a
-    question of the program: its outcome."""
+    """Return the tool result for a call that may not run; for a question of the program, its outcome.
+
+    The result is not an error, so that the model goes on and does not retry.
+    """
     because = f": {decision.reason}" if decision.reason else ""
     tool = review.tool
     if tool is None:
@@ -292,14 +297,14 @@ def active_recording() -> Recording | None:
 
 
 def _cleaned(operation: Review) -> Review:
-    """Clean an operation before it is shown and stored, even while recording is suppressed."""
+    """Redact an operation before it is shown and stored, even while recording is suppressed."""
     recorder = configured()
     if recorder is None:
         return operation
     cleaned = recorder.clean(operation)
     if isinstance(cleaned, Review):
         return cleaned
-    return replace(operation, question=operation.tool or "A question", reason="", payload=None)  # it could not be cleaned
+    return replace(operation, question=operation.tool or "A question", reason="", payload=None)  # redaction failed
 
 
 def _decided(record: ReviewRecord) -> Decision | None:

@@ -1,4 +1,4 @@
-"""`review`: the program asks a person, and waits."""
+"""`review`: the program asks a person a question, and waits for the answer."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Answer(Generic[T]):
-    """A question that is being asked: ``await`` it, or call `wait`. Each may be done once."""
+    """A question for a person. It is asked by ``await``, or by `wait`; use one of them, once."""
 
     def __init__(self, hold: Hold, model: Any, on_timeout: str) -> None:
         self._hold, self._model, self._on_timeout = hold, model, on_timeout
 
-    def __bool__(self) -> bool:  # else `if review("Delete all?"):` would go on, and nobody was asked
+    def __bool__(self) -> bool:  # else `if review("Delete all?"):` would be true without asking anybody
         raise TypeError("llmtrace.review(...) has not been asked yet: await it, or call .wait(), and look at its is_allowed")
 
     def wait(self) -> Decision:
@@ -41,7 +41,7 @@ class Answer(Generic[T]):
         if decision.kind == "answered" and self._model is not None:
             try:
                 return replace(decision, value=self._model.model_validate(decision.value))
-            except ValueError as error:  # a validator of the model's own, which its JSON Schema does not hold
+            except ValueError as error:  # the model's own validators are not in the JSON Schema that the answer was checked by
                 return replace(decision, kind="rejected", reason=f"the answer is no {self._model.__name__}: {error}")
         return decision
 
@@ -56,22 +56,22 @@ def review(
 ) -> Answer[Any]:
     """Ask a person, and wait: ``decision = await llmtrace.review("Send this?", draft)``, or ``….wait()`` without an event loop.
 
-    ``payload``: what is to be looked at; it is shown as JSON, after redaction. ``schema``: a JSON Schema or a pydantic model of
-    the answer, where the person is to give one; of a model, the decision's value is an instance. ``timeout``: seconds, or a
-    text such as ``"24h"`` (``s``, ``m``, ``h`` or ``d``); default, ``configure(review_timeout=)``. ``on_timeout``: what a time
-    limit gives: a decision (``"deny"``, default), or `ReviewDenied` (``"raise"``).
+    ``payload``: the content to look at; it is shown as JSON, after redaction. ``schema``: a JSON Schema or a pydantic model of
+    the answer, if the person should give one; with a model, the decision's value is an instance of it. ``timeout``: seconds, or
+    a text such as ``"24h"`` (``s``, ``m``, ``h`` or ``d``); default, ``configure(review_timeout=)``. ``on_timeout``: the result
+    after that time: the decision ``timed_out`` (``"deny"``, default), or `ReviewDenied` (``"raise"``).
 
     The decision's ``kind`` is one of
 
     * ``approved``: yes;
-    * ``edited``: of a tool call, run it with ``value`` instead;
-    * ``answered``: ``value`` is what the person says;
-    * ``rejected``: no, because of ``reason``;
-    * ``timed_out``, ``unattended``: nobody decided, which is a no.
+    * ``edited``: yes, but run the tool call with ``value`` instead;
+    * ``answered``: ``value`` is the person's answer;
+    * ``rejected``: no, for the reason ``reason``;
+    * ``timed_out``, ``unattended``: nobody decided, which counts as no.
 
     ``is_allowed`` is True for the first two. People decide in the viewer, by ``llmtrace review``, or in the function of
-    ``configure(notify=)``. Raises `ConfigurationError` for a wrong option; when waiting, `ReviewPending` where
-    ``configure(review_wait=)`` is over.
+    ``configure(notify=)``. Raises `ConfigurationError` for a wrong option. The wait raises `ReviewPending` after the seconds of
+    ``configure(review_wait=)``.
     """
     if not isinstance(question, str) or not question:
         raise ConfigurationError(f"review({question!r}): expected a question, as text")

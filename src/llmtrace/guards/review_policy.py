@@ -1,7 +1,7 @@
-"""``@tool(review=…)``: which calls wait for a person, and why.
+"""``@tool(review=…)``: decides which calls wait for a person, and why.
 
-Laws: the policy is asked once per call, before the tool runs, and its answer is final. A call is held if the answer is unknown:
-a predicate raises, or evidence is missing.
+Laws: the policy decides once per call, before the tool runs, and its decision is final. If it cannot decide, because a
+predicate raises or evidence is missing, the call is held.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ When: TypeAlias = Literal["when ungrounded", "when untrusted", "when changing"]
 
 
 class ReviewContext:
-    """Context of a call for a predicate of the program, beside the arguments."""
+    """The second argument of a program's predicate, after the call's arguments: the call, and where its values came from."""
 
     def __init__(self, call: ToolCall, definition: ToolDefinition, recording: Recording | None) -> None:
         self.tool = call.name
         self.call_id = call.id
         self.trace_id = "" if recording is None else recording.trace_id
-        """Empty if nothing is recorded."""
+        """Id of the call's trace; empty if nothing is recorded."""
         self._call = call, definition, recording
         self._origins: dict[str, tuple[ValueOrigin, ...] | None] = {}
 
     @property
     def origins(self) -> tuple[ValueOrigin, ...]:
-        """Origins of values that nothing visible contains (``ungrounded``), or only the text of a tool's result
-        (``untrusted``)."""
+        """The arguments' doubtful values: no message or result contains them (``ungrounded``), or only the text of a tool's
+        result does (``untrusted``)."""
         return tuple(origin for kind in ("ungrounded", "untrusted") for origin in self._of_kind(kind) or ())
 
     def _of_kind(self, kind: str) -> tuple[ValueOrigin, ...] | None:
-        """Return the values of this ``kind``; None if the run has no evidence to decide it."""
+        """Return the call's values of this ``kind``, read once; None if the run is not recorded, so that it is not known."""
         if kind not in self._origins:
             call, definition, recording = self._call
             self._origins[kind] = (
@@ -58,7 +58,7 @@ class ReviewContext:
         return [Reason(f"{places}: a value {what}", origins)]
 
     def _asked_for(self, predicate: Predicate, arguments: Mapping[str, JsonValue]) -> list[Reason]:
-        """Return the reasons by which a condition of the program holds the call."""
+        """Return the reason if the program's own predicate holds the call. A predicate that raises holds it too."""
         name = getattr(predicate, "__name__", type(predicate).__name__)
         try:
             verdict = predicate(arguments, self)
@@ -94,8 +94,8 @@ class ReviewPolicy:
     ) -> Reason | None:
         """Return why this call is held, or None if it may run. Never raises.
 
-        ``recording``: the span that is current. ``defaults``: what the tool gets for arguments that the call leaves out; the
-        program's own conditions see them.
+        ``recording``: the current span. ``defaults``: the values of arguments that the call leaves out; the program's own
+        conditions see them.
         """
         arguments = {**(defaults or {}), **(call.arguments if isinstance(call.arguments, dict) else {})}
         context = ReviewContext(call, definition, recording)

@@ -1,4 +1,4 @@
-"""Settings of reviews: the store, the notification, the waiting time; and the reviews that a resumed program goes on with."""
+"""Settings of reviews: the store, the notification, the waiting time. Also the reviews that a resumed program continues."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from llmtrace.store.reviews import Reviews
 
 @dataclass(frozen=True, slots=True)
 class ReviewSettings:
+    """Settings of reviews: where they are stored, who is notified, and how long a call waits."""
+
     reviews: Reviews = field(default_factory=lambda: Reviews(None))
     key: bytes = b""
     """The secret that keys digests."""
@@ -27,11 +29,11 @@ class ReviewSettings:
     wait: float | None = None
     """Seconds after which the program stops waiting and ends with `ReviewPending`; None: it waits for the whole timeout."""
     unattended: Unattended | None = None
-    """Set if nobody can decide: deny at once, or raise `ReviewDenied`."""
+    """Set if nobody can decide: the call is denied at once, or `ReviewDenied` is raised."""
 
     @property
     def is_attended(self) -> bool:
-        """True if somebody can see a review: in a store's folder, or by a notification."""
+        """True if a person can learn of a review: from a store's folder, or by a notification."""
         return self.unattended is None and (self.reviews.folder is not None or self.notify is not None)
 
 
@@ -45,7 +47,7 @@ def review_settings() -> ReviewSettings:
         return _nobody
     if not isinstance(recorder.reviewing, ReviewSettings):
         config, folder, make_key = recorder.reviewing
-        if folder is not None and folder.name == replay_key.REPLAYS:
+        if folder is not None and folder.name == replay_key.REPLAYS:  # a replay's reviews are kept in the store itself
             folder = folder.parent
         times = config.review_timeout, config.review_wait
         recorder.reviewing = ReviewSettings(Reviews(folder), make_key(), config.notify, *times, config.unattended)
@@ -56,19 +58,19 @@ def review_settings() -> ReviewSettings:
 _of_process: dict[str, str] = {}
 """Ids of reviews that this process resumes, by digest of the call."""
 _of_block: ContextVar[dict[str, str] | None] = ContextVar("llmtrace_resumed", default=None)
-"""The same within `resuming`: a worker may resume two runs at the same time that made the same call."""
+"""Like `_of_process`, but within `resuming`: a worker may resume two runs at the same time that made the same call."""
 _lock = threading.Lock()
 
 
 def expect(review_id: str, digest: str) -> None:
-    """Let the next call with this digest take the decision of this review."""
+    """Let the next call with this digest, anywhere in the process, use the decision of this review."""
     with _lock:
         _of_process[digest] = review_id
 
 
 @contextmanager
 def resuming(review_id: str, digest: str) -> Iterator[None]:
-    """Do what `expect` does, within the block."""
+    """Let the next call with this digest within the block use the decision of this review."""
     before = _of_block.get()
     _of_block.set({digest: review_id})
     try:
@@ -78,18 +80,18 @@ def resuming(review_id: str, digest: str) -> Iterator[None]:
 
 
 def take_resumed(digest: str) -> str | None:
-    """Return the resumed review of a call, and forget it."""
+    """Return the id of a call's resumed review, and forget it; None if the call has none."""
     with _lock:
         return next((review_id for ids in _resumed() if (review_id := ids.pop(digest, None)) is not None), None)
 
 
 def is_any_resumed() -> bool:
-    """Return True if this program resumes a review whose call it has not reached yet."""
+    """Return True if the program resumes a review and has not reached its call yet."""
     return any(_resumed())
 
 
 def is_resumed(digest: str) -> bool:
-    """Return True if this call was held before the program was resumed; then it is held again whatever the policy says."""
+    """Return True if this call was held before the program was resumed. It is held again, whatever the policy says."""
     return any(digest in ids for ids in _resumed())
 
 

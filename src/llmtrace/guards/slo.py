@@ -1,7 +1,7 @@
 """Objectives for the latency of an agent, a workflow, a tool or an operation.
 
-Law: an objective holds nothing up. A span that breaks it gets an evaluation ``slo``; how fast the error budget is used is for
-`llmtrace stats` to say.
+Law: an objective never stops or delays a call. A span that breaks it gets an evaluation ``slo``. `llmtrace stats` shows how
+fast the error budget is used.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from llmtrace.recorder import objectives
 def slo(
     name: str, *, p50: float | None = None, p95: float | None = None, p99: float | None = None, ttft: float | None = None
 ) -> None:
-    """Declare an objective, for all spans that start from now on in this process.
+    """Declare an objective for all spans that start from now on in this process.
 
-    ``name`` is of an agent, a workflow or a tool, else a span's (``chat gpt-4o``), else an operation's (``chat``). ``p50``,
-    ``p95``, ``p99``: seconds within which so many in a hundred are to end. ``ttft``: seconds within which 99 in a hundred are
-    to have their first token; of an agent or workflow, that is the first chunk of the first model call below it that streams.
-    A span that takes longer gets an evaluation ``slo`` of severity warning, labelled ``p99``, ``ttft`` …; its score is the
-    seconds that it took. A second objective for a name replaces the first.
+    ``name``: the name of an agent, a workflow or a tool, else of a span (``chat gpt-4o``), else of an operation (``chat``).
+    ``p50``, ``p95``, ``p99``: seconds within which 50, 95 or 99 of 100 spans should end. ``ttft``: seconds within which 99 of
+    100 spans should have their first token; for an agent or workflow, the first chunk of its first model call that streams. A
+    span that takes longer gets an evaluation ``slo`` of severity warning, labelled ``p99``, ``ttft`` …, with the seconds that
+    it took as score. A second objective for a name replaces the first.
 
-    Raises `ConfigurationError` for a name that is not a text, for no bound at all, and for a bound that is not above 0.
+    Raises `ConfigurationError` if the name is not a text, without any bound, and for a bound that is not above 0.
     """
     bounds = {
         semconv.SLO_P50: ("p50", p50),

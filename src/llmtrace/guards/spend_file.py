@@ -1,9 +1,9 @@
-"""A spend window that outlives its run: a small file in the store's folder, which all processes add to and read.
+"""The sums of a budget over several runs: a small file in the store's folder, which all processes append to and read.
 
-Each call that has ended adds a line, in one ``write`` of less than a page to the end of the file, and each call that is to
-start reads what is new. Laws: nobody waits for another process, no write is synced; a line that was torn costs itself; a file
-stays below `MAX_BYTES` by being summed up into a new one, and the folder below `MAX_FILES`. No file names a user:
-its name is a digest.
+Each ended call appends a line, in one ``write`` of less than a page. Each call that is about to start reads the new lines.
+
+Laws: no process waits for another, and no write is synced. A torn line loses only itself. A file that reaches `MAX_BYTES` is
+replaced by one with its sums, and the folder has at most `MAX_FILES` files. A file's name is a digest, so it names no user.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from llmtrace.store.warnings import warn_once
 
 MAX_SPENDERS = 64
 REST = "others"
-"""Name of all spenders after the first `MAX_SPENDERS`."""
+"""Name under which all spenders after the first `MAX_SPENDERS` are counted."""
 
 
 @dataclass(slots=True)
 class Amounts:
+    """Amounts spent by a call, a spender or a whole window, by the names of the limits."""
+
     usd: float = 0.0
     calls: int = 0
     tokens: int = 0
@@ -44,19 +46,19 @@ class Amounts:
 
 
 class SpendWindow:
-    """The sums of one run, in memory. Readers and writers hold ``lock``."""
+    """The amounts spent so far, in memory: the sums of one run. Readers and writers hold ``lock``."""
 
     def __init__(self) -> None:
-        self.lock = fork_safe_lock()  # reentrant: the collector may end a span while we are in here
+        self.lock = fork_safe_lock()  # reentrant: the garbage collector may end a span while this thread holds it
         self.spent = Amounts()
         self.spenders: dict[str, Amounts] = {}
         self.under_way = 0
-        """Model calls that have started and not ended."""
+        """Number of model calls that have started and not ended."""
         self.flowing: dict[str, tuple[str, Amounts]] = {}
-        """Spender and amounts so far of each stream under way, by the id of its span."""
+        """Spender and amounts so far of each open stream, by the id of its span."""
 
     def refresh(self) -> None:
-        """Read what other processes have spent since; a window in memory has none."""
+        """Read what other processes have spent since the last call. A window in memory has nothing to read."""
 
     def add(self, spender: str, amounts: Amounts) -> None:
         self._count(spender, amounts)
@@ -69,13 +71,13 @@ class SpendWindow:
         total.add(amounts)
 
     def total(self, limit: str) -> float:
-        """What was spent of ``limit``, the streams under way included."""
+        """Return the amount spent of ``limit``, including open streams."""
         flowing = sum(getattr(amounts, limit) for _, amounts in list(self.flowing.values())) if self.flowing else 0
         spent: float = getattr(self.spent, limit) + flowing
         return spent
 
     def top(self, limit: str, count: int = 3) -> tuple[Spender, ...]:
-        """The greatest spenders of ``limit``."""
+        """Return the ``count`` greatest spenders of ``limit``, the greatest first."""
         spent_by_name: dict[str, float] = {}
         for name, amounts in (*self.spenders.items(), *self.flowing.values()):
             spent_by_name[name] = spent_by_name.get(name, 0.0) + getattr(amounts, limit)
@@ -89,30 +91,33 @@ SUFFIX = ".spent"
 MAX_BYTES = 256 << 10
 MAX_FILES = 4096
 MAX_DAYS = 40.0
-"""A file that nobody has added to for so long is removed, unless it has no period. Longer than the longest period."""
+"""Days after its last change when a file is removed, unless it has no period. Longer than the longest period."""
 
 _PERIODS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 _HEAD = 24
-"""Bytes by which a file is known: an inode's number is given out again."""
+"""Number of first bytes that identify a file, because the number of a removed file's inode is used again."""
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | locks.FLAGS
 
 
 def period(per: str | None, now: float | None = None) -> str:
-    """The name of the period that it is in, in UTC; ``ever`` for none."""
+    """Return the name of the hour, day or month that ``now`` is in, in UTC; ``ever`` if ``per`` is None.
+
+    ``now``: seconds since the Unix epoch; default, the current time.
+    """
     return "ever" if per is None else time.strftime(_PERIODS[per], time.gmtime(time.time() if now is None else now))
 
 
 class SpendFile(SpendWindow):
-    """One window's file. ``path`` None: no store has a folder, so the sums live and die with the process."""
+    """A spend window with a file. ``path`` None: no store has a folder, so the sums end with the process."""
 
     def __init__(self, path: Path | None) -> None:
         super().__init__()
         self.path = path
         self._file: tuple[int, bytes] | None = None
-        """Inode and first bytes of the file of which the first ``_read`` bytes are counted."""
+        """Inode and first bytes of the file that was read last; its first ``_read`` bytes are counted."""
         self._read = 0
         self._waiting: list[tuple[str, Amounts]] = []
-        """What could not be written yet; it is counted already."""
+        """Amounts that could not be written yet. They are counted already."""
 
     def refresh(self) -> None:
         if self.path is None:
@@ -134,7 +139,7 @@ class SpendFile(SpendWindow):
     def _read_new(self, descriptor: int) -> None:
         status = os.fstat(descriptor)
         file = (status.st_ino, _pread(descriptor, _HEAD, 0))
-        if file != self._file:  # summed up, or seen for the first time: read it all
+        if file != self._file:  # the file was replaced by its sums, or is new to this process: read all of it
             self._file, self._read = file, 0
             self.spent, self.spenders = Amounts(), {}
             for spender, amounts in self._waiting:
@@ -150,7 +155,7 @@ class SpendFile(SpendWindow):
         try:
             spender, usd, calls, tokens, output_tokens, seconds = from_json(line)
             self._count(str(spender), Amounts(float(usd), int(calls), int(tokens), int(output_tokens), float(seconds)))
-        except (ValueError, TypeError):  # torn, or the head of a file
+        except (ValueError, TypeError):  # a torn line, or the random head that `_bound` writes
             return
 
     def add(self, spender: str, amounts: Amounts) -> None:
@@ -160,7 +165,7 @@ class SpendFile(SpendWindow):
         self._waiting.append((spender, amounts))
         try:
             if self._write(b"".join(_line(spender, amounts) for spender, amounts in self._waiting)):
-                if len(self._waiting) > 1:  # those before the last are counted already: count anew
+                if len(self._waiting) > 1:  # all but the last are counted already, so read the whole file again
                     self._file = None
                 self._waiting.clear()
                 self.refresh()
@@ -171,13 +176,14 @@ class SpendFile(SpendWindow):
         self._count(spender, amounts)
 
     def _write(self, data: bytes) -> bool:
-        """Whether it is written. It is not while another process sums the file up, which takes it a moment."""
+        """Append to the file. Returns False while another process replaces the file; the caller then tries again later."""
         assert self.path is not None
         if self._file is None and not self.path.exists():
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             sweep(self.path.parent)
         descriptor = os.open(self.path, _FLAGS, 0o600)
         try:
+            # without a link, the file was replaced after it was opened, so a line written to it would be lost
             if locks.take(descriptor, exclusive=False) is False or os.fstat(descriptor).st_nlink == 0:
                 return False
             return os.write(descriptor, data) == len(data)
@@ -185,7 +191,7 @@ class SpendFile(SpendWindow):
             os.close(descriptor)
 
     def _bound(self) -> None:
-        """Sum the file up where it has grown too long, unless somebody is writing to it right now: then the next one does."""
+        """Replace a file that is too long by one with its sums, unless another process is using it: then a later call does."""
         if self._read < MAX_BYTES or self.path is None:
             return
         descriptor = os.open(self.path, os.O_RDONLY | locks.FLAGS)
@@ -203,14 +209,17 @@ class SpendFile(SpendWindow):
             os.close(descriptor)
 
     def _trouble(self, error: OSError) -> None:
-        del self._waiting[:-1000]
+        del self._waiting[:-1000]  # a folder that stays unwritable must not fill the memory
         warn_once(
             f"the budget kept in {self.path} cannot be shared with other processes ({error.strerror}): it counts this one only"
         )
 
 
 def _line(spender: str, amounts: Amounts) -> bytes:
-    """A line begins with its end of line, so that what was torn before it does not spoil it. Less than a page."""
+    """Return the line of one call, shorter than a page.
+
+    It begins with the line break, so that a torn line before it does not damage it.
+    """
     usd, seconds = round(amounts.usd, 9), round(amounts.seconds, 3)
     row = [spender[:200], usd, amounts.calls, amounts.tokens, amounts.output_tokens, seconds]
     return b"\n" + json.dumps(row).encode("ascii")
@@ -222,7 +231,7 @@ def _pread(descriptor: int, length: int, offset: int) -> bytes:
 
 
 def sweep(folder: Path) -> None:
-    """Once an hour, remove files of periods that are over, and the oldest of too many. Never raises."""
+    """Remove files after `MAX_DAYS`, and the oldest if there are more than `MAX_FILES`. Runs once an hour. Never raises."""
     stamp = folder / ".swept"
     now = time.time()
     try:
@@ -249,7 +258,7 @@ _lock = fork_safe_lock()
 
 
 def spend_file(store: Path | None, name: str, scope: str, who: str, period: str) -> SpendFile:
-    """The spend file of ``who`` in ``period``, shared by all budgets of this process that have the same name and scope.
+    """Return the spend file of ``who`` in ``period``. Budgets of this process with the same name and scope share it.
 
     ``store``: the store's folder, or None.
     """
@@ -257,7 +266,7 @@ def spend_file(store: Path | None, name: str, scope: str, who: str, period: str)
     digest = hashlib.sha256(json.dumps([name, scope, who]).encode()).hexdigest()[:24]
     file_name = f"{period}-{digest}{SUFFIX}"
     with _lock:
-        if _process != os.getpid():  # a fork: what is under way there is its parent's
+        if _process != os.getpid():  # after a fork, the calls and streams that are under way belong to the parent
             _process = os.getpid()
             _open.clear()
         file = _open.get((store, file_name))

@@ -1,4 +1,4 @@
-"""Estimated tokens where the server has not reported usage: a stream under way, or a server that never reports it.
+"""Estimates tokens if the server has not reported usage: for an open stream, or a server that never reports it.
 
 Rule: four bytes of UTF-8 are a token. So English text of 400 characters counts as 100 tokens, and a Chinese character as 0.75.
 Text, reasoning and the arguments of calls count; images and audio do not.
@@ -16,7 +16,7 @@ BYTES_A_TOKEN = 4
 
 
 def tokens_of(messages: Iterable[Message]) -> int:
-    """The tokens of these messages, estimated."""
+    """Return the estimated number of tokens in these messages."""
     return -(-sum(_bytes(part) for message in messages for part in message.parts) // BYTES_A_TOKEN)
 
 
@@ -40,7 +40,7 @@ def _length(content: object) -> int:
 
 
 def usage_of(inference: Inference) -> Usage:
-    """The usage of an inference: as reported, and estimated where it was not."""
+    """Return the usage of an inference. Counts that the server did not report are estimated."""
     usage = inference.usage or Usage()
     if usage.input_tokens is not None and usage.output_tokens is not None:
         return usage

@@ -1,6 +1,6 @@
-"""``validated``: an answer of any client in the form that the program needs, or one clear error.
+"""``validated``: asks a model, through any client, until its answer has the form that the program needs.
 
-Law: what ``call`` raises passes through unchanged; no answer is changed to make it fit.
+Law: errors of ``call`` pass through unchanged; no answer is changed to make it fit.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from llmtrace.validation.parse_arguments import read, strip_fence
 
 T = TypeVar("T")
 FollowUp: TypeAlias = "list[dict[str, Any]]"
-"""Messages to append to the request: none at first, then each answer that did not fit and what is wrong with it."""
+"""Messages to append to the request: none at first, then each answer that did not fit, followed by its faults."""
 _MOST_FAULTS = 20
 
 
@@ -58,15 +58,15 @@ def validated(form: Any, call: Callable[[FollowUp], Any], *, retries: int = 2) -
         )
 
     ``form``: a pydantic model, another type that pydantic reads (``list[Order]``), or a JSON Schema as a dict; with a schema
-    the answer is returned as JSON. Where each valid answer is a text (``Literal["yes", "no"]``), it needs no quotes. ``call``:
-    a function, plain or async, that asks the model. It gets the messages to append: none at first; then each answer that did
-    not fit, followed by a message of the user with all its faults and a valid example. It returns what the client gave (of
-    OpenAI, Anthropic, Google, Ollama …), a text, or the value itself. With an async ``call``, await the result. ``retries``:
-    further attempts after the first (default 2).
+    the answer is returned as JSON. If each valid answer is a text (``Literal["yes", "no"]``), it needs no quotes. ``call``: a
+    function, plain or async, that asks the model. It gets the messages to append: none at first; then each answer that did not
+    fit, followed by a user message with all its faults and a valid example. It returns the client's response (OpenAI,
+    Anthropic, Google, Ollama …), a text, or the value itself. With an async ``call``, await the result. ``retries``: attempts
+    after the first (default 2).
 
-    A span holds the attempts. Each one that is to be corrected counts for `Budget` with ``corrections``.
+    One span holds the attempts. Each answer that the model is asked to correct counts for ``corrections`` of `Budget`.
 
-    Raises `OutputInvalid` if the last attempt does not fit either, what ``call`` raises, and `ConfigurationError` for a wrong
+    Raises `OutputInvalid` if the last attempt does not fit either, any error of ``call``, and `ConfigurationError` for a wrong
     value, such as a stream from ``call``.
     """
     if not callable(call):
@@ -82,7 +82,7 @@ def validated(form: Any, call: Callable[[FollowUp], Any], *, retries: int = 2) -
 def _ask(attempts: _Attempts, call: Callable[[FollowUp], Any]) -> Any:
     while True:
         completion = call(attempts.follow_up())
-        if inspect.isawaitable(completion):  # a plain function around an async client
+        if inspect.isawaitable(completion):  # a plain function that calls an async client
             return _ask_async(attempts, call, completion)
         if attempts.accept(completion):
             return attempts.value
@@ -102,7 +102,7 @@ async def _ask_async(
 class _Attempts:
     form: AnswerForm
     retries: int
-    """How many are left."""
+    """Number of retries that are left."""
     value: Any = None
     passed: bool | None = None
     usage: Usage | None = None
@@ -112,7 +112,7 @@ class _Attempts:
         messages: FollowUp = []
         for answer, faults in self.tried:
             text = answer if isinstance(answer, str) else dump(answer).decode()
-            if text.strip():  # a provider refuses an empty message
+            if text.strip():  # providers refuse an empty message
                 messages.append({"role": "assistant", "content": text})
             messages.append({"role": "user", "content": self._feedback(faults)})
         return messages
@@ -130,8 +130,8 @@ class _Attempts:
         return "\n".join(lines)
 
     def accept(self, completion: object) -> bool:
-        """Return True if the answer fits. Raises `OutputInvalid` if it does not, and no attempt is left."""
-        if isinstance(completion, (Iterator, AsyncIterator)):  # asked again, the model would stream again
+        """Return True if the answer fits. Raises `OutputInvalid` if it does not and no retry is left."""
+        if isinstance(completion, (Iterator, AsyncIterator)):  # a retry would return a stream too
             raise ConfigurationError("validated(call=...): it returned a stream; have it return the whole answer")
         self.usage = add_usage(self.usage, guard(usage_of, completion))
         is_value = isinstance(self.form.kind, type) and isinstance(completion, self.form.kind)
@@ -148,7 +148,7 @@ class _Attempts:
         return False
 
     def operation(self) -> Custom:
-        """What the span holds."""
+        """Return the content of the span: all attempts, and the value if the last one fits."""
         tried: list[JsonValue] = [
             {"answer": answer, "faults": [fault._asdict() for fault in faults]} for answer, faults in self.tried
         ]
@@ -160,7 +160,7 @@ class _Attempts:
 
 
 class _Step:
-    """The recorded work of one call of `validated`; a `functions.Step`."""
+    """A `functions.Step`: records one call of `validated`."""
 
     kept_items = functions.KEPT_ITEMS
     refused = False
@@ -199,8 +199,10 @@ class _Step:
 
 
 class AnswerForm:
+    """The form of an answer: a pydantic type or a JSON Schema. It reads answers and lists their faults."""
+
     def __init__(self, form: Any, owner: str) -> None:
-        """Raises `ConfigurationError` that names ``owner`` for what cannot be a form."""
+        """Raise `ConfigurationError`, which names ``owner``, if ``form`` cannot be used."""
         self.kind = form
         self._adapter = None if isinstance(form, Mapping) else type_adapter(form)
         if isinstance(form, Mapping):
@@ -223,12 +225,12 @@ class AnswerForm:
         """The form as JSON Schema; None for a type that has none."""
         try:
             return self._schema if self._adapter is None else self._adapter.json_schema()
-        except Exception:  # pydantic's own, or of a type with a schema of its own
+        except Exception:  # pydantic has no schema for this type, or the type's own schema method raised
             return None
 
     @functools.cached_property
     def example(self) -> JsonValue:
-        """A valid answer; None where none was found."""
+        """A valid answer with made-up values; None if none was found."""
         try:
             return None if self.schema is None else example_of(self.schema)
         except LookupError:
@@ -245,14 +247,16 @@ class AnswerForm:
         )
 
     def read(self, answer: object) -> tuple[Any, tuple[Fault, ...]]:
-        """The value of an answer, text or JSON, and no faults; or all faults at once. What a validator of the program's own
-        raises passes through, unless it is a ValueError or an AssertionError."""
+        """Return the value of an answer, which is text or JSON, and all its faults.
+
+        A program's own validator reports a fault by ValueError or AssertionError; its other errors pass through.
+        """
         if not isinstance(answer, str):
             return self._read(answer, is_json=False)
         inner = strip_fence(answer)
         answer = answer if inner is None else inner
         value, faults = self._read(answer, is_json=True)
-        if faults and self.is_text:  # a model writes such an answer without the quotes of JSON
+        if faults and self.is_text:  # models write such an answer without JSON's quotes
             for text in (answer, answer.strip()):
                 value, faults = self._read(text, is_json=False)
                 if not faults:
@@ -260,13 +264,13 @@ class AnswerForm:
         return value, faults
 
     def _read(self, answer: Any, *, is_json: bool) -> tuple[Any, tuple[Fault, ...]]:
-        """``is_json``: the answer is JSON text, not the value itself."""
+        """Read an answer. ``is_json``: it is JSON text, not the value itself."""
         if self._adapter is not None:
             return self._read_type(self._adapter, answer, is_json=is_json)
         reading = read(answer) if is_json else None
         if reading is not None and not self.is_text:
             violations = check_output(answer, self._schema)
-            value = answer if reading.problem else reading.value  # a schema may allow text beside other values
+            value = answer if reading.problem else reading.value  # a schema may allow plain text as well as other values
         elif reading is not None and reading.problem:
             return None, (Fault("", reading.problem),)
         else:
@@ -281,6 +285,6 @@ class AnswerForm:
             return (adapter.validate_json if is_json else adapter.validate_python)(answer), ()
         except ValueError as error:
             problems: list[Any] = getattr(error, "errors", lambda **_: [])(include_url=False, include_context=False)
-            if not problems:  # half a surrogate pair, or raised by a validator of the program's own
+            if not problems:  # text with half a surrogate pair, or a ValueError of the program's own validator
                 return None, (Fault("", f"it cannot be read: {type(error).__name__}"),)
             return None, tuple(Fault(pointer(problem["loc"]), str(problem["msg"])) for problem in problems)

@@ -1,9 +1,13 @@
 """Access checks: only the viewer's own page in the user's browser may read traces.
 
-Laws: a request is answered only if its Host is one of the viewer's names (so DNS rebinding does not work), its Origin, if it
-has one, is the viewer, and it has the token: other users of the machine can reach loopback. A request that writes needs what a
-page of another site cannot send: the viewer's Origin, a header of its own, and JSON. Every response forbids the browser to run
-or load anything but the viewer's own files.
+Laws: a request is answered only if
+
+* its Host is one of the viewer's names, so that DNS rebinding does not work;
+* its Origin, if it has one, is the viewer;
+* it has the token, since other users of the machine can reach loopback.
+
+A request that writes also needs what a page of another site cannot send: the viewer's Origin, the header `OWN_HEADER`, and
+JSON. Every response forbids the browser to run or load anything but the viewer's own files.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 MOST_BYTES = 1 << 20
-"""Maximum size of a request's body: the arguments of a call that a reviewer edited."""
+"""Maximum size of a request's body. The largest bodies are the arguments of a call that a reviewer edited."""
 MOST_QUERY_BYTES = 64 << 10
 COOKIE = "llmtrace_token"
 OWN_HEADER = "x-llmtrace"
@@ -41,7 +45,10 @@ HEADERS = {
 
 
 class AccessGuard:
-    """Wraps an ASGI application. ``token``: every request must have it, the first as ``?token=…``, later ones in a cookie."""
+    """Wraps an ASGI application, and refuses requests that break the module's laws.
+
+    ``token``: every request must have it, the first as ``?token=…``, later ones in a cookie or as a bearer token.
+    """
 
     def __init__(self, app: Any, *, token: str, hosts: Iterable[str] = ()) -> None:
         self._app = app
@@ -95,7 +102,7 @@ def _same(candidate: str, token: str) -> bool:
 
 
 def _name(host: str) -> str:
-    """The name in a Host header, without its port."""
+    """Return the host name in a Host header, without its port."""
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()

@@ -1,5 +1,6 @@
-"""The viewer's pages and JSON interface, over one `Source`. Only ``POST`` changes anything: to
-``/api/reviews/ID`` and ``/api/traces/ID/feedback``."""
+"""The viewer's pages and JSON interface, over one `Source`.
+
+Only ``POST`` changes anything: to ``/api/reviews/ID`` and ``/api/traces/ID/feedback``."""
 
 from __future__ import annotations
 
@@ -35,14 +36,14 @@ Content: TypeAlias = Mapping[str, Any] | Sequence[Any]
 STATIC = page.STATIC
 POLL_SECONDS = 0.08
 MOST_SPANS = 64
-"""Payloads in one answer."""
+"""Maximum number of payloads in one answer."""
 MOST_TRACES = 200
 _LAST = (1 << 63) - 1
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
 class Viewer:
-    """Answers all requests. ``facts``: what the page shows about the store and the receiver."""
+    """Answers all requests. ``facts``: facts about the store and the receiver that the page shows."""
 
     def __init__(self, source: Source, *, facts: dict[str, Any] | None = None) -> None:
         self._source = source
@@ -94,7 +95,7 @@ class Viewer:
     # -- answers
 
     def _over_time(self, request: Request) -> Content:
-        from llmtrace.statistics import PARTS  # takes a tenth of a second, with ClickHouse's SQL
+        from llmtrace.statistics import PARTS  # its import takes a tenth of a second
         from llmtrace.viewer.trends import DAY, MINUTE
 
         by = _text(request, "by") or "model"
@@ -118,7 +119,7 @@ class Viewer:
 
     async def _feedback(self, request: Request) -> Response:
         body = await request.body()
-        from llmtrace.viewer import ratings  # with redaction
+        from llmtrace.viewer import ratings  # imports redaction, which reading does not need
 
         def rate() -> Response:
             try:
@@ -136,7 +137,7 @@ class Viewer:
         if span:
             return _answer_review(lambda: self._queue.of_span(span))
         if _text(request, "given_up") == "1":
-            from llmtrace.viewer import letter_list  # with redaction and diagnosis
+            from llmtrace.viewer import letter_list  # imports redaction and diagnosis
 
             return _answer_review(lambda: letter_list.letters(self._source))
         try:
@@ -163,7 +164,7 @@ class Viewer:
             await asyncio.sleep(POLL_SECONDS)
             if await run_in_threadpool(self._queue.has_changed):
                 self._tell({"reviews": await run_in_threadpool(self._queue.waiting)})
-            if follower.is_remote and not self._listeners:
+            if follower.is_remote and not self._listeners:  # no page is open: do not burden a remote store
                 continue
             try:
                 changed = await run_in_threadpool(follower.poll)
@@ -191,7 +192,7 @@ class Viewer:
                 except asyncio.TimeoutError:
                     idle += 1
                     if idle % 20 == 0:
-                        yield b": still here\n\n"
+                        yield b": still here\n\n"  # an SSE comment, which keeps an idle connection open
                     continue
                 yield b"data: " + dumps(news) + b"\n\n"
         finally:
@@ -199,7 +200,7 @@ class Viewer:
 
 
 def make(viewer: Viewer, *, token: str, hosts: Iterable[str] = ()) -> AccessGuard:
-    """The ASGI application, behind its access checks."""
+    """Return the ASGI application, behind its access checks."""
     return AccessGuard(Starlette(routes=viewer.routes(), lifespan=viewer.lifespan), hosts=hosts, token=token)
 
 
@@ -215,7 +216,7 @@ def _json(content: Content, status: int = 200) -> Response:
 
 
 def _get(path: str, work: Callable[[Request], Content]) -> Route:
-    """A path that is answered with JSON. Starlette calls a plain function in a thread."""
+    """Return a route whose GET requests ``work`` answers with JSON. Starlette runs ``work`` in a thread."""
 
     def answer(request: Request) -> Response:
         with _http_errors():
@@ -226,7 +227,7 @@ def _get(path: str, work: Callable[[Request], Content]) -> Route:
 
 @contextlib.contextmanager
 def _http_errors() -> Iterator[None]:
-    """Raise HTTPException, with a message of one line, for errors of the store."""
+    """Turn errors of the store in the ``with`` block into HTTPException."""
     try:
         yield
     except TraceNotFound as error:
@@ -238,7 +239,7 @@ def _http_errors() -> Iterator[None]:
 
 
 def _answer_review(work: Callable[[], Content], faults: Callable[[], Content] = tuple) -> Response:
-    """As `_get`, with what is wrong as JSON, too: a sentence, the kind of the conflict, and the faults of an edit."""
+    """Answer a request about reviews with JSON. An error is JSON too: a sentence, its kind, and the faults of an edit."""
     try:
         return _json(work())
     except ReviewConflict as conflict:
@@ -261,7 +262,7 @@ def _text(request: Request, name: str) -> str:
 
 
 def _query(request: Request) -> Query:
-    """The filters and the order in an address, by the names of `filters`. Raises HTTPException."""
+    """Read the filters and the order from a URL's parameters, which have the names of `filters`. Raises HTTPException."""
     values: dict[str, Any] = {}
     for filter_ in filters.FILTERS:
         if text := _text(request, filter_.name):

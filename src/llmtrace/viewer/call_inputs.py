@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from llmtrace.model import Inference, Message, Reasoning, Span, Text, Trace, replace
 
 LOOKED_AT = 40
-"""Number of messages at the end of an input that are used to find the previous call."""
+"""Number of last messages of an input that are used to find the previous call."""
 
 
 @dataclass(slots=True)
 class Input:
-    """The messages of one call. ``before``: span id of the previous call of the conversation, if any."""
+    """The messages of one call. ``before``: span id of the conversation's previous call; None for its first call."""
 
     before: str | None
     pieces: list[tuple[int, int] | int]
-    """In order: (start, count) of messages of the previous call (its input, then its output), or the index of a new message."""
+    """The messages, in order. ``(start, count)``: messages of the previous call, of its input followed by its output. A number:
+    the index of a new message."""
     gone: int
     """Number of messages of the previous call that this one no longer sends."""
     repeated: int
@@ -28,10 +29,11 @@ class Input:
 
 
 def inputs(trace: Trace) -> dict[str, Input]:
+    """Return the `Input` of each model call, by span id."""
     sequences: dict[str, list[str]] = {}
     holders: dict[str, list[str]] = defaultdict(list)
     call_inputs: dict[str, Input] = {}
-    message_keys: dict[int, str] = {}  # by identity: calls of one conversation hold the same messages
+    message_keys: dict[int, str] = {}  # by id(): the calls of one conversation hold the same objects
 
     def key_of(message: Message) -> str:
         key = message_keys.get(id(message))
@@ -53,7 +55,7 @@ def inputs(trace: Trace) -> dict[str, Input]:
 
 
 def fresh(span: Span, call_input: Input | None) -> Span:
-    """The span without messages that an earlier call had already."""
+    """Return the span without the messages that an earlier call had already."""
     if call_input is None or call_input.before is None or not isinstance(span.operation, Inference):
         return span
     messages = span.operation.input
@@ -62,7 +64,7 @@ def fresh(span: Span, call_input: Input | None) -> Span:
 
 
 def _before(span: Span, inference: Inference, keys: list[str], holders: dict[str, list[str]]) -> str | None:
-    """The call that shares most of this call's last messages. Instructions alone do not count."""
+    """Return the id of the earlier call that shares most of this call's last messages. Shared instructions do not count."""
     shared: Counter[str] = Counter()
     spoken = [key for key, message in zip(keys, inference.input, strict=True) if message.role not in ("system", "developer")]
     for key in spoken[-LOOKED_AT:] + spoken[:1]:
@@ -91,5 +93,8 @@ def _compared(keys: list[str], before: str | None, earlier: list[str]) -> Input:
 
 
 def message_key(message: Message) -> str:
-    """The identity of a message. An answer is sent again without its reasoning and finish reason, so these do not count."""
+    """Return a key that is equal for equal messages.
+
+    A program sends an answer again without its reasoning and finish reason, so these are not part of the key.
+    """
     return repr((message.role, [part for part in message.parts if not isinstance(part, Reasoning) and part != Text("")]))

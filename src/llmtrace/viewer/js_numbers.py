@@ -1,4 +1,4 @@
-"""JSON for a browser. Law: numbers are shown exactly as they were written, although a browser's numbers are doubles."""
+"""JSON for a browser. Law: the browser shows numbers exactly as they were written, although its own numbers are doubles."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from pydantic_core import to_json
 from llmtrace.model import JsonValue
 
 NUMBER = "\x00number"
-"""Name of the only member of an object that represents a number which a browser would change: a big integer, 42.0, NaN,
-infinity. If a program's own data has a member of this name, it gets one more NUL in front."""
+"""Name of the only member of an object that represents a number which a browser would change: a big integer, 42.0, NaN or
+infinity. A member of this name in a program's own data gets one more NUL in front."""
 _EXACT = 1 << 53
 DEEPEST = 64
 
 
 def dumps(value: Any) -> bytes:
-    """Strict JSON of a value that `plain` returned."""
+    """Write a value that `plain` returned as strict JSON."""
     try:
         return to_json(value)
-    except ValueError:  # lone surrogates, nesting deeper than pydantic-core goes
+    except ValueError:  # a lone surrogate, or nesting too deep for pydantic-core
         return json.dumps(value, default=repr, allow_nan=False).encode()
 
 
 def plain(value: Any, depth: int = 0) -> JsonValue:
-    """Convert a JSON value, or a value of the model by its field names, for `dumps`. Below 64 levels it returns the repr."""
+    """Convert a JSON value, or a value of the model by its field names, for `dumps`. Values nested deeper than 64 levels become
+    their repr."""
     kind = type(value)
     if kind is str or value is None or kind is bool:
         return value

@@ -1,4 +1,4 @@
-"""The open dead letters of a store: work that runs gave up, with what happened and the command that sends it again."""
+"""The open dead letters of a store: work that runs gave up, with the reason and the command that retries it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from llmtrace.viewer.rows import arguments_text
 from llmtrace.viewer.source import Source
 
 MOST_LETTERS = 200
-"""Letters that are listed, those of the newest traces."""
+"""Maximum number of listed letters; they are from the newest traces."""
 LONGEST_TEXT = 300
-"""Characters of an explanation or of arguments."""
+"""Maximum number of characters of a row's text: the reason, the name, and the explanation or the arguments."""
 _NO_FOLDER = "Dead letters are listed for a local store, which this store is not."
 
 
 def letters(source: Source) -> dict[str, Any]:
-    """The letters as rows of the queue of reviews. Raises StoreError."""
+    """Return the open letters in the form of `ReviewQueue.page`. Raises StoreError."""
     if source.store.folder is None:
         return {"reviews": [], "more": False, "problem": _NO_FOLDER}
     entries = (entry for entry in read_entries(source.store, LetterStates(source.store.folder)) if entry.is_open)

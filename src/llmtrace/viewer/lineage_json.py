@@ -12,23 +12,26 @@ from llmtrace.model import ToolExecution, Trace
 from llmtrace.viewer.js_numbers import plain
 
 MOST_REACHED = 200
-"""Spans that are listed in each direction at most."""
+"""Maximum number of listed spans in each direction."""
 _LONGEST = 60
 _EDGES = {
     "call": "requested this call",
     "handed": "its text was passed on, or its call started this",
     "returned": "ran inside it and returned its answer",
 }
-"""The words for an edge without a value."""
+"""Text for each kind of edge that carries no value."""
 
 
 def diagnosis_as_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    """With its verdict in words."""
+    """Return a diagnosis as JSON, with its verdict in words."""
     return {**plain(diagnosis), "verdict": diagnosis.verdict}
 
 
 def uses_of(trace: Trace, flow: Flow) -> dict[str, list[ValueUse]]:
-    """The values that a model wrote, by span: in an inference's calls and answer, and in a tool execution's arguments."""
+    """Return the values that a model wrote, by the span that shows them.
+
+    An inference shows the values in its tool calls and its answer; a tool execution, those in its arguments.
+    """
     uses: dict[str, list[ValueUse]] = defaultdict(list)
     executions: dict[str, list[str]] = defaultdict(list)
     for span in trace.spans:
@@ -42,7 +45,7 @@ def uses_of(trace: Trace, flow: Flow) -> dict[str, list[ValueUse]]:
 
 
 def use_as_json(use: ValueUse, lineage: LineageTracker) -> dict[str, Any]:
-    """A value, its position (``start``, ``end``) in the argument or the answer, and its earliest origin (``from``)."""
+    """Return a value, its position (``start``, ``end``) in the argument or the answer, and its earliest origin (``from``)."""
     provenance = use.provenance
     return {
         "part": use.part,
@@ -70,9 +73,10 @@ def _origin(origin: Origin | None, use: ValueUse, lineage: LineageTracker) -> di
 
 
 def reached(spread: Propagation, span_id: str) -> dict[str, Any]:
-    """The spans that a span's values came from (``up``) and went to (``down``), nearest first, with the reason of each edge.
+    """Return the spans that a span's values came from (``up``) and went to (``down``), nearest first, with the reason of each
+    edge.
 
-    ``more``: how many are not listed.
+    ``more``: number of spans that are not listed.
     """
     own_request = [Reached(span_id, edge, 1) for edge in spread.into(span_id) if edge.source == edge.target]
     up, down = (*own_request, *spread.upstream(span_id)), spread.downstream(span_id)

@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent / "static"
 LONGEST_SPREAD = 1_000
-"""Longest trace (in spans) whose file lists where each span's values went: the lists grow faster than the trace."""
+"""Longest trace, in spans, whose file lists where each span's values went. The lists grow faster than the trace."""
 LONGEST_DIAGNOSED = 20_000
-"""Longest trace (in spans) whose file has a diagnosis and the origins of values: beyond, they take minutes."""
+"""Longest trace, in spans, whose file has a diagnosis and the origins of values. On longer traces they take minutes."""
 
 _IMPORT = re.compile(r'^import\s[^;]*?from\s+"\./([a-z_]+)\.js";\n', re.MULTILINE | re.DOTALL)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
 def write(trace_view: TraceView) -> bytes:
+    """Return the HTML file of a trace."""
     packed = base64.b64encode(gzip.compress(dumps(_content(trace_view)), 6)).decode()
     script, style = bundle(), (STATIC / "viewer.css").read_text(encoding="utf-8")
+    # with digests, a script that content might smuggle in does not run
     policy = f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src data:; base-uri 'none'"
     html = (STATIC / "index.html").read_text(encoding="utf-8")
     html = html.replace('<link rel="stylesheet" href="/static/viewer.css">', f"<style>{style}</style>")
@@ -43,14 +45,17 @@ def write(trace_view: TraceView) -> bytes:
 
 
 def bundle() -> str:
-    """All modules in one script, each after those that it imports. A test checks that their top-level names are unique."""
+    """Return all JavaScript modules as one script, each after the modules that it imports.
+
+    They share one scope, so a test checks that their top-level names are unique.
+    """
     texts: dict[str, str] = {}
 
     def add(name: str) -> None:
         if name in texts:
             return
         text = (STATIC / f"{name}.js").read_text(encoding="utf-8")
-        texts[name] = ""  # stops at circular imports
+        texts[name] = ""  # marks the module as visited, so that circular imports end
         for needed in _IMPORT.findall(text):
             add(needed)
         del texts[name]
@@ -66,7 +71,7 @@ def _content(trace_view: TraceView) -> dict[str, Any]:
     content["payloads"] = trace_view.payloads(spans)
     if len(spans) <= LONGEST_DIAGNOSED:
         content["diagnosis"] = trace_view.diagnosis()
-        if content["diagnosis"].get("fault"):  # following values may have been what failed
+        if content["diagnosis"].get("fault"):  # lineage may be the part that failed, and the origins need it
             return content
         content["origins"] = {span: uses for span, uses in trace_view.origins(spans).items() if uses}
     else:

@@ -1,4 +1,4 @@
-"""The full content of one span for its pane: messages, arguments, result, schema, findings, attributes. Pure."""
+"""The full content of one span, for the viewer's pane: messages, arguments, result, schema, findings, attributes. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ _SHOWN_APART = frozenset(
 
 
 def payload(span: Span, trace: Trace, call_input: Input | None) -> Payload:
-    """A span as JSON. ``call_input``: the new messages of an inference. Times: nanoseconds since the Unix epoch, as text."""
+    """Return a span as JSON. ``call_input``: the new messages of an inference; None: all messages are new.
+
+    Times are nanoseconds since the Unix epoch, as text, since a browser's numbers cannot hold them.
+    """
     operation = span.operation
     content: Payload = {
         "id": span.span_id,
@@ -88,7 +91,7 @@ def _part(part: Part) -> Any:
 
 
 def _facts(operation: Operation) -> Payload:
-    """The fields of an operation without a section of their own."""
+    """Return the fields of an operation that have no section of their own in the pane."""
     names = [field.name for field in fields(operation) if field.name not in _SHOWN_APART]
     facts = {name: plain(getattr(operation, name)) for name in names}
     if isinstance(operation, (Inference, Embedding)) and operation.usage is not None:
@@ -121,7 +124,7 @@ def _execution(execution: ToolExecution, trace: Trace) -> Payload:
 
 
 def _offered(name: str, trace: Trace) -> ToolDefinition | None:
-    """The tool's definition as a model got it, if the execution itself has none."""
+    """Return the first definition of a tool that a model got, for an execution without one; None if no model got it."""
     inferences = (span.operation for span in trace.spans if isinstance(span.operation, Inference))
     return next((tool for inference in inferences for tool in inference.tools if tool.name == name), None)
 

@@ -1,6 +1,6 @@
-"""Feedback that a person gives on the page: the same record as `llmtrace feedback` makes.
+"""Feedback that a person gives on the page. It is recorded as by `llmtrace feedback`.
 
-Law: a rating names the full id of the trace and of the span that were shown; nothing else is changed.
+Law: a rating names the full ids of the trace and the span that the page showed, and changes nothing else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MEMBERS = frozenset({"span", "score", "label", "comment", "user"})
 
 
 class Refused(Exception):
-    """The rating was not recorded; the message is a sentence for the person. ``status``: of the HTTP response."""
+    """The rating was not recorded. The message is a sentence for the person. ``status``: of the HTTP response."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -29,7 +29,8 @@ class Refused(Exception):
 
 
 def rate(store: Store, trace_id: str, body: bytes) -> dict[str, Any]:
-    """Record what a page sent. Raises Refused, TraceNotFound, UnreadableStore."""
+    """Record a rating that a page sent. Returns the ids of its trace and span. Raises Refused, TraceNotFound,
+    UnreadableStore."""
     span_id, evaluation = _read(body)
     place = store.folder or store.path
     if place is None or store.is_remote or not os.access(place, os.W_OK):
@@ -45,7 +46,7 @@ def rate(store: Store, trace_id: str, body: bytes) -> dict[str, Any]:
 
 
 def _read(body: bytes) -> tuple[str, Evaluation]:
-    from llmtrace.recorder.feedback import evaluation_of  # imports OpenTelemetry
+    from llmtrace.recorder.feedback import evaluation_of  # imports OpenTelemetry, which reading does not need
 
     try:
         wish = json.loads(body)

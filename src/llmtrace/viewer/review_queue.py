@@ -1,7 +1,7 @@
-"""The calls that wait for a person, as the viewer shows and decides them.
+"""The calls that wait for a person: the viewer lists them, shows them, and takes decisions.
 
-Laws: nothing is decided by reading. A decision names the digest of what its reviewer saw; the store refuses it if the call is
-another one, or if somebody was first.
+Laws: reading decides nothing. A decision names the digest of what its reviewer saw. The store refuses the decision if the call
+has another digest, or if somebody else decided first.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ WAITING: tuple[ReviewState, ...] = ("proposed", "in_doubt")
 """States that need a person."""
 DECIDED: tuple[ReviewState, ...] = tuple(state for state in get_args(ReviewState) if state not in WAITING)
 LONGEST_CALL = 300
-"""Characters of a call in the queue."""
+"""Maximum number of characters of a call in the list."""
 LONGEST_NAME = 100
 LONGEST_TRACE = 5_000
-"""Longest run (in spans) that is diagnosed for its reviewer, who would wait too long for more."""
+"""Longest run, in spans, that is diagnosed for its reviewer. On a longer one the reviewer would wait too long."""
 STATUS = {"unknown": 404, "decided": 409, "changed": 409, "expired": 410, "invalid": 400, "unreadable": 503}
 """HTTP status of a decision that was refused, by the kind of its `ReviewConflict`."""
 _OUTCOMES: Mapping[ReviewState, str] = {
@@ -51,7 +51,7 @@ _READ_ONLY = "This store is read-only for the viewer: it shows what waits, and d
 
 
 class ReviewQueue:
-    """The reviews of the store that is viewed. Methods raise `ReviewConflict`, sqlite3.Error and OSError."""
+    """The reviews of the viewer's store. Methods raise `ReviewConflict`, sqlite3.Error and OSError."""
 
     def __init__(self, source: Source) -> None:
         folder = source.store.folder
@@ -63,7 +63,7 @@ class ReviewQueue:
     # -- reading
 
     def waiting(self) -> int | None:
-        """Return the number of reviews that wait for a person. None if the store has no reviews, or they cannot be read."""
+        """Return the number of reviews that wait for a person; None if the store keeps no reviews, or they cannot be read."""
         if self._reviews is None:
             return None
         with suppress(sqlite3.Error, OSError):
@@ -77,7 +77,10 @@ class ReviewQueue:
         return stamp != self._stamp
 
     def page(self, *, decided: bool, before: float, limit: int) -> dict[str, Any]:
-        """Newest first. ``before``: asked for earlier than that, in seconds since the Unix epoch."""
+        """Return a page of reviews, the newest first.
+
+        ``before``: only reviews that were requested earlier, in seconds since the Unix epoch.
+        """
         if self._reviews is None:
             return {"reviews": [], "more": False, "waiting": None, "problem": _NO_FOLDER, "user": ""}
         waiting = self.waiting()
@@ -91,7 +94,7 @@ class ReviewQueue:
         }
 
     def review(self, review_id: str, *, brief: bool) -> dict[str, Any]:
-        """Return one review. ``brief``: without the origins of its values and the suspects of its run, which take a while."""
+        """Return one review. ``brief``: without the origins of its values and the suspects of its run, which are slow."""
         reviews = self._local()
         self._find_dead(reviews)
         record = reviews.get(review_id)
@@ -100,7 +103,7 @@ class ReviewQueue:
         return content if brief else content | self._of_run(record.request)
 
     def of_span(self, span_id: str) -> dict[str, Any]:
-        """The review that waits in this span; empty if there is none."""
+        """Return the review that waits in this span; empty if none does."""
         for record in [] if self._reviews is None else self._reviews.list(limit=1_000):
             if record.request.span_id == span_id:
                 return self._row(record) | _details(record)
@@ -109,7 +112,7 @@ class ReviewQueue:
     # -- deciding
 
     def decide(self, review_id: str, body: bytes) -> dict[str, Any]:
-        """Take a decision that a page sent. Raises ValueError for what is no decision."""
+        """Store a decision that a page sent, and return its review. Raises ValueError if the body is not a decision."""
         reviews = self._local()
         wish = _wish(body)
         by = str(wish.get("by") or "").strip()[:LONGEST_NAME] or this_user()
@@ -135,13 +138,13 @@ class ReviewQueue:
         return self.review(record.request.review_id, brief=True)
 
     def faults(self, review_id: str, body: bytes) -> list[dict[str, str]]:
-        """Return the faults in the value of a decision, by JSON Pointer."""
+        """Return the faults in the value of a decision, each with its JSON Pointer."""
         wish = _wish(body)
         decision = Decision(DECISIONS.get(wish["action"], "approved"), wish.get("value"))
         faults = faults_of(self._local().get(review_id).request, decision)
         return [{"pointer": fault.pointer, "message": fault.message} for fault in faults]
 
-    # -- inside
+    # -- helpers
 
     def _local(self) -> Reviews:
         if self._reviews is None:
@@ -149,7 +152,7 @@ class ReviewQueue:
         return self._reviews
 
     def _find_dead(self, reviews: Reviews) -> None:
-        """Calls that ran when their program died are in doubt."""
+        """Mark the calls that ran when their program died as in doubt."""
         with suppress(sqlite3.Error, OSError):
             reviews.doubt()
 
@@ -158,7 +161,7 @@ class ReviewQueue:
         return all(os.access(path, os.W_OK) for path in paths if path.exists())
 
     def _row(self, record: ReviewRecord) -> dict[str, Any]:
-        """Times in milliseconds since the Unix epoch."""
+        """Return a review as a row of the list. Times are milliseconds since the Unix epoch."""
         request, decision = record.request, record.decision
         summary = self._source.find_summary(request.trace_id)
         return {

@@ -1,4 +1,4 @@
-"""The rows of the viewer's lists: a trace as one row, a span as one row. Small, so that ten thousand load at once. Pure."""
+"""The rows of the viewer's lists: one row per trace or span. They are small, so that ten thousand load at once. Pure."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from llmtrace.store import TraceSummary
 
 Row = dict[str, Any]
 SNIPPET = 160
-"""Characters of a call or an answer that a row keeps."""
+"""Maximum number of characters of a call or an answer in a row."""
 MOST_AGENTS = 3
-"""Agents of a trace that are named; how many more there are is the last name."""
+"""Maximum number of a trace's agents that are named. If it has more, their number follows as ``+N``."""
 
 _NAME = re.compile(r"[\w$.-]+")
 
@@ -58,7 +58,10 @@ _KINDS: dict[type, str] = {
 
 
 def trace_row(summary: TraceSummary, waiting: Collection[str] = ()) -> Row:
-    """Times in milliseconds: ``start`` since the Unix epoch. ``waiting``: ids of the traces that wait for a person."""
+    """Return a trace as a row. ``start`` is in milliseconds since the Unix epoch, ``duration`` in milliseconds.
+
+    ``waiting``: ids of the traces that wait for a person.
+    """
     names = summary.agents or summary.workflows
     more = len(names) - MOST_AGENTS
     return {
@@ -97,7 +100,7 @@ def session_row(session: Session, waiting: Collection[str]) -> Row:
 
 
 def span_row(span: Span, trace: Trace) -> Row:
-    """A span as a row. Times in milliseconds since the trace started. Members that are None, empty or false are left out."""
+    """Return a span as a row. Times are milliseconds since the trace started. Members that are None, [] or False are absent."""
     operation = span.operation
     zero = trace.spans[0].start
     marked = marks(span)
@@ -121,7 +124,7 @@ def span_row(span: Span, trace: Trace) -> Row:
 
 
 def title(span: Span) -> str:
-    """The title of a span's row. A tool execution's arguments follow it as ``said``."""
+    """Return the title of a span's row. A tool execution's arguments are in the row's member ``said``."""
     operation = span.operation
     if isinstance(operation, Inference):
         return operation.model or operation.operation
@@ -133,11 +136,11 @@ def title(span: Span) -> str:
 
 
 def marks(span: Span) -> list[list[str]]:
-    """Severity and name of each finding, errors first, without repeats."""
+    """Return severity and name of each finding, errors first, without repeats."""
     if not span.violations and not span.evaluations:
         return []
     findings: list[tuple[str, str]] = [(violation.severity, violation.code) for violation in span.violations]
-    already_shown = {OUTCOME, INVALID_TOOL_CALL} if findings else {OUTCOME}  # the violations show it already
+    already_shown = {OUTCOME, INVALID_TOOL_CALL} if findings else {OUTCOME}  # the violations show the invalid call already
     findings += [
         (evaluation.severity, evaluation.name)
         for evaluation in span.evaluations
@@ -148,7 +151,7 @@ def marks(span: Span) -> list[list[str]]:
 
 
 def arguments_of(span: Span, trace: Trace) -> JsonValue:
-    """The arguments of a tool execution; before it has ended, those of the model's tool call."""
+    """Return the arguments of a tool execution. Before it has ended, they are taken from the model's tool call."""
     operation = span.operation
     if not isinstance(operation, ToolExecution):
         return None
@@ -210,7 +213,7 @@ def _called(calls: Iterable[ToolCall]) -> list[str]:
 
 
 def _snippet(messages: Iterable[Message], called: Iterable[str]) -> str:
-    """The first words of an answer, and its tool calls."""
+    """Return the first words of an answer, and its tool calls."""
     pieces = [text[:SNIPPET] for message in messages if (text := message.visible_text().strip())]
     pieces += [f"→ {call[:SNIPPET]}" for call in called]
     return " ".join(" ".join(pieces).split())[:SNIPPET]
@@ -221,7 +224,7 @@ def _same(text: str) -> str:
 
 
 def arguments_text(arguments: JsonValue) -> str:
-    """The arguments, written as in a function call."""
+    """Return the arguments, written as in a function call."""
     if isinstance(arguments, dict):
         return ", ".join([f"{_spelt(name)}={json_text.write(member)}" for name, member in arguments.items()])
     return "" if arguments is None else str(arguments)

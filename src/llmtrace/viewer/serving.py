@@ -1,4 +1,4 @@
-"""Runs the viewer: opens the socket before the browser starts, runs uvicorn on it, stops at Ctrl-C."""
+"""Runs the viewer: opens the socket before the browser starts, runs uvicorn on the socket, and stops at Ctrl-C."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from llmtrace.viewer.app import Viewer, make
 from llmtrace.viewer.source import Source
 
 PORT = 4319
-"""First port that is tried: the next after OTLP's ports."""
+"""First port to try. It follows OTLP's ports, 4317 and 4318."""
 TRIES = 50
 LOADED_AFTER = 0.5
-"""Seconds until the rest of the program is imported: the page and the list come first."""
+"""Seconds until the rest of llmtrace is imported, so that the page and the list come first."""
 
 
 class _Server(uvicorn.Server):
@@ -39,7 +39,7 @@ class _Server(uvicorn.Server):
         threading.Thread(target=_load, daemon=True).start()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        self._viewer.closing = True  # else the server would wait for open event streams
+        self._viewer.closing = True  # ends the open event streams, for which the server would wait
         super().handle_exit(sig, frame)
 
 
@@ -47,10 +47,10 @@ class Serving:
     """The running viewer. ``address`` is the page's URL, with the token."""
 
     def __init__(self, source: Source, *, host: str = "127.0.0.1", port: int | None = None, facts: dict[str, Any]) -> None:
-        """Open the port; `run` answers. ``port`` None: the first free one from 4319. Raises PortBusy."""
+        """Open the port; `run` answers requests. ``port`` None: the first free one from 4319. Raises PortBusy."""
         self._socket = _listening(host, port)
         self.port = int(self._socket.getsockname()[1])
-        # a network may see a token, so it serves once
+        # other machines on the network may see the token in transit, so the saved one is not used there
         self._token = token.saved_token() if host in LOOPBACK else token.new_token()
         shown = f"[{host}]" if ":" in host else host
         if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
@@ -61,12 +61,13 @@ class Serving:
         self._config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none")
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Answer until Ctrl-C or SIGTERM. ``ready`` is called when the server answers."""
+        """Answer requests until Ctrl-C or SIGTERM. ``ready`` is called as soon as the server answers."""
         with contextlib.suppress(KeyboardInterrupt), self._ignoring_late_errors():
             _Server(self._config, self._viewer, ready).run([self._socket])
 
     @contextlib.contextmanager
     def in_thread(self) -> Iterator[Serving]:
+        """Answer requests in another thread while the ``with`` block runs."""
         started = threading.Event()
         server = _Server(self._config, self._viewer, started.set)
         thread = threading.Thread(target=server.run, args=([self._socket],), daemon=True)
@@ -82,7 +83,10 @@ class Serving:
 
     @contextlib.contextmanager
     def _ignoring_late_errors(self) -> Iterator[None]:
-        """Responses that are cut off at the end are not errors. The logger belongs to all servers of the process."""
+        """Drop uvicorn's error logs while this viewer closes, because responses that are cut off then are not errors.
+
+        The filter is removed afterwards: all uvicorn servers of the process share the logger.
+        """
         logger = logging.getLogger("uvicorn.error")
 
         def is_in_time(_: logging.LogRecord) -> bool:
@@ -96,7 +100,7 @@ class Serving:
 
 
 def _load() -> None:
-    """Import what the first trace needs while the page is loading. Importing it first would triple the start-up time."""
+    """Import the modules that showing a trace needs, while the page loads. At start-up they would triple the time."""
     time.sleep(LOADED_AFTER)
     importlib.import_module("llmtrace.diagnosis")
     importlib.import_module("llmtrace.viewer.lineage_json")

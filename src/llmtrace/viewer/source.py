@@ -1,6 +1,6 @@
-"""Reads the traces of a store and caches them while they are viewed. All methods may be called from several threads.
+"""Reads the traces of a store for the viewer, and caches them. All methods may be called from several threads.
 
-Law: a trace is read once; spans that the store gets later are merged into it (`Source.add`).
+Law: a trace is read once. Spans that the store gets later are merged into it (`Source.add`).
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ if TYPE_CHECKING:
 
 MOST_OPEN = 8
 MOST_COUNTED = 5_000
-"""Number of newest traces that the trends of a store count that keeps no statistics of each hour."""
+"""Number of newest traces that trends count in a store without hourly statistics."""
 LIST_SECONDS = 0.5
-"""Seconds that a page of a list filtered by confidence diagnoses before it is answered."""
+"""Seconds that a list filtered by confidence may spend on diagnoses before it is answered."""
 LONG = 500
-"""A trace with more spans is first read without its models' input."""
+"""Number of spans beyond which a trace is long. A long trace is first read without the inputs of its model calls."""
 SCREENFUL = 120
-"""Rows of such a trace that are sent first, before the others are read."""
+"""Number of rows of a long trace that are sent first, before the others are read."""
 
 
 class Source:
+    """The viewer's view of a store. Long traces are cached apart until they are read with their models' input."""
+
     def __init__(self, store: Store) -> None:
         self.store = store
         self._lock = threading.RLock()
@@ -42,8 +44,11 @@ class Source:
         self._summaries: dict[str, TraceSummary] = {}
 
     def traces(self, query: Query, offset: int) -> dict[str, Any]:
-        """A page of the list; ``more`` tells if there is another page. ``undiagnosed``: traces of which it is not known yet
-        whether they have the query's confidence. Raises UnreadableStore."""
+        """Return a page of the list. Raises UnreadableStore.
+
+        ``more`` is true if another page follows. ``undiagnosed``: number of traces that are not diagnosed yet, so that it is
+        not known if they have the query's confidence.
+        """
         summaries, undiagnosed = listing.find(self.store, replace(query, limit=query.limit + offset + 1), seconds=LIST_SECONDS)
         self._summaries.update((summary.trace_id, summary) for summary in summaries[offset:])
         waiting = listing.waiting(self.store)
@@ -54,7 +59,7 @@ class Source:
         }
 
     def sessions(self, query: Query) -> dict[str, Any]:
-        """The conversations that have a matching trace, with all their turns. Raises UnreadableStore."""
+        """Return the conversations that have a matching trace, with all their turns. Raises UnreadableStore."""
         sessions, waiting = listing.sessions(self.store, replace(query, limit=query.limit + 1)), listing.waiting(self.store)
         for session in sessions:
             self._summaries.update((turn.trace_id, turn) for turn in session.turns)
@@ -64,16 +69,16 @@ class Source:
         }
 
     def suspicions(self, trace_ids: Iterable[str]) -> dict[str, Any]:
-        """The first suspect of each listed trace that was diagnosed; None without a suspect.
+        """Return the first suspect of each listed trace that was diagnosed, by trace id; None for a trace without a suspect.
 
-        For a trace that could not be diagnosed, it is a row that says so.
+        If the diagnosis of a trace failed, its suspect is replaced by a text that says so.
         """
         summaries = [self._summaries[trace_id] for trace_id in trace_ids if trace_id in self._summaries]
         pairs = zip(summaries, listing.verdicts(self.store, summaries), strict=True)
         return {trace.trace_id: _suspicion(verdict) for trace, verdict in pairs if not verdict.undiagnosed}
 
     def find_summary(self, trace_id: str) -> TraceSummary | None:
-        """The summary of a trace; None if the store does not have it."""
+        """Return the summary of a trace; None if the store does not have it."""
         summary = self._summaries.get(trace_id)
         if summary is None and trace_id and self.store.has_index:
             with contextlib.suppress(StoreError):
@@ -82,7 +87,7 @@ class Source:
 
     def compared(self, left_trace_id: str, right: str) -> dict[str, Any]:
         """Compare two traces. Raises TraceNotFound, UnreadableStore."""
-        from llmtrace.diagnosis.difference import compare  # imports lineage, which other pages do not need
+        from llmtrace.diagnosis.difference import compare  # imports lineage, which most pages do not need
 
         sides = self.trace_view(left_trace_id), self.trace_view(right)
         comparison = compare(sides[0].trace, sides[1].trace)
@@ -95,31 +100,31 @@ class Source:
         return {"left": heads[0], "right": heads[1], "pairs": pairs, "first": comparison.first, "left_out": comparison.left_out}
 
     def over_time(self, since: int, until: int, by: By, size: int, offset: int, seconds: float) -> dict[str, Any]:
-        """The trends of a time, see `trends.over_time`. Raises UnreadableStore."""
-        from llmtrace.viewer.trends import over_time  # with statistics
+        """Return the trends of a period, see `trends.over_time`. Raises UnreadableStore."""
+        from llmtrace.viewer.trends import over_time  # imports statistics, which most pages do not need
 
         return over_time(self.store, Query(MOST_COUNTED, since, until), by, size, offset, seconds)
 
     def drift(self, since: int, until: int) -> list[dict[str, Any]]:
-        """The changes that the monitors found in a time; none for a store that would have to read all its spans for it.
+        """Return the changes that the monitors found in a period. Raises UnreadableStore.
 
-        Raises UnreadableStore.
+        Empty for a store without an index, which would have to read all its spans.
         """
         from llmtrace.viewer.trends import drift
 
         return drift(self.store, since, until) if self.store.has_index else []
 
     def rows(self, trace_id: str, after: int = 0, around: str | None = None) -> dict[str, Any]:
-        """The rows that changed after version ``after``. Raises TraceNotFound, UnreadableStore.
+        """Return the rows that changed after version ``after``. Raises TraceNotFound, UnreadableStore.
 
-        ``around``: of a long trace that is not cached yet, return only the rows near this span or, if no span has this id, near
-        the first failed one; ``more`` is true then.
+        ``around``: for a long trace that is not cached yet, return only the rows near this span, and ``more`` as true. If no
+        span has this id, return the rows near the first failed span.
         """
         with self._lock:
             view = self._complete.get(trace_id) or self._without_prompts.get(trace_id)
             summary = self._summaries.get(trace_id) if view is None else None
             if view is None and summary is None and self.store.has_index:
-                summary = self.store.summary(trace_id)  # the trace comes from an address, not from the list
+                summary = self.store.summary(trace_id)  # the trace was opened by its URL, not from the list
                 self._summaries[summary.trace_id] = summary
             if summary is not None and _is_long(summary):
                 if around is not None and (some := self._rows_around(summary, around)):
@@ -129,7 +134,7 @@ class Source:
         return (view or self.trace_view(trace_id)).rows(after)
 
     def _rows_around(self, summary: TraceSummary, around: str) -> list[Row]:
-        """A screenful of rows with their ancestors; empty if the store has no outline."""
+        """Return a screenful of rows with their ancestors; empty if the store cannot read a trace's outline."""
         outline = self.store.outline(summary.trace_id)
         if not outline:
             return []
@@ -147,7 +152,7 @@ class Source:
         return [span_row(span, trace) for span in trace.spans]
 
     def trace_view(self, trace_id: str) -> TraceView:
-        """The complete trace. Raises TraceNotFound, UnreadableStore."""
+        """Return the complete trace. Raises TraceNotFound, UnreadableStore."""
         with self._lock:
             view = self._complete.get(trace_id)
             if view is None:
@@ -160,9 +165,10 @@ class Source:
             return view
 
     def payloads(self, trace_id: str, span_ids: list[str]) -> dict[str, Payload]:
-        """The payloads of these spans. Raises TraceNotFound, UnreadableStore.
+        """Return the payloads of these spans. Raises TraceNotFound, UnreadableStore.
 
-        Before a long trace was read completely, each has ``early``: the new messages of a call are not known yet.
+        Until a long trace was read completely, each payload has ``early``: it is not known yet which of a call's messages are
+        new.
         """
         summary = self._summaries.get(trace_id)
         if summary is None or not _is_long(summary) or trace_id in self._complete or not self.store.has_index:
@@ -178,7 +184,7 @@ class Source:
         return TraceView(Trace(spans), summary)
 
     def add(self, spans: Iterable[Span], *, alive: bool = True) -> set[str]:
-        """Merge spans that the store just got. Returns the ids of their traces."""
+        """Merge spans that the store got since it was read. Returns the ids of their traces."""
         by_trace: dict[str, list[Span]] = {}
         for span in spans:
             by_trace.setdefault(span.trace_id, []).append(span)
@@ -191,7 +197,10 @@ class Source:
         return set(by_trace)
 
     def reread(self) -> set[str]:
-        """Read cached traces again that seem to be running: their program may have died. Returns ids of changed traces."""
+        """Read again the cached traces that seem to be running, because their programs may have died.
+
+        Returns the ids of the traces that changed.
+        """
         changed = set()
         with self._lock:
             for trace_id, view in self._complete.items():
@@ -203,7 +212,7 @@ class Source:
         return changed
 
     def drop(self, trace_ids: Iterable[str]) -> None:
-        """Read these traces again. Their versions go on, so that an open page gets the new rows."""
+        """Read these traces again. Their version numbers continue, so that an open page gets the new rows."""
         with self._lock:
             for trace_id in trace_ids:
                 self._summaries.pop(trace_id, None)
@@ -214,7 +223,7 @@ class Source:
                         view.replace(self.store.trace(trace_id))
 
     def forget(self) -> None:
-        """Drop all cached traces, because the store changed in an unknown way."""
+        """Drop all cached traces. Needed if the store changed in an unknown way."""
         with self._lock:
             self._complete.clear()
             self._without_prompts.clear()
@@ -228,7 +237,7 @@ def _suspicion(verdict: listing.Verdict) -> dict[str, str] | None:
 
 
 def _is_long(summary: TraceSummary) -> bool:
-    """True for an ended trace with many spans. Because it has ended, what was read of it stays valid."""
+    """Return True for an ended trace with many spans. Since it has ended, the parts that were read stay valid."""
     return summary.spans > LONG and summary.end is not None
 
 

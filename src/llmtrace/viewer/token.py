@@ -1,7 +1,8 @@
 """The viewer's token: a secret that the viewer asks for, so that other users of the machine cannot read traces.
 
-It is kept in the user's data folder, so that open pages work again when the viewer is started again. The browser gets it from a
-page on disk, since every user of the machine sees the arguments of a command. Law: only the user can read either file.
+The token is saved in the user's data folder, so that open pages still work after the viewer was started again. The browser gets
+it from a page on disk, since every user of the machine can see the arguments of a command. Law: only the user can read the two
+files.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from llmtrace.store.local import default_folder
 FILE = "viewer.token"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 _CONFINED = ("/snap/bin/firefox", "/snap/bin/chromium")
-"""Browsers that may not read a page in the user's data folder."""
+"""Browsers in a sandbox, which cannot read a page in the user's data folder."""
 
 
 def new_token() -> str:
@@ -31,7 +32,10 @@ def new_token() -> str:
 
 
 def saved_token(file: str = FILE) -> str:
-    """The user's token in this file, which is made the first time. Never raises: where no file can be written, it is new."""
+    """Return the token in this file of the user's data folder. The first call creates the file.
+
+    Never raises: if the file cannot be written, each call returns a new token.
+    """
     folder = default_folder()
     token = None if folder is None else _read(folder / file)
     if token is None:
@@ -43,7 +47,7 @@ def saved_token(file: str = FILE) -> str:
 
 
 def _read(path: Path) -> str | None:
-    """The token in the file; None if it is not the user's alone."""
+    """Return the token in the file; None without a token, or if the file does not belong to the user alone."""
     try:
         with open(os.open(path, os.O_RDONLY | locks.FLAGS), encoding="ascii") as file:
             status = os.fstat(file.fileno())
@@ -56,7 +60,7 @@ def _read(path: Path) -> str | None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file that only the user can read, in place of what is there. Raises OSError."""
+    """Write or replace a file that only the user can read. Raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(prefix=path.name, dir=path.parent)  # mode 0600
     with open(descriptor, "w", encoding="utf-8") as file:
@@ -65,13 +69,16 @@ def _write(path: Path, text: str) -> None:
 
 
 def _is_confined() -> bool:
-    """True if the browser may not be able to open a file of ours: it is confined, or runs on Windows beside this Linux."""
+    """Return True if the browser may be unable to open our page: it runs in a sandbox, or on Windows outside of WSL."""
     return any(map(shutil.which, _CONFINED)) or "microsoft" in platform.release().lower()
 
 
 @contextlib.contextmanager
 def landing_page(address: str) -> Iterator[str]:
-    """While the block runs, a page on disk that leads to ``address``. Yields the URL to open: ``address`` if there is none."""
+    """Write a page that redirects to ``address``, and remove it after the block. Yields the URL to open.
+
+    If the page cannot be written or the browser cannot read it, the URL is ``address`` itself.
+    """
     folder = default_folder()
     path = None if folder is None or _is_confined() else folder / f"viewer-{os.getpid()}.html"
     link = html.escape(address)

@@ -1,7 +1,7 @@
-"""One trace in the viewer: its rows, and its diagnosis, lineage and texts, computed when they are needed.
+"""One trace in the viewer: its rows; and its diagnosis, lineage and texts, which are computed when they are needed.
 
-Laws: a client that names its version gets only the rows that changed since. Rows and payloads need no signals, lineage or
-diagnosis, which take a third of a second to import, so these are imported where they are used.
+Laws: a client that sends the version of its rows gets only the rows that changed since. Rows and payloads need no signals,
+lineage or diagnosis. These take a third of a second to import, so the methods that need them import them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class TraceView:
-    """One trace, its rows by version, and cached results."""
+    """One trace, its rows with the version of their last change, and cached results."""
 
     def __init__(self, trace: Trace, summary: TraceSummary | None = None) -> None:
-        """``summary``: the trace's summary, if it is known already."""
+        """Build the rows of ``trace``. ``summary``: the trace's summary, if it is known already."""
         self.version = 0
         self._rows: dict[str, tuple[Span, str | None, Row, int]] = {}
         self._take(trace)
@@ -45,7 +45,7 @@ class TraceView:
         for span in self.trace.spans:
             alive = span.span_id if span.span_id in trace.alive else None
             before = self._rows.get(span.span_id)
-            if before is not None and before[0] is span and before[1] == alive:
+            if before is not None and before[0] is span and before[1] == alive:  # the same object: its row is the same
                 continue
             row = span_row(span, self.trace)
             if before is None or before[2] != row:
@@ -74,12 +74,12 @@ class TraceView:
         self.summary = summarise(self.trace)
 
     def rows(self, after: int) -> dict[str, Any]:
-        """The rows that changed after version ``after``."""
+        """Return the rows that changed after version ``after``."""
         changed = [row for _, _, row, version in self._rows.values() if version > after]
         return {"version": self.version, "trace": trace_row(self.summary), "rows": changed}
 
     def payloads(self, span_ids: Iterable[str]) -> dict[str, Payload]:
-        """The payloads of these spans, by id. Unknown ids are left out."""
+        """Return the payloads of these spans, by id. Unknown ids are left out."""
         call_inputs = self._call_inputs()
         payloads: dict[str, Payload] = {}
         for span_id in span_ids:
@@ -91,12 +91,12 @@ class TraceView:
         return payloads
 
     def history(self, span_id: str) -> list[Payload]:
-        """The full input of an inference. Raises KeyError."""
+        """Return the full input of a model call, an agent or a workflow. Raises KeyError."""
         operation = self.trace.span(span_id).operation
         return messages(operation.input if isinstance(operation, (Inference, AgentInvocation, Workflow)) else ())
 
     def diagnosis(self) -> dict[str, Any]:
-        """The diagnosis as JSON; if it failed, an empty one whose ``fault`` says why, and how to report it."""
+        """Return the diagnosis as JSON. If it failed, it is empty, and ``fault`` says why and how to report it."""
         if self._diagnosis is None:
             from llmtrace.diagnosis import Diagnosis, diagnose, wrap_errors
             from llmtrace.viewer import lineage_json
@@ -111,7 +111,7 @@ class TraceView:
         return self._diagnosis
 
     def origins(self, span_ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
-        """For each span, the values that a model wrote into it and where each came from."""
+        """Return the values that a model wrote into each span, and where each value came from."""
         from llmtrace.viewer import lineage_json
 
         flow = self._flowing()
@@ -123,7 +123,10 @@ class TraceView:
         }
 
     def origins_of_call(self, call_id: str | None) -> list[dict[str, Any]]:
-        """The values in the arguments of a tool call, as `origins` has them, each with the ``step`` that it came from."""
+        """Return the values in the arguments of a tool call, like `origins`.
+
+        ``step``: title of the span that the value came from; "" if it is not known.
+        """
         from llmtrace.viewer import lineage_json
 
         flow = self._flowing()
@@ -134,7 +137,7 @@ class TraceView:
         return [use | {"step": titles.get(((use["from"] or use["first"]) or {"span": ""})["span"], "")} for use in contents]
 
     def reached(self, span_id: str) -> dict[str, Any]:
-        """The spans that a span's values came from, and those that they went into. Raises KeyError."""
+        """Return the spans that a span's values came from, and those that they went into. Raises KeyError."""
         from llmtrace.lineage import Propagation
         from llmtrace.viewer import lineage_json
 
@@ -145,7 +148,10 @@ class TraceView:
         return lineage_json.reached(self._propagation, span_id)
 
     def search(self, query: str) -> list[str]:
-        """Ids of the spans that contain each term of a query. Of a model call, only new messages and its answer count."""
+        """Return the ids of the spans that contain each term of a query.
+
+        In a model call, only its new messages and its answer are searched.
+        """
         if self._texts is None:
             call_inputs = self._call_inputs()
             self._texts = [
@@ -168,7 +174,7 @@ class TraceView:
 
 
 def as_read(trace: Trace) -> Trace:
-    """The trace with evaluations of its interrupted spans, which only a reader can see."""
+    """Return the trace with evaluations of its interrupted spans, which only a reader can make: their program has died."""
     if not any(trace.interrupted(span) for span in trace.spans):
         return trace
     from llmtrace.evaluation import on_reading

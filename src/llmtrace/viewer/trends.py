@@ -1,6 +1,6 @@
-"""Trends of quality, speed and cost: the statistics of `llmtrace stats` in buckets of time.
+"""Trends of quality, speed and cost: the statistics of `llmtrace stats`, per bucket of time.
 
-Law: a trace belongs to the bucket in which it started, and a bucket without traces is absent, not zero.
+Law: a trace belongs to the bucket in which it started. A bucket without traces is absent, not zero.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ MINUTE = 60 * 1_000_000_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 MOST_GROUPS = 5
-"""Groups that are drawn at most: those with the most calls."""
+"""Maximum number of plotted groups: those with the most calls."""
 MOST_LISTED = 50
-"""Groups that the table of totals lists at most."""
+"""Maximum number of groups in the table of totals."""
 MOST_CHANGES = 100
 _PATIENCE = 2.0
-"""Seconds that new traces are shown to the monitors before their findings are answered."""
+"""Seconds that the monitors may spend on new traces before their findings are returned."""
 _KINDS = {"model": "model", "prompt": "system prompt", "tools": "tools", "code": "code version"}
 _SHARES = (0.5, 0.95, 0.99)
 
@@ -35,14 +35,14 @@ _SHARES = (0.5, 0.95, 0.99)
 def over_time(store: Store, query: Query, by: By, size: int, offset: int, seconds: float = float("inf")) -> dict[str, Any]:
     """Count the traces of a store in buckets of time. Raises UnreadableStore.
 
-    ``size``: nanoseconds of one bucket. ``offset``: nanoseconds by which the browser's clock is ahead of UTC. ``seconds``:
-    time after which the answer is what was counted so far (``complete`` is false then); what a local store counted of whole
-    hours is kept, so that the next call goes on from there.
+    ``size``: nanoseconds of one bucket. ``offset``: nanoseconds by which the browser's clock is ahead of UTC. ``seconds``: time
+    limit, after which the counts so far are returned and ``complete`` is false. A local store saves its counts of whole hours,
+    so the next call continues after them.
     """
     now, deadline = time.time_ns(), time.monotonic() + seconds
     hourly = None
     if size % HOUR == 0:
-        offset = offset // HOUR * HOUR  # what a store counted of an hour is not divided
+        offset = offset // HOUR * HOUR  # saved counts of an hour cannot be split
         hourly = store if isinstance(store, LocalStore) else None
     since = None if query.since is None else _floor(query.since, size, offset)
     query = Query(query.limit if hourly is None else sys.maxsize, since, query.until)
@@ -64,7 +64,7 @@ def over_time(store: Store, query: Query, by: By, size: int, offset: int, second
     keys = joined_keys(whole)
     ordered = sorted(joined_groups(whole, keys).values(), key=lambda group: (-group.calls, _name(group.key)))
     shown = [_name(group.key) for group in ordered[:MOST_GROUPS]]
-    first_end = min(buckets, default=0) + size  # what is used in the first bucket was probably used before it
+    first_end = min(buckets, default=0) + size  # settings in the first bucket were probably used before it
     changes = sorted(
         (change for change in whole.settings.changes() if change.time >= first_end), key=lambda change: change.time
     )
@@ -87,7 +87,7 @@ def over_time(store: Store, query: Query, by: By, size: int, offset: int, second
 
 
 def drift(store: Store, since: int, until: int) -> list[dict[str, Any]]:
-    """The changes that the monitors of a store found in this time, the oldest first. Raises UnreadableStore."""
+    """Return the changes that the monitors of a store found in this period, the oldest first. Raises UnreadableStore."""
     changes = [
         {"time": str(change["since"]), "text": _with_agent(report.key.agent, change["what"]), "trace": change["trace_id"]}
         for report in reports(store.monitor_states(seconds=_PATIENCE))
@@ -117,7 +117,7 @@ def _bucket(start: int, size: int, statistics: Statistics, shown: list[str], key
 
 
 def _figures(group: Group) -> dict[str, Any]:
-    """The plotted numbers of a group. Times in milliseconds; shares from 0 to 1; None if unknown."""
+    """Return the plotted numbers of a group. Times are in milliseconds, shares from 0 to 1; None if unknown."""
     common = max(group.lengths.values(), key=lambda times: times.count, default=Distribution())
     return {
         "calls": group.calls,
@@ -128,7 +128,7 @@ def _figures(group: Group) -> dict[str, Any]:
         "given": _quantiles(common, 1e3),
         "malformed": group.rate(group.malformed, group.model_calls),
         "invalid": group.rate(group.invalid_calls, group.tool_calls),
-        "flawed": group.rate(group.flawed, sum(group.steps.values())),  # a call of an agent is many steps
+        "flawed": group.rate(group.flawed, sum(group.steps.values())),  # one call of an agent is many steps
         "errors": group.rate(group.errors),
         "cost": group.cost_usd.sum,
         "unpriced": group.cost_usd.unknown,

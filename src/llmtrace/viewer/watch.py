@@ -1,4 +1,5 @@
-"""Watches a store for new spans. Law: no span is reported twice, and each process's spans come in the order of writing."""
+"""Watches a store for new spans. Law: no span is reported twice, and each process's spans come in the order in which it wrote
+them."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from llmtrace.store.tail import Tail
 from llmtrace.viewer.source import Source
 
 QUIET_POLLS = 20
-"""Polls without changes after which traces that seem to be running are read again."""
+"""Number of polls without changes after which traces that seem to be running are read again."""
 EVERY = 5.0
 """Seconds between two requests to a remote store."""
 NEWEST = 50
@@ -21,8 +22,8 @@ NEWEST = 50
 class Follower:
     """Polls a store for changes.
 
-    It reads the new journal records of a local store, notices that a file changed, and asks a remote store now and then for its
-    newest traces.
+    From a local store it reads the new journal records. For a store in one file it compares the file's time and size. It asks a
+    remote store for its newest traces every few seconds.
     """
 
     def __init__(self, source: Source, *, every: float = EVERY) -> None:
@@ -38,7 +39,7 @@ class Follower:
         self._due = 0.0
 
     def poll(self) -> set[str] | None:
-        """Ids of the traces that changed since the last poll; None if any may have changed."""
+        """Return the ids of the traces that changed since the last poll; None if any trace may have changed."""
         if self.is_remote:
             return self._poll_remote()
         if self._tail is None:
@@ -54,7 +55,7 @@ class Follower:
         return self._source.reread() if self._quiet % QUIET_POLLS == 0 else set()
 
     def _poll_remote(self) -> set[str]:
-        """Compare the newest traces of a remote store with the last ones. Raises UnreadableStore."""
+        """Compare the newest traces of a remote store with those of the last poll. Raises UnreadableStore."""
         now = time.monotonic()
         if now < self._due:
             return set()
@@ -66,12 +67,12 @@ class Follower:
         return changed
 
     def fresh(self) -> list[Span] | None:
-        """The spans that were written since the last call, including unfinished ones; None if the store has no journal."""
+        """Return the spans written since the last call, including unfinished ones; None if the store has no journal."""
         return None if self._tail is None else [written.span for written in self._tail.poll()]
 
 
 def stamp_of(path: Path | None) -> tuple[int, int] | None:
-    """Time of a file's last change and its size; None if there is none."""
+    """Return the time of a file's last change, in nanoseconds since the Unix epoch, and its size; None without a file."""
     try:
         status = None if path is None else path.stat()
     except OSError:
