@@ -69,7 +69,8 @@ class Journal:
         self._lost = 0
 
     def append(self, kind: int, payload: bytes, context: bytes = b"") -> None:
-        """Write one record. ``context`` (see `journal_records.encode_context`) is written once per file, then referred to."""
+        """Write one record. ``context`` (see `journal_records.encode_context`) is written once per file; records refer to
+        it."""
         self.append_all([(kind, payload, context)])
 
     def append_all(self, records: Sequence[Entry]) -> None:
@@ -91,7 +92,7 @@ class Journal:
         except OSError as error:
             self._keep(records)
             self._failed(error, file)
-        except Exception as error:  # a record beyond all bounds, or the interpreter's end
+        except Exception as error:  # a record of more than 4 GiB, or the interpreter is shutting down
             if len(records) > 1:
                 for record in records:
                     self.append_all([record])
@@ -104,7 +105,7 @@ class Journal:
         return self._process
 
     def waiting(self) -> list[Entry]:
-        """Records that wait in memory because the disk does not take them."""
+        """Return the records that wait in memory because the disk does not take them."""
         return list(self._backlog)
 
     def flush(self) -> None:
@@ -153,7 +154,7 @@ class Journal:
         return file
 
     def _usable(self, file: _File | None) -> _File:
-        """This file, or a new one if it is full. A file that somebody deleted is closed and not written again."""
+        """Return this file, or a new one if it is full. A file that somebody deleted is closed and not written again."""
         if file is not None and not file.in_place():
             file = None
         if file is not None and not file.full(self._max_days):
@@ -167,7 +168,8 @@ class Journal:
         return opened
 
     def _name(self) -> str:
-        """A new file name. Names sort by the time of creation; `journal_files.process_of` reads the process from them."""
+        """Return a new file name. Names sort by the time of creation; `journal_files.process_of` reads the process from
+        them."""
         if not self._process:
             self._process = f"{os.getpid()}-{os.urandom(4).hex()}"
         seconds, rest = divmod(time.time_ns(), 1_000_000_000)
@@ -265,7 +267,7 @@ class _File:
         return self._size == journal_files.HEAD.size
 
     def ours(self, least_links: int = 0) -> bool:
-        """False if the program closed our descriptor, whose number may belong to another file by now."""
+        """Return False if the program closed our descriptor, whose number may belong to another file by now."""
         try:
             status = os.fstat(self._descriptor)
         except OSError:
@@ -273,11 +275,12 @@ class _File:
         return (status.st_dev, status.st_ino) == self._identity and status.st_nlink >= least_links
 
     def in_place(self) -> bool:
-        """True if the descriptor is ours and the file was not deleted."""
+        """Return True if the descriptor is ours and the file was not deleted."""
         return self.ours(least_links=1)
 
     def full(self, max_days: float) -> bool:
-        """True if a new file is due: this one is large, old (only whole files can be removed), or out of context numbers."""
+        """Return True if a new file is due: this one is large, old (only whole files can be removed) or out of context
+        numbers."""
         aged = time.monotonic() - self._born > max_days * 86400 / 7
         return self._size >= ROTATE_BYTES or aged or len(self._seen) > 60_000
 

@@ -75,7 +75,7 @@ class OtlpFileStore(SpansStore):
                 line = b"\n" + self._waiting[0] if self._torn else self._waiting[0]
                 written = os.write(descriptor, line)
                 self._torn = written != len(line)
-                if self._torn:
+                if self._torn:  # a partial write means a full disk; the record is written again, on a new line
                     raise OSError(28, "No space left on device")
                 self._waiting.popleft()
         finally:
@@ -126,7 +126,7 @@ def _may_grow(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(4096).lstrip()[:1] in (b"", b"{")
-    except PermissionError:  # a write-only file; somebody else reads it
+    except PermissionError:  # a write-only file, which another program reads
         return True
 
 

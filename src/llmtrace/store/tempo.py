@@ -84,7 +84,7 @@ class Tempo(Backend):
 
 
 def _query(query: Query) -> str:
-    """TraceQL that finds every trace that matches ``query``, and few others."""
+    """Return TraceQL that finds every trace that matches ``query``, and few others."""
     sets = [_any(f"span.{key} != nil" for key in AGENT_ATTRIBUTES)]
     if query.agent is not None:
         sets.append(_any([f"span.{sc.AGENT_NAME} = {_text(query.agent)}"]))
