@@ -180,7 +180,7 @@ def _answer(trace: Trace) -> str | None:
 
 
 def last_answer(spans: Iterable[Span]) -> str | None:
-    """Return the answer of the model call that ended last (at most 200 characters); None if no answer has text."""
+    """Return the latest answer with text, by the ends of these model calls (at most 200 characters); None without one."""
     answers = [
         (span.end or span.start, span.operation) for span in spans if isinstance(span.operation, (Inference, FetchResponse))
     ]
