@@ -69,6 +69,7 @@ class ClickHouse(Backend):
 
     def find(self, query: Query, since: int, until: int) -> Iterable[TraceHit]:
         sql, parameters = self.matching(query, since, until)
+        # filters that are applied later need more traces than the query returns
         limit = "" if filters.is_applied_after_reading(query) else f"LIMIT {query.limit:d}"
         return [
             TraceHit(str(row["id"]).lower())

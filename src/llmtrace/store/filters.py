@@ -57,6 +57,7 @@ def moment(text: str) -> int:
     """
     number, unit = text[:-1], text[-1:]
     try:
+        # eight digits are a date: 20260131
         if text.isascii() and text.isdigit() and len(text) > 8 and int(text) < _INT64:
             return int(text)
         if unit in _UNITS and float(number) >= 0:

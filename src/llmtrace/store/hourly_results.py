@@ -97,7 +97,7 @@ def by_hour(
 def _hours(db: sqlite3.Connection, query: Query, name: str) -> list[Hour]:
     """Return the hours with traces in the query's time range, newest first. ``name``: see `by_hour`."""
     if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'hourly_results'").fetchone() is None:
-        with transaction(db):
+        with transaction(db):  # the table is not part of the index's schema
             db.execute(_TABLE)
     statement = "SELECT hour, spans, newest, data FROM hourly_results WHERE name = ?"
     saved = {(hour, spans, newest): data for hour, spans, newest, data in db.execute(statement, (name,))}

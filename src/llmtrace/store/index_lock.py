@@ -38,7 +38,7 @@ def is_changed(path: Path, version: int) -> bool:
             with locked(path, exclusive=True, seconds=0.0) as descriptor:
                 used_as, _, used_version = os.pread(descriptor, 100, 0).rpartition(b" ")
                 stamp = _stamp(path)
-        except BlockingIOError:
+        except BlockingIOError:  # the index is in use
             return False
         if not used_as or not stamp or used_as == stamp or used_version > b"%06d" % version:
             return False

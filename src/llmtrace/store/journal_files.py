@@ -238,6 +238,7 @@ class RunningWriters:
             for file in listing(self._folder):
                 self._names.setdefault(process_of(file.name), []).append(file.name)
         if process not in self._runs:
+            # a process holds the lock of its newest file only
             names = reversed(self._names.get(process, []))
             self._runs[process] = any(is_being_written(self._folder / name) for name in names)
         return self._runs[process]

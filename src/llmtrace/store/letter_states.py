@@ -143,6 +143,7 @@ class LetterStates:
         db: sqlite3.Connection, letter_id: str, state: State, retries: int, by: str, owner: str = "", note: str = ""
     ) -> None:
         now = time.time()
+        # each write removes old states, since nothing else does
         db.execute("DELETE FROM letters WHERE at < ?", (now - KEEP_SECONDS,))
         db.execute("INSERT OR REPLACE INTO letters VALUES (?,?,?,?,?,?,?)", (letter_id, state, retries, by, now, owner, note))
 

@@ -157,6 +157,7 @@ class LocalStore(Store):
 
     def _entry(self, raw: RawSpan) -> Entry:
         kind = journal_files.START if raw.end is None else journal_files.SPAN
+        # mostly the same objects as for the last span, so comparing identities saves a look-up
         resource, scope, mark, context = self._shared
         if resource is not raw.resource or scope is not raw.scope or mark != self.mark():
             context = self._context(raw.resource, raw.scope)
@@ -341,7 +342,7 @@ class LocalStore(Store):
         if not waiting and not self._is_there():
             return direct(Spans())
         indexer = self._indexer
-        if indexer is not None and not waiting:
+        if indexer is not None and not waiting:  # the index does not have records that wait in memory
             journal_limits.sweep_as_noted(indexer.index.journal)
             try:
                 return indexer.call(lambda db: indexed(indexer, db))

@@ -67,7 +67,7 @@ def take(descriptor: int, *, exclusive: bool) -> bool | None:
         fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:
+    except OSError:  # a file system without locks
         return None
     return True
 

@@ -111,6 +111,7 @@ class Watching:
 
     def _store(self, trace_id: str, span_id: str, evaluation: Evaluation) -> None:
         data = json_text.write({name: getattr(evaluation, name) for name in _FIELDS}).encode()
+        # SQLite refuses lone surrogates
         label, pointer = ((text or "").encode("utf-8", "replace").decode() for text in (evaluation.label, evaluation.pointer))
         row = (trace_id, span_id, evaluation.name, label, pointer, data)
         self._db.execute("INSERT OR REPLACE INTO drift VALUES (?, ?, ?, ?, ?, ?)", row)

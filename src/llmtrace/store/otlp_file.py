@@ -34,7 +34,7 @@ class OtlpFileStore(SpansStore):
         self._waiting: deque[bytes] = deque(maxlen=WAITING_LINES)
         self._torn = False
         self._is_ours = False
-        self._begun: set[tuple[str, str]] = set()
+        self._begun: set[tuple[str, str]] = set()  # spans of this process that have not ended
 
     def append_encoded(self, raw: RawSpan) -> None:
         line = otlp.to_json_line([raw])

@@ -226,7 +226,7 @@ class Reviews:
     def _find(self, db: sqlite3.Connection, review_id: str) -> ReviewRecord:
         row = db.execute(_SELECT + "WHERE id = ?", (review_id,)).fetchone()
         if row is None and len(review_id) >= 4:
-            ends = (review_id, f"{review_id}\U0010ffff")
+            ends = (review_id, f"{review_id}\U0010ffff")  # every longer id with this beginning is between these
             rows = db.execute(_SELECT + "WHERE id > ? AND id < ? LIMIT 2", ends).fetchall()
             row = rows[0] if len(rows) == 1 else None
         if row is None:
@@ -286,7 +286,7 @@ class Reviews:
         assert self.folder is not None
         path = self.folder / NAME
         if not path.exists():
-            if not make:  # nobody has asked yet
+            if not make:  # nobody has asked yet: read an empty database in memory
                 with Reviews(None)._connect(make=True) as db:
                     yield db
                 return

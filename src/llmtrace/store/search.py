@@ -56,6 +56,7 @@ def indexed(text: str) -> str:
 
 
 def _has_long_word(plain: str) -> bool:
+    """Return True if no space follows within `_LONGEST_WORD` characters somewhere. Jumps from space to space, so it is fast."""
     at = 0
     while at + _LONGEST_WORD < len(plain):
         at = plain.rfind(" ", at, at + _LONGEST_WORD + 1) + 1

@@ -102,7 +102,7 @@ class Index:
     def _mended(self, action: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``action`` on the index as it is. If that fails, rebuild the rows and try again; at last, start a new index."""
         is_changed = index_lock.is_changed(self.path, SCHEMA_VERSION)
-        for rebuild in (is_changed, True):
+        for rebuild in (is_changed, True):  # an index that another program changed is rebuilt at once
             try:
                 return self._attempt(action, rebuild=rebuild)
             except sqlite3.Error as error:
@@ -354,6 +354,7 @@ def _active() -> Iterator[None]:
 
 
 def _before_fork() -> None:
+    """Wait until no thread uses SQLite, `FORK_SECONDS` at most, and keep threads out during the fork."""
     deadline = time.monotonic() + FORK_SECONDS
     locks_in_order = (_entrance, _activity)
     _fork_holds.extend(lock for lock in locks_in_order if lock.acquire(timeout=max(0, deadline - time.monotonic())))

@@ -208,6 +208,7 @@ def _findings(trace: Trace) -> tuple[str, ...]:
     for span in trace.spans:
         if trace.interrupted(span):
             names["error"].append(UNFINISHED)
+        # a violation names the failure more precisely than its error type
         if span.failure is not None and span.span_id in began and not span.violations:
             names["error"].append(failure_kind(span.failure))
         for violation in span.violations:

@@ -48,6 +48,7 @@ class Tempo(Backend):
     def find(self, query: Query, since: int, until: int) -> Iterator[TraceHit]:
         sifted = filters.is_applied_after_reading(query)
         limit = min(max(query.limit, _AT_LEAST) if sifted else query.limit, _AT_MOST)
+        # Tempo takes whole seconds; the end is rounded up
         search_options = {"limit": limit, "start": since // 10**9, "end": -(-until // 10**9)}
         try:
             document = self._json("/api/search", search_options | {"q": _query(query) + " with (most_recent=true)"})

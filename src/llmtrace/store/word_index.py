@@ -76,6 +76,7 @@ class Words:
             met: dict[tuple[str, int], str] = {}
             rows = [(number, self._new_words(span, met)) for number, span in spans]
             db.executemany(f"INSERT INTO {table} (rowid, text) VALUES (?, ?)", rows)  # noqa: S608
+            # a full batch continues after its last span; otherwise the whole file is done
             upto = located[-1][1] + 1 if len(located) == _BATCH else state[1]
             db.execute("UPDATE files SET words = ? WHERE id = ?", (upto, file))
         return len(located) == _BATCH
