@@ -109,6 +109,7 @@ def arguments(recorded: JsonValue, definition: ToolDefinition | None) -> JsonVal
     if not isinstance(recorded, Mapping):
         return recorded
     positional, keywords = recorded.get("args", []), recorded.get("kwargs", {})
+    # a tool may itself have a parameter that is called kwargs
     is_call = "kwargs" in recorded and (len(recorded) == 1 or "args" in recorded) and "kwargs" not in _names_of(definition)
     if is_call and isinstance(positional, (list, tuple)) and isinstance(keywords, Mapping):
         bound = _bound(positional, keywords, definition)

@@ -108,6 +108,7 @@ def _of_langchain(answer: Mapping[str, Any]) -> Answer:
     usage = json_members.object_(json_members.object_(answer, "llm_output"), "token_usage", "usage")
     first, detail = (fields[0], details[0]) if items else ({}, {})
     return Answer(
+        # a LangChain class that is not known reads as a user's message, but this is an answer
         tuple(
             [Message("assistant", message.parts, message.name) if message.role == "user" else message for message in messages]
         ),

@@ -53,6 +53,7 @@ class LangSmith(Dialect):
         if kind == "chain" and reader.raw.parent_id is None:
             task, answer = _messages(inputs, "user"), _messages(outputs, "assistant")
             agent = json_members.text(reader.rest, f"{_METADATA}lc_agent_name")
+            # LangGraph is the default name of a graph's outermost run
             is_agent = reader.raw.name == "LangGraph" or agent is not None
             return (AgentInvocation if is_agent else Workflow)(agent or reader.raw.name, input=task, output=answer)
         if kind == "chain" or has_outputs or inputs is not None:

@@ -146,6 +146,7 @@ def _message(item: Node) -> Message:
             text if text is not None else _message_shapes.unwrap_result([{"text": part.content} for part in _texts(content)])
         )
         return Message(role, (ToolResult(result, call_id),), node.text("name"))
+    # some instrumentors write a text as content and again as parts
     if text is not None and text != "" and text != "".join([part.content for part in _texts(content)]):
         content.append(_message_shapes.as_part(text) if isinstance(text, (str, Mapping)) else parts.read({"value": text}))
     calls = [_call(call) for call in node.items("tool_calls")]

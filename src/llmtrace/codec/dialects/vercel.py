@@ -104,6 +104,7 @@ def _inference(reader: SpanReader, name: str) -> Operation:
     reason = reader.text(_FINISHED)
     first = reader.number("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk")
     return Inference(
+        # the SDK writes "openai.chat"
         (reader.text(sc.PROVIDER_NAME) or reader.text("ai.model.provider") or "").partition(".")[0],
         request_model=reader.text("ai.model.id"),
         response_model=reader.text("ai.response.model"),

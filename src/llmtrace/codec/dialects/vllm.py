@@ -44,6 +44,7 @@ class Vllm(Dialect):
         if first is not None:
             reader.rest[sc.ENGINE_FIRST_TOKEN] = first
         if decode is not None and output_tokens is not None and output_tokens > 1:
+            # decoding begins after the first token
             reader.rest[sc.ENGINE_PER_TOKEN] = decode / (output_tokens - 1)
         return Inference(
             "vllm",
