@@ -1,4 +1,4 @@
-"""Stores: where spans are kept and read back. One base class, one file per kind of store, chosen by URL.
+"""Stores keep spans and read them back. They have one base class, and one file per kind of store, chosen by URL.
 
 Law: every store reads back exactly what was appended. A span that arrives twice is stored once: the richer version wins, and
 an ended span replaces its start mark. Reading may raise `StoreError`; appending never raises for disk or network errors.
@@ -227,7 +227,7 @@ def _modules() -> Iterator[StoreModule]:
         module = importlib.import_module(f"{__name__}.{name}")
         if isinstance(module, StoreModule):
             yield module
-    from importlib.metadata import entry_points  # 18 ms, for a scheme that none of ours has
+    from importlib.metadata import entry_points  # takes 18 ms, so only for schemes of installed packages
 
     for entry in entry_points(group="llmtrace.stores"):
         module = entry.load()

@@ -48,7 +48,7 @@ class DeadLetter:
     name: str
     """Name of the tool, the output schema or the checkpoint, or the question of the review; else ``budget``."""
     at: int
-    """When it was given up, in nanoseconds since the Unix epoch."""
+    """Time at which it was given up, in nanoseconds since the Unix epoch."""
     explanation: str = ""
     arguments: JsonValue = None
     """Arguments of the call, payload of the review, or state of the checkpoint. None if content was not recorded."""

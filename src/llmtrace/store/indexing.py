@@ -38,7 +38,7 @@ states."""
 _FEW = 1000
 """A query waits for the monitors to see up to this many new spans; if there are more, it does not wait."""
 _MOST_CHANGED = 50
-"""Changed journal files that one call indexes anew."""
+"""Changed journal files that one call indexes again, at most."""
 _TRACES_AT_ONCE = 200
 _BATCH_BYTES = 4 << 20
 _INT64 = (1 << 63) - 1

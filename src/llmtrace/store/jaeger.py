@@ -50,7 +50,7 @@ class Jaeger(Backend):
     def find(self, query: Query, since: int, until: int) -> Iterator[TraceHit]:
         wanted = query.limit if query.limit <= _AT_MOST else 0  # a larger limit means all traces
         highest = max(self._limit, wanted)
-        # a multiple of what is fetched at once, so none is fetched in vain
+        # a multiple of the traces that are fetched at once, so that every request is full
         few = -(-max(wanted or highest, 20) // self.at_once) * self.at_once
         sifted = filters.is_applied_after_reading(query)
         limit = highest if sifted else min(highest, few)

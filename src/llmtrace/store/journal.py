@@ -32,7 +32,7 @@ Entry: TypeAlias = tuple[int, bytes, bytes]
 ROTATE_BYTES = 32 << 20
 BACKLOG_BYTES = 16 << 20
 LOOK_SECONDS = 1.0
-"""Seconds between two checks whether the file is full or old."""
+"""Seconds between two checks if the file is full or old."""
 IN_PLACE_SECONDS = 0.05
 """Seconds between two checks that the file was not deleted or replaced."""
 RETRY_SECONDS = 5.0
@@ -56,8 +56,8 @@ class Journal:
 
     def _begin(self) -> None:
         """Set the state of a process that has written nothing yet."""
-        self._lock = threading.RLock()  # for what is rare: opening, rotating, recovering. Reentrant: a finaliser may append
-        self._file: _File | None = None  # None while there is trouble
+        self._lock = threading.RLock()  # for rare work: opening, rotating, recovering. Reentrant: a finaliser may append
+        self._file: _File | None = None  # None while the disk takes no records
         self._parked: _File | None = None  # during trouble: it keeps its lock, since our process still runs
         self._look_at = 0.0
         self._in_place_until = 0.0
@@ -196,7 +196,7 @@ class Journal:
         """Handle a failed write. If the program closed our descriptor, open a file at once; else try again in some seconds."""
         with self._lock:
             if file is not None and file is not self._file:
-                return  # another thread has handled it; the record that we kept is written at the next check
+                return  # another thread has handled it; our record, now in memory, is written at the next check
             if file is not None and not file.ours():
                 self._file, self._look_at = None, 0.0
             else:

@@ -120,7 +120,7 @@ class OtlpFileStore(SpansStore):
 
 
 def _may_grow(path: Path) -> bool:
-    """True if OTLP may be appended: no file yet, an empty one, one that starts with a JSON object, a pipe or a device."""
+    """Return True if OTLP may be appended: the path is new, empty, starts with a JSON object, or is a pipe or a device."""
     if not path.is_file():
         return True
     try:
@@ -131,7 +131,7 @@ def _may_grow(path: Path) -> bool:
 
 
 def _is_torn(path: Path) -> bool:
-    """True if the file ends in the middle of a line, because its last writer was killed."""
+    """Return True if the file ends in the middle of a line, because its last writer was killed."""
     if not path.is_file():
         return False
     try:

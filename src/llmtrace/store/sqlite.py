@@ -46,8 +46,8 @@ _JOURNAL_SCHEMA = (
     ),
     "CREATE INDEX spans_place ON spans (file, offset)",
     # stale: the columns after form are out of date; unseen: monitors have not seen all spans; form: see `summary.FORM`. health
-    # counts unfinished spans as interrupted, running is the health while their programs run, open their number. verdict: what
-    # `listing` keeps of a diagnosis, judged: which code diagnosed. The longest column is last, since a filter reads none of it
+    # counts unfinished spans as interrupted; running: the health while their programs run; open: their number. verdict: the
+    # diagnosis that `listing` caches; judged: the code that made it. The longest column is last, since no filter reads it
     (
         "CREATE TABLE traces (trace TEXT PRIMARY KEY, start INTEGER, stale INTEGER, open INTEGER, unseen INTEGER, form INTEGER,"
         " health TEXT, running TEXT, spans INTEGER, findings INTEGER, tokens INTEGER, cost REAL, duration REAL,"
@@ -113,7 +113,7 @@ class Index:
                 return self._attempt(action)
             except (LlmtraceError, Misplaced, OSError):
                 raise
-            except Exception as error:  # a row that is not what we wrote
+            except Exception as error:  # a row that we did not write
                 failure = error
         self._set_aside(failure)
         return self._attempt(action)
@@ -126,7 +126,7 @@ class Index:
                     beside.unlink()
             with contextlib.closing(sqlite3.connect(self.path, timeout=self._busy_seconds, isolation_level=None)) as db:
                 self._prepare(db, is_ours=rebuild)
-                db.execute("PRAGMA synchronous = NORMAL")  # what a power cut loses is indexed again from the journal
+                db.execute("PRAGMA synchronous = NORMAL")  # rows that a power cut loses are indexed again from the journal
                 if rebuild:
                     self._rebuild(db)
                 return action(db)

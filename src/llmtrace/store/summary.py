@@ -95,7 +95,7 @@ class TraceSummary:
 
 def summarise(trace: Trace) -> TraceSummary:
     """Return the summary of a trace that has at least one span."""
-    from llmtrace.store.dead_letters import letters_of  # a program that only records needs it when its index is made
+    from llmtrace.store.dead_letters import letters_of  # late: a program that only records needs it for its index
 
     root = trace.root
     end = None if any(span.end is None for span in trace.roots) else max(span.end or 0 for span in trace.spans)

@@ -32,7 +32,7 @@ class Tail:
     """Follows the journal of a local store."""
 
     def __init__(self, journal: Path, *, whole: bool = False) -> None:
-        """``journal``: the folder of that name in the store. ``whole``: start with the records that exist already."""
+        """``journal``: the folder ``journal/`` of the store. ``whole``: start with the records that exist already."""
         self.journal = journal
         self._contexts: dict[str, dict[int, Context]] = {}
         self._done = {} if whole else {file.name: file.size for file in journal_files.listing(journal)}

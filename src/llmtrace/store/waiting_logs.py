@@ -20,7 +20,7 @@ from llmtrace.store import locks
 
 NAME = "waiting_logs.jsonl"
 MOST_BYTES = 4 << 20
-"""Size from which the file is written anew, without the records whose span has arrived."""
+"""Size from which the file is rewritten without the records whose span has arrived."""
 
 
 class WaitingLogs:
