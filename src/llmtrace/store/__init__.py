@@ -1,4 +1,4 @@
-"""Stores: where spans are kept and read back. One base class, one file per kind of store, chosen by URL.
+"""Stores keep spans and read them back. They have one base class, and one file per kind of store, chosen by URL.
 
 Law: every store reads back exactly what was appended. A span that arrives twice is stored once: the richer version wins, and
 an ended span replaces its start mark. Reading may raise `StoreError`; appending never raises for disk or network errors.
@@ -47,7 +47,7 @@ class Query:
     """Words that must all be somewhere in the trace; see `search`."""
     workflow: str | None = None
     model: str | None = None
-    """A model that was asked for or answered."""
+    """Name of a model that was requested or that answered."""
     user: str | None = None
     conversation: str | None = None
     tag: str | None = None
@@ -86,7 +86,7 @@ class Store(Sink, ABC):
     path: Path | None = None
     """The one file that a store reads; None for other kinds."""
     is_remote: ClassVar[bool] = False
-    """True if reading sends a request to another machine. New spans are then only seen by asking again."""
+    """True if reading sends a request to another machine. New spans are then seen only with the next request."""
     has_index: ClassVar[bool] = False
     """True if `summary`, `outline` and `pick` answer without reading whole traces."""
 
@@ -95,7 +95,7 @@ class Store(Sink, ABC):
         """Keep a span. ``end`` None makes it a start mark, which the ended span replaces."""
 
     def append_all(self, spans: Iterable[Span]) -> None:
-        """Keep several spans, which some stores do at once."""
+        """Keep several spans. Some stores write them at once."""
         for span in spans:
             self.append(span)
 
@@ -104,7 +104,10 @@ class Store(Sink, ABC):
 
     @abstractmethod
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
-        """Summaries, newest first. Raises UnreadableStore."""
+        """Return the summaries of the traces that match ``query``, in its order (default: newest first).
+
+        Raises UnreadableStore.
+        """
 
     @abstractmethod
     def trace(self, trace_id: str) -> Trace:
@@ -112,45 +115,50 @@ class Store(Sink, ABC):
 
     @abstractmethod
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
-        """The spans of the traces that match ``query``, newest trace first, the spans of a trace in order of start.
+        """Yield the spans of the traces that match ``query``, newest trace first, the spans of a trace in order of start.
 
         ``query.limit`` counts traces; only a few of them are in memory at once. ``prompts`` False leaves out the models' input
         (messages, instructions, tool definitions), which is most of what a store holds. Raises UnreadableStore.
         """
 
     def replay_key(self) -> bytes:
-        """The secret of this store that keys the digests of requests (`codec.recorded`). Default: a new one for each
-        store object."""
+        """Return the secret of this store that keys the digests of requests (`codec.recorded`).
+
+        Default: a new one for each store object.
+        """
         if self._replay_key is None:
             self._replay_key = os.urandom(32)
         return self._replay_key
 
     def summary(self, trace_id: str) -> TraceSummary:
-        """The summary of the trace that `trace` would return. Raises TraceNotFound, UnreadableStore."""
+        """Return the summary of the trace that `trace` would return. Raises TraceNotFound, UnreadableStore."""
         return summarise(self.trace(trace_id))
 
     def outline(self, trace_id: str) -> list[tuple[str, str | None, bool]]:  # noqa: ARG002 - for stores with an index
-        """Span id, parent id and whether it failed, for each span in order of start; empty without an index.
+        """Return span id, parent id and True if it failed, for each span in order of start; empty without an index.
 
         Raises UnreadableStore.
         """
         return []
 
     def pick(self, trace_id: str, span_ids: Collection[str], *, prompts: bool = True) -> list[Span]:  # noqa: ARG002
-        """The spans of a trace with these ids. ``prompts``: see `spans`; a store may ignore it. Raises UnreadableStore."""
+        """Return the spans of a trace with these ids. ``prompts``: see `spans`; a store may ignore it.
+
+        Raises UnreadableStore.
+        """
         return [span for span in self.trace(trace_id).spans if span.span_id in span_ids]
 
     def names(self, kind: str) -> list[str]:  # noqa: ARG002 - for stores with an index
-        """Up to 200 names of a kind of `filters.KINDS` that traces can be filtered by; empty without an index.
+        """Return up to 200 names of a kind of `filters.KINDS` that traces can be filtered by; empty without an index.
 
         Raises UnreadableStore.
         """
         return []
 
     def monitor_states(self, *, seconds: float = float("inf")) -> list[dict[str, Any]]:  # noqa: ARG002 - for stores with an index
-        """What the monitors know about each key (`llmtrace.monitors.reports` reads it), the most recently used key first.
+        """Return the monitors' state for each key (`llmtrace.monitors.reports` reads it), the most recently used key first.
 
-        ``seconds``: a store with an index shows new traces to the monitors for at most this long (default: all).
+        ``seconds``: how long a store with an index shows new traces to the monitors, at most (default: until all are shown).
 
         Raises UnreadableStore.
         """
@@ -213,13 +221,13 @@ def _scheme(url: str) -> str:
 
 
 def _modules() -> Iterator[StoreModule]:
-    """All store modules, the default one first, since importing the others may be slow."""
+    """Yield all store modules, the default one first, since importing the others may be slow."""
     names = [module_info.name for module_info in pkgutil.iter_modules(__path__)]
     for name in sorted(names, key=lambda name: (name != "local", name)):
         module = importlib.import_module(f"{__name__}.{name}")
         if isinstance(module, StoreModule):
             yield module
-    from importlib.metadata import entry_points  # 18 ms, for a scheme that none of ours has
+    from importlib.metadata import entry_points  # takes 18 ms, so only for schemes of installed packages
 
     for entry in entry_points(group="llmtrace.stores"):
         module = entry.load()

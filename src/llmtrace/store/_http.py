@@ -20,7 +20,7 @@ from llmtrace.errors import UnreadableStore
 from llmtrace.model.value import value
 
 SECONDS = 60.0
-"""Timeout for the response to begin or to go on."""
+"""Timeout for the connection, and for each part of the response."""
 MAX_BYTES = 512 << 20
 
 

@@ -22,11 +22,11 @@ NAME: Final = "baselines.json"
 _VERSION: Final = 2
 
 Pins = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""By name of the key and of the stream."""
+"""Baselines by the name of the key, then by the name of the stream."""
 
 
 def read(folder: Path) -> Pins:
-    """The pinned baselines of a store; empty without a readable file."""
+    """Return the pinned baselines of a store; none without a readable file."""
     try:
         return parse((folder / NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -62,20 +62,20 @@ def _streams(streams: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
 
 
 def key(name: str) -> Key:
-    """The key of a name in `Pins`."""
+    """Return the key that has this name in `Pins`."""
     from llmtrace.monitors import Key
 
     return Key(*json.loads(name))
 
 
 def text(pins: Pins) -> str:
-    """The text of a baseline file; `parse` reads it."""
+    """Return the text of a baseline file; `parse` reads it."""
     keys = [{"key": key(name)._asdict(), "streams": streams} for name, streams in sorted(pins.items())]
     return json.dumps({"llmtrace_baselines": _VERSION, "keys": keys}, indent=1) + "\n"
 
 
 def write(folder: Path, pins: Pins) -> None:
-    """Write the baseline file, or remove it if ``pins`` is empty. No reader sees half of it. Raises StoreError."""
+    """Write the baseline file, or remove it if ``pins`` is empty. Readers never see a partial file. Raises StoreError."""
     path = folder / NAME
     try:
         if not pins:

@@ -69,6 +69,7 @@ class ClickHouse(Backend):
 
     def find(self, query: Query, since: int, until: int) -> Iterable[TraceHit]:
         sql, parameters = self.matching(query, since, until)
+        # filters that are applied later need more traces than the query returns
         limit = "" if filters.is_applied_after_reading(query) else f"LIMIT {query.limit:d}"
         return [
             TraceHit(str(row["id"]).lower())
@@ -76,7 +77,7 @@ class ClickHouse(Backend):
         ]
 
     def matching(self, query: Query, since: int, until: int) -> tuple[str, dict[str, Any]]:
-        """A SELECT of ``id`` and ``began`` of the traces that may match ``query``, and its parameters."""
+        """Return a SELECT of ``id`` and ``began`` of the traces that may match ``query``, and its parameters."""
         parameters: dict[str, Any] = {"since": since, "until": until}
         conditions = [_any_span(" OR ".join(f"SpanAttributes['{key}'] != ''" for key in AGENT_ATTRIBUTES))]
         if query.agent is not None:
@@ -104,7 +105,7 @@ class ClickHouse(Backend):
         return [str(row["id"]) for row in self.rows(_STARTING.format(table=self.table), {"beginning": prefix})]
 
     def rows(self, sql: str, parameters: Mapping[str, Any], *, seconds: float = _http.SECONDS) -> Iterator[dict[str, Any]]:
-        """The rows of a query that ends with FORMAT JSONEachRow. Raises UnreadableStore."""
+        """Yield the rows of a query that ends with FORMAT JSONEachRow. Raises UnreadableStore."""
         options = {f"param_{name}": _param(value) for name, value in parameters.items()}
         try:
             answer = self._address.request("/", options, body=sql.strip().encode(), seconds=seconds)
@@ -116,13 +117,14 @@ class ClickHouse(Backend):
             except ValueError:
                 text = line[:200].decode("utf-8", "replace")
                 raise UnreadableStore(f"{self.name} stopped in the middle of its answer: {text}") from None
+            # ClickHouse answers with status 200 before it has run the query, so an error may follow as a row
             if "exception" in row and len(row) == 1:
                 raise UnreadableStore(f"{self.name} stopped in the middle of its answer: {row['exception']}")
             yield row
 
 
 def _param(value: Any) -> str:
-    """A parameter as ClickHouse expects it: text with backslashes escaped. A list contains trace ids."""
+    """Return a parameter as ClickHouse expects it: text with backslashes escaped. A list contains trace ids."""
     if not isinstance(value, list):
         return str(value).translate(_ESCAPED)
     quoted = (str(trace_id).replace("\\", "\\\\").replace("'", "\\'") for trace_id in value)
@@ -130,7 +132,7 @@ def _param(value: Any) -> str:
 
 
 def _any_span(condition: str) -> str:
-    """SQL that is true if ``condition`` holds for a span of the trace."""
+    """Return SQL that is true if ``condition`` holds for a span of the trace."""
     return f"countIf({condition}) > 0"
 
 

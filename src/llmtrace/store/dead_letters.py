@@ -1,7 +1,8 @@
 """Dead letters: work of a run that was given up, read from the spans of its trace.
 
-A call that was blocked and never corrected, an output that never had its form, a checkpoint that stopped the run, a review that
-was rejected or expired, a run that its budget stopped. Law: a letter is a pure function of its trace, so its id stays.
+Kinds: a call that was blocked and never corrected, an output that never matched its schema, a checkpoint that stopped the run,
+a review that was rejected or expired, and a run that its budget stopped. Law: a letter is a pure function of its trace, so its
+id never changes.
 """
 
 from __future__ import annotations
@@ -41,27 +42,27 @@ class DeadLetter:
     """A call, answer or state that was given up."""
 
     letter_id: str
-    """The id of the span (16 hex digits) with which it was given up."""
+    """Id of a span (16 hex digits): the one that was given up. For ``invalid_call``, the first refused call."""
     trace_id: str
     reason: Reason
     name: str
-    """Name of the tool, the form, the checkpoint or the question; else ``budget``."""
+    """Name of the tool, the output schema or the checkpoint, or the question of the review; else ``budget``."""
     at: int
-    """When it was given up, in nanoseconds since the Unix epoch."""
+    """Time at which it was given up, in nanoseconds since the Unix epoch."""
     explanation: str = ""
     arguments: JsonValue = None
-    """What the call, or the review, was about; the state of a checkpoint. None where content was not recorded."""
+    """Arguments of the call, payload of the review, or state of the checkpoint. None if content was not recorded."""
     attempts: tuple[JsonValue, ...] = ()
-    """Each attempt: an answer or arguments, and its faults."""
+    """Each attempt: an answer or arguments, and their faults."""
     usage: Usage | None = None
-    """Tokens of all attempts at an output; else of the run, up to here."""
+    """Tokens of all attempts at an output; for other reasons, tokens of the run up to ``at``."""
     completion: JsonValue = None
-    """The last answer of a model in the run, as text; of an output, its last attempt."""
+    """The last answer of a model in the run, as text; for an output, its last attempt."""
     service: str | None = None
 
 
 def letters_of(trace: Trace) -> list[DeadLetter]:
-    """The dead letters of a trace, in order. Of a run that goes on, those that are final so far."""
+    """Return the dead letters of a trace, oldest first. If the run still goes on, only those that are already final."""
     letters = [*_refused_calls(trace)]
     for span in trace.spans:
         operation, attributes = span.operation, span.attributes
@@ -75,9 +76,11 @@ def letters_of(trace: Trace) -> list[DeadLetter]:
             name = str(attributes[semconv.CHECKPOINT])
             letters.append(_letter(trace, span, "failed_checkpoint", name, _explanation(span), state))
         stops = [evaluation.explanation for evaluation in span.evaluations if evaluation.name == BUDGET_STOPPED]
+        # the budget's error passes through all callers, so only the innermost span counts
         if is_stopped_by_budget(span) and not any(map(is_stopped_by_budget, trace.children(span))):
             stops.append(_explanation(span))
         letters += [_letter(trace, span, "spent_budget", "budget", stop) for stop in stops]
+    # one letter for each span
     return sorted({letter.letter_id: letter for letter in letters}.values(), key=lambda letter: letter.at)
 
 
@@ -90,8 +93,11 @@ class CorrectionChain(NamedTuple):
 
 
 def correction_chains(trace: Trace) -> Iterator[CorrectionChain]:
-    """What a model was asked to correct. A later call of the tool that runs well corrects it; any does where no tool of that
-    name exists. Calls that a person looked at are left out."""
+    """Yield the refused calls that a model was asked to correct, by run and tool.
+
+    A later call of the same tool that runs without a failure corrects them. If the refused tool does not exist, any call that
+    runs without a failure does. Calls that a person reviewed are left out.
+    """
     reviewed = {span.operation.call_id for span in trace.spans if isinstance(span.operation, Review)} - {None}
     refused: dict[tuple[str | None, str], list[Span]] = {}
     for span in trace.spans:
@@ -163,7 +169,7 @@ def _letter(
     last: Span | None = None,
 ) -> DeadLetter:
     at = (last or span).end or (last or span).start
-    hidden = uncharged_spans(trace)
+    hidden = uncharged_spans(trace)  # another span counts their tokens already
     before = [other for other in trace.spans if other.run_id == span.run_id and other.start <= at]
     calls = [(other.span_id, other.operation) for other in before if isinstance(other.operation, Inference)]
     answers = (message.text() for _, call in reversed(calls) for message in call.output)

@@ -1,7 +1,7 @@
-"""Filters and sort orders of lists of traces. Every store, `llmtrace ls` and the viewer read it here.
+"""Filters and sort orders of lists of traces, for all stores, `llmtrace ls` and the viewer.
 
 Law: a filter's name is the field of `Query`, the parameter in the viewer's address and, with hyphens, the option of
-`llmtrace ls`; its condition in SQL selects the traces that `Filter.keeps` keeps.
+`llmtrace ls`. Its SQL condition selects the same traces as `Filter.keeps`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ SORTS: Final[dict[str, tuple[str, Callable[[TraceSummary], Any]]]] = {
     "tokens": ("coalesce(tokens, 0)", lambda trace: trace.tokens or 0),
     "cost": ("coalesce(cost, 0)", lambda trace: trace.cost_usd or 0),
     "findings": ("findings", lambda trace: len(trace.findings)),
+    # the position in this text is the rank: "ok" is the lowest
     "health": ("instr('ok running recovered failed', health)", lambda trace: "ok running recovered failed".find(trace.health)),
 }
-"""By name: the SQL expression and the same of a summary. Of equal traces the newer comes first."""
+"""By name: an SQL expression, and a function that computes the same from a summary. Among equal traces the newest is first."""
 
 KINDS: Final = ("finding", "agent", "workflow", "model", "user", "conversation", "tag")
 """Kinds of names that a trace is found by."""
@@ -50,12 +51,13 @@ class Filter(NamedTuple):
 
 
 def moment(text: str) -> int:
-    """A time as nanoseconds since the Unix epoch: that number, a span of time before now (``30m``) or a date.
+    """Read a time as nanoseconds since the Unix epoch: that number, a time span before now (``30m``) or a date.
 
     Raises ValueError.
     """
     number, unit = text[:-1], text[-1:]
     try:
+        # eight digits are a date: 20260131
         if text.isascii() and text.isdigit() and len(text) > 8 and int(text) < _INT64:
             return int(text)
         if unit in _UNITS and float(number) >= 0:
@@ -106,7 +108,7 @@ def _named(kind: str, what: str) -> Filter:
 def _bound(
     name: str, what: str, metavar: str, column: str, parse: Callable[[str], Any], read: Callable[[TraceSummary], Any]
 ) -> Filter:
-    """At least (``min_…``) or at most (``max_…``) a number."""
+    """Return a filter by a minimum (``min_…``) or a maximum (``max_…``)."""
     if name.startswith("min_"):
         return Filter(name, what, parse, metavar, f"{column} >= ?", lambda t, n: (v := read(t)) is not None and v >= n)
     return Filter(name, what, parse, metavar, f"{column} <= ?", lambda t, n: (v := read(t)) is not None and v <= n)
@@ -159,11 +161,11 @@ FILTERS: Final = (
 )
 
 OF_START: Final = ("since", "until")
-"""Filters by the column that is right before a summary is made."""
+"""Filters by ``start``, the only column that is correct before the summary is made."""
 
 
 def active(query: Query) -> Iterator[tuple[Filter, Any]]:
-    """The filters that a query sets, with their values."""
+    """Yield the filters that a query sets, with their values."""
     for filter_ in FILTERS:
         value = getattr(query, filter_.name)
         if value is not None:
@@ -171,16 +173,16 @@ def active(query: Query) -> Iterator[tuple[Filter, Any]]:
 
 
 def needs_summaries(query: Query) -> bool:
-    """True if the order of traces by start and their words do not suffice to answer ``query``."""
+    """Return True if ``query`` sorts or filters by more than start times and words."""
     return query.sort != "age" or any(filter_.name not in OF_START for filter_, _ in active(query))
 
 
 def is_applied_after_reading(query: Query) -> bool:
-    """True if ``query`` has filters that no backend applies, so that more traces must be read than it returns."""
+    """Return True if ``query`` has filters that no backend applies, so that more traces must be read than it returns."""
     return bool(query.text) or any(filter_.name not in (*OF_START, "agent") for filter_, _ in active(query))
 
 
 def in_order(summaries: list[TraceSummary], query: Query) -> list[TraceSummary]:
-    """Summaries in the order of ``query``."""
+    """Return the summaries in the order of ``query``."""
     newest_first = sorted(summaries, key=lambda trace: trace.start, reverse=True)
     return sorted(newest_first, key=SORTS[query.sort][1], reverse=not query.reverse)

@@ -1,7 +1,7 @@
-"""Results computed from the traces that began in one hour, kept in the index until a span of these traces changes.
+"""Results computed from the traces that began in one hour, cached in the index until a span of these traces changes.
 
-Law: a kept result is what would be computed now. A changed span gets a new row id, and a removed one lowers the number of
-spans, so these two show every change.
+Law: a cached result equals what would be computed now. A changed span gets a new row id, and a removed span lowers the number
+of spans, so these two numbers show every change.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 HOUR: Final = 3600 * 1_000_000_000
 """Nanoseconds of an hour."""
 _SPANS_AT_ONCE: Final = 2_000
-"""Spans that are in memory at once where several hours are read together."""
+"""Spans that are in memory at once, at most, if several hours are read together."""
 _LAST: Final = (1 << 63) - 1
 _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS hourly_results (hour INTEGER, name TEXT, spans INTEGER, newest INTEGER, data TEXT,"
@@ -42,10 +42,10 @@ class Hour:
     newest: int
     """The highest row id of their spans."""
     result: str | None
-    """The kept result; None if there is none, or if a span changed since."""
+    """The cached result; None without one, or if a span changed since."""
 
     def within(self, query: Query, last: Hour | None = None) -> Query:
-        """The same query, for traces of this hour only, or from this to the ``last`` hour."""
+        """Return the same query for the traces of this hour only, or of the hours from this one to ``last``."""
         since, until = self.hour * HOUR, ((last or self).hour + 1) * HOUR
         return Query(
             limit=query.limit,
@@ -54,7 +54,7 @@ class Hour:
         )
 
     def is_whole(self, query: Query) -> bool:
-        """True if the query asks for all traces of this hour."""
+        """Return True if the query asks for all traces of this hour."""
         return self.within(query) == self.within(Query(query.limit))
 
 
@@ -63,9 +63,9 @@ def by_hour(
 ) -> Iterator[tuple[int, str]]:
     """Yield the start of each hour, and what ``compute`` returns for the spans of its traces, the newest hour first.
 
-    The start is in nanoseconds since the Unix epoch; the spans have no prompts. ``query``: only its times count. ``compute``
-    returns a text, and True if the text may be kept; while no span of the hour changes, the kept one is yielded. ``name``: of
-    what is computed, with its version. Raises UnreadableStore.
+    The start is in nanoseconds since the Unix epoch; the spans have no prompts. ``query``: only its time range is used.
+    ``compute`` returns a text, and True if the text may be cached; the cached text is used until a span of the hour changes.
+    ``name``: identifies the computation and its version. Raises UnreadableStore.
     """
 
     def find(indexer: Indexer, db: sqlite3.Connection) -> list[Hour] | None:
@@ -95,9 +95,9 @@ def by_hour(
 
 
 def _hours(db: sqlite3.Connection, query: Query, name: str) -> list[Hour]:
-    """The hours with traces that match the query's times, the newest first. ``name``: of what was computed."""
+    """Return the hours with traces in the query's time range, newest first. ``name``: see `by_hour`."""
     if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'hourly_results'").fetchone() is None:
-        with transaction(db):
+        with transaction(db):  # the table is not part of the index's schema
             db.execute(_TABLE)
     statement = "SELECT hour, spans, newest, data FROM hourly_results WHERE name = ?"
     saved = {(hour, spans, newest): data for hour, spans, newest, data in db.execute(statement, (name,))}
@@ -111,7 +111,7 @@ def _hours(db: sqlite3.Connection, query: Query, name: str) -> list[Hour]:
 
 
 def _batches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:
-    """Split hours into single ones with a kept result, and runs of others whose spans can be read together."""
+    """Yield each hour with a cached result alone, and the hours between them in groups whose spans can be read together."""
     batch: list[Hour] = []
     for hour in hours:
         if batch and (hour.result is not None or sum(member.spans for member in batch) + hour.spans > _SPANS_AT_ONCE):
@@ -126,7 +126,7 @@ def _batches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:
 
 
 def _group(spans: Iterable[Span]) -> dict[int, list[Span]]:
-    """The spans by the start of the hour in which their trace began. Those of a trace are adjacent."""
+    """Return the spans by the start of the hour in which their trace began. ``spans``: those of a trace are adjacent."""
     hours: dict[int, list[Span]] = {}
     for trace in in_traces(spans):
         hours.setdefault(trace.spans[0].start // HOUR * HOUR, []).extend(trace.spans)
@@ -134,7 +134,7 @@ def _group(spans: Iterable[Span]) -> dict[int, list[Span]]:
 
 
 def _keep(_: Indexer, db: sqlite3.Connection, rows: list[tuple[int, str, int, int, str]]) -> None:
-    """Keep results, and drop those of hours that have no trace any more."""
+    """Store results, and drop those of hours before the oldest trace."""
     with transaction(db):
         db.executemany("INSERT OR REPLACE INTO hourly_results VALUES (?, ?, ?, ?, ?)", rows)
         db.execute("DELETE FROM hourly_results WHERE hour < (SELECT min(start) / ? FROM traces)", (HOUR,))

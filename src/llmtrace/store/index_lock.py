@@ -1,8 +1,8 @@
 """The lock file beside the index. Its content tells whether another program changed the index since llmtrace used it last.
 
-It holds the size and the time of the last change of ``index.db``, and the version of the index, written whenever its last user
-is done. A store that was copied, repaired or damaged on disk has others; a program of ours that was killed leaves SQLite's
-``-wal`` file, which SQLite itself recovers.
+Its content, the seal, is the size and the time of the last change of ``index.db``, and the version of the index. The last user
+of the index writes it when it is done. If the store was copied, repaired or damaged on disk, the seal no longer matches. A
+program of ours that was killed leaves SQLite's ``-wal`` file, which SQLite itself recovers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from llmtrace.store import locks
 
 _SEAL_SECONDS = 0.01
 _AGAIN_SECONDS = 0.05
-"""Another process may be about to write the seal, so a wrong one is looked at twice."""
+"""Pause before a wrong seal is read again, since another process may be about to write it."""
 
 
 def locked(path: Path, *, exclusive: bool, seconds: float) -> AbstractContextManager[int]:
@@ -26,9 +26,10 @@ def locked(path: Path, *, exclusive: bool, seconds: float) -> AbstractContextMan
 
 
 def is_changed(path: Path, version: int) -> bool:
-    """True if another program changed the index. Not known, so False, while it is in use. Raises OSError.
+    """Return True if another program changed the index. False while the index is in use, since that cannot be found out then.
 
-    ``version``: the index version of this llmtrace. An index that a newer one used last counts as unchanged.
+    ``version``: the index version of this llmtrace. An index that a newer llmtrace used last counts as unchanged. Raises
+    OSError.
     """
     if not locks.SUPPORTED:
         return False
@@ -37,7 +38,7 @@ def is_changed(path: Path, version: int) -> bool:
             with locked(path, exclusive=True, seconds=0.0) as descriptor:
                 used_as, _, used_version = os.pread(descriptor, 100, 0).rpartition(b" ")
                 stamp = _stamp(path)
-        except BlockingIOError:
+        except BlockingIOError:  # the index is in use
             return False
         if not used_as or not stamp or used_as == stamp or used_version > b"%06d" % version:
             return False
@@ -46,7 +47,7 @@ def is_changed(path: Path, version: int) -> bool:
 
 
 def seal(path: Path, version: int) -> None:
-    """Write the seal, unless another process uses the index: then that one will. Never raises."""
+    """Write the seal, unless another process uses the index, which will write it. Never raises."""
     if not locks.SUPPORTED:
         return
     with contextlib.suppress(OSError), locked(path, exclusive=True, seconds=_SEAL_SECONDS) as descriptor:
@@ -57,7 +58,7 @@ def seal(path: Path, version: int) -> None:
 
 
 def _stamp(path: Path) -> bytes:
-    """Size and time of the last change, always of the same length; empty without an index, or if SQLite must recover it."""
+    """Return size and time of the last change, with a fixed length; empty without an index, or if SQLite must recover it."""
     try:
         if path.with_name(path.name + "-wal").exists():
             return b""

@@ -1,9 +1,9 @@
 """Fills the index from the journal: new records become rows, and their traces are marked.
 
-More expensive work is done later, by two independent marks of a trace: its summary is made when somebody lists it (``stale``,
-or an older ``form``), and monitors see it when there is time (``unseen``). Law: a record is indexed once, however many
-processes index at the same time: its rows and the file's position change in one transaction. Damaged bytes are skipped and
-reported in one log line; a file that is not a journal is set aside.
+More expensive work is done later, for traces with one of two independent marks: the summary is made when somebody lists the
+trace (``stale``, or an older ``form``), and monitors see the trace when there is time (``unseen``). Law: a record is indexed
+once, however many processes index at the same time: its rows and the file's position change in one transaction. Damaged bytes
+are skipped and reported in one log line; a file that is not a journal is set aside.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ if TYPE_CHECKING:  # see `monitoring`
 _BATCH = 2000
 """Records in one transaction. Other processes wait for the write lock meanwhile."""
 _SECONDS = 0.25
-"""Length of a transaction that makes summaries or runs monitors. Each reads and writes the monitors' states."""
+"""Seconds after which a transaction that makes summaries or runs monitors ends. Each transaction reads and writes the monitors'
+states."""
 _FEW = 1000
 """A query waits for the monitors to see up to this many new spans; if there are more, it does not wait."""
 _MOST_CHANGED = 50
-"""Changed journal files that one call indexes anew."""
+"""Changed journal files that one call indexes again, at most."""
 _TRACES_AT_ONCE = 200
 _BATCH_BYTES = 4 << 20
 _INT64 = (1 << 63) - 1
@@ -69,7 +70,7 @@ class Indexer:
         self.words = word_index.Words(index)
 
     def call(self, action: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``action`` on the index, see `Index.call`. A journal file that has changed meanwhile is indexed anew."""
+        """Run ``action`` on the index (see `Index.call`), again after each journal file that turns out to have changed."""
 
         def index_again(db: sqlite3.Connection, name: str) -> None:
             self._forget_rows(db, name)
@@ -83,10 +84,10 @@ class Indexer:
         raise IndexUnusable("many files of the journal have changed")
 
     def ready(self, db: sqlite3.Connection, query: Query, *, summaries: bool = True) -> bool:
-        """Bring up to date what ``query`` reads, and run the monitors if there are few new spans.
+        """Bring the tables that ``query`` reads up to date, and run the monitors if there are few new spans.
 
-        ``summaries`` False: only make the summaries that the query filters by. Returns True if the monitors have seen all
-        spans.
+        ``summaries`` False: make summaries only if the query filters or sorts by them. Returns True if the monitors have seen
+        all spans.
         """
         self.catch_up(db)
         if query.text:
@@ -119,10 +120,10 @@ class Indexer:
     def watch(
         self, db: sqlite3.Connection, *, ended: bool = False, seconds: float = float("inf"), max_spans: int | None = None
     ) -> bool:
-        """Show new spans to the monitors, for at most ``seconds``. ``ended``: only of traces without an unfinished span.
+        """Show new spans to the monitors, for at most ``seconds``. ``ended``: only traces whose spans have all ended.
 
-        ``max_spans``: longer traces are left for another time, since a trace is shown at one go. The traces that are read for
-        this get their summary, too. Returns True if the monitors have seen all but those.
+        ``max_spans``: leave out longer traces, since a trace is shown in one step. Each trace that is read also gets its
+        summary. Returns True if the monitors have seen all traces that were not left out.
         """
         deadline = time.monotonic() + seconds
         quiet = deque(sorted(monitoring.quiet_now(db)))
@@ -151,7 +152,7 @@ class Indexer:
         return True
 
     def unseen(self, db: sqlite3.Connection) -> int:
-        """Number of traces that the monitors have not seen completely."""
+        """Return the number of traces that the monitors have not seen completely."""
         return int(db.execute("SELECT count(*) FROM traces WHERE unseen").fetchone()[0])
 
     def summarise(self, db: sqlite3.Connection, trace_ids: Iterable[str]) -> None:
@@ -188,7 +189,7 @@ class Indexer:
                 db.execute("UPDATE files SET done = 0, words = 0 WHERE id = ?", (file,))
 
     def _delete(self, db: sqlite3.Connection, file: int) -> None:
-        """Delete the rows of a file, and traces that have no other."""
+        """Delete the rows of a file, and the traces that have no other rows."""
         touched = db.execute("SELECT DISTINCT trace FROM spans WHERE file = ?", (file,)).fetchall()
         for table in ("spans", "contexts"):
             db.execute(f"DELETE FROM {table} WHERE file = ?", (file,))  # noqa: S608
@@ -203,7 +204,7 @@ class Indexer:
             if error.newer:
                 warn_once(f"{path} was written by a newer llmtrace and is left out. Upgrade llmtrace to read it")
             elif not journal_files.is_being_written(path):
-                aside = path.rename(path.with_name(path.name + journal_files.CORRUPT))  # so that it is not read again
+                aside = path.rename(path.with_name(path.name + journal_files.CORRUPT))  # not read again, and not lost
                 warn_once(f"{path} is not a journal file. It was renamed to {aside.name}")
         except FileNotFoundError:
             pass
@@ -238,7 +239,7 @@ class Indexer:
 
 
 def _unseen(db: sqlite3.Connection, limit: int, *, ended: bool, max_spans: int | None) -> list[str]:
-    """Traces that the monitors have not seen completely, in the order in which they are shown to them."""
+    """Return traces that the monitors have not seen completely, in the order in which they are shown to them."""
     statement, values = "SELECT trace FROM traces WHERE unseen", [limit]
     if ended:
         statement += " AND NOT EXISTS (SELECT 1 FROM spans WHERE spans.trace = traces.trace AND end IS NULL)"

@@ -5,9 +5,9 @@ back, default 7), ``limit=N`` (traces per service, default 200; a query for more
 and equal attributes only. So it filters by agent; llmtrace filters by words and health among the traces that Jaeger returned,
 and logs a line if there may be more.
 
-Jaeger has two interfaces: ``/api/v3``, whose search returns summaries, so that whole traces are read only where they are
-wanted; and the older ``/api/traces``, whose search returns whole traces and which releases since August 2026 do not have. The
-first is used if it has summaries.
+Jaeger has two interfaces. The search of ``/api/v3`` returns summaries, so that whole traces are read only if they are needed.
+The search of the older ``/api/traces`` returns whole traces; releases since August 2026 do not have it. The first is used if it
+has summaries.
 """
 
 from __future__ import annotations
@@ -48,12 +48,13 @@ class Jaeger(Backend):
         self._chosen: _Api1 | None = None
 
     def find(self, query: Query, since: int, until: int) -> Iterator[TraceHit]:
-        wanted = query.limit if query.limit <= _AT_MOST else 0  # more: all that there is
+        wanted = query.limit if query.limit <= _AT_MOST else 0  # a larger limit means all traces
         highest = max(self._limit, wanted)
-        # a multiple of what is fetched at once, so none is fetched in vain
+        # a multiple of the traces that are fetched at once, so that every request is full
         few = -(-max(wanted or highest, 20) // self.at_once) * self.at_once
         sifted = filters.is_applied_after_reading(query)
         limit = highest if sifted else min(highest, few)
+        # ask each service for a few traces, then those that had more for the highest number
         services, seen = self._services(), set[str]()
         while services and since < until:
             hits: dict[str, tuple[int, TraceHit]] = {}
@@ -83,21 +84,21 @@ class Jaeger(Backend):
         return sorted(name for name in self._api().services() if isinstance(name, str) and name not in _JAEGER_SERVICES)
 
     def _api(self) -> _Api1:
-        """The interface that this Jaeger has."""
+        """Return the interface that this Jaeger has."""
         if self._chosen is None:
             kind = _Api3 if self._has_summaries() else _Api1
             self._chosen = kind(self.name, self._address)
         return self._chosen
 
     def _has_summaries(self) -> bool:
-        """True if a request for summaries that names no time is answered with what it lacks."""
+        """Return True if Jaeger knows summaries: it then answers a request without a time range with status 400."""
         try:
             self._address.request(_SUMMARIES)
         except _http.Refused as refused:
             if refused.status not in (400, 404, 405):
                 raise
             return refused.status == 400
-        return False  # the page of an older UI, which answers for every path
+        return False  # an older Jaeger answers every unknown path with its UI's page
 
 
 class _Api1:
@@ -111,7 +112,7 @@ class _Api1:
         return _list(self._documents("/api/services", {}), "data")
 
     def search(self, service: str, agent: str | None, since: int, until: int, limit: int) -> Iterator[tuple[int, TraceHit]]:
-        """The newest traces of a service, each with its start. Times are in nanoseconds since the Unix epoch."""
+        """Yield the newest traces of a service, each with its start. Times are in nanoseconds since the Unix epoch."""
         options: dict[str, Any] = {"start": since // 1000, "end": until // 1000, "service": service, "limit": limit}
         if agent is not None:
             options["tags"] = json.dumps({sc.AGENT_NAME: agent})
@@ -122,7 +123,7 @@ class _Api1:
             yield min(raw.start for raw in spans), TraceHit(trace_id, spans)
 
     def trace(self, trace_id: str) -> list[RawSpan]:
-        """All spans of a trace. Raises `_http.Refused` with status 404 if it does not exist."""
+        """Return all spans of a trace. Raises `_http.Refused` with status 404 if it does not exist."""
         return list(self._spans(f"/api/traces/{trace_id}", {}))
 
     def _spans(self, path: str, options: dict[str, Any]) -> Iterator[RawSpan]:
@@ -131,7 +132,7 @@ class _Api1:
                 yield from (span for span in formats.spans_of(document) or [] if isinstance(span, RawSpan))
 
     def _documents(self, path: str, options: dict[str, Any]) -> list[dict[str, Any]]:
-        """The JSON objects of an answer: one, or several in a row, as streams are answered."""
+        """Return the JSON objects of an answer: one, or several in a row if Jaeger streams it. Raises UnreadableStore."""
         text = self._address.request(path, options).decode("utf-8", "replace").strip()
         decoder, documents, at = json.JSONDecoder(), list[dict[str, Any]](), 0
         try:
@@ -169,7 +170,7 @@ class _Api3(_Api1):
         try:
             summaries = _list(self._answer(_SUMMARIES, options), "summaries")
         except _http.Refused as refused:
-            if refused.status == 404:  # how it says that there are none
+            if refused.status == 404:  # no trace matches
                 return
             raise
         for summary in summaries:
@@ -183,7 +184,7 @@ class _Api3(_Api1):
         return [span for result in results if isinstance(result, dict) for span in otlp.from_json(result)]
 
     def _answer(self, path: str, options: dict[str, Any]) -> list[dict[str, Any]]:
-        """The documents of an answer. Raises UnreadableStore for an error among them."""
+        """Return the documents of an answer. Raises `_http.Refused` if one of them reports an error."""
         documents = self._documents(path, options)
         for document in documents:
             error = document.get("error")

@@ -32,7 +32,7 @@ Entry: TypeAlias = tuple[int, bytes, bytes]
 ROTATE_BYTES = 32 << 20
 BACKLOG_BYTES = 16 << 20
 LOOK_SECONDS = 1.0
-"""Seconds between two checks whether the file is full or old."""
+"""Seconds between two checks if the file is full or old."""
 IN_PLACE_SECONDS = 0.05
 """Seconds between two checks that the file was not deleted or replaced."""
 RETRY_SECONDS = 5.0
@@ -56,8 +56,8 @@ class Journal:
 
     def _begin(self) -> None:
         """Set the state of a process that has written nothing yet."""
-        self._lock = threading.RLock()  # for what is rare: opening, rotating, recovering. Reentrant: a finaliser may append
-        self._file: _File | None = None  # None while there is trouble
+        self._lock = threading.RLock()  # for rare work: opening, rotating, recovering. Reentrant: a finaliser may append
+        self._file: _File | None = None  # None while the disk takes no records
         self._parked: _File | None = None  # during trouble: it keeps its lock, since our process still runs
         self._look_at = 0.0
         self._in_place_until = 0.0
@@ -69,7 +69,8 @@ class Journal:
         self._lost = 0
 
     def append(self, kind: int, payload: bytes, context: bytes = b"") -> None:
-        """Write one record. ``context`` (see `journal_records.encode_context`) is written once per file, then referred to."""
+        """Write one record. ``context`` (see `journal_records.encode_context`) is written once per file; records refer to
+        it."""
         self.append_all([(kind, payload, context)])
 
     def append_all(self, records: Sequence[Entry]) -> None:
@@ -91,7 +92,7 @@ class Journal:
         except OSError as error:
             self._keep(records)
             self._failed(error, file)
-        except Exception as error:  # a record beyond all bounds, or the interpreter's end
+        except Exception as error:  # a record of more than 4 GiB, or the interpreter is shutting down
             if len(records) > 1:
                 for record in records:
                     self.append_all([record])
@@ -104,7 +105,7 @@ class Journal:
         return self._process
 
     def waiting(self) -> list[Entry]:
-        """Records that wait in memory because the disk does not take them."""
+        """Return the records that wait in memory because the disk does not take them."""
         return list(self._backlog)
 
     def flush(self) -> None:
@@ -153,7 +154,7 @@ class Journal:
         return file
 
     def _usable(self, file: _File | None) -> _File:
-        """This file, or a new one if it is full. A file that somebody deleted is closed and not written again."""
+        """Return this file, or a new one if it is full. A file that somebody deleted is closed and not written again."""
         if file is not None and not file.in_place():
             file = None
         if file is not None and not file.full(self._max_days):
@@ -167,7 +168,8 @@ class Journal:
         return opened
 
     def _name(self) -> str:
-        """A new file name. Names sort by the time of creation; `journal_files.process_of` reads the process from them."""
+        """Return a new file name. Names sort by the time of creation; `journal_files.process_of` reads the process from
+        them."""
         if not self._process:
             self._process = f"{os.getpid()}-{os.urandom(4).hex()}"
         seconds, rest = divmod(time.time_ns(), 1_000_000_000)
@@ -194,7 +196,7 @@ class Journal:
         """Handle a failed write. If the program closed our descriptor, open a file at once; else try again in some seconds."""
         with self._lock:
             if file is not None and file is not self._file:
-                return  # another thread has handled it; the record that we kept is written at the next check
+                return  # another thread has handled it; our record, now in memory, is written at the next check
             if file is not None and not file.ours():
                 self._file, self._look_at = None, 0.0
             else:
@@ -265,7 +267,7 @@ class _File:
         return self._size == journal_files.HEAD.size
 
     def ours(self, least_links: int = 0) -> bool:
-        """False if the program closed our descriptor, whose number may belong to another file by now."""
+        """Return False if the program closed our descriptor, whose number may belong to another file by now."""
         try:
             status = os.fstat(self._descriptor)
         except OSError:
@@ -273,11 +275,12 @@ class _File:
         return (status.st_dev, status.st_ino) == self._identity and status.st_nlink >= least_links
 
     def in_place(self) -> bool:
-        """True if the descriptor is ours and the file was not deleted."""
+        """Return True if the descriptor is ours and the file was not deleted."""
         return self.ours(least_links=1)
 
     def full(self, max_days: float) -> bool:
-        """True if a new file is due: this one is large, old (only whole files can be removed), or out of context numbers."""
+        """Return True if a new file is due: this one is large, old (only whole files can be removed) or out of context
+        numbers."""
         aged = time.monotonic() - self._born > max_days * 86400 / 7
         return self._size >= ROTATE_BYTES or aged or len(self._seen) > 60_000
 

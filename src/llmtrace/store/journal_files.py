@@ -76,7 +76,7 @@ class Unusable(Exception):
 
 
 def head(version: int = VERSION) -> bytes:
-    """The first bytes of a file."""
+    """Return the first bytes of a file."""
     return HEAD.pack(MAGIC, version, _head_check(version))
 
 
@@ -85,7 +85,7 @@ def _head_check(version: int) -> int:
 
 
 def frame(kind: int, ref: int, payload: bytes) -> bytes:
-    """The bytes of one record. Raises struct.error for more than 4 GiB or a context number above 65535."""
+    """Return the bytes of one record. Raises struct.error for more than 4 GiB or a context number above 65535."""
     return RECORD.pack(MARK, kind, ref, len(payload), zlib.crc32(payload, kind | ref << 8)) + payload
 
 
@@ -122,7 +122,10 @@ def outline(path: Path) -> Iterator[Record]:
 
 
 def _outlined(file: BinaryIO, offset: int, size: int) -> Record | None:
-    """The record at ``offset``. Its payload is only checked if no other record follows, since its length may be wrong."""
+    """Read the record at ``offset``, without its payload unless it is a context.
+
+    The payload is checked only if no other record follows, since then the length may be wrong.
+    """
     file.seek(offset)
     header = file.read(RECORD.size)
     if len(header) < RECORD.size:
@@ -140,12 +143,12 @@ def _outlined(file: BinaryIO, offset: int, size: int) -> Record | None:
 
 
 def read(file: BinaryIO, offset: int, length: int) -> Record | None:
-    """The record at ``offset``; None if the file has no complete record of this length there."""
+    """Read the record at ``offset``. Returns None if the file has no complete record of this length at that place."""
     return _record_at(file, offset, offset + length)
 
 
 def check_head(file: BinaryIO, path: Path) -> None:
-    """Raises `Unusable`. A damaged head does no harm as long as a record follows it."""
+    """Raise `Unusable` if the file is not a journal of this version. A damaged head is accepted if a record follows it."""
     start = file.read(HEAD.size)
     if len(start) == HEAD.size:
         magic, version, check = HEAD.unpack(start)
@@ -173,7 +176,7 @@ def _record_at(file: BinaryIO, offset: int, size: int) -> Record | None:
 
 
 def _resync(file: BinaryIO, offset: int, size: int) -> int | None:
-    """The offset of the next complete record from ``offset``; None if there is none."""
+    """Return the offset of the next complete record from ``offset`` on; None if there is none."""
     while offset < size:
         file.seek(offset)
         block = file.read(_BLOCK)
@@ -184,12 +187,12 @@ def _resync(file: BinaryIO, offset: int, size: int) -> int | None:
             at = block.find(MARK, at + 1)
         if len(block) < _BLOCK:
             return None
-        offset += len(block) - len(MARK) + 1
+        offset += len(block) - len(MARK) + 1  # a mark may lie across two blocks
     return None
 
 
 def listing(folder: Path) -> list[JournalFile]:
-    """The journal files of a folder, oldest first; empty if the folder does not exist."""
+    """Return the journal files of a folder, oldest first; an empty list if the folder does not exist."""
     files = []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
@@ -201,12 +204,12 @@ def listing(folder: Path) -> list[JournalFile]:
 
 
 def process_of(name: str) -> str:
-    """The part of a file name that identifies its process. A process holds the lock of its newest file only."""
+    """Return the part of a file name that identifies its process. A process holds the lock of its newest file only."""
     return name.partition("-")[2].partition(".")[0] or name
 
 
 def damages(folder: Path, *, seconds: float) -> Iterator[str]:
-    """A line for each damaged part of the journal files, the newest file first. Begins no other file after ``seconds``."""
+    """Yield a line for each damaged part of the journal files, newest file first. Starts no new file after ``seconds``."""
     deadline = time.monotonic() + seconds
     for file in reversed(listing(folder)):
         if time.monotonic() > deadline:
@@ -228,26 +231,27 @@ class RunningWriters:
         self._runs: dict[str, bool] = {}
 
     def is_running(self, name: str) -> bool:
-        """True if the process that wrote this file still runs."""
+        """Return True if the process that wrote this file still runs."""
         process = process_of(name)
         if self._names is None:
             self._names = {}
             for file in listing(self._folder):
                 self._names.setdefault(process_of(file.name), []).append(file.name)
         if process not in self._runs:
+            # a process holds the lock of its newest file only
             names = reversed(self._names.get(process, []))
             self._runs[process] = any(is_being_written(self._folder / name) for name in names)
         return self._runs[process]
 
 
 def is_being_written(path: Path) -> bool:
-    """True if the process that writes this file still runs. Without file locks: if it wrote in the last minute."""
+    """Return True if the process that writes this file still runs. Without file locks: if it wrote in the last minute."""
     is_locked = locks.is_held(path)
     return is_locked if is_locked is not None else age(path) < 60
 
 
 def age(path: Path) -> float:
-    """Seconds since the last change; infinity if the file does not exist."""
+    """Return the seconds since the last change; infinity if the file does not exist."""
     try:
         return time.time() - path.stat().st_mtime
     except OSError:

@@ -1,6 +1,6 @@
 """Removes old journal files, so that a store stays within its limits of size and age.
 
-Law: the file of a running process is never removed, nor one that cannot be read.
+Law: files of running processes, and files that cannot be read, are never removed.
 """
 
 from __future__ import annotations
@@ -19,20 +19,24 @@ BOUNDS = ".bounds"
 
 
 def keep_bounds(folder: Path, max_bytes: int, max_days: float, *, now: bool) -> None:
-    """Write down the limits and remove old files, at once (``now``) or once an hour. For writers.
+    """Write down the limits and remove old files, at once (``now``) or once an hour.
 
-    So the limits hold even if programs are short and nobody reads the store. Raises OSError if the folder is not writable.
+    Writers call this, so the limits hold even if programs are short and nobody reads the store. Raises OSError if the folder
+    is not writable.
     """
     stamp, bounds = folder / BOUNDS, f"{max_bytes} {max_days:g}"
     if now or age(stamp) > 3600 or stamp.read_text() != bounds:
-        if stamp.is_symlink():
+        if stamp.is_symlink():  # `locks.write` refuses symbolic links
             stamp.unlink()
         locks.write(stamp, bounds.encode())
         sweep(folder, max_bytes, max_days)
 
 
 def sweep_as_noted(folder: Path) -> None:
-    """Remove old files, once a minute, by the limits that the last writer wrote down. For readers, whose own may differ."""
+    """Remove old files, once a minute, by the limits that the last writer wrote down.
+
+    Readers call this; their own configuration may have other limits.
+    """
     stamp = folder / BOUNDS
     with contextlib.suppress(OSError, ValueError):
         if age(stamp) > 60:
@@ -60,7 +64,7 @@ def sweep(folder: Path, max_bytes: int, max_days: float) -> list[str]:
             continue
         with contextlib.suppress(OSError, Unusable):
             with path.open("rb") as opened:
-                check_head(opened, path)
+                check_head(opened, path)  # a file of a newer llmtrace is not ours to remove
             note_removed(path)
             path.unlink(missing_ok=True)
             total -= file.size

@@ -1,8 +1,7 @@
 """Reads spans from the journal, at the places that the index names.
 
-Law: the record of a file that was removed is left out, and one that is not where the index says it is raises `Misplaced`: the
-file, or the index, has changed. A reader keeps the last few journal files open, and must not be
-used longer than the connection that it was made with.
+Law: records of a removed file are left out. A record that is not at the place that the index names raises `Misplaced`, since
+the file or the index has changed. A reader keeps the last few journal files open. Do not use it after its connection is closed.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from llmtrace.model import JsonValue, RawSpan, Scope, Trace
 from llmtrace.store import journal_files, journal_records, monitoring
 
 _OPEN: Final = 16
-"""Open files at most: a store may have thousands, one for each program."""
+"""Files open at once, at most: a store may have thousands, one or more for each program run."""
 
 
 class Misplaced(Exception):
@@ -73,7 +72,8 @@ class Reader:
                 yield name, raw
 
     def placed(self, file: int, start: int, limit: int) -> list[tuple[int, int, RawSpan | None]]:
-        """Up to ``limit`` spans of a file from offset ``start``: row id, offset, and the span (None if the file is gone).
+        """Return up to ``limit`` spans of a file from offset ``start``: row id, offset, and the span (None if the file is
+        gone).
 
         Raises Misplaced.
         """
@@ -112,7 +112,7 @@ class Contexts:
         self._read: dict[tuple[int, int], tuple[Mapping[str, JsonValue], Scope]] = {}
 
     def get(self, file: int, ref: int) -> tuple[Mapping[str, JsonValue], Scope]:
-        """The resource and scope; empty ones if their record is damaged."""
+        """Return the resource and scope; empty ones if their record is damaged."""
         if (file, ref) not in self._read:
             row = self._db.execute("SELECT data FROM contexts WHERE file = ? AND ref = ?", (file, ref)).fetchone()
             self._read[file, ref] = journal_records.decode_context(row[0]) if row else ({}, Scope())

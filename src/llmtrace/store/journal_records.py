@@ -113,12 +113,12 @@ def decode(payload: bytes, resource: Mapping[str, JsonValue], scope: Scope, *, p
 
 
 def encode_context(resource: Mapping[str, JsonValue], scope: Scope, mark: str = "") -> bytes:
-    """Encode what a process's spans share. ``mark``: where they will be sent, see `decode_mark`."""
+    """Encode resource and scope, which a process's spans share. ``mark``: where they will be sent, see `decode_mark`."""
     return _to_json((resource, scope.name, scope.version, mark) if mark else (resource, scope.name, scope.version))
 
 
 def decode_mark(data: bytes) -> str:
-    """The mark that was passed to `encode_context`; empty if there is none or ``data`` is not a context."""
+    """Return the mark that was passed to `encode_context`; empty without a mark, or if ``data`` is not a context."""
     try:
         (mark,) = _from_json(data)[3:4]
     except (TypeError, KeyError, ValueError):
@@ -136,10 +136,10 @@ def decode_context(data: bytes) -> tuple[Mapping[str, JsonValue], Scope]:
 
 
 def richness(raw: RawSpan) -> tuple[bool, int]:
-    """How much a version of a span says: whether it has ended, then its approximate size in characters.
+    """Return how complete a version of a span is: True if it has ended, and its approximate size in characters.
 
-    Another writer's span is judged again when more of its trace arrives. Each later round counts more than any size, so that
-    the last verdicts hold, also if they are fewer.
+    A span of another instrumentation is judged again when more of its trace arrives. A later round outweighs any size, so that
+    the last verdicts win even if they are fewer.
     """
     size = sum(_weight(value) for value in raw.attributes.values()) + 2 * len(raw.events) + len(raw.links)
     for event in raw.events:
@@ -154,7 +154,7 @@ _ROUND, _MOST_ROUNDS = 1 << 40, 1 << 20
 
 
 def size_of(richness: tuple[bool, int]) -> int:
-    """The approximate size in characters."""
+    """Return the approximate size in characters, without the rounds."""
     return richness[1] % _ROUND
 
 
@@ -167,7 +167,7 @@ def _weight(value: JsonValue) -> int:
 def _to_json(row: Any) -> bytes:
     try:
         return to_json(row, inf_nan_mode="constants", fallback=repr)
-    except Exception:  # a lone surrogate, bytes, too deep a nesting, an object that will not be shown
+    except Exception:  # a lone surrogate, bytes, too deep a nesting, an object whose repr() fails
         return _to_ascii(row)
 
 
@@ -179,7 +179,7 @@ def _to_ascii(row: Any) -> bytes:
 
 
 def _plain(value: Any, above: frozenset[int]) -> Any:
-    """A copy that json.dumps accepts: no odd keys, no cycles, no endless nesting."""
+    """Return a copy that json.dumps accepts: text keys only, no cycles, limited nesting."""
     if id(value) in above or len(above) > 64:
         return f"<too deep: {type(value).__name__}>"
     if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
 """Caches the diagnosis of each trace for lists, in the index of a local store, until a span of the trace changes.
 
-Law: a kept verdict is what the same code would say now. A changed span gets a new row id, so a verdict on earlier spans is not
-kept; one of other code (``judged``) is not read.
+Law: a cached verdict equals what the same code would return now. A changed span gets a new row id, so a verdict about earlier
+spans is not stored. A verdict of other code (``judged``) is not read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KEEP = (
 
 
 class Unjudged(NamedTuple):
-    """A trace without a kept verdict."""
+    """A trace without a cached verdict."""
 
     trace_id: str
     newest: int
@@ -38,12 +38,12 @@ class KeptVerdicts:
     """The verdicts of one version of the code. Methods raise UnreadableStore."""
 
     def __init__(self, store: LocalStore, judged: str) -> None:
-        """``judged``: names the code that diagnoses."""
+        """``judged``: identifies the version of the code that diagnoses."""
         self._store = store
         self._judged = judged
 
     def get(self, trace_ids: Sequence[str]) -> dict[str, str]:
-        """The verdicts of these traces that are kept."""
+        """Return the cached verdicts of these traces, by trace id."""
 
         def read(indexer: Indexer, db: sqlite3.Connection) -> dict[str, str]:
             indexer.catch_up(db)
@@ -55,7 +55,7 @@ class KeptVerdicts:
         return self._store.with_index(read, {})
 
     def missing(self, query: Query, *, max_spans: int) -> list[Unjudged]:
-        """The ended traces that match ``query``, whatever its confidence, and have no verdict. The newest come first."""
+        """Return the ended traces that match ``query``, except for its confidence, and have no verdict. Newest first."""
 
         def read(indexer: Indexer, db: sqlite3.Connection) -> list[Unjudged]:
             indexer.ready(db, query)
@@ -69,7 +69,7 @@ class KeptVerdicts:
         return self._store.with_index(read, [])
 
     def newest(self, trace_ids: Sequence[str]) -> list[Unjudged]:
-        """These traces as they are now, to be passed to `keep` once they are diagnosed."""
+        """Return the present state of these traces; pass it to `keep` after the diagnosis."""
 
         def read(_: Indexer, db: sqlite3.Connection) -> list[Unjudged]:
             statement = f"SELECT trace, {_NEWEST} FROM traces WHERE trace = ?"  # noqa: S608
@@ -78,7 +78,7 @@ class KeptVerdicts:
         return self._store.with_index(read, [])
 
     def keep(self, verdicts: Mapping[Unjudged, tuple[str | None, str]]) -> None:
-        """Keep the confidence and the verdict of each trace of which no span has changed since."""
+        """Store confidence and verdict of each trace, unless one of its spans has changed since."""
 
         def write(indexer: Indexer, db: sqlite3.Connection) -> None:
             indexer.catch_up(db)

@@ -39,7 +39,7 @@ def attach(
     """
     with _lock, contextlib.ExitStack() as stack:
         if store.folder is not None:
-            with contextlib.suppress(OSError):  # too long in use; no store yet, or a read-only one, which reading reports
+            with contextlib.suppress(OSError):  # in use for too long; or no store, or a read-only one, which reading reports
                 stack.enter_context(locks.locked(store.folder / "attach.lock", exclusive=True, seconds=PATIENCE))
         trace = store.trace(trace_id)
         span = trace.root if span_id is None else trace.span(span_id)

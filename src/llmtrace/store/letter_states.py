@@ -1,7 +1,8 @@
 """States of dead letters: retried, dropped, by whom and when. One table, in ``dead_letters.db`` of a store's folder.
 
-The letters themselves are read from traces (`store.dead_letters`). Laws: a letter is retried once at a time, and its state is
-on disk before its handler runs; one whose handler died is ``in_doubt``, and is not retried again unless somebody says so.
+The letters themselves are read from traces (`store.dead_letters`). Laws: only one process at a time retries a letter, and the
+state is on disk before the handler runs. A letter whose process died while it was retried is ``in_doubt``, and is retried again
+only on explicit request.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ KEEP_SECONDS = 90 * 86400.0
 """Seconds for which a state is kept; traces are kept for a shorter time."""
 State: TypeAlias = Literal["open", "retrying", "retried", "failed", "dropped", "in_doubt"]
 WAITING: frozenset[State] = frozenset({"open", "failed", "in_doubt"})
-"""States in which somebody has to do something about a letter."""
+"""States in which somebody has to act on a letter."""
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS letters (id TEXT PRIMARY KEY, state TEXT NOT NULL, retries INTEGER NOT NULL, by TEXT NOT NULL,"
     " at REAL NOT NULL, owner TEXT NOT NULL, note TEXT NOT NULL) WITHOUT ROWID"
@@ -53,36 +54,41 @@ UNTOUCHED = LetterState()
 
 
 class Entry(NamedTuple):
-    """A dead letter with what became of it."""
+    """A dead letter and its state."""
 
     letter: DeadLetter
     state: LetterState
 
     @property
     def is_open(self) -> bool:
-        """True if it was neither retried nor dropped."""
+        """True if the letter was neither retried with success nor dropped."""
         return self.state.state in WAITING | {"retrying"}
 
 
 def read_entries(store: Store, states: LetterStates, after: int | None = None) -> Iterator[Entry]:
-    """The dead letters of a store, those of the newest trace first. ``after``: only of traces that began then or later."""
+    """Yield the dead letters of a store, those of the newest trace first.
+
+    ``after``: only letters of traces that began at this time or later, in nanoseconds since the Unix epoch.
+    """
     letter_states = states.all()
     for summary in store.traces(Query(limit=sys.maxsize, since=after)):
         if summary.dead_letters and summary.replay_of is None and summary.health != "running":
-            with contextlib.suppress(LookupError):  # it is gone meanwhile
+            with contextlib.suppress(LookupError):  # the trace was removed meanwhile
                 for letter in letters_of(store.trace(summary.trace_id)):
                     yield Entry(letter, letter_states.get(letter.letter_id, UNTOUCHED))
 
 
 class LetterStates:
-    """The states of a store's letters. All methods may be called by several threads and processes. Raises StoreError where the
-    folder cannot be read or written."""
+    """The states of a store's letters. All methods may be called by several threads and processes.
+
+    They raise StoreError if the folder cannot be read or written.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def all(self) -> dict[str, LetterState]:
-        """Every letter that somebody has touched, by id."""
+        """Return the state of every letter that somebody has touched, by id."""
         if not (self.folder / NAME).exists():
             return {}
         with self._connect() as db:
@@ -90,9 +96,10 @@ class LetterStates:
         return {letter_id: self._state(*columns) for letter_id, *columns in rows}
 
     def begin(self, letter_id: str, by: str, *, again: bool = False) -> int:
-        """Note that a letter is being retried, and return which retry it is, from 1.
+        """Mark a letter as being retried, and return the number of this retry, from 1.
 
-        ``again``: also one that was retried before, or is in doubt. Raises `LetterConflict` if it must not be retried.
+        ``again``: accept a letter that was retried or dropped before, or is in doubt. Raises `LetterConflict` if the letter
+        must not be retried.
         """
         with self._write() as db:
             before = self._find(db, letter_id)
@@ -109,13 +116,13 @@ class LetterStates:
         return before.retries + 1
 
     def finish(self, letter_id: str, error: str = "") -> None:
-        """Note how a retry of this process ended. ``error``: what the handler raised, if it did."""
+        """Record the end of this process's retry. ``error``: text of the handler's exception; empty if it succeeded."""
         with self._write() as db:
             before = self._find(db, letter_id)
             self._put(db, letter_id, "failed" if error else "retried", before.retries, before.by, note=error)
 
     def drop(self, letter_id: str, by: str, note: str = "") -> None:
-        """Note that nobody has to do anything about a letter. Raises `LetterConflict` while it is being retried."""
+        """Mark a letter as needing no work any more. Raises `LetterConflict` while it is being retried."""
         with self._write() as db:
             before = self._find(db, letter_id)
             if before.state == "retrying":
@@ -136,6 +143,7 @@ class LetterStates:
         db: sqlite3.Connection, letter_id: str, state: State, retries: int, by: str, owner: str = "", note: str = ""
     ) -> None:
         now = time.time()
+        # each write removes old states, since nothing else does
         db.execute("DELETE FROM letters WHERE at < ?", (now - KEEP_SECONDS,))
         db.execute("INSERT OR REPLACE INTO letters VALUES (?,?,?,?,?,?,?)", (letter_id, state, retries, by, now, owner, note))
 

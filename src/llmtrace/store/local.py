@@ -53,13 +53,13 @@ SPANS_AT_ONCE = 200
 _DATABASES = ("reviews.db", "dead_letters.db")
 _FILES = ("budgets", "sent", "unsent", "viewer.token", "waiting_logs.jsonl", "reviewing")
 BESIDE = frozenset({*_FILES, *_DATABASES, baselines.NAME, replay_key.NAME})
-"""Files of a store's folder other than the journal and its index. A folder with nothing else is an empty store."""
+"""Files in a store's folder other than the journal and its index. A folder with only these is an empty store."""
 
 NO_PLACE = "there is no home folder to keep the store in. Set LLMTRACE_STORE to a folder"
 
 T = TypeVar("T")
 _Shared: TypeAlias = "tuple[object, object, str, bytes]"
-"""Resource and scope, a mark, and all of it encoded."""
+"""Resource, scope and mark, and the encoded context that they make."""
 
 
 class LocalStore(Store):
@@ -105,8 +105,10 @@ class LocalStore(Store):
 
     @property
     def replays(self) -> LocalStore | None:
-        """What ``llmtrace replay`` and ``why --prove`` recorded of this store's traces: a store of its own, so that lists,
-        statistics and exporters do not see it, while every method that takes an id does. None if there is nothing yet."""
+        """The store of replays of this store's traces (``llmtrace replay``, ``why --prove``); None if nothing was replayed yet.
+
+        Lists, statistics and exporters do not see its traces. Methods that take a trace id do.
+        """
         folder = None if self.folder is None else self.folder / replay_key.REPLAYS
         if self._replays is None and folder is not None and folder.is_dir():
             self._replays = LocalStore(folder, background=False, busy_seconds=self._busy_seconds)
@@ -127,7 +129,7 @@ class LocalStore(Store):
             self._indexer.index.check_owner()
 
     def on_look(self, callback: Callable[[], None]) -> None:
-        """Have ``callback`` called about once a second, by a thread that appends, so it must return at once."""
+        """Call ``callback`` about once a second from now on, in a thread that appends, so it must return at once."""
         wake = None if self._background is None else self._background.wake
 
         def call_both() -> None:
@@ -155,6 +157,7 @@ class LocalStore(Store):
 
     def _entry(self, raw: RawSpan) -> Entry:
         kind = journal_files.START if raw.end is None else journal_files.SPAN
+        # mostly the same objects as for the last span, so comparing identities saves a look-up
         resource, scope, mark, context = self._shared
         if resource is not raw.resource or scope is not raw.scope or mark != self.mark():
             context = self._context(raw.resource, raw.scope)
@@ -200,7 +203,7 @@ class LocalStore(Store):
         try:
             return find()
         except TraceNotFound:
-            if trace_id == "last" or self.replays is None:
+            if trace_id == "last" or self.replays is None:  # the last trace is never a replay
                 raise
             with contextlib.suppress(TraceNotFound):
                 return find_in(self.replays, trace_id)
@@ -249,8 +252,8 @@ class LocalStore(Store):
     def refresh(self, *, seconds: float = float("inf"), max_spans: int | None = None) -> int:
         """Show new spans to the monitors, for at most ``seconds``, so that their findings appear in the traces.
 
-        `traces` and `spans` do this too, if there are few. ``max_spans``: leave out longer traces (default: none), since
-        a trace is shown at one go. Returns the number of traces that the monitors have not seen yet.
+        `traces` and `spans` do this too, if there are few new spans. ``max_spans``: leave out longer traces (default: none),
+        since a trace is shown in one step. Returns the number of traces that the monitors have not seen yet.
         """
 
         def show(indexer: Indexer, db: sqlite3.Connection) -> int:
@@ -281,9 +284,9 @@ class LocalStore(Store):
         return {} if self.folder is None else baselines.read(self.folder)
 
     def pin(self, pins: baselines.Pins) -> None:
-        """Compare with these baselines from now on, in place of those pinned before.
+        """Compare with these baselines from now on, instead of those pinned before.
 
-        If the store does not exist yet, it is created, so that its first call is compared already. Raises StoreError.
+        A store that does not exist yet is created, so that even its first call is compared. Raises StoreError.
         """
         folder = self.folder
         if folder is None:
@@ -313,7 +316,7 @@ class LocalStore(Store):
         self._journal.close()
 
     def _context(self, resource: Mapping[str, JsonValue], scope: Scope) -> bytes:
-        """The encoded context, cached by identity: a process has one resource object and few scopes."""
+        """Return the encoded context, cached by identity: a process has one resource object and few scopes."""
         shared, mark = self._contexts.get((id(resource), id(scope))), self.mark()
         if shared is None or shared[0] is not resource or shared[1] is not scope or shared[2] != mark:
             if len(self._contexts) >= 64:
@@ -324,8 +327,10 @@ class LocalStore(Store):
         return shared[3]
 
     def with_index(self, action: Callable[[Indexer, sqlite3.Connection], T], default: T) -> T:
-        """Run ``action`` on the index and return its result; ``default`` if the index cannot be used. Raises
-        UnreadableStore."""
+        """Run ``action`` on the index and return its result, or ``default`` if the index cannot be used.
+
+        Raises UnreadableStore.
+        """
         return self._read(action, lambda _: default)
 
     def _read(self, indexed: Callable[[Indexer, sqlite3.Connection], T], direct: Callable[[Spans], T]) -> T:
@@ -337,7 +342,7 @@ class LocalStore(Store):
         if not waiting and not self._is_there():
             return direct(Spans())
         indexer = self._indexer
-        if indexer is not None and not waiting:
+        if indexer is not None and not waiting:  # the index does not have records that wait in memory
             journal_limits.sweep_as_noted(indexer.index.journal)
             try:
                 return indexer.call(lambda db: indexed(indexer, db))
@@ -349,7 +354,7 @@ class LocalStore(Store):
         return direct(read_journal(self._journal.folder, waiting))
 
     def _is_there(self) -> bool:
-        """True if the store has a journal. Raises UnreadableStore if the folder that the user named does not exist."""
+        """Return True if the store has a journal. Raises UnreadableStore if the folder that the user named does not exist."""
         if self.folder is None:
             raise UnreadableStore(NO_PLACE)
         try:
@@ -430,7 +435,7 @@ def _spans(index: Index, db: sqlite3.Connection, trace_ids: list[str], **which: 
 
 
 def _batches(trace_sizes: list[tuple[str, int]]) -> Iterator[list[str]]:
-    """Batches of trace ids with about `SPANS_AT_ONCE` spans each."""
+    """Yield batches of trace ids with about `SPANS_AT_ONCE` spans each."""
     batch, spans = list[str](), 0
     for trace_id, number in trace_sizes:
         batch.append(trace_id)
@@ -443,7 +448,7 @@ def _batches(trace_sizes: list[tuple[str, int]]) -> Iterator[list[str]]:
 
 
 def default_folder() -> Path | None:
-    """The user's data folder for llmtrace; None without a home folder."""
+    """Return the user's data folder for llmtrace; None without a home folder."""
     import platformdirs  # takes 3 ms, which a program with a named store need not pay
 
     try:

@@ -21,19 +21,19 @@ except ImportError:  # Windows
 SUPPORTED = fcntl is not None
 """False on a platform without file locks."""
 FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-"""Flags to open every file of a store with. A child process must not inherit a lock. A symbolic link is an error, since in a
-folder that several users share, one of them may have laid it to have another's file overwritten."""
+"""Flags to open every file of a store with. A child process must not inherit a lock. Symbolic links are refused: in a shared
+folder, another user could place one so that we overwrite a file elsewhere."""
 
 
 def write(path: Path, data: bytes, flags: int = os.O_TRUNC) -> None:
-    """Write to a file that only its user may read, which is made if it does not exist. Raises OSError."""
+    """Write to a file, which is created if it does not exist, readable by its user only. Raises OSError."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | FLAGS | flags, 0o600), "wb") as file:
-        file.write(data)  # unlike `os.write`, it raises where the disk takes only a part
+        file.write(data)  # unlike `os.write`, it raises if the disk takes only a part
 
 
 @contextlib.contextmanager
 def locked(path: Path, *, exclusive: bool, seconds: float) -> Iterator[int]:
-    """Hold the lock of a lock file, which is made if it does not exist. Raises OSError, also after ``seconds`` without it."""
+    """Hold the lock of a lock file, which is created if it does not exist. Raises OSError, also after waiting ``seconds``."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | FLAGS, 0o600)
     try:
         deadline = time.monotonic() + seconds
@@ -47,7 +47,7 @@ def locked(path: Path, *, exclusive: bool, seconds: float) -> Iterator[int]:
 
 
 def is_held(path: Path) -> bool | None:
-    """True if a process holds the lock of a file, or if the file may not be opened. None: locks are not supported."""
+    """Return True if a process holds the lock of a file, or if the file may not be opened. None: locks are not supported."""
     try:
         descriptor = os.open(path, os.O_RDONLY | FLAGS)
     except OSError as error:
@@ -60,14 +60,14 @@ def is_held(path: Path) -> bool | None:
 
 
 def take(descriptor: int, *, exclusive: bool) -> bool | None:
-    """Take a lock without waiting. False: another process holds a lock that excludes it. None: locks are not supported."""
+    """Take a lock without waiting. Returns False if another process's lock excludes it, None if locks are not supported."""
     if fcntl is None:
         return None
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:
+    except OSError:  # a file system without locks
         return None
     return True
 

@@ -1,4 +1,4 @@
-"""Spans in memory: the store ``memory:``, and `Spans` and `SpansStore`, of which stores without an index are made."""
+"""Spans in memory: the store ``memory:``, and `Spans` and `SpansStore`, the base of stores without an index."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_BYTES = 256 << 20
 
 
 class Spans:
-    """Encoded spans by trace. Of two versions of a span the richer is kept. Several threads may use it at once."""
+    """Encoded spans by trace. Of two versions of a span the richer is kept. Several threads may use them at once."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # reentrant: a finaliser may append while its thread is in here
@@ -27,7 +27,7 @@ class Spans:
         self._size = 0
 
     def add(self, raw: RawSpan, *, alive: bool = False) -> None:
-        """Add a span. ``alive``: an unfinished span's program still runs."""
+        """Add a span. ``alive``: if the span is unfinished, its program still runs."""
         with self._lock:
             entry = _Entry(raw, journal_records.richness(raw), alive and raw.end is None)
             spans = self._traces.setdefault(raw.trace_id, {})
@@ -41,7 +41,7 @@ class Spans:
             self._read.pop(raw.trace_id, None)
 
     def bound(self, size: int) -> None:
-        """Drop the oldest traces until the rest has at most ``size`` characters; then ended spans of the last trace."""
+        """Drop the oldest traces until the rest has at most ``size`` characters. If one trace is left, drop its ended spans."""
         with self._lock:
             while self._size > size and len(self._traces) > 1:
                 trace_id = next(iter(self._traces))
@@ -61,11 +61,11 @@ class Spans:
                 self._size -= journal_records.size_of(spans.pop(span_id).richness)
 
     def ids(self, query: Query) -> list[str]:
-        """Ids of the traces that `traces` returns."""
+        """Return the ids of the traces that `traces` returns."""
         return [summary.trace_id for summary in self.traces(query)]
 
     def spans_of(self, trace_id: str, *, prompts: bool) -> tuple[Span, ...]:
-        """The spans of one trace in order of start; empty if it was dropped. ``prompts``: see `Store.spans`."""
+        """Return the spans of one trace in order of start; none if it was dropped. ``prompts``: see `Store.spans`."""
         with self._lock:
             if trace_id not in self._traces:
                 return ()
@@ -87,7 +87,7 @@ class Spans:
             return filters.in_order(summaries, query)[: query.limit]
 
     def trace(self, wanted: str) -> Trace:
-        """The trace with this id, its beginning, or "last". Raises TraceNotFound."""
+        """Return the trace with this id or beginning of an id, or the newest for "last". Raises TraceNotFound."""
         with self._lock:
             newest = self._newest()
             return self._decoded(search.resolve(wanted, newest, lambda start: [i for i in newest if i.startswith(start)]))

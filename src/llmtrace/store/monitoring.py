@@ -1,8 +1,8 @@
 """The monitors' states and findings, kept in the index. Indexing shows each ended span to the monitors.
 
 Law: monitors see a span once, however many processes index at the same time: the mark that it was seen, the states and the
-findings change in one transaction. Traces come in order of their start, but for long ones that a command leaves to
-`llmtrace drift`, and spans of a trace in order of their end. Spans of other instrumentations arrive in any order and are
+findings change in one transaction. Traces are shown in order of start, except long ones, which commands leave to
+`llmtrace drift`. The spans of a trace are shown in order of end. Spans of other instrumentations arrive in any order and are
 evaluated late, so they wait until their trace is quiet.
 """
 
@@ -32,6 +32,7 @@ SCHEMA = (
 )
 
 QUIET_SECONDS: Final = 30
+"""Seconds after its last span from which a trace counts as quiet."""
 _FIELDS: Final = ("name", "severity", "explanation", "label", "score", "pointer", "derived")
 
 Pins = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -65,7 +66,7 @@ class Watching:
     def see(self, trace: Trace) -> bool:
         """Show the new spans of a trace to the monitors. Returns True if they found something in this trace.
 
-        Another trace in which they found something is marked, so that its summary is made again.
+        If they find something in another trace, that trace is marked, and its summary is made again.
         """
         try:
             return self._see(trace)
@@ -84,7 +85,7 @@ class Watching:
 
         def fresh(span: Span) -> bool:
             nonlocal waits
-            if span.run_id is None and not quiet:
+            if span.run_id is None and not quiet:  # of another instrumentation, so it may still change
                 waits = True
                 return False
             if span.span_id in watched:
@@ -110,6 +111,7 @@ class Watching:
 
     def _store(self, trace_id: str, span_id: str, evaluation: Evaluation) -> None:
         data = json_text.write({name: getattr(evaluation, name) for name in _FIELDS}).encode()
+        # SQLite refuses lone surrogates
         label, pointer = ((text or "").encode("utf-8", "replace").decode() for text in (evaluation.label, evaluation.pointer))
         row = (trace_id, span_id, evaluation.name, label, pointer, data)
         self._db.execute("INSERT OR REPLACE INTO drift VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -127,7 +129,7 @@ class Watching:
 
 
 def quiet_now(db: sqlite3.Connection) -> list[str]:
-    """Traces with waiting spans that are quiet by now."""
+    """Return the traces with waiting spans that are quiet by now."""
     before = time.time_ns() - QUIET_SECONDS * 1_000_000_000
     return [row[0] for row in db.execute("SELECT trace FROM loud WHERE end < ?", (before,))]
 
@@ -165,15 +167,15 @@ def _identity(evaluation: Evaluation) -> tuple[str | None, ...]:
 
 
 def states(db: sqlite3.Connection) -> list[dict[str, Any]]:
-    """The states of all keys, the most recently used first."""
+    """Return the states of all keys, the most recently used first."""
     rows = db.execute("SELECT state FROM monitors ORDER BY used DESC, name")
     return [state for (data,) in rows if "key" in (state := json_text.read(data.decode()))]
 
 
 def pin(db: sqlite3.Connection, pins: Pins) -> None:
-    """Compare the streams of existing keys with these baselines from now on, and other streams with none.
+    """Compare the streams of existing keys with these baselines from now on, and all other streams with none.
 
-    To be called within a transaction.
+    Call it within a transaction.
     """
     from llmtrace.monitors import pinned
 
@@ -184,7 +186,7 @@ def pin(db: sqlite3.Connection, pins: Pins) -> None:
 
 
 def learn(traces: Iterable[Trace], pins: Pins) -> list[dict[str, Any]]:
-    """The monitors' states after these traces, oldest first, for stores without an index."""
+    """Return the monitors' states after they have seen ``traces``, oldest trace first. For stores without an index."""
     from llmtrace.monitors import Watch, load
 
     with contextlib.closing(sqlite3.connect(":memory:")) as db:

@@ -34,7 +34,7 @@ class OtlpFileStore(SpansStore):
         self._waiting: deque[bytes] = deque(maxlen=WAITING_LINES)
         self._torn = False
         self._is_ours = False
-        self._begun: set[tuple[str, str]] = set()
+        self._begun: set[tuple[str, str]] = set()  # spans of this process that have not ended
 
     def append_encoded(self, raw: RawSpan) -> None:
         line = otlp.to_json_line([raw])
@@ -75,7 +75,7 @@ class OtlpFileStore(SpansStore):
                 line = b"\n" + self._waiting[0] if self._torn else self._waiting[0]
                 written = os.write(descriptor, line)
                 self._torn = written != len(line)
-                if self._torn:
+                if self._torn:  # a partial write means a full disk; the record is written again, on a new line
                     raise OSError(28, "No space left on device")
                 self._waiting.popleft()
         finally:
@@ -120,18 +120,18 @@ class OtlpFileStore(SpansStore):
 
 
 def _may_grow(path: Path) -> bool:
-    """True if OTLP may be appended: no file yet, an empty one, one that starts with a JSON object, a pipe or a device."""
+    """Return True if OTLP may be appended: the path is new, empty, starts with a JSON object, or is a pipe or a device."""
     if not path.is_file():
         return True
     try:
         with path.open("rb") as file:
             return file.read(4096).lstrip()[:1] in (b"", b"{")
-    except PermissionError:  # a write-only file; somebody else reads it
+    except PermissionError:  # a write-only file, which another program reads
         return True
 
 
 def _is_torn(path: Path) -> bool:
-    """True if the file ends in the middle of a line, because its last writer was killed."""
+    """Return True if the file ends in the middle of a line, because its last writer was killed."""
     if not path.is_file():
         return False
     try:

@@ -1,8 +1,9 @@
-"""Read-only stores over a tracing backend: what Jaeger, Tempo and ClickHouse have in common. A new one is one `Backend`.
+"""Read-only stores over a tracing backend: the common part of Jaeger, Tempo and ClickHouse. A new backend derives from
+`Backend`.
 
-Laws: nothing is written to a backend (spans arrive there by OTLP). A trace counts if one of its spans is about a model, a tool
-or an agent, so other services' traces stay out. A backend may return too many traces; they are filtered by the same rules as
-in every other store. Traces are fetched several at a time. The summary of a trace that got no span for `QUIET` seconds is
+Laws: nothing is written to a backend (it receives spans by OTLP). A trace counts if one of its spans is about a model, a tool
+or an agent, so other services' traces are left out. A backend may return too many traces; they are filtered by the same rules
+as in every other store. Several traces are fetched at a time. The summary of a trace that got no span for `QUIET` seconds is
 cached.
 """
 
@@ -35,7 +36,7 @@ QUIET = 300
 AGENT_ATTRIBUTES = (OPERATION_NAME, RUN_ID, "openinference.span.kind", "traceloop.span.kind", "gen_ai.system", "ai.operationId")
 """A span with one of these attributes is about a model, a tool or an agent. Backends search by them."""
 MOST_SORTED = 10_000
-"""Newest traces among which the largest are looked for."""
+"""A sort by anything but age considers at most this many traces, the newest."""
 _MAX_SUMMARIES = 10_000
 _NEAR = 500
 """Newest traces that are searched for the beginning of an id."""
@@ -49,7 +50,7 @@ class TraceHit(NamedTuple):
     spans: Sequence[RawSpan] | None = None
     """The trace's spans, if the backend returned them with the search; None: they must be fetched."""
     note: str = ""
-    """Set on a last hit that is not a trace: which traces were not searched, and how to have them searched."""
+    """Set on a last hit that is not a trace: which traces were not searched, and how to include them."""
 
 
 class Backend(ABC):
@@ -60,24 +61,25 @@ class Backend(ABC):
     at_once: ClassVar[int] = 8
     """Traces that are fetched at once."""
     selects: ClassVar[bool] = True
-    """True if `find` returns traces about models, tools and agents only, where it returns no spans."""
+    """True if `find` leaves out traces that are not about models, tools or agents. Hits with spans are checked anyway."""
 
     @abstractmethod
     def find(self, query: Query, since: int, until: int) -> Iterable[TraceHit]:
         """Find the traces that may match ``query``, newest first.
 
-        It may return too many, also more than ``query.limit``. ``since`` and ``until``: the query's, or their defaults.
+        It may return too many, also more than ``query.limit``. ``since`` and ``until``: the query's times or the defaults, in
+        nanoseconds since the Unix epoch.
         """
 
     @abstractmethod
     def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:
-        """All spans of a trace; none, or `Refused` with status 404, if it does not exist.
+        """Return all spans of a trace. If it does not exist, return none or raise `Refused` with status 404.
 
         ``prompts`` False: `journal_records.PROMPTS` may be left out.
         """
 
     def fetch_if_there(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:
-        """All spans of a trace; none if it does not exist."""
+        """Return all spans of a trace; none if it does not exist."""
         try:
             return self.fetch(trace_id, prompts=prompts)
         except Refused as refused:
@@ -86,12 +88,12 @@ class Backend(ABC):
             raise
 
     def fetch_many(self, trace_ids: Sequence[str], *, prompts: bool = True) -> dict[str, Sequence[RawSpan]]:
-        """All spans of each of these traces. Default: a request for each."""
+        """Return all spans of each of these traces. Default: one request for each trace."""
         with ThreadPoolExecutor(self.at_once, thread_name_prefix="llmtrace-read") as pool:
             return dict(zip(trace_ids, pool.map(partial(self.fetch_if_there, prompts=prompts), trace_ids), strict=True))
 
     def ids_starting_with(self, prefix: str) -> Sequence[str] | None:  # noqa: ARG002 - for backends that can search by prefix
-        """A few trace ids that start with ``prefix``; None if the backend cannot search by prefix."""
+        """Return a few trace ids that start with ``prefix``; None if the backend cannot search by prefix."""
         return None
 
 
@@ -122,7 +124,7 @@ class RemoteStore(Store):
                 yield from trace.spans
 
     def spans_of(self, trace_ids: Iterable[str], query: Query, *, prompts: bool = True) -> Iterator[Span]:
-        """Like `spans`, for these traces, whatever their number."""
+        """Yield the spans of these traces that match ``query``, regardless of its limit."""
         for _, trace in self._select(query, map(TraceHit, trace_ids), prompts=prompts, traces=True):
             if trace is not None:
                 yield from trace.spans
@@ -146,7 +148,10 @@ class RemoteStore(Store):
         return _decoded(raws)
 
     def _newest(self, limit: int) -> list[str]:
-        """The newest traces. Those that may be about something else are only looked into where one is wanted."""
+        """Return the ids of the newest traces.
+
+        If only one is wanted, its spans are checked, since the trace may be about something else than models, tools and agents.
+        """
         query = Query(limit=limit)
         newest: list[str] = []
         for hit in self.source.find(query, *self.bounds(query)):
@@ -160,7 +165,8 @@ class RemoteStore(Store):
         return newest
 
     def bounds(self, query: Query) -> tuple[int, int]:
-        """The start and end of the time that is searched, in nanoseconds: the query's, or the defaults."""
+        """Return the start and end of the time that is searched, in nanoseconds: the query's, or the defaults."""
+        # a minute ahead, since clocks of other machines may be fast
         until = time.time_ns() + 60_000_000_000 if query.until is None else query.until
         return until - int(self._days * 86_400e9) if query.since is None else query.since, until
 
@@ -205,7 +211,7 @@ class RemoteStore(Store):
 
 
 def days_of(address: Address) -> float:
-    """``?days=`` of a store's URL. Raises UnreadableStore."""
+    """Return ``?days=`` of a store's URL. Raises UnreadableStore."""
     days_option = address.options.get("days")
     try:
         days = DAYS if days_option is None else float(days_option)
@@ -217,7 +223,7 @@ def days_of(address: Address) -> float:
 
 
 def _fetch_halving(source: Backend, trace_ids: Sequence[str], prompts: bool) -> dict[str, Sequence[RawSpan]]:
-    """The spans of these traces, in several requests if the response to one is too large."""
+    """Return the spans of these traces. If the response is too large, request each half of the traces separately."""
     if not trace_ids:
         return {}
     try:
@@ -230,7 +236,7 @@ def _fetch_halving(source: Backend, trace_ids: Sequence[str], prompts: bool) -> 
 
 
 def _decoded(raws: Iterable[RawSpan]) -> Trace:
-    """Decode spans; of two versions of one span the richer wins."""
+    """Decode spans. Of two versions of the same span the richer wins."""
     best: dict[str, RawSpan] = {}
     for raw in raws:
         before = best.get(raw.span_id)
@@ -244,7 +250,8 @@ def _is_known(raw: RawSpan) -> bool:
 
 
 def _chunks(hits: Iterable[TraceHit], size: int) -> Iterator[list[TraceHit]]:
-    """Batches of ``size`` hits. A note is a batch of its own, so it is read only if the hits before it were not enough."""
+    """Yield batches of ``size`` hits. A note is a batch of its own, so it is read only if the hits before it were not
+    enough."""
     batch = list[TraceHit]()
     for hit in hits:
         if hit.note and batch:

@@ -9,12 +9,12 @@ from llmtrace.store import locks
 
 NAME = "replay.key"
 REPLAYS = "replays"
-"""The folder within a store's folder that keeps replays of its traces; it has the same secret."""
+"""Name of the folder in a store's folder that holds replays of its traces. It has the store's secret."""
 _BYTES = 32
 
 
 def of(folder: Path) -> bytes:
-    """Return the secret of a store, and make it with the first call. Raises OSError where the folder cannot be written."""
+    """Return the secret of a store; the first call creates it. Raises OSError if the folder cannot be written."""
     folder = folder.parent if folder.name == REPLAYS else folder
     path = folder / NAME
     if not path.exists():
@@ -23,7 +23,7 @@ def of(folder: Path) -> bytes:
         locks.write(temporary, os.urandom(_BYTES), os.O_EXCL)
         try:
             os.link(temporary, path)
-        except FileExistsError:  # another process was first: then its key counts
+        except FileExistsError:  # another process was first, so its key is used
             pass
         except OSError:  # a file system without links
             os.replace(temporary, path)

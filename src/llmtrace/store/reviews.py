@@ -1,8 +1,9 @@
-"""Reviews in a store's folder: who asked for what, what was decided, what ran. One table, in ``reviews.db``.
+"""Reviews in a store's folder: what was asked, what was decided and what ran, in ``reviews.db``.
 
-Laws: each state is on disk before the next is reached, and a state is only left by a transaction that finds it as expected: so
-one of two reviewers wins, a decision is used once, and nothing starts that is not approved. What ran when its process died is
-``in_doubt``, and is never run again by itself. Each call opens and closes its connection, since SQLite does not survive a fork.
+Laws: each state is on disk before the next is reached. A transaction changes a state only if it is the expected one, so one of
+two reviewers wins, a decision is used once, and nothing starts without approval. A call whose process died while it ran is
+``in_doubt`` and never runs again automatically. Each method opens and closes its connection, since SQLite does not survive a
+fork.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from llmtrace.store.warnings import warn_once
 
 NAME = "reviews.db"
 RUNNING = "reviewing"
-"""The folder with a file for each process that waits for a review or runs what was approved. Its lock ends with the process."""
+"""The folder with a file for each process that waits for a review or runs an approved call. The process holds its file's
+lock."""
 BUSY_SECONDS = 5.0
 _SWEEP_SECONDS = 3600.0
 KEEP_SECONDS = 30 * 86400.0
@@ -53,11 +55,13 @@ _decisions: TypeAdapter[Decision] = TypeAdapter(Decision)
 
 
 class Reviews:
-    """The reviews of a store. All methods may be called by several threads and processes. They raise `sqlite3.Error` and
-    OSError where the folder cannot be read or written."""
+    """The reviews of a store. All methods may be called by several threads and processes.
+
+    They raise `sqlite3.Error` and OSError if the folder cannot be read or written.
+    """
 
     def __init__(self, folder: Path | None) -> None:
-        """``folder`` None: they live and die with this process."""
+        """``folder`` None: the reviews are kept in memory and end with this process."""
         self.folder = folder
         self._memory: sqlite3.Connection | None = None
         self._lock = fork_safe_lock()
@@ -68,7 +72,7 @@ class Reviews:
     # -- the program that asks
 
     def propose(self, request: ReviewRequest) -> ReviewRecord:
-        """Keep a request. It is approved at once where a reviewer said so for such calls of this run."""
+        """Store a request. It is approved at once if a reviewer has already approved such calls for this run."""
         owner = owner_of(self.folder)
         with self._write() as db:
             if db.execute(_FORGET, (request.asked_at - KEEP_SECONDS,)).rowcount:
@@ -85,7 +89,7 @@ class Reviews:
         return ReviewRecord(request, state, decision, is_waiting=True)
 
     def adopt(self, review_id: str, deadline: float) -> ReviewRecord:
-        """Wait for the review in place of the process that asked. One that was withdrawn is asked again, until ``deadline``."""
+        """Take over a review from the process that asked. A withdrawn review is asked again, until ``deadline``."""
         with self._write() as db:
             record = self._find(db, review_id)
             if record.state in ("proposed", "withdrawn"):
@@ -97,9 +101,10 @@ class Reviews:
             return self._find(db, record.request.review_id)
 
     def start(self, review_id: str, digest: str, ran: str) -> bool:
-        """Take the decision, to run what it allows. False: do not run it.
+        """Use up an approval before the call runs. Returns False if the call must not run.
 
-        ``digest``: of what was shown. ``ran``: of what is about to run; the same, unless a person edited it.
+        ``digest``: of the call that the reviewer was shown. ``ran``: of the call that is about to run; the two differ only if
+        the reviewer edited the call.
         """
         with self._write() as db:
             record = self._find(db, review_id)
@@ -115,7 +120,7 @@ class Reviews:
         return True
 
     def finish(self, review_id: str, state: ReviewState, result: JsonValue = None) -> None:
-        """Note that what ran is ``done`` or ``failed``, or that the program is no longer waiting (``withdrawn``)."""
+        """Record that the call is ``done`` or ``failed``, or that the program no longer waits (``withdrawn``)."""
         expected = "proposed" if state == "withdrawn" else "started"
         with self._write() as db:
             db.execute(
@@ -126,10 +131,10 @@ class Reviews:
     # -- the person who decides
 
     def decide(self, review_id: str, decision: Decision, *, digest: str | None = None) -> ReviewRecord:
-        """Decide a review. ``digest``: of what the reviewer was shown; None for a decision that nobody took, as a timeout.
+        """Decide a review. ``digest``: of the call that the reviewer was shown; None if no person decided, as at a timeout.
 
-        Raises `ReviewConflict` if it was decided before, was not meant (the digest is another one), is too late, or the value
-        breaks the schema.
+        Raises `ReviewConflict` if the review is decided already, its digest differs from ``digest``, the deadline has passed,
+        or the decision is not valid (its value breaks the schema, for example).
         """
         with self._write() as db:
             record = self._find(db, review_id)
@@ -156,9 +161,9 @@ class Reviews:
         return record
 
     def settle(self, review_id: str, *, happened: bool, by: str) -> ReviewRecord:
-        """Say whether a call that is in doubt had its effect. If not, it may run, once, when the program is resumed.
+        """Record whether a call in doubt had its effect (``happened``). If not, it may run once when the program is resumed.
 
-        Raises `ReviewConflict` if it is not in doubt.
+        Raises `ReviewConflict` if the call is not in doubt.
         """
         self.doubt()
         with self._write() as db:
@@ -176,17 +181,20 @@ class Reviews:
     # -- looking
 
     def get(self, review_id: str, *, busy_seconds: float | None = None) -> ReviewRecord:
-        """Return a review by its id or the first 4 or more characters of it. Raises `ReviewConflict` if there is none.
-        ``busy_seconds``: how long to wait for another process that writes; default, `BUSY_SECONDS`."""
+        """Return a review by its id or the first 4 or more characters of it.
+
+        ``busy_seconds``: how long to wait for another process that writes (default: `BUSY_SECONDS`). Raises `ReviewConflict`
+        for an unknown id.
+        """
         with self._read(busy_seconds) as db:
             return self._find(db, review_id)
 
     def list(
         self, *, states: tuple[ReviewState, ...] = ("proposed",), limit: int = 100, before: float = 1e18
     ) -> list[ReviewRecord]:
-        """Reviews in these states, newest first; one that cannot be read is logged and left out.
+        """Return the reviews in these states, newest first. A review that cannot be read is logged and left out.
 
-        ``before``: asked for earlier than that, in seconds since the Unix epoch.
+        ``before``: only reviews that were asked for before this time, in seconds since the Unix epoch.
         """
         where = "WHERE state IN (SELECT value FROM json_each(?)) AND asked_at < ? ORDER BY asked_at DESC LIMIT ?"
         with self._read() as db:
@@ -204,9 +212,9 @@ class Reviews:
             return int(db.execute("SELECT count(*) FROM reviews WHERE state = ?", (state,)).fetchone()[0])
 
     def doubt(self) -> int:
-        """Find what was running when its process died. Returns how many are in doubt now that were not before."""
+        """Mark calls whose process died while they ran as ``in_doubt``. Returns how many were marked."""
         if not self.count("started"):
-            return 0  # only looking creates and writes no file
+            return 0  # without a running call, no file is created or written
         with self._write() as db:
             rows = db.execute("SELECT id, owner FROM reviews WHERE state = 'started'").fetchall()
             dead = [(time.time(), review_id) for review_id, owner in rows if not is_alive(self.folder, owner)]
@@ -218,7 +226,7 @@ class Reviews:
     def _find(self, db: sqlite3.Connection, review_id: str) -> ReviewRecord:
         row = db.execute(_SELECT + "WHERE id = ?", (review_id,)).fetchone()
         if row is None and len(review_id) >= 4:
-            ends = (review_id, f"{review_id}\U0010ffff")
+            ends = (review_id, f"{review_id}\U0010ffff")  # every longer id with this beginning is between these
             rows = db.execute(_SELECT + "WHERE id > ? AND id < ? LIMIT 2", ends).fetchall()
             row = rows[0] if len(rows) == 1 else None
         if row is None:
@@ -226,7 +234,7 @@ class Reviews:
         return self._record(row)
 
     def _record(self, row: tuple[Any, ...]) -> ReviewRecord:
-        """Raises `ReviewConflict` if the row does not hold a review, as one of a later version of llmtrace may not."""
+        """Decode a row. Raises `ReviewConflict` if it cannot be read, for example because a later llmtrace wrote it."""
         review_id, state, request, decision, started_at, ended_at, result, owner = row
         try:
             return ReviewRecord(
@@ -245,7 +253,7 @@ class Reviews:
     def _standing(self, db: sqlite3.Connection, request: ReviewRequest) -> Decision | None:
         if request.tool is None or not isinstance(request.payload, dict):
             return None
-        if faults_of(request, Decision("edited", request.payload)):  # an invalid call is a question of its own
+        if faults_of(request, Decision("edited", request.payload)):  # an invalid call is always asked about
             return None
         rows = db.execute(
             "SELECT review, wanted, decision FROM standing JOIN reviews ON id = review"
@@ -278,7 +286,7 @@ class Reviews:
         assert self.folder is not None
         path = self.folder / NAME
         if not path.exists():
-            if not make:  # nobody has asked yet
+            if not make:  # nobody has asked yet: read an empty database in memory
                 with Reviews(None)._connect(make=True) as db:
                     yield db
                 return
@@ -310,11 +318,11 @@ _SINCE: dict[ReviewState, str] = {
     "failed": ". The call has run, and failed",
     "in_doubt": ". The program died while the call ran",
 }
-"""Return the outcome of a call since it was approved."""
+"""By state: what happened to the call after its approval, as the end of a message."""
 
 
 def _problem(request: ReviewRequest, decision: Decision) -> str:
-    """Why a decision cannot be taken; empty if it can."""
+    """Return why a decision is not valid; empty if it is."""
     from llmtrace.validation.json_pointers import steps
 
     if not isinstance(decision.always, Mapping):
@@ -335,8 +343,8 @@ def _problem(request: ReviewRequest, decision: Decision) -> str:
 
 
 def faults_of(request: ReviewRequest, decision: Decision) -> list[Violation]:
-    """The errors of the value of an edit or an answer, by the schema. A hidden value that was left as it is shown has none."""
-    with importing:  # the list of what waits needs no validation
+    """Return the schema errors of an edited or answered value. A hidden value that was left as shown counts as valid."""
+    with importing:  # listing reviews needs no validation
         from llmtrace.validation.check_values import check_arguments, check_result, errors_in
 
     if decision.kind == "edited" and request.tool is not None and isinstance(decision.value, dict):
@@ -351,7 +359,7 @@ def faults_of(request: ReviewRequest, decision: Decision) -> list[Violation]:
 
 
 def _is_as_shown(pointer: str, edited: JsonValue, request: ReviewRequest) -> bool:
-    """True for a hidden value that the reviewer left as it was shown: what would run is what the program has."""
+    """Return True for a hidden value that the reviewer left as shown: the program then runs with its own value."""
     from llmtrace.validation.json_pointers import follow, steps
 
     try:
@@ -366,14 +374,14 @@ def _fits(wanted: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -
 
 
 def this_user() -> str:
-    """The name of the user of this process; empty if it has none."""
+    """Return the name of the user of this process; empty if it has none."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container without this user
         return ""
 
 
-# -- which processes are there
+# -- processes that wait or run
 
 _owner: dict[Path | None, str] = {}
 _lock_files: list[int] = []
@@ -381,7 +389,7 @@ _owner_lock = fork_safe_lock()
 
 
 def owner_of(folder: Path | None) -> str:
-    """The name of this process among those that use the reviews of a folder. Raises OSError."""
+    """Return this process's name in a folder of reviews; the first call also creates and locks its file. Raises OSError."""
     with _owner_lock:
         if folder not in _owner:
             name = f"{os.getpid()}-{secrets.token_hex(8)}"
@@ -397,7 +405,7 @@ def owner_of(folder: Path | None) -> str:
 
 
 def is_alive(folder: Path | None, owner: str) -> bool:
-    """True while the process runs, also where that cannot be told."""
+    """Return True if the process still runs, or if that cannot be found out."""
     if folder is None or _owner.get(folder) == owner:
         return _owner.get(folder) == owner
     return locks.is_held(folder / RUNNING / owner) is not False
@@ -412,7 +420,7 @@ def _sweep(place: Path) -> None:
 
 
 def _forget_in_child() -> None:
-    """A fork is a process of its own. It must not hold its parent's locks: they say that the parent runs."""
+    """Close the parent's lock files in a forked child: held open, they would make a dead parent seem to run."""
     _owner.clear()
     for descriptor in _lock_files:
         with contextlib.suppress(OSError):

@@ -35,14 +35,14 @@ _WORD = lazy_pattern(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case. Everything but letters and digits separates them."""
+    """Return the words of a text in lower case. Everything but letters and digits separates them."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
     return [word[:_LONGEST_WORD] for word in _WORD.findall(text[:_LONGEST_TEXT].casefold())]
 
 
 def indexed(text: str) -> str:
-    """A text that SQLite's tokenizer splits into the same words as `words`. Plain ASCII text needs no change."""
+    """Return a text that SQLite's tokenizer splits into the same words as `words`. Plain ASCII text needs no change."""
     if text.isascii():
         plain = text[:_LONGEST_TEXT]
         if not _has_long_word(plain) and "\0" not in plain:
@@ -56,6 +56,7 @@ def indexed(text: str) -> str:
 
 
 def _has_long_word(plain: str) -> bool:
+    """Return True if no space follows within `_LONGEST_WORD` characters somewhere. Jumps from space to space, so it is fast."""
     at = 0
     while at + _LONGEST_WORD < len(plain):
         at = plain.rfind(" ", at, at + _LONGEST_WORD + 1) + 1
@@ -65,28 +66,28 @@ def _has_long_word(plain: str) -> bool:
 
 
 def phrases(query: str) -> list[list[str]]:
-    """The words of each term of a text query; terms without words are left out."""
+    """Return the words of each term of a text query; terms without words are left out."""
     return [phrase for term in query.split() if (phrase := words(term))]
 
 
 def matches(spans: Iterable[Span], query: str) -> bool:
-    """True if each term of the query is in one of these spans."""
+    """Return True if each term of the query is in one of these spans."""
     joined = "\n".join(text_of(span) for span in spans)
     return all(needle in joined for needle in needles(query))
 
 
 def text_of(span: Span) -> str:
-    """The words of a span, each after a space. It contains one of `needles` if the span has that term."""
+    """Return the words of a span, each after a space. The span has a term if this text contains the term's needle."""
     return " " + " ".join(word for piece in pieces(span) for word in words(text_in(piece)))
 
 
 def needles(query: str) -> list[str]:
-    """The terms of a query, in the form of `text_of`."""
+    """Return the terms of a query, in the form of `text_of`."""
     return [" " + " ".join(phrase) for phrase in phrases(query)]
 
 
 def pieces(span: Span) -> Iterator[Any]:
-    """The parts of a span that are searched: name, messages, arguments, results, findings, attributes."""
+    """Yield the parts of a span that are searched: name, messages, arguments, results, findings, attributes."""
     yield span.name
     for name in _LISTS:
         yield from getattr(span.operation, name, ())
@@ -105,7 +106,7 @@ def pieces(span: Span) -> Iterator[Any]:
 
 
 def text_in(piece: Any) -> str:
-    """The texts and numbers in one of `pieces`, in order."""
+    """Return the texts and numbers in one of `pieces`, in order."""
     if type(piece) is str:
         return piece
     texts: list[str] = []
@@ -130,14 +131,14 @@ def _collect(value: Any, texts: list[str], depth: int) -> None:
 
 @functools.cache
 def _fields(kind: type) -> tuple[str, ...]:
-    """The fields of a model value. Empty for other types, and for a blob, whose text is base64."""
+    """Return the fields of a model value; none for other types, and none for a blob, whose text is base64."""
     if kind is Blob or not is_dataclass(kind):
         return ()
     return tuple(field.name for field in fields(kind) if field.compare)
 
 
 def keeps(query: Query, summary: TraceSummary) -> bool:
-    """True if a summary matches the query, apart from its text and confidence."""
+    """Return True if a summary matches the query, apart from the query's text and confidence."""
     return summary.is_run and all(filter_.keeps(summary, value) for filter_, value in filters.active(query))
 
 
@@ -148,7 +149,7 @@ def resolve(wanted: str, newest: Sequence[str], starting: Callable[[str], list[s
     Raises TraceNotFound, with suggestions.
     """
     wanted = wanted.strip().lower()
-    if wanted.startswith("tr-") or wanted.count("-") == 4:  # MLflow's and LangSmith's ways of writing one
+    if wanted.startswith("tr-") or wanted.count("-") == 4:  # MLflow and LangSmith write ids like this
         wanted = wanted.removeprefix("tr-").replace("-", "")
     if not newest:
         raise TraceNotFound("the store has no traces yet. Try: llmtrace demo")

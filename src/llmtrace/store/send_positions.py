@@ -19,7 +19,7 @@ FOLDER, UNSENT, STORE = "sent", "unsent", "store"
 """``sent/`` in a store's folder has a folder for each destination, ``unsent/`` the journal of programs that only send. In a
 destination's folder, ``store/`` has the positions in the store's own journal."""
 REMOVED = "removed"
-"""File in a destination's folder: one number per line, of spans that were removed before they were sent."""
+"""File in a destination's folder: in each line, a number of spans that were removed before they were sent."""
 SUFFIX = ".position"
 
 
@@ -28,7 +28,7 @@ class Position(NamedTuple):
 
     offset: int = 0
     open: int = 0
-    """Spans that had started before it and not ended."""
+    """Number of spans that started before ``offset`` and had not ended."""
 
 
 class Positions:
@@ -49,7 +49,7 @@ class Positions:
         """Write the position of a journal file. Raises OSError."""
         if self._written.get(name) == position:
             return
-        # always the same length, so within one page
+        # a fixed length, so that each write replaces the last one completely, within one page
         locks.write(self.folder / (name + SUFFIX), b"%020d %010d\n" % position, flags=0)
         self._written[name] = position
 
@@ -60,7 +60,7 @@ class Positions:
                 (self.folder / (name + SUFFIX)).unlink(missing_ok=True)
 
     def names(self) -> list[str]:
-        """The journal files that have a position."""
+        """Return the names of the journal files that have a position."""
         with contextlib.suppress(OSError):
             return sorted(path.name.removesuffix(SUFFIX) for path in self.folder.glob("*" + SUFFIX))
         return []
@@ -97,7 +97,7 @@ def _unsent(path: Path, folder: Path, name: str) -> dict[str, int]:
 
 
 def removed(folder: Path) -> int:
-    """Number of spans that were removed before they were sent to the destination of this folder."""
+    """Return the number of spans that were removed before they were sent to the destination of this folder."""
     try:
         return sum(int(line) for line in (folder / REMOVED).read_bytes().split())
     except (OSError, ValueError):

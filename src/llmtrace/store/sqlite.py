@@ -1,9 +1,9 @@
-"""The index of a local store: the place of each span in the journal, and what is searched. It contains no spans.
+"""The index of a local store: the place of each span in the journal, and the summaries, names and words that are searched.
 
-Law: the index can be rebuilt from the journal. So an index that is broken, or that another program changed, is rebuilt; reading
-goes on without one that is locked or cannot be written (`IndexUnusable`); and only an index of a newer llmtrace is refused and
-left untouched. Each call opens and closes its connection, and a fork waits for the call to end, because SQLite does not survive
-a fork.
+Law: the index contains no spans and can be rebuilt from the journal. An index that is broken, or that another program changed,
+is rebuilt. If the index is locked or cannot be written, reading goes on without it (`IndexUnusable`). Only an index of a newer
+llmtrace is refused and left untouched. Each call opens and closes its connection, and a fork waits for the call to end, because
+SQLite does not survive a fork.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _JOURNAL_SCHEMA = (
     ),
     "CREATE INDEX spans_place ON spans (file, offset)",
     # stale: the columns after form are out of date; unseen: monitors have not seen all spans; form: see `summary.FORM`. health
-    # counts unfinished spans as interrupted, running is the health while their programs run, open their number. verdict: what
-    # `listing` keeps of a diagnosis, judged: which code diagnosed. The longest column is last, since a filter reads none of it
+    # counts unfinished spans as interrupted; running: the health while their programs run; open: their number. verdict: the
+    # diagnosis that `listing` caches; judged: the code that made it. The longest column is last, since no filter reads it
     (
         "CREATE TABLE traces (trace TEXT PRIMARY KEY, start INTEGER, stale INTEGER, open INTEGER, unseen INTEGER, form INTEGER,"
         " health TEXT, running TEXT, spans INTEGER, findings INTEGER, tokens INTEGER, cost REAL, duration REAL,"
@@ -71,7 +71,7 @@ T = TypeVar("T")
 
 
 class IndexUnusable(Exception):
-    """The index cannot be used now: it is locked by another process, on a read-only disk …"""
+    """The index cannot be used now. For example, another process has locked it, or the disk is read-only."""
 
 
 class Index:
@@ -100,20 +100,20 @@ class Index:
             raise IndexUnusable(error.strerror) from error
 
     def _mended(self, action: Callable[[sqlite3.Connection], T]) -> T:
-        """Try as it is, then with all rows made anew, then with a new index."""
+        """Run ``action`` on the index as it is. If that fails, rebuild the rows and try again; at last, start a new index."""
         is_changed = index_lock.is_changed(self.path, SCHEMA_VERSION)
-        for rebuild in (is_changed, True):
+        for rebuild in (is_changed, True):  # an index that another program changed is rebuilt at once
             try:
                 return self._attempt(action, rebuild=rebuild)
             except sqlite3.Error as error:
-                is_locked_up = is_changed and "readonly" in str(error)  # by its own head
+                is_locked_up = is_changed and "readonly" in str(error)  # the changed header makes SQLite refuse to write
                 if not _is_broken(error) and not is_locked_up:
                     raise
                 self._set_aside(error)
                 return self._attempt(action)
             except (LlmtraceError, Misplaced, OSError):
                 raise
-            except Exception as error:  # a row that is not what we wrote
+            except Exception as error:  # a row that we did not write
                 failure = error
         self._set_aside(failure)
         return self._attempt(action)
@@ -126,13 +126,13 @@ class Index:
                     beside.unlink()
             with contextlib.closing(sqlite3.connect(self.path, timeout=self._busy_seconds, isolation_level=None)) as db:
                 self._prepare(db, is_ours=rebuild)
-                db.execute("PRAGMA synchronous = NORMAL")  # what a power cut loses is indexed again from the journal
+                db.execute("PRAGMA synchronous = NORMAL")  # rows that a power cut loses are indexed again from the journal
                 if rebuild:
                     self._rebuild(db)
                 return action(db)
 
     def _rebuild(self, db: sqlite3.Connection) -> None:
-        """Drop all rows that come from the journal; what monitors learned stays. Raises sqlite3.Error if that is broken."""
+        """Drop all rows that come from the journal; the monitors' states stay. Raises sqlite3.Error if the file is broken."""
         (state,) = db.execute("PRAGMA integrity_check(1)").fetchone()
         if state != "ok":
             raise sqlite3.DatabaseError(f"malformed: {state}")
@@ -166,7 +166,7 @@ class Index:
                 self._create(db)
 
     def _create(self, db: sqlite3.Connection) -> None:
-        """Create the tables. Of an older index, what comes from the journal is made again; what monitors learned stays."""
+        """Create the tables. In an older index, tables that come from the journal are replaced; the monitors' states stay."""
         for table in (*_TABLES, "hourly_results", "searched", *word_index.tables(db)):
             db.execute(f"DROP TABLE IF EXISTS {table}")
         existing = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
@@ -177,7 +177,7 @@ class Index:
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def check_owner(self) -> None:
-        """Raise UnreadableStore if ``index.db`` belongs to another program. Nothing is written, beside it neither."""
+        """Raise UnreadableStore if ``index.db`` belongs to another program. Writes nothing, not even files beside it."""
         try:
             with contextlib.closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro&immutable=1", uri=True)) as db:
                 foreign = _is_foreign(db)
@@ -211,11 +211,11 @@ class Index:
         warn_once(f"the index {self.path} is broken ({error}). It was renamed to {broken.name} and is rebuilt from the journal")
 
     def traces(self, db: sqlite3.Connection, query: Query) -> list[TraceSummary]:
-        """Summaries of the indexed traces that match ``query``, newest first."""
+        """Return the summaries of the indexed traces that match ``query``, in its order."""
         return [summary for _, summary in self._find(db, query)]
 
     def ids(self, db: sqlite3.Connection, query: Query) -> list[tuple[str, int]]:
-        """Ids and numbers of spans of the traces that match ``query``, newest first."""
+        """Return id and number of spans of each trace that matches ``query``, in its order."""
         if filters.needs_summaries(query):
             return [(trace_id, summary.spans) for trace_id, summary in self._find(db, query)]
         where, values = _row_conditions(db, query)
@@ -224,9 +224,10 @@ class Index:
         return db.execute(statement, (*values, query.limit)).fetchall()
 
     def stale(self, db: sqlite3.Connection, query: Query, fresh: Collection[str]) -> list[str]:
-        """Some traces whose summaries must be made before `traces` can answer ``query``, without those in ``fresh``.
+        """Return some traces whose summaries must be made before `traces` can answer ``query``, without those in ``fresh``.
 
-        A summary of an older form is made again only if the query returns it: the columns that a query filters by are right.
+        A summary of an older form is made again only if the query returns it, since the columns that a query filters by are
+        correct already.
         """
         where, values = _row_conditions(db, query)
         conditions, more = summary_rows.summary_conditions(query)
@@ -263,12 +264,12 @@ class Index:
             yield trace_id, summary
 
     def conditions(self, db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:
-        """The SQL condition of a query on a row of ``traces`` with its summary."""
+        """Return the SQL condition of a query on a row of ``traces`` with its summary."""
         (where, values), (conditions, more) = _row_conditions(db, query), summary_rows.summary_conditions(query)
         return f"{where} AND {conditions}", values + more
 
     def trace(self, db: sqlite3.Connection, wanted: str) -> Trace:
-        """The trace with this id, its beginning, or "last". Raises TraceNotFound."""
+        """Return the trace with this id or beginning of an id, or the newest for "last". Raises TraceNotFound."""
         trace_id = resolve(db, wanted)
         with contextlib.closing(self.reader(db)) as reader:
             trace = reader.read(trace_id)
@@ -277,7 +278,7 @@ class Index:
         return trace
 
     def summary(self, db: sqlite3.Connection, trace_id: str) -> TraceSummary:
-        """The stored summary of a trace. Raises TraceNotFound."""
+        """Return the stored summary of a trace. Raises TraceNotFound."""
         for _, summary in self._summaries(db, "trace = ?", (trace_id,)):
             return summary
         raise _removed(trace_id)
@@ -288,7 +289,7 @@ class Index:
         return [(span, parent, bool(failed)) for span, parent, failed in rows]
 
     def reader(self, db: sqlite3.Connection) -> Reader:
-        """A reader for many traces. It can be used while the connection is open."""
+        """Return a reader for many traces. Use it only while the connection is open."""
         return Reader(db, self.journal)
 
 
@@ -300,7 +301,7 @@ def resolve(db: sqlite3.Connection, wanted: str) -> str:
 
 
 def _row_conditions(db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:
-    """The SQL condition of a query on a row of ``traces``, apart from the summary's columns."""
+    """Return the SQL condition of a query on a row of ``traces``, without the summary's columns."""
     where, values = ["true"], list[Any]()
     for filter_, value in filters.active(query):
         if filter_.name in filters.OF_START:
@@ -317,7 +318,10 @@ def _removed(trace_id: str) -> TraceNotFound:
 
 
 def _is_foreign(db: sqlite3.Connection) -> bool:
-    """True if the database has tables and is not an index of ours, which another process may be making at this moment."""
+    """Return True if the database has tables but not our application id.
+
+    The id is read again at the end, since another process may be creating our index at this moment.
+    """
     return (
         pragma(db, "application_id") != APPLICATION_ID
         and db.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
@@ -326,7 +330,7 @@ def _is_foreign(db: sqlite3.Connection) -> bool:
 
 
 def _is_broken(error: sqlite3.Error) -> bool:
-    """True if the file itself is broken, not just unusable now (locked, read-only, disk full …)."""
+    """Return True if the file itself is broken, not just unusable now (locked, read-only, disk full …)."""
     text = str(error)
     missing = ("no such table", "no such column", "no column named", "already exists", "duplicate column")
     broken = ("malformed", "not a database", "corrupt", "vtable constructor failed", *missing)
@@ -340,7 +344,7 @@ _fork_holds: list[Any] = []
 
 @contextlib.contextmanager
 def _active() -> Iterator[None]:
-    """Wrap every use of SQLite. Threads queue in `_entrance`, so a fork that has entered it is the next to get `_activity`."""
+    """Guard every use of SQLite. Threads queue for `_entrance`, so a fork that holds it is the next to get `_activity`."""
     with _entrance:
         _activity.acquire()
     try:
@@ -350,6 +354,7 @@ def _active() -> Iterator[None]:
 
 
 def _before_fork() -> None:
+    """Wait until no thread uses SQLite, `FORK_SECONDS` at most, and keep threads out during the fork."""
     deadline = time.monotonic() + FORK_SECONDS
     locks_in_order = (_entrance, _activity)
     _fork_holds.extend(lock for lock in locks_in_order if lock.acquire(timeout=max(0, deadline - time.monotonic())))

@@ -34,8 +34,8 @@ from llmtrace.text.patterns import lazy_pattern
 N = TypeVar("N", int, float)
 
 FORM: Final = 9
-"""Version of the summaries. Raise it when a trace gets another summary than before: older ones in an index are then made again
-when they are shown."""
+"""Version of the summaries. Raise it if a change of the code gives the same trace a different summary: an index then makes
+older summaries again when they are shown."""
 TEXT_LIMIT = 200
 """Maximum length of task and answer, in characters."""
 
@@ -81,7 +81,7 @@ class TraceSummary:
     replay_of: str | None = None
     """The id of the trace that this one is a replay of."""
     dead_letters: int = 0
-    """Number of its dead letters; see `store.dead_letters`."""
+    """Number of the trace's dead letters; see `store.dead_letters`."""
     workflows: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     conversations: tuple[str, ...] = ()
@@ -94,8 +94,8 @@ class TraceSummary:
 
 
 def summarise(trace: Trace) -> TraceSummary:
-    """The summary of a trace that has at least one span."""
-    from llmtrace.store.dead_letters import letters_of  # a program that only records needs it when its index is made
+    """Return the summary of a trace that has at least one span."""
+    from llmtrace.store.dead_letters import letters_of  # late: a program that only records needs it for its index
 
     root = trace.root
     end = None if any(span.end is None for span in trace.roots) else max(span.end or 0 for span in trace.spans)
@@ -133,14 +133,17 @@ def summarise(trace: Trace) -> TraceSummary:
 
 
 def _is_of_run(span: Span) -> bool:
-    """Return False for a plain span of another program, and where a framework makes an agent, which does not run yet."""
+    """Return False for a plain span of another program, and for the creation of an agent, which does not run yet."""
     if span.attributes.get(OPERATION_NAME) == CREATE_AGENT:
         return False
     return span.run_id is not None or not isinstance(span.operation, Custom) or looks_like_agent(span)
 
 
 def _task(trace: Trace) -> str | None:
-    """The newest user message of the outermost agent or workflow; where that is data, of its first inference."""
+    """Return the newest user message of the outermost agent, workflow or inference that has one.
+
+    A message that reads as data is skipped if a span below has a better one, up to the first inference.
+    """
     first: str | None = None
     for _, span in trace.walk():
         if isinstance(span.operation, (AgentInvocation, Workflow, Inference)) and (text := _asked_in(span.operation)):
@@ -158,7 +161,7 @@ def _asked_in(operation: AgentInvocation | Workflow | Inference) -> str | None:
 
 
 def unwrap_task(text: str) -> str:
-    """The task without the JSON object that some frameworks wrap it in."""
+    """Return the task without the JSON object that some frameworks wrap it in."""
     around = _OBJECT.match(text)
     if around is not None:
         with contextlib.suppress(ValueError):
@@ -167,7 +170,7 @@ def unwrap_task(text: str) -> str:
 
 
 def _answer(trace: Trace) -> str | None:
-    """The answer of the outermost agent or workflow. Without one, or if it is data, a model's last words."""
+    """Return the answer of the outermost agent or workflow. Without one, or if it is data: the last answer of a model."""
     wholes = (span.operation for _, span in trace.walk() if isinstance(span.operation, (AgentInvocation, Workflow)))
     outer = next((text for whole in wholes if (text := _last_text(whole.output))), None)
     if outer is not None and not reads_as_data(outer):
@@ -177,7 +180,7 @@ def _answer(trace: Trace) -> str | None:
 
 
 def last_answer(spans: Iterable[Span]) -> str | None:
-    """The last answer of a model in these spans (at most 200 characters), by their ends; None if no answer has text."""
+    """Return the latest answer with text, by the ends of these model calls (at most 200 characters); None without one."""
     answers = [
         (span.end or span.start, span.operation) for span in spans if isinstance(span.operation, (Inference, FetchResponse))
     ]
@@ -193,7 +196,7 @@ def _last_text(messages: tuple[Message, ...]) -> str | None:
 
 
 def _attributes(trace: Trace, key: str) -> Iterator[str | None]:
-    """The values of an attribute of any span; of a list, its items."""
+    """Yield the values of an attribute in all spans; for a list, its items."""
     for span in trace.spans:
         value = span.attributes.get(key)
         yield from map(str, value) if isinstance(value, (list, tuple)) else () if value is None else (str(value),)
@@ -205,6 +208,7 @@ def _findings(trace: Trace) -> tuple[str, ...]:
     for span in trace.spans:
         if trace.interrupted(span):
             names["error"].append(UNFINISHED)
+        # a violation names the failure more precisely than its error type
         if span.failure is not None and span.span_id in began and not span.violations:
             names["error"].append(failure_kind(span.failure))
         for violation in span.violations:

@@ -12,11 +12,12 @@ from llmtrace.store.summary import FORM, TraceSummary
 
 
 def write_summary(db: sqlite3.Connection, trace: Trace, summary: TraceSummary) -> None:
-    """Write a trace's summary, computed as if no program of it were still running.
+    """Write a trace's summary, computed as if none of its programs were still running.
 
-    A trace that is not a run has the health ``none`` there, so that lists pass it over.
+    A trace that is not a run gets the health ``none``, so that lists leave it out.
     """
     is_open = [span.span_id for span in trace.spans if span.end is None]
+    # the health to show while the programs with unfinished spans still run, which only a reader can check
     running = Trace(trace.spans, alive=frozenset(is_open)).health if is_open else summary.health
     fields = {name: getattr(summary, name) for name in TraceSummary.__slots__}  # type: ignore[attr-defined]
     columns = {
@@ -43,7 +44,7 @@ def write_summary(db: sqlite3.Connection, trace: Trace, summary: TraceSummary) -
 
 
 def sql_text(text: str) -> str:
-    """A text without lone surrogates, which SQLite refuses."""
+    """Return the text without lone surrogates, which SQLite refuses."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -55,7 +56,7 @@ def read_summary(data: bytes) -> TraceSummary:
 
 
 def summary_conditions(query: Query) -> tuple[str, list[Any]]:
-    """The SQL condition of a query on the columns of a summary. Open traces are checked later, when they are read."""
+    """Return the SQL condition of a query on the columns of a summary. Open traces are checked later, when they are read."""
     where, values = ["health IS NOT 'none'"], list[Any]()  # see `write_summary`
     for filter_, value in filters.active(query):
         if filter_.name not in filters.OF_START:

@@ -32,13 +32,13 @@ class Tail:
     """Follows the journal of a local store."""
 
     def __init__(self, journal: Path, *, whole: bool = False) -> None:
-        """``journal``: the folder of that name in the store. ``whole``: start with the records that exist already."""
+        """``journal``: the folder ``journal/`` of the store. ``whole``: start with the records that exist already."""
         self.journal = journal
         self._contexts: dict[str, dict[int, Context]] = {}
         self._done = {} if whole else {file.name: file.size for file in journal_files.listing(journal)}
 
     def poll(self) -> Iterator[Written]:
-        """The spans that were written since the last call."""
+        """Yield the spans that were written since the last call."""
         for file in journal_files.listing(self.journal):
             if file.size > self._done.get(file.name, 0):
                 with contextlib.suppress(OSError, journal_files.Unusable):
@@ -56,10 +56,10 @@ class Tail:
 
 
 def read_spans(path: Path, start: int, contexts: dict[int, Context]) -> Iterator[tuple[int, RawSpan | None]]:
-    """The end of each record of a journal file from offset ``start``, and its span; None if it is no span or damaged.
+    """Yield the end offset of each record from offset ``start`` on, and its span.
 
-    ``contexts``: those before; new ones are added. Bytes at the end that are no record yet are left out. Raises
-    `journal_files.Unusable`, OSError.
+    The span is None if the record is damaged or of another kind. ``contexts``: the contexts before ``start``; new ones are
+    added. An incomplete record at the end of the file is left out. Raises `journal_files.Unusable`, OSError.
     """
     for record in journal_files.iterate(path, start):
         raw = None
@@ -76,7 +76,7 @@ def read_spans(path: Path, start: int, contexts: dict[int, Context]) -> Iterator
 
 
 def _contexts(path: Path, until: int) -> dict[int, Context]:
-    """The contexts in a file before offset ``until``."""
+    """Return the contexts in a file before offset ``until``."""
     contexts: dict[int, Context] = {}
     for record in journal_files.outline(path) if until else ():
         if record.kind == journal_files.CONTEXT and record.offset < until:
@@ -86,7 +86,7 @@ def _contexts(path: Path, until: int) -> dict[int, Context]:
 
 
 def read_journal(journal: Path | None, waiting: list[tuple[int, bytes, bytes]]) -> Spans:
-    """The spans of all journal files, and the records that wait in this process's memory."""
+    """Read the spans of all journal files, and the records that wait in this process's memory."""
     spans = Spans()
     if journal is not None:
         running = journal_files.RunningWriters(journal)

@@ -48,6 +48,7 @@ class Tempo(Backend):
     def find(self, query: Query, since: int, until: int) -> Iterator[TraceHit]:
         sifted = filters.is_applied_after_reading(query)
         limit = min(max(query.limit, _AT_LEAST) if sifted else query.limit, _AT_MOST)
+        # Tempo takes whole seconds; the end is rounded up
         search_options = {"limit": limit, "start": since // 10**9, "end": -(-until // 10**9)}
         try:
             document = self._json("/api/search", search_options | {"q": _query(query) + " with (most_recent=true)"})
@@ -84,7 +85,7 @@ class Tempo(Backend):
 
 
 def _query(query: Query) -> str:
-    """TraceQL that finds every trace that matches ``query``, and few others."""
+    """Return TraceQL that finds every trace that matches ``query``, and few others."""
     sets = [_any(f"span.{key} != nil" for key in AGENT_ATTRIBUTES)]
     if query.agent is not None:
         sets.append(_any([f"span.{sc.AGENT_NAME} = {_text(query.agent)}"]))

@@ -53,10 +53,10 @@ def retry_locked(action: Callable[[], object], seconds: float) -> None:
 
 @contextlib.contextmanager
 def opened(path: Path, schema: str, table: str, *, busy_seconds: float) -> Iterator[sqlite3.Connection]:
-    """Open the file, and make it with ``schema``, whose last table is ``table``. Raises `sqlite3.Error` and OSError.
+    """Open a database file, and run ``schema`` if it has no ``table`` yet, the last table of the schema.
 
-    It has a rollback journal, not WAL, since machines may share the folder, and each commit is on disk. ``busy_seconds``: how
-    long to wait for another process that writes.
+    The database has a rollback journal, not WAL, since machines may share the folder. Each commit is on disk.
+    ``busy_seconds``: how long to wait for another process that writes. Raises `sqlite3.Error` and OSError.
     """
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600))

@@ -1,6 +1,7 @@
-"""Log records that wait for their span, in a file of the store's folder, so that a receiver that starts again still has them.
+"""Log records that wait for their span, in a file of the store's folder, so that they survive a restart of the receiver.
 
-Each line is a span that has nothing but records, as its events. Law: records are cleaned before they are written, as spans are.
+Each line is an otherwise empty span with the records as its events. Law: like spans, records are cleaned before they are
+written.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from llmtrace.store import locks
 
 NAME = "waiting_logs.jsonl"
 MOST_BYTES = 4 << 20
-"""Size from which the file is written anew, without the records whose span has arrived."""
+"""Size from which the file is rewritten without the records whose span has arrived."""
 
 
 class WaitingLogs:
-    """The file. Where it cannot be written, records wait in memory only. Can be used from any thread."""
+    """The file. If it cannot be written, records wait in memory only. Can be used from any thread."""
 
     def __init__(self, folder: Path, content: Content) -> None:
         self._path = folder / NAME
@@ -31,7 +32,7 @@ class WaitingLogs:
         self._lock = threading.Lock()
 
     def read(self) -> list[LogRecord]:
-        """The records in the file. Damaged lines are left out. Raises OSError if the file cannot be read."""
+        """Return the records in the file. Damaged lines are left out. Raises OSError if the file cannot be read."""
         records: list[LogRecord] = []
         if self._path.exists():
             for line in self._path.read_bytes().splitlines():
@@ -43,7 +44,8 @@ class WaitingLogs:
         return records
 
     def append(self, records: Sequence[LogRecord], waiting: Callable[[], Sequence[LogRecord]]) -> None:
-        """Add records. ``waiting``: returns all that still wait, for when the file has become large."""
+        """Add records. ``waiting``: returns all records that still wait; they replace the content of a file above
+        `MOST_BYTES`."""
         with self._lock, contextlib.suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             locks.write(self._path, self._lines(records), os.O_APPEND)

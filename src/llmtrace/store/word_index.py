@@ -41,14 +41,14 @@ class Words:
         self._seen: dict[tuple[str, int], str] = {}
 
     def want(self, db: sqlite3.Connection) -> None:
-        """Write down that there is a search now."""
+        """Record the time of a search."""
         if self._searched(db) < time.time() - _NOTE_SECONDS:
             with transaction(db):
                 db.execute("DELETE FROM searched")
                 db.execute("INSERT INTO searched VALUES (?)", (int(time.time()),))
 
     def wanted(self, db: sqlite3.Connection) -> bool:
-        """True if there was a search in the last week."""
+        """Return True if there was a search in the last week."""
         return self._searched(db) > time.time() - _WANTED_SECONDS
 
     def _searched(self, db: sqlite3.Connection) -> float:
@@ -76,15 +76,16 @@ class Words:
             met: dict[tuple[str, int], str] = {}
             rows = [(number, self._new_words(span, met)) for number, span in spans]
             db.executemany(f"INSERT INTO {table} (rowid, text) VALUES (?, ?)", rows)  # noqa: S608
+            # a full batch continues after its last span; otherwise the whole file is done
             upto = located[-1][1] + 1 if len(located) == _BATCH else state[1]
             db.execute("UPDATE files SET words = ? WHERE id = ?", (upto, file))
         return len(located) == _BATCH
 
     def _new_words(self, span: Span, met: dict[tuple[str, int], str]) -> str:
-        """The words of a span, without texts that another ended span of the trace has already.
+        """Return the words of a span, without texts that are indexed for another ended span of the trace.
 
-        Each call repeats the conversation, and a trace is found by any of its spans. ``met``: like `_seen`, by the identity of
-        messages.
+        Each call repeats the conversation, and a trace is found by any of its spans. ``met``: like `_seen`, but with messages
+        by identity.
         """
         if len(self._seen) > _SEEN:
             self._seen.clear()
@@ -100,12 +101,12 @@ class Words:
 
 
 def _is_first(seen: dict[tuple[str, int], str], what: int, span: Span) -> bool:
-    """True if no other ended span of the trace has this text."""
+    """Return True if no other ended span of the trace had this text before."""
     return span.end is None or seen.setdefault((span.trace_id, what), span.span_id) == span.span_id
 
 
 def tables(db: sqlite3.Connection) -> list[str]:
-    """The word tables, one for each day of journal files, so that removing a day is dropping its table."""
+    """Return the word tables: one for each day of journal files, so that a removed day costs one dropped table."""
     names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'words_*'")
     return [name for (name,) in names if re.fullmatch(r"words_\d{8}", name)]
 
@@ -119,7 +120,7 @@ def drop_unneeded(db: sqlite3.Connection) -> None:
 
 
 def condition(text: str, among: list[str]) -> Iterator[tuple[str, list[Any]]]:
-    """SQL conditions on a row of ``traces`` with their parameters, one for each term of a text query."""
+    """Yield an SQL condition on a row of ``traces``, with its parameters, for each term of a text query."""
     rows = " UNION ALL ".join(f"SELECT rowid FROM {name} WHERE {name} MATCH ?" for name in among) or "SELECT 0"  # noqa: S608
     for phrase in search.phrases(text):
         yield f"trace IN (SELECT trace FROM spans WHERE id IN ({rows}))", [f'"{" ".join(phrase)}" *'] * len(among)  # noqa: S608
@@ -135,5 +136,5 @@ def _create_table(db: sqlite3.Connection, file: str) -> str:
 
 
 def _table(name: str) -> str:
-    """The word table of a journal file: the one of the day on which the file was created."""
+    """Return the word table of a journal file: that of the day on which the file was created."""
     return f"words_{name[:8]}" if re.match(r"[0-9]{8}T", name) else "words_00000000"

@@ -1,11 +1,11 @@
-"""Dialects: how spans of other instrumentations are read. One file, one dialect.
+"""Dialects: readers for the spans of other instrumentations, one file for each.
 
 This folder is the registry: every module in it without a leading underscore defines ``DIALECT``, an instance of `Dialect`.
-Installed packages add theirs by entry points of the group ``llmtrace.dialects``. Laws: `decode` never raises; what no dialect
-understands stays in attributes and events; what `genai.encode` makes of a decoded span decodes to the same.
+Installed packages add theirs by entry points of the group ``llmtrace.dialects``. Laws: `decode` never raises. Attributes and
+events that no dialect understands stay on the span. A decoded span that is encoded with `genai.encode` decodes to the same.
 
-A span may be written in several dialects at once. All are asked, and each field comes from the most trusted reading that has
-it: the conventions of today, then the library's own names, then a translator's, which copies what the library wrote.
+A span may be written in several dialects at once. All of them read it, and each field comes from the most trusted one that has
+it: today's conventions, then the library's own names, then those of a translator, an exporter that copies the library's values.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ __all__ = ["GROUP", "Dialect", "SpanReader", "decode", "dialects", "knows", "mar
 
 GROUP: Final = "llmtrace.dialects"
 _LAST: Final = ("openinference", "mlflow", "older_genai")
-"""Asked last. Exporters add the names of OpenInference to spans that their library wrote in its own dialect, and MLflow's
-server adds its own to all; `older_genai` reads whatever has names of former conventions."""
+"""Tried last. Exporters add OpenInference's names to spans that a library wrote in its own dialect, and MLflow's server adds
+its names to all spans. `older_genai` reads every span with names of former conventions."""
 
 
 @lru_cache(maxsize=1)
 def dialects() -> tuple[Dialect, ...]:
-    """All dialects in the order in which they are asked: built-in ones, installed ones, then those of `_LAST`.
+    """Return all dialects in the order in which they are tried: built-in ones, installed ones, then those of `_LAST`.
 
     A dialect of an installed package that cannot be loaded is logged and left out.
     """
@@ -55,12 +55,12 @@ def _load(entry: EntryPoint) -> Dialect | None:
 
 @lru_cache(maxsize=1)
 def marks() -> frozenset[str]:
-    """Names of attributes, events and spans. No dialect knows a span that has none of them."""
+    """Return the names of attributes, events and spans by which dialects know a span. It must have at least one of them."""
     return frozenset[str]().union(*(dialect.marks for dialect in dialects()))
 
 
 def decode(raw: RawSpan) -> Span:
-    """Read the span of any writer. Never raises; what no dialect understands stays in attributes and events."""
+    """Read the span of any writer. Never raises. Attributes and events that no dialect understands stay on the span."""
     if sc.RUN_ID in raw.attributes:
         return genai.decode(raw)
     if sc.SAME_CALL in raw.attributes or not _is_marked(raw):  # another span counts this call, or no dialect knows the span
@@ -116,14 +116,14 @@ def _decode_with(dialect: Dialect, raw: RawSpan) -> Span:
 
 
 def _read_by_others(operation: Operation | None, reader: SpanReader, later: tuple[Dialect, ...]) -> Operation | None:
-    """Fill in what only another dialect on the same span says of the operation."""
+    """Fill in the fields of the operation that only a later dialect on the same span has."""
     for dialect in later:
         if not _knows(dialect, reader.raw):
             continue
         second = SpanReader(replace(reader.raw, attributes=reader.rest, events=tuple(reader.events)))
         try:
             addition = dialect.read(second)
-        except Exception:  # what was read so far stands
+        except Exception:  # keep what was read so far
             continue
         if addition is not None and _is_same_kind(addition, operation, reader):
             operation = addition if operation is None else fill_in(operation, addition)
@@ -132,7 +132,7 @@ def _read_by_others(operation: Operation | None, reader: SpanReader, later: tupl
 
 
 def _is_same_kind(addition: Operation, operation: Operation | None, reader: SpanReader) -> bool:
-    """True if a later dialect reads the operation that was read before, or that the conventions name."""
+    """Return True if the addition is of the kind that was read before, or that the conventions name."""
     if operation is not None:
         return type(addition) is type(operation)
     name = reader.rest.get(sc.OPERATION_NAME)
@@ -141,8 +141,10 @@ def _is_same_kind(addition: Operation, operation: Operation | None, reader: Span
 
 
 def _set_operation_name(reader: SpanReader, operation: Operation) -> dict[str, Any]:
-    """Set the operation's name by the conventions, so that their attributes are read for it. Returns the name that stood there
-    if it belongs to another operation."""
+    """Set the conventions' name of the operation, so that their attributes are read for it.
+
+    Returns the former name, as an attribute, if it belongs to another operation.
+    """
     name = operations.name_of(operation)
     former = reader.rest.pop(sc.OPERATION_NAME, None)
     if name is not None:

@@ -1,6 +1,6 @@
-"""`Dialect`: how the spans of one other instrumentation are recognised and read; `SpanReader`: a span while that goes on.
+"""`Dialect` recognises and reads the spans of one other instrumentation; `SpanReader` is a span while it is read.
 
-Law: a value is taken only where it fits (`codec.fields`: a number may stand as text).
+Law: a value is taken only if it has the expected type (`codec.fields`; a number may be written as text).
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class Dialect:
         return not self.marks.isdisjoint(raw.attributes)
 
     def read(self, reader: SpanReader) -> Operation | None:
-        """Return what the span did, and take the attributes and events that say it out of the reader.
+        """Return the span's operation, and remove the attributes and events that describe it from the reader.
 
-        None: the attributes, renamed in ``reader.rest`` where necessary, say it in the names of the GenAI conventions.
+        Return None if the GenAI conventions' names describe it, after renaming attributes in ``reader.rest`` if necessary.
         """
         raise NotImplementedError
 
     def place(self, raw: RawSpan) -> RawSpan:
-        """Return the span where it belongs in a trace, and with the status that it had.
+        """Return the span with its correct trace id, parent and status.
 
-        Override it for spans that lose their trace id on the way, or get a status from another span.
+        Override it for spans that lose their trace id on the way, or get the status of another span.
         """
         return raw
 
@@ -101,7 +101,7 @@ class SpanReader:
 
 
 class Node:
-    """A node of the tree that dotted attribute names make. Values that are read are removed from the attributes."""
+    """A node in the tree of attributes whose names are split at the dots. Values that are read are removed from the reader."""
 
     __slots__ = ("_reader", "key", "members")
 
@@ -117,7 +117,7 @@ class Node:
         return node
 
     def items(self, *path: str) -> list[Node]:
-        """The members of a numbered list, in order."""
+        """Return the members of a numbered list, in order."""
         node = self.at(*path)
         if node is None:
             return []
@@ -133,7 +133,7 @@ class Node:
         return None if node is None or node.key is None else self._reader.text(node.key)
 
     def everything(self) -> Any:
-        """All below, as dicts and lists."""
+        """Return all values of this node and below, as dicts and lists."""
         if not self.members:
             return self.value()
         if all(step.isdecimal() for step in self.members):
@@ -160,6 +160,6 @@ def parse_text(value: JsonValue) -> JsonValue:
 
 
 def stem(name: str) -> str:
-    """``look_up`` of ``look_up.__call__``: the name of a span without the method it is of."""
+    """Return a span's name without the method at its end: ``look_up`` for ``look_up.__call__``."""
     first, _, method = name.rpartition(".")
     return first if first and method.replace("_", "").isalpha() and method.islower() else name

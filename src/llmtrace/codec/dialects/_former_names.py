@@ -1,7 +1,6 @@
 """Translates former names of the GenAI conventions, and message events, to today's. Several writers still use them.
 
-A name is only changed where today's is not there with another value; then nothing is left to change, and reading again
-changes nothing.
+A name is changed unless the span also has today's name with another value. Translating a span again changes nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ FORMER: Final = {
 }
 _COUNTS: Final = (sc.USAGE_INPUT_TOKENS, sc.USAGE_OUTPUT_TOKENS, sc.USAGE_CACHE_READ, sc.USAGE_CACHE_WRITE, sc.USAGE_REASONING)
 TEXTS: Final = {"gen_ai.prompt": (sc.INPUT_MESSAGES, "user"), "gen_ai.completion": (sc.OUTPUT_MESSAGES, "assistant")}
-"""Attributes that hold what was said as one text or as a list of messages."""
+"""Attributes that hold the prompt or the answer as one text or as a list of messages."""
 _SCHEMAS: Final = ("gen_ai.tool.json_schema", "gen_ai.tool.parameters", "spring.ai.tool.definition.schema")
 _ROLES: Final = {
     "gen_ai.system.message": "system",
@@ -60,7 +59,7 @@ _CHOICE: Final = "gen_ai.choice"
 _DETAILS: Final = "gen_ai.client.inference.operation.details"
 _TEXT_EVENTS: Final = {"gen_ai.content.prompt": "gen_ai.prompt", "gen_ai.content.completion": "gen_ai.completion"}
 EVENTS: Final = frozenset({*_ROLES, _CHOICE, _DETAILS, *_TEXT_EVENTS})
-"""Events that hold what was said."""
+"""Events that hold messages, or arguments and result of a tool."""
 
 
 def use_current_names(reader: SpanReader) -> None:
@@ -74,6 +73,7 @@ def use_current_names(reader: SpanReader) -> None:
         count = reader.count(key)
         if count is not None:
             rest[key] = count
+    # a total that is not the sum stays as an attribute
     total = fields.as_count(rest.get("gen_ai.usage.total_tokens"))
     counts = (rest.get(sc.USAGE_INPUT_TOKENS), rest.get(sc.USAGE_OUTPUT_TOKENS))
     if total is not None and total == sum(count for count in counts if isinstance(count, int)):
@@ -87,7 +87,7 @@ def use_current_names(reader: SpanReader) -> None:
 
 
 def _read_tool_definition(reader: SpanReader) -> None:
-    """The schema of the one tool that an execution is of; definitions in a shape of their own."""
+    """Rewrite definitions with ``inputSchema``, and turn the schema on a tool execution into the tool's definition."""
     name, rest = reader.rest.get(sc.TOOL_NAME), reader.rest
     tools = parsed(rest.get(sc.TOOL_DEFINITIONS))
     if isinstance(tools, list) and any(isinstance(item, Mapping) and "inputSchema" in item for item in tools):
@@ -106,11 +106,11 @@ def _read_tool_definition(reader: SpanReader) -> None:
             return
 
 
-# -- what was said, in events
+# -- messages in events
 
 
 def _read_event_messages(reader: SpanReader) -> None:
-    """Messages out of a span's events, those first that came first; what the attributes say already stays as it is."""
+    """Move messages from the span's events to attributes, in the order of the events. Existing attributes stay as they are."""
     new: dict[str, list[Message]] = {sc.INPUT_MESSAGES: [], sc.OUTPUT_MESSAGES: []}
     other_events: list[Event] = []
     for event in reader.events:
@@ -141,7 +141,7 @@ def _read_content_event(content: JsonValue, role: str) -> tuple[Message, ...]:
 
 
 def message_of(attributes: Mapping[str, JsonValue]) -> Message:
-    """A message out of an event that was put in a list (``event.name`` says which)."""
+    """Read a message from an event that was written as an item of a list, with its name in ``event.name``."""
     name = attributes.get("event.name")
     if name == _CHOICE:
         return _choice(attributes)
@@ -151,7 +151,7 @@ def message_of(attributes: Mapping[str, JsonValue]) -> Message:
 
 def _body(attributes: Mapping[str, JsonValue]) -> dict[str, Any]:
     item: dict[str, Any] = {key: parsed(value) for key, value in attributes.items()}
-    body = item.get("gen_ai.event.content")  # by some, the whole body as JSON text
+    body = item.get("gen_ai.event.content")  # some writers put the whole body here, as JSON text
     return dict(body) if isinstance(body, Mapping) else item
 
 
@@ -181,7 +181,7 @@ def _choice(attributes: Mapping[str, JsonValue]) -> Message:
 
 
 def _read_tool_events(reader: SpanReader) -> None:
-    """An execution's arguments and result: the message that asked, the choice that answered."""
+    """Move a tool execution's arguments and result from its events (a tool message and a choice) to attributes."""
     other_events = []
     for event in reader.events:
         key, content = "", None

@@ -1,9 +1,9 @@
 """Separates parallel tool calls that a writer merged into one.
 
-OpenInference's JavaScript instrumentation of openai, and Langfuse's, join the pieces of a stream without looking at which call
-they are of: ids, names and arguments of parallel calls become one text each, or the first name stands for all. Where these
-texts can be taken apart in one way only, the calls are what the model asked for; otherwise nothing is known of them. Either way
-it is not the model's fault.
+OpenInference's JavaScript instrumentation of openai, and Langfuse's, join the chunks of a stream without regard to the call
+that each belongs to. Ids, names and arguments of parallel calls become one text each, or only the first name remains. If these
+texts can be split in exactly one way, the result is the model's calls. Otherwise the calls are dropped, since they are unknown.
+Either way, the model is not blamed for the writer's mistake.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from llmtrace.model import JsonValue, Message, ToolCall, ToolDefinition, replace
 
 _SCOPES: Final = frozenset({"@arizeai/openinference-instrumentation-openai", "langfuse-sdk"})
 _SHARED: Final = 3
-"""Characters that ids of one provider have in common at their beginning, at least."""
+"""Ids of the same provider begin with the same characters (``call_``), at least this many."""
 
 
 def separate_calls(scope: str, messages: tuple[Message, ...], tools: Sequence[ToolDefinition]) -> tuple[Message, ...]:
-    """The messages of a writer with this scope, each merged call as the calls that it consists of."""
+    """Return the messages with merged calls separated, if the writer with this scope merges calls."""
     return tuple([_separated(message, tools) for message in messages]) if scope in _SCOPES else messages
 
 
@@ -30,7 +30,7 @@ def _separated(message: Message, tools: Sequence[ToolDefinition]) -> Message:
 
 
 def _separate(call: ToolCall, tools: Sequence[ToolDefinition]) -> tuple[ToolCall, ...]:
-    """Return the calls that a call consists of; itself, if it is one; none, if they cannot be told apart."""
+    """Return the calls that were merged into this one; this one if it is a single call; none (empty) if inseparable."""
     arguments = _objects(call.arguments)
     if len(arguments) < 2:
         return (call,)
@@ -48,7 +48,7 @@ def _separate(call: ToolCall, tools: Sequence[ToolDefinition]) -> tuple[ToolCall
 
 
 def _objects(text: JsonValue) -> list[dict[str, Any]]:
-    """The JSON objects that a text consists of, one after the other; empty if it is anything else."""
+    """Return the JSON objects that a text consists of; an empty list if it contains anything else."""
     objects: list[dict[str, Any]] = []
     decoder, at = json.JSONDecoder(), 0
     while isinstance(text, str) and at < len(text):
@@ -63,7 +63,10 @@ def _objects(text: JsonValue) -> list[dict[str, Any]]:
 
 
 def _names(text: str, count: int, known: Sequence[str]) -> list[str] | None:
-    """Split a text into so many names; None unless there is exactly one way."""
+    """Split a text into ``count`` names. Returns None unless there is exactly one way.
+
+    ``known``: names of the tools on offer. Without them, the text must be the same name several times.
+    """
     parts = _equal_parts(text, count)
     if not known:
         return parts if len(parts) == count and len(set(parts)) == 1 and text else None
@@ -73,6 +76,7 @@ def _names(text: str, count: int, known: Sequence[str]) -> list[str] | None:
             for name in known if used == number else ():
                 if name and text.startswith(name, at):
                     more = ways.setdefault((used + 1, at + len(name)), [])
+                    # two ways suffice to know that there is not exactly one
                     more += [[*beginning, name] for beginning in beginnings[: 2 - len(more)]]
     found = ways.get((count, len(text)), [])
     return found[0] if len(found) == 1 else None

@@ -1,7 +1,7 @@
 """Messages and their parts in the shapes of APIs and frameworks whose spans are read: OpenAI, Anthropic, Bedrock, Vercel,
 LangChain.
 
-What is spelt as the conventions, OpenAI or Anthropic spell it is read by `codec.messages`; this adds the others' shapes.
+`codec.messages` reads the shapes of the conventions, OpenAI and Anthropic; this file adds the others.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def of_items(items: Sequence[JsonValue], role: str) -> tuple[Message, ...]:
 
 
 def of_item(item: JsonValue, role: str) -> Message:
-    """A message; ``role`` where it does not say."""
+    """Read a message. ``role``: for a message that names none."""
     if _is_pair(item):
         item = {"role": item[0], "content": item[1]}
     if not isinstance(item, Mapping) or isinstance(item.get("parts"), list):
@@ -52,7 +52,7 @@ def of_item(item: JsonValue, role: str) -> Message:
 
 
 def _with_arguments(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The message with its tool calls as the conventions write them, where LangChain or the AI SDK wrote ``args``."""
+    """Return the message with the tool calls of LangChain or the AI SDK in the conventions' shape."""
     calls = item.get("tool_calls") or item.get("toolCalls")
     if not isinstance(calls, list) or not any(isinstance(call, Mapping) and _ARGUMENTS & set(call) for call in calls):
         return item
@@ -70,7 +70,7 @@ def _plain_call(call: JsonValue) -> JsonValue:
     return {"type": "tool_call", "id": call_id, "name": name or "", "arguments": arguments}
 
 
-# -- items of OpenAI's Responses API, which stand beside messages
+# -- items of OpenAI's Responses API other than messages
 
 
 def _called_item(item: Mapping[str, Any]) -> Message:
@@ -100,7 +100,7 @@ _ITEMS = {
 
 
 def of_answer(answer: JsonValue) -> tuple[Message, ...]:
-    """One answer: a text, a message, or the items of a response, which make up one message; else a list of messages."""
+    """Read an answer: a text, a message, a list of messages, or the items of one response, which become one message."""
     if not isinstance(answer, list):
         return (of_item(answer, "assistant"),) if isinstance(answer, Mapping) else of_text("assistant", answer)
     output = of_items(answer, "assistant")
@@ -110,13 +110,13 @@ def of_answer(answer: JsonValue) -> tuple[Message, ...]:
 
 
 def of_conversation(items: Sequence[JsonValue], role: str) -> tuple[Message, ...]:
-    """Messages; a text alone is one of ``role``."""
+    """Read messages. A plain text is a message of ``role``."""
     read = [of_text(role, item) if isinstance(item, (str, type(None))) else (of_item(item, role),) for item in items]
     return tuple([message for messages_of_item in read for message in messages_of_item])
 
 
 def of_values(value: JsonValue, role: str) -> tuple[Message, ...]:
-    """What an agent was given or returned: a text, a list of messages, or an object that holds one of these."""
+    """Read the input or output of an agent: a text, a list of messages, or an object that holds one of these."""
     if isinstance(value, Mapping):
         for name in ("messages", "output", "text", "content", "input", "prompt"):
             if (
@@ -132,14 +132,14 @@ def of_values(value: JsonValue, role: str) -> tuple[Message, ...]:
 
 
 def is_message(item: JsonValue) -> bool:
-    """True for a message in a shape that `of_item` knows."""
+    """Return True for a message in a shape that `of_item` knows."""
     if not isinstance(item, Mapping):
         return _is_pair(item)
     return "role" in item or "lc" in item or _is_response_item(item) or _is_langchain_dump(item)
 
 
 def _is_pair(item: JsonValue) -> TypeGuard[Sequence[str]]:
-    """True for LangChain's short form of a message, ``["user", "Hi"]``."""
+    """Return True for LangChain's short form of a message, ``["user", "Hi"]``."""
     if not isinstance(item, (list, tuple)) or len(item) != 2 or not all(isinstance(part, str) for part in item):
         return False
     return item[0] in _PAIR_ROLES
@@ -151,7 +151,7 @@ def _is_response_item(item: Mapping[str, Any]) -> bool:
 
 
 def as_part(item: JsonValue) -> Part:
-    """A part of a message's content."""
+    """Read a part of a message's content."""
     if not isinstance(item, Mapping):
         return parts.read(item)
     kind = item.get("type")
@@ -163,7 +163,7 @@ def as_part(item: JsonValue) -> Part:
 
 
 def _bedrock(item: Mapping[str, Any]) -> Part | None:
-    """Read a part of Bedrock's Converse API. It has no type; its only member says what it is."""
+    """Read a part of Bedrock's Converse API. It has no type; the name of its only member is its kind."""
     text, call, result = item.get("text"), item.get("toolUse"), item.get("toolResult")
     if isinstance(text, str):
         return Text(text)
@@ -189,7 +189,7 @@ _PAIR_ROLES = frozenset({"user", "human", "ai", "assistant", "system"})
 
 
 def langchain_fields(item: JsonValue) -> Mapping[str, Any] | None:
-    """The fields of an object that LangChain serialised, ``{"lc": 1, "id": [… class], "kwargs": {…}}``; None: it is none."""
+    """Return the fields of an object that LangChain serialised: ``{"lc": 1, "id": [… class], "kwargs": {…}}``; else None."""
     if not isinstance(item, Mapping) or "lc" not in item:
         return None
     fields = item.get("kwargs")
@@ -197,7 +197,7 @@ def langchain_fields(item: JsonValue) -> Mapping[str, Any] | None:
 
 
 def of_langchain(item: JsonValue) -> Message | None:
-    """A message that LangChain serialised or dumped. None: it is none."""
+    """Read a message that LangChain serialised or dumped. Returns None for anything else."""
     if not isinstance(item, Mapping):
         return None
     fields = item if _is_langchain_dump(item) else langchain_fields(item)
@@ -216,14 +216,14 @@ def of_langchain(item: JsonValue) -> Message | None:
 
 
 def _is_langchain_dump(item: Mapping[str, Any]) -> bool:
-    """True for a message of LangChain as ``model_dump()`` writes it: ``{"type": "human", "content": …, …}``."""
+    """Return True for a message of LangChain as ``model_dump()`` writes it: ``{"type": "human", "content": …, …}``."""
     kind = item.get("type")
     is_known = isinstance(kind, str) and kind.partition("Message")[0].lower() in _LANGCHAIN_ROLES
     return is_known and "content" in item and "additional_kwargs" in item and "role" not in item
 
 
 def of_gemini(content: Mapping[str, Any]) -> Message:
-    """A content of Google's API: a role and parts without types."""
+    """Read a content of Google's API: a role and parts without types."""
     role = json_members.text(content, "role") or "user"
     return Message(ROLES.get(role, role), tuple(map(_gemini, json_members.objects(content, "parts"))))
 
@@ -264,7 +264,7 @@ def _vercel_result(item: Mapping[str, Any]) -> Part:
 
 
 def _image(item: Mapping[str, Any]) -> Part | None:
-    """Vercel's ``image``, OpenInference's ``image.image.url``."""
+    """Read Vercel's ``image`` or OpenInference's ``image.image.url``."""
     image = item.get("image")
     for _ in range(2):
         image = image.get("url", image.get("image")) if isinstance(image, Mapping) else image

@@ -29,7 +29,7 @@ _NAMES: Final = {
 
 
 def parameters(request: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """Request parameters under the conventions' names; those that are null were not given."""
+    """Return request parameters under the conventions' names, without those that are null."""
     renamed: dict[str, JsonValue] = {}
     for name, value in request.items():
         if value is not None:
@@ -40,7 +40,7 @@ def parameters(request: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def definition(item: JsonValue) -> ToolDefinition | None:
-    """A tool's definition, as JSON text or object, in any of the shapes that APIs know."""
+    """Read a tool's definition, as JSON text or object, in the shape of any API. Returns None for anything else."""
     item = parsed(item)
     if not isinstance(item, Mapping):
         return None
@@ -56,13 +56,13 @@ def definition(item: JsonValue) -> ToolDefinition | None:
 
 
 def definitions(items: JsonValue) -> tuple[ToolDefinition, ...]:
-    """The tools on offer: a list of definitions, or one of them; what is none is left out."""
+    """Read the tools on offer: a list of definitions, or a single one. Anything else is left out."""
     listed = items if isinstance(items, (list, tuple)) else [items]
     return tuple([tool for item in listed if (tool := definition(item)) is not None])
 
 
 def schema_of(parameters: JsonValue) -> dict[str, Any] | None:
-    """A tool's parameters as JSON Schema: a schema as it is, a mapping of names to schemas made one. None: it is neither.
+    """Return a tool's parameters as JSON Schema, from a schema or a mapping of names to schemas. None for anything else.
 
     In a mapping, as smolagents and LlamaIndex write it, a parameter that is nullable or has a default may be left out.
     """
@@ -109,6 +109,7 @@ def arguments(recorded: JsonValue, definition: ToolDefinition | None) -> JsonVal
     if not isinstance(recorded, Mapping):
         return recorded
     positional, keywords = recorded.get("args", []), recorded.get("kwargs", {})
+    # a tool may itself have a parameter that is called kwargs
     is_call = "kwargs" in recorded and (len(recorded) == 1 or "args" in recorded) and "kwargs" not in _names_of(definition)
     if is_call and isinstance(positional, (list, tuple)) and isinstance(keywords, Mapping):
         bound = _bound(positional, keywords, definition)
@@ -117,14 +118,14 @@ def arguments(recorded: JsonValue, definition: ToolDefinition | None) -> JsonVal
 
 
 def _unbound(positional: Sequence[JsonValue], keywords: Mapping[str, JsonValue]) -> JsonValue:
-    """Positional arguments whose names are not known: a list, or the only one."""
+    """Return positional arguments whose names are not known: a list, or the argument itself if it is the only one."""
     if keywords:
         return [*positional, dict(keywords)]
     return positional[0] if len(positional) == 1 and not isinstance(positional[0], Mapping) else list(positional)
 
 
 def _names_of(definition: ToolDefinition | None) -> list[str]:
-    """The names of a tool's parameters."""
+    """Return the names of a tool's parameters."""
     schema = definition.parameters if definition is not None else None
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
     return list(properties) if isinstance(properties, Mapping) else []
@@ -133,7 +134,7 @@ def _names_of(definition: ToolDefinition | None) -> list[str]:
 def _bound(
     positional: Any, keywords: Mapping[str, JsonValue], definition: ToolDefinition | None
 ) -> dict[str, JsonValue] | None:
-    """Positional arguments by name; None where their names are not known."""
+    """Return the arguments by name; None if the names of the positional ones are not known."""
     names = _names_of(definition)
     only = positional[0] if len(positional) == 1 and not keywords else None
     if names and isinstance(only, Mapping) and set(only) <= set(names):

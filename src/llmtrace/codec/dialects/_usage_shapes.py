@@ -10,12 +10,15 @@ from llmtrace.model import Usage
 
 
 def of_counts(*counts: int | None) -> Usage | None:
-    """Input, output, cache reads, cache writes and reasoning; None if nothing was counted."""
+    """Return the usage for counts of input, output, cache reads, cache writes and reasoning; None if no count is known."""
     return Usage(*counts) if any(count is not None for count in counts) else None
 
 
 def of_provider(details: Any) -> Usage | None:
-    """Read the usage of an OpenAI or Anthropic response, or LangChain's. All but Anthropic's counts include their parts."""
+    """Read the usage of an OpenAI or Anthropic response, or LangChain's.
+
+    Anthropic's input count excludes cached tokens, which are added; the others' counts include their parts.
+    """
     return _of_provider(details) if isinstance(details, Mapping) else None
 
 
@@ -34,7 +37,8 @@ def _of_provider(details: Mapping[str, Any]) -> Usage:
     def first(*counts: int | None) -> int | None:
         return next((count for count in counts if count is not None), None)
 
-    read, write = total("cache_read_input_tokens"), total("cache_creation_input_tokens")  # Anthropic's, beside its input
+    # Anthropic's names; its input excludes both
+    read, write = total("cache_read_input_tokens"), total("cache_creation_input_tokens")
     input_tokens = total("prompt_tokens", "input_tokens")
     if input_tokens is not None:
         input_tokens += (read or 0) + (write or 0)

@@ -1,7 +1,8 @@
-"""The roles, finish reasons, names and ids of other writers in one vocabulary; another finish reason stays an attribute.
+"""Translates roles, finish reasons, names and ids of other writers to one vocabulary.
 
-An empty text in place of an answer of many tokens is an answer that the writer did not write, not an empty one. A call id joins
-an execution to its call, and a name is what runs are compared by, so a placeholder is no id, and a random id no part of a name.
+Finish reasons that are translated also stay as an attribute. An empty answer of many tokens is removed, since the writer did
+not record its text. A placeholder for a call id is removed, since the id joins an execution to its call. A random id in a name
+is removed, since runs are compared by name.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ _PLACEHOLDER: Final = re.compile(r"[<(\[].*[>)\]]|none|null|unknown|undefined|n/
 _UUID: Final = re.compile(
     r"[_\-:. ]?\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b|_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 )
-"""With what puts it behind a name: ``Crew_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed.kickoff`` (CrewAI)."""
+"""A UUID and the separator before it: ``Crew_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed.kickoff`` (CrewAI)."""
 _AGENT_ID: Final = "gen_ai.agent.id"
 _SESSION: Final = "session.id"
-"""OpenTelemetry's general name, which many programs give to a conversation."""
+"""OpenTelemetry's general session id, which many programs use for the conversation."""
 _NO_MODEL: Final = frozenset({"", "none", "null", "unknown"})
 _MOST_TOKENS_OF_NOTHING: Final = 8
-"""Output tokens that an empty answer may have: the marks at its beginning and end."""
+"""Output tokens that an answer without text may have, at most: marks at its beginning and end."""
 
 
 def use_standard_words(span: Span) -> Span:
-    """The span of another writer with its roles and finish reasons in the words that everything reads."""
+    """Return another writer's span with roles, finish reasons, names and ids in the standard vocabulary."""
     operation = span.operation
     changes: dict[str, Any] = {}
     written: list[str] = []
@@ -85,12 +86,12 @@ def _of_inference(inference: Inference, reasons: tuple[str, ...]) -> dict[str, A
 
 
 def _answers(operation: Inference | AgentInvocation | Workflow) -> tuple[Message, ...]:
-    """The output without messages that only repeat the input, as some writers' does."""
+    """Return the output without messages that repeat the input: some writers record the whole conversation as output."""
     return _with_standard_words(tuple([message for message in operation.output if message not in operation.input]))
 
 
 def _is_unwritten(inference: Inference, reasons: tuple[str, ...]) -> bool:
-    """True for an empty text in place of an answer of many tokens, or of an answer that asked for tools."""
+    """Return True if the answer is empty although it has many tokens, or although the model called tools."""
     if not inference.output or not says_nothing(inference.output):
         return False
     if not CALLED.isdisjoint(reasons):

@@ -1,4 +1,4 @@
-"""Requests and answers that a writer recorded whole, in the shapes of APIs and of LangChain: Langfuse, LangSmith, MLflow."""
+"""Reads whole requests and answers in the shapes of APIs and of LangChain, as Langfuse, LangSmith and MLflow record them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Request(NamedTuple):
     messages: tuple[Message, ...]
     tools: tuple[ToolDefinition, ...]
     rest: dict[str, JsonValue]
-    """Its other members: the model and the parameters."""
+    """Other members of the request: the model and the parameters."""
 
 
 class Answer(NamedTuple):
@@ -32,7 +32,7 @@ class Answer(NamedTuple):
 
 
 def read_request(request: JsonValue) -> Request:
-    """A request with all its members, a list of messages, or a text."""
+    """Read a request: an object with all its members, a list of messages, or a text."""
     tools: list[ToolDefinition] = []
     rest: dict[str, JsonValue] = {}
     if isinstance(request, Mapping):
@@ -52,7 +52,10 @@ def read_request(request: JsonValue) -> Request:
 
 
 def _is_tool(item: JsonValue, tools: list[ToolDefinition]) -> bool:
-    """Take a tool's definition out of the messages, where Langfuse's LangChain callback puts it with the role ``tool``."""
+    """Return True for a tool's definition, and add it to ``tools``.
+
+    Langfuse's LangChain callback writes definitions among the messages, with the role ``tool``.
+    """
     content = item.get("content") if isinstance(item, Mapping) and item.get("role") == "tool" else None
     if not isinstance(content, Mapping) or content.get("type") != "function" or "function" not in content:
         return False
@@ -61,7 +64,7 @@ def _is_tool(item: JsonValue, tools: list[ToolDefinition]) -> bool:
 
 
 def read_answer(answer: JsonValue) -> Answer:
-    """A response with all its members, a message, or a text."""
+    """Read an answer: a response with all its members, a message, or a text."""
     if not isinstance(answer, Mapping):
         return Answer(_message_shapes.of_answer(answer))
     if isinstance(answer.get("generations"), list):
@@ -91,7 +94,7 @@ def read_answer(answer: JsonValue) -> Answer:
 
 
 def _of_langchain(answer: Mapping[str, Any]) -> Answer:
-    """LangChain's ``LLMResult``: generations of each prompt, with a message or a text each."""
+    """Read LangChain's ``LLMResult``: for each prompt its generations, each with a message or a text."""
     generations = as_list(answer["generations"])
     generations = generations[0] if len(generations) == 1 and isinstance(generations[0], list) else generations
     items = [item for item in generations if isinstance(item, Mapping)]
@@ -105,6 +108,7 @@ def _of_langchain(answer: Mapping[str, Any]) -> Answer:
     usage = json_members.object_(json_members.object_(answer, "llm_output"), "token_usage", "usage")
     first, detail = (fields[0], details[0]) if items else ({}, {})
     return Answer(
+        # a LangChain class that is not known reads as a user's message, but this is an answer
         tuple(
             [Message("assistant", message.parts, message.name) if message.role == "user" else message for message in messages]
         ),
@@ -125,9 +129,10 @@ def execution(
     call_id: str | None = None,
     definition: ToolDefinition | None = None,
 ) -> ToolExecution:
-    """A tool's execution, from what was recorded of its call and of what it returned.
+    """Make a tool execution from its recorded arguments and result.
 
-    A result may be a message of LangChain: then it is the content, beside the call's id and whether the tool failed.
+    If the result is a LangChain message, the message's content is the result. The message also has the call id, and a status if
+    the tool failed.
     """
     message = _tool_message(result)
     if message is not None:
@@ -139,7 +144,7 @@ def execution(
 
 
 def tool_named(result: JsonValue) -> str | None:
-    """The name of the tool, where the result is a message of LangChain that says it."""
+    """Return the tool's name if the result is a LangChain message that has it."""
     return json_members.text(_tool_message(result) or {}, "name")
 
 

@@ -1,7 +1,7 @@
 """Claude Code: its spans (beta), and the spans that `codec.claude_code_events` makes of its log records.
 
-Known by the names ``claude_code.*``. Model calls and tools have the conventions' names, and besides these the program's own,
-which are dropped where they say the same. A turn is an agent; its answer stands in the log record ``assistant_response``.
+Known by the names ``claude_code.*``. Model calls and tools have the conventions' names and also the program's own, which are
+dropped if they have the same values. A turn is an agent; its answer comes with the log record ``assistant_response``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _KIND: Final = "span.type"
 _KINDS: Final = ("interaction", "llm_request", "tool", "tool.blocked_on_user", "tool.execution", "hook")
 _REDACTED: Final = "<REDACTED>"
 _TOLD: Final = tuple(f"claude_code.{name}" for name in ("user_prompt", "api_request", "assistant_response"))
-"""Events that say what the spans say, too."""
+"""Events that repeat their spans."""
 _COPIES: Final = {
     "gen_ai.system": sc.PROVIDER_NAME,
     "model": sc.REQUEST_MODEL,
@@ -47,7 +47,7 @@ class ClaudeCode(Dialect):
             asked, answered = reader.text("user_prompt"), _answer(reader)
             return AgentInvocation(AGENT, input=_said("user", asked), output=_said("assistant", answered))
         if kind == "llm_request":
-            reader.drop("input_tokens")  # without those of the cache, which the conventions count
+            reader.drop("input_tokens")  # excludes cached tokens, which the conventions include
             milliseconds = reader.number("ttft_ms")
             if milliseconds is not None:
                 reader.rest[sc.RESPONSE_TIME_TO_FIRST_CHUNK] = milliseconds / 1000
@@ -63,14 +63,14 @@ def _said(role: str, text: str | None) -> tuple[Message, ...]:
 
 
 def _answer(reader: SpanReader) -> str | None:
-    """The text of the last answer of the turn, which comes as an event."""
+    """Return the text of the turn's last answer, from its event, and remove the events that repeat the spans."""
     answers = [event.attributes.get("response") for event in reader.events if event.name == "claude_code.assistant_response"]
     reader.events = [event for event in reader.events if event.name not in _TOLD]
     return fields.as_text(answers[-1]) if answers else None
 
 
 def _read_output(reader: SpanReader) -> None:
-    """What the tool returned stands in an event, together with some of its arguments."""
+    """Move the tool's result from its event, which also has some of the arguments, to an attribute."""
     for event in [event for event in reader.events if event.name == "tool.output"]:
         shown = event.attributes
         reader.rest[sc.TOOL_CALL_RESULT] = shown.get("output", shown.get("content", dict(shown)))

@@ -1,7 +1,7 @@
 """Google's Genkit (Go, JavaScript, Python): actions of the kinds flow, model, tool and others.
 
 Known by ``genkit:type``. Input and output are JSON text in Genkit's own message format. The ``generate`` spans around a model
-and its tools stay plain steps: each repeats what the model span says.
+and its tools stay plain steps, since each repeats the model span.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Genkit(Dialect):
         if kind == "retriever":
             return Retrieval(query=_text_of(given), documents=result)
         if kind == "embedder":
-            return Embedding(name.rpartition("/")[0], request_model=name.rpartition("/")[2])
+            return Embedding(name.rpartition("/")[0], request_model=name.rpartition("/")[2])  # "provider/model"
         return Custom(given, result, has_result)
 
 
@@ -109,7 +109,7 @@ def _tool(reader: SpanReader, name: str) -> Operation:
     has_result = _OUTPUT in reader.rest
     result = parse_text(reader.rest.pop(_OUTPUT, None))
     if isinstance(result, Mapping) and "output" in result and set(result) <= {"output", "content", "metadata"}:
-        result = result["output"]  # what a tool of the second kind returns, beside parts for the model
+        result = result["output"]  # a "tool.v2" also returns parts for the model
     return ToolExecution(name, parsed(reader.rest.pop(_INPUT, None)), result=result, has_result=has_result)
 
 

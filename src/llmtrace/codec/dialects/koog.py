@@ -1,6 +1,6 @@
 """Koog (Kotlin). Known by ``koog.*`` attributes; everything else has the conventions' names.
 
-Content that the program hides is written as the text ``HIDDEN:non-empty``, which is not content.
+Content that the program hides is written as the text ``HIDDEN:non-empty``. It counts as not recorded.
 """
 
 from __future__ import annotations

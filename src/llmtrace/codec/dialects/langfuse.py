@@ -1,8 +1,8 @@
 """Langfuse's SDKs (JavaScript and Python): observations of type generation, tool, agent, chain, span and others.
 
-Known by ``langfuse.observation.*``. Input and output are JSON text of what the wrapped library was given and returned: an
-OpenAI request, a list of messages, or plain values. Token counts come in parts that exclude each other (``input`` next to
-``input_cached_tokens``), or as the provider wrote them.
+Known by ``langfuse.observation.*``. Input and output are those of the wrapped library, as JSON text: an OpenAI request, a list
+of messages, or plain values. Token counts come in parts that exclude each other (``input`` next to ``input_cached_tokens``), or
+as the provider wrote them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _generation(reader: SpanReader) -> Operation:
     model, stream = reader.text(_MODEL), parameters.pop("stream", None)
     first = _first_chunk(reader)
     output = answer.messages
-    if first is not None:
+    if first is not None:  # calls are merged in streams only
         output = _merged_calls.separate_calls(reader.raw.scope.name, output, request.tools)
     return Inference(
         "",
@@ -116,6 +116,7 @@ def _usage(reader: SpanReader) -> Usage | None:
     total = counts.pop("total", None)
     inputs = {name: count for name, count in counts.items() if name.startswith(("input", "cache"))}
     outputs = {name: count for name, count in counts.items() if name.startswith("output")}
+    # the parts exclude each other, unless the total shows that ``input`` and ``output`` include all others
     whole = total is not None and total == counts.get("input", 0) + counts.get("output", 0)
     return Usage(
         (counts.get("input") if whole else sum(inputs.values())) if inputs else None,

@@ -1,4 +1,4 @@
-"""LangSmith's runs: of its OpenTelemetry exporter, and of its exports, which `formats.langsmith_runs` writes in the same names.
+"""LangSmith's runs, from its OpenTelemetry exporter or its exports, which `formats.langsmith_runs` gives the same names.
 
 Known by ``langsmith.span.kind``. ``gen_ai.prompt`` and ``gen_ai.completion`` hold all inputs and outputs of a run: a request
 and an answer as OpenAI's API or LangChain has them, a tool's arguments and result, or the values of a function.
@@ -53,6 +53,7 @@ class LangSmith(Dialect):
         if kind == "chain" and reader.raw.parent_id is None:
             task, answer = _messages(inputs, "user"), _messages(outputs, "assistant")
             agent = json_members.text(reader.rest, f"{_METADATA}lc_agent_name")
+            # LangGraph is the default name of a graph's outermost run
             is_agent = reader.raw.name == "LangGraph" or agent is not None
             return (AgentInvocation if is_agent else Workflow)(agent or reader.raw.name, input=task, output=answer)
         if kind == "chain" or has_outputs or inputs is not None:
@@ -96,14 +97,14 @@ def _model(reader: SpanReader) -> str | None:
 
 
 def _only(value: JsonValue, *names: str) -> JsonValue:
-    """The value of an object's only member, if it has one of the names that LangSmith itself gives: ``{"output": …}``."""
+    """Return the value of an object's only member if LangSmith itself named it (``{"output": …}``); else the object."""
     if isinstance(value, Mapping) and len(value) == 1:
         return next((value[name] for name in names if name in value), value)
     return value
 
 
 def _messages(value: JsonValue, role: str) -> tuple[Message, ...]:
-    """What a run was given or returned. LangGraph returns the whole conversation, which ends with the answer."""
+    """Read the input or output of a run. LangGraph returns the whole conversation, which ends with the answer."""
     if role == "assistant" and isinstance(value, Mapping) and isinstance(value.get("messages"), list):
         value = {"messages": value["messages"][-1:]}
     if isinstance(value, Mapping) and len(value) == 1:

@@ -1,4 +1,4 @@
-"""Logfire's instrumentations of model clients: ``request_data`` and ``response_data`` beside the conventions' names.
+"""Logfire's instrumentations of model clients: ``request_data`` and ``response_data`` next to the conventions' names.
 
 A streamed call is a span for the request, which ends when the stream begins, and a log record in the form of a span for the
 answer. Both are read as the call; `codec.reconcile` joins them.

@@ -27,7 +27,7 @@ class Mastra(Dialect):
     marks = frozenset({_TYPE})
 
     def knows(self, raw: RawSpan) -> bool:
-        return _TYPE in raw.attributes and sc.OPERATION_NAME in raw.attributes  # else by a translator's names only
+        return _TYPE in raw.attributes and sc.OPERATION_NAME in raw.attributes  # without it, a translator wrote the span
 
     def read(self, reader: SpanReader) -> Operation | None:
         kind = str(reader.rest.get(_TYPE)).lower()
@@ -59,7 +59,7 @@ def _pop(reader: SpanReader, kind: str, what: str, role: str) -> tuple[Message, 
 
 
 def _step(reader: SpanReader, kind: str) -> Operation:
-    """Read the messages of one model call. Usage and model stand on the call inside; old versions have no such span."""
+    """Read the messages of one model call. Usage and model are on the inner span of the call, which old versions lack."""
     request, answer = reader.json(f"mastra.{kind}.input"), reader.json(f"mastra.{kind}.output")
     model = reader.object(_MODEL) or {}
     tools: JsonValue = None

@@ -1,7 +1,7 @@
-"""MLflow's spans: of its autologging and its manual API, sent by OTLP or exported as its traces.
+"""MLflow's spans, from its autologging and its manual API, sent by OTLP or exported as MLflow's traces.
 
-Known by ``mlflow.spanType``. Every value is JSON text. Inputs of a model call are the whole request and outputs the whole
-answer of the library that was called. MLflow's server adds its names to the spans of other writers, whose own names say more.
+Known by ``mlflow.spanType``. Every value is JSON text. The inputs of a model call are the whole request to the called library,
+the outputs its whole answer. MLflow's server adds its names to the spans of other writers, whose own names are more precise.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class MLflow(Dialect):
 
 
 def _value(reader: SpanReader, key: str) -> JsonValue:
-    """Remove an attribute and return its value; text that is no JSON is itself."""
+    """Remove an attribute and return its value, parsed if it is JSON text."""
     value = reader.rest.pop(key, None)
     content = fields.as_json(value)
     return value if content is None and value != "null" else content
@@ -84,7 +84,7 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
 
 
 def _only(value: JsonValue) -> JsonValue:
-    """The only argument of a function."""
+    """Return the value of an object's only member, such as a function's only argument; any other value as it is."""
     return next(iter(value.values())) if isinstance(value, Mapping) and len(value) == 1 else value
 
 

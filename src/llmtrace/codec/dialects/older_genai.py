@@ -1,7 +1,7 @@
-"""The official GenAI conventions as they were, and what frameworks that follow them say in names of their own.
+"""Older versions of the official GenAI conventions, and the additional names of frameworks that follow them.
 
 Known by former names (``gen_ai.system``, ``gen_ai.usage.prompt_tokens`` …), by messages in events, and by names of Pydantic AI,
-Strands and Google ADK. Everything gets today's names, by which it is then read.
+Strands and Google ADK. All are translated to today's names, which `codec.genai` then reads.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _agent(reader: SpanReader) -> Operation | None:
 
 
 def _read_message(item: Any) -> Message:
-    """A message, or an event that stood for one (``event.name`` gen_ai.user.message …)."""
+    """Read a message, or an event that holds one (``event.name``: ``gen_ai.user.message`` …)."""
     if isinstance(item, Mapping) and "event.name" in item:
         return _former_names.message_of(item)
     return (messages.read_messages([item], "user") or (Message("user", ()),))[0]

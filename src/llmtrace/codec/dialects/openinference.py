@@ -1,8 +1,8 @@
-"""OpenInference: Arize's conventions, by their instrumentors of some thirty libraries, smolagents and CrewAI among them.
+"""OpenInference: Arize's conventions, written by its instrumentors of some thirty libraries, such as smolagents and CrewAI.
 
 Known by ``openinference.span.kind``. Lists are flattened into numbered attributes (``llm.input_messages.0.message.role``).
-``input.value`` and ``output.value`` of a model call repeat the whole request and answer; what they alone say (the answer's
-id) is taken, and they are left out where the messages were read.
+``input.value`` and ``output.value`` of a model call repeat the whole request and answer. They only fill in values that the
+other attributes lack, such as the answer's id.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ KIND: Final = "openinference.span.kind"
 _INPUT: Final = "input.value"
 _OUTPUT: Final = "output.value"
 _HIDDEN: Final = "__REDACTED__"
-"""What stands for content that the program's settings hide: nothing was recorded."""
+"""Written in place of content that the program's settings hide. It counts as not recorded."""
 _GENERAL: Final = {"session.id": sc.CONVERSATION_ID, "tag.tags": sc.TAGS}
 
 _COUNTS: Final = (
@@ -84,7 +84,7 @@ def _llm(reader: SpanReader) -> Operation:
     raw_input, raw_output = _pop_value(reader, _INPUT), _pop_value(reader, _OUTPUT)
     answer = parsed(raw_output)
     if isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], Mapping):
-        answer = answer[0]  # by some, a list of one response
+        answer = answer[0]  # some instrumentors write a list of one response
     whole = _whole_calls.read_answer(answer)
     if any(map(_is_lossy, input_messages)):
         input_messages = _completed(input_messages, _whole_calls.read_request(parsed(raw_input)).messages)
@@ -108,14 +108,17 @@ def _llm(reader: SpanReader) -> Operation:
 
 
 def _is_helper(reader: SpanReader) -> bool:
-    """A private method of a model's class, which LlamaIndex's instrumentor marks as a model call too: no message, no token."""
+    """Return True for a private method of a model's class, without messages and token counts.
+
+    LlamaIndex's instrumentor marks such methods as model calls, too.
+    """
     if not reader.raw.name.rpartition(".")[2].startswith("_"):
         return False
     return not any(key.startswith(("llm.input_messages.", "llm.token_count.", "llm.prompts.")) for key in reader.rest)
 
 
 def _definitions(reader: SpanReader, parameters: dict[str, JsonValue]) -> tuple[ToolDefinition, ...]:
-    """The tools on offer, from attributes of their own or, by older versions, from the request's parameters."""
+    """Return the tools on offer, from their own attributes or, in older versions, from the request's parameters."""
     definitions = []
     for node in reader.nested("llm.tools.").items():
         schema = node.at("tool", "json_schema")
@@ -143,10 +146,11 @@ def _message(item: Node) -> Message:
             text if text is not None else _message_shapes.unwrap_result([{"text": part.content} for part in _texts(content)])
         )
         return Message(role, (ToolResult(result, call_id),), node.text("name"))
+    # some instrumentors write a text as content and again as parts
     if text is not None and text != "" and text != "".join([part.content for part in _texts(content)]):
         content.append(_message_shapes.as_part(text) if isinstance(text, (str, Mapping)) else parts.read({"value": text}))
     calls = [_call(call) for call in node.items("tool_calls")]
-    content += [call for call in calls if call not in content]  # some write a call as content, too
+    content += [call for call in calls if call not in content]  # some instrumentors write a call as content, too
     old = node.text("function_call_name")
     if old is not None:
         content.append(ToolCall(old, parts.arguments(node.value("function_call_arguments_json"))))
@@ -154,7 +158,7 @@ def _message(item: Node) -> Message:
 
 
 def _completed(messages: tuple[Message, ...], written: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Messages as the writer flattened them; one without content or call ids as it is in the whole call."""
+    """Return the flattened messages. Those without content or call ids are replaced by their counterparts in ``written``."""
     if len(messages) != len(written):
         return messages
     pairs = zip(messages, written, strict=True)
@@ -189,14 +193,14 @@ def _call(item: Node) -> ToolCall:
 
 
 def _completion(reader: SpanReader) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-    """Prompts and choices of a text completion."""
+    """Return the prompts and choices of a text completion."""
     prompts = [node.text("prompt", "text") for node in reader.nested("llm.prompts.").items()]
     choices = [node.text("completion", "text") for node in reader.nested("llm.choices.").items()]
     return _message_shapes.of_conversation(prompts, "user"), _message_shapes.of_conversation(choices, "assistant")
 
 
 def _one_answer(messages: tuple[Message, ...], answer: JsonValue) -> tuple[Message, ...]:
-    """Join the parts of one answer, which some write as a message each. Several choices stay several."""
+    """Join the messages of one answer, since some instrumentors write each part as a message. Several choices stay separate."""
     choices = answer.get("choices", answer.get("generations")) if isinstance(answer, Mapping) else None
     choices = choices[0] if isinstance(choices, list) and len(choices) == 1 and isinstance(choices[0], list) else choices
     is_one = len(messages) > 1 and (not isinstance(choices, list) or len(choices) < 2)
@@ -209,6 +213,7 @@ def _one_answer(messages: tuple[Message, ...], answer: JsonValue) -> tuple[Messa
 def _usage(reader: SpanReader) -> Usage | None:
     counts = [reader.count(f"llm.token_count.{name}") for name in _COUNTS]
     spoken = [reader.count(f"llm.token_count.{kind}_details.audio") or None for kind in ("prompt", "completion")]
+    # a total that is not the sum stays as an attribute
     total = fields.as_count(reader.rest.get("llm.token_count.total"))
     if total is not None and total == (counts[0] or 0) + (counts[1] or 0):
         del reader.rest["llm.token_count.total"]
@@ -224,7 +229,7 @@ def _tool(reader: SpanReader) -> Operation:
     definition = _tool_definition(reader, name)
     recorded = reader.rest.pop(_INPUT, None)
     if recorded in (None, "") and isinstance(parsed(reader.rest.get("tool.parameters")), Mapping):
-        recorded = reader.rest.pop("tool.parameters")  # by some, the arguments themselves
+        recorded = reader.rest.pop("tool.parameters")  # some instrumentors write the arguments here
     has_result = _OUTPUT in reader.rest
     result = parse_text(reader.rest.pop(_OUTPUT, None))
     if isinstance(result, Mapping) and "raw_output" in result and "tool_name" in result:
@@ -252,14 +257,14 @@ def _tool_definition(reader: SpanReader, name: str) -> ToolDefinition | None:
 
 
 def _agent(reader: SpanReader) -> Operation:
-    """An agent; some tell on it of the model behind it, whose calls have no spans: that stays on it, by its standard names."""
+    """Read an agent. If its model calls have no spans, their model and usage stay on it, under their standard names."""
     reader.rename(_OF_AN_AGENT)
     name = reader.text("agent.name", "graph.node.id") or stem(reader.raw.name)
     return AgentInvocation(name, input=_said(reader, _INPUT, "user"), output=_said(reader, _OUTPUT, "assistant"))
 
 
 def _said(reader: SpanReader, key: str, role: str) -> tuple[Message, ...]:
-    """Messages that a run was given or returned; any other value is one message."""
+    """Read the input or output of a run: a list of messages. Any other value becomes one message."""
     value = _pop_value(reader, key)
     items = parsed(value)
     held = items.get("messages") if isinstance(items, Mapping) else items
@@ -269,7 +274,7 @@ def _said(reader: SpanReader, key: str, role: str) -> tuple[Message, ...]:
 
 
 def _chain(reader: SpanReader) -> Operation:
-    """A step; the outermost one is the workflow."""
+    """Read a step; the outermost one is the workflow."""
     if reader.raw.parent_id is not None:
         return _step(reader)
     return Workflow(reader.raw.name, input=_said(reader, _INPUT, "user"), output=_said(reader, _OUTPUT, "assistant"))

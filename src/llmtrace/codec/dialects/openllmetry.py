@@ -1,8 +1,8 @@
-"""OpenLLMetry: Traceloop's instrumentors and decorators, in their present and their former, flattened writing, and the
-libraries that were built on it, Laminar and AgentOps.
+"""OpenLLMetry: Traceloop's instrumentors and decorators, in the present and the former (flattened) form, and two libraries that
+are built on it, Laminar and AgentOps.
 
 Known by ``traceloop.span.kind`` on workflows, tasks, agents and tools, and by ``llm.request.type`` or numbered prompts
-(``gen_ai.prompt.0.content``) on model calls. Present model calls follow the official conventions, but for a few names.
+(``gen_ai.prompt.0.content``) on model calls. Present model calls follow the official conventions, except for a few names.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class OpenLLMetry(Dialect):
         return operation
 
 
-# -- what a decorator or a framework's instrumentor made
+# -- spans of decorators and of framework instrumentors
 
 
 def _entity(reader: SpanReader, kind: str) -> Operation:
@@ -107,7 +107,7 @@ def _tool(reader: SpanReader, name: str) -> Operation:
         definition = ToolDefinition(name, schema)
         reader.drop("traceloop.entity.schema")
     arguments = parsed(reader.rest.pop(_INPUT, None))
-    if isinstance(arguments, Mapping) and "input_str" in arguments:  # LangChain's callback: the input, and how it was called
+    if isinstance(arguments, Mapping) and "input_str" in arguments:  # LangChain's callback writes more than the input
         inputs = arguments.get("inputs")
         arguments = inputs if isinstance(inputs, Mapping) else arguments["input_str"]
     has_result = _OUTPUT in reader.rest

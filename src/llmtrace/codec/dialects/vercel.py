@@ -1,7 +1,7 @@
 """The Vercel AI SDK (JavaScript): ``ai.generateText``, its model calls ``ai.generateText.doGenerate``, and ``ai.toolCall``.
 
-Known by ``ai.operationId``. The outer span runs the loop of model and tools, so it is an agent's; each of its inner ``do…``
-spans is one model call. They carry official names for model and usage beside their own.
+Known by ``ai.operationId``. The outer span runs the loop of model and tools, so it is an agent. Each inner ``do…`` span is one
+model call. Both have the conventions' names for model and usage in addition to the SDK's own.
 """
 
 from __future__ import annotations
@@ -50,9 +50,10 @@ class Vercel(Dialect):
         return isinstance(operation, str) and operation.startswith("ai.")
 
     def place(self, raw: RawSpan) -> RawSpan:
-        """The span without the status that OpenInference's exporter copies from a failed tool to all that surrounds it.
+        """Return the span without the error status that OpenInference's exporter copies from a failed tool to all spans around
+        it.
 
-        The SDK itself sets an error together with an exception event.
+        An error that the SDK itself sets comes with an exception event.
         """
         copied = raw.status == "error" and _TRANSLATOR in raw.attributes and not raw.events
         return replace(raw, status="unset", status_message="") if copied and _FINISHED in raw.attributes else raw
@@ -103,6 +104,7 @@ def _inference(reader: SpanReader, name: str) -> Operation:
     reason = reader.text(_FINISHED)
     first = reader.number("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk")
     return Inference(
+        # the SDK writes "openai.chat"
         (reader.text(sc.PROVIDER_NAME) or reader.text("ai.model.provider") or "").partition(".")[0],
         request_model=reader.text("ai.model.id"),
         response_model=reader.text("ai.response.model"),

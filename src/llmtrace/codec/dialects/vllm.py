@@ -44,6 +44,7 @@ class Vllm(Dialect):
         if first is not None:
             reader.rest[sc.ENGINE_FIRST_TOKEN] = first
         if decode is not None and output_tokens is not None and output_tokens > 1:
+            # decoding begins after the first token
             reader.rest[sc.ENGINE_PER_TOKEN] = decode / (output_tokens - 1)
         return Inference(
             "vllm",
@@ -56,13 +57,13 @@ class Vllm(Dialect):
         )
 
     def place(self, raw: RawSpan) -> RawSpan:
-        """The span below ours that its request id names, with a link to where it was."""
+        """Return the span as a child of our span that its request id names, with a link to its former parent."""
         request_id = raw.attributes.get(_REQUEST)
         caller = _OURS.search(request_id) if isinstance(request_id, str) else None
         if caller is None or caller.groups() == (raw.trace_id, raw.parent_id):
             return raw
         if caller[1] == raw.trace_id and raw.parent_id is not None:
-            return raw  # with spans between, a gateway's
+            return raw  # a gateway's spans lie between
         lost = () if raw.parent_id is None else (Link(raw.trace_id, raw.parent_id),)
         return replace(raw, trace_id=caller[1], parent_id=caller[2], links=(*raw.links, *lost))
 

@@ -1,4 +1,4 @@
-"""Reads files of spans. The content decides about the format, never the file name.
+"""Reads files of spans. The content decides the format, never the file name.
 
 Formats: OTLP as JSON or protobuf, the output of the SDK's console exporter, Jaeger's JSON, exports of Langfuse, LangSmith,
 MLflow and Phoenix, and tables with a record for each span; as JSON, CSV or parquet, with or without gzip. Each JSON format is
@@ -31,7 +31,7 @@ _MAX_NAMES: Final = 6
 """Maximum number of members that a message about an unknown object names."""
 
 Item: TypeAlias = "RawSpan | LogRecord | Skipped | str"
-"""What a form reads: a span, a log record that belongs to a span, a record that is not stored, or an error message."""
+"""An item that a form reads: a span, a log record that belongs to a span, a record that is not stored, or an error message."""
 
 
 class Unreadable(NamedTuple):

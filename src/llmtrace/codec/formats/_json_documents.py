@@ -89,6 +89,7 @@ def _objects(file: Peekable, line: int) -> Generator[tuple[int, JsonValue | Valu
         try:
             value, place = decoder.raw_decode(text, start)
         except (ValueError, RecursionError) as error:
+            # read as much again as is waiting, so that a huge object is not parsed anew for each chunk
             more = b"" if isinstance(error, RecursionError) else file.read(max(_CHUNK, len(text) - start))
             text, place = text[start:] + utf8.decode(more), 0
             if more:
@@ -135,7 +136,7 @@ def _is_bare(line: bytes) -> bool:
 
 
 def _rest(block: list[bytes], first: int) -> Iterator[tuple[int, JsonValue | ValueError]]:
-    """Read the last lines if they end no document: documents without a line break between them, or torn lines."""
+    """Read the last lines if they are not one document: documents without a line break between them, or torn lines."""
     documents, place = [], 0
     try:
         text = b"".join(block).decode()

@@ -21,6 +21,7 @@ def is_protobuf(head: bytes) -> bool:
         return second != b"" and not second.isspace()
     if first == b"" or first in b"{[ \t\r\xef":
         return False
+    # before the first message: a length of four bytes (below 64 MiB), or a varint
     size, place = _varint(head, 0)
     return (head[0] < 4 and head[4:5] == b"\n") or (size is not None and head[place : place + 1] == b"\n")
 

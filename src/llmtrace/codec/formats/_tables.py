@@ -47,7 +47,7 @@ def _delimiter(head: bytes) -> str | None:
 
 
 def read_csv(file: io.BufferedIOBase, head: bytes) -> Iterator[tuple[str, JsonValue | ValueError]]:
-    csv.field_size_limit(_LONGEST_CELL)
+    csv.field_size_limit(_LONGEST_CELL)  # the default, 128 KiB, is too short for prompts
     text = io.TextIOWrapper(cast("Any", file), encoding="utf-8-sig", errors="replace", newline="")
     rows = csv.reader(text, delimiter=_delimiter(head) or ",", strict=True)
     names = next(rows)

@@ -26,6 +26,7 @@ _NUMBERS: Final = (
     ("total_cost", "langsmith.total_cost"),
 )
 _NO_OUTPUTS: Final[tuple[dict[str, None], ...]] = ({}, {"output": None})
+"""Outputs of a run that returned nothing."""
 _SESSIONS: Final = ("session_id", "thread_id", "conversation_id")
 """Metadata by which LangSmith groups runs into threads."""
 
@@ -53,6 +54,7 @@ def _runs(run: Mapping[str, Any]) -> Iterator[RawSpan | str]:
 
 
 def _span(run: Mapping[str, Any]) -> RawSpan | str:
+    # a step of ``dotted_order`` is a time and the run's UUID, which has 36 characters
     path = [step[-36:] for step in str(run.get("dotted_order") or "").split(".") if len(step) > 36]
     trace = run.get("trace_id") or (path[0] if path else run["id"])
     trace_id, span_id = _parse.convert_id(str(trace), 32), _parse.convert_id(str(run["id"]), 16)

@@ -1,7 +1,7 @@
 """Reads spans that Phoenix exports: ``get_spans_dataframe`` (JSON, CSV, parquet), ``get_spans``, and its former JSON lines.
 
-They are OpenInference spans. Each export splits the names of attributes in another way: ``attributes.llm.input_messages`` with
-a list of objects, ``llm.input_messages.0.message.role``, or nested objects. All become the names that the writer used.
+They are OpenInference spans. Each export splits attribute names differently: ``attributes.llm.input_messages`` with a list of
+objects, ``llm.input_messages.0.message.role``, or nested objects. All are joined to the names that the writer used.
 """
 
 from __future__ import annotations
