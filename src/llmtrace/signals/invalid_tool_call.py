@@ -26,7 +26,7 @@ def check(span: Span) -> Iterable[Evaluation]:
             calls.setdefault((violation.choice, violation.call_id, violation.tool), []).append(violation)
     evaluations = []
     for (_, _, tool), violations in calls.items():
-        # a name that is not on offer is the model's own word, so it is content
+        # The name of a tool that was not offered is the model's own word, so it is content.
         is_known = tool and all(violation.code != "unknown_tool" for violation in violations)
         subject = f"the call of {f'`{tool}`' if is_known else 'a tool'}"
         evaluations.append(breach(SIGNAL.name, subject, "its schema", violations))
