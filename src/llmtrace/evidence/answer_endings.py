@@ -27,7 +27,7 @@ def finish_reason(inference: Inference | FetchResponse, choice: int = 0) -> str:
 
 
 def is_refusal(message: Message) -> bool:
-    """True if the provider itself marks the message as a refusal."""
+    """Return True if the provider itself marks the message as a refusal."""
     return any(type(part) is Generic and part.type == "refusal" for part in message.parts)
 
 

@@ -88,8 +88,7 @@ class Call:
 
     @property
     def quoted_name(self) -> str:
-        """The tool's name for an explanation. ``a tool`` if no such tool ran or was offered: the name is the model's word
-        then."""
+        """The tool's name for an explanation; ``a tool`` if no such tool ran or was offered, so that it shows no content."""
         operation = self.execution.operation if self.execution is not None else None
         if isinstance(operation, ToolExecution) and operation.executed:
             return f"`{operation.name}`"
@@ -228,8 +227,10 @@ _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", 
 
 
 def canonical(value: JsonValue) -> str:
-    """Return the value as JSON with sorted members. Text is returned unchanged; a value that is not JSON gives a stable
-    text."""
+    """Return the value as JSON with sorted members.
+
+    Text is returned unchanged. A value that is not JSON gives a stable text.
+    """
     if isinstance(value, str):
         return value
     try:
@@ -329,6 +330,7 @@ class CallLog:
         return completed
 
     def _read_result(self, span: Span, part: ToolResult, before: Message | None) -> Call | None:
+        # A result without an id belongs to the oldest waiting call among the newest ones, since results keep the calls' order.
         waiting = (call for call in self.calls[-16:] if not call.is_complete and call.id is None)
         call = self._last_with_id.get(part.id) if part.id is not None else next(waiting, None)
         if call is None and before is not None:
@@ -362,7 +364,7 @@ class CallLog:
                     has_call = True
                     self._ask(span, choice, part, tools)
             if not has_call and (text := message.text()):
-                self._is_new(text)
+                self._is_new(text)  # recorded, so that a prompt that repeats this answer is not a turn of the user
 
     def _ask(self, span: Span, choice: int, part: ToolCall, tools: Sequence[ToolDefinition]) -> None:
         call = self._find_early_execution(part)
@@ -464,7 +466,7 @@ class CallLog:
         if not text.strip():
             return False
         is_new = self._is_new(text)
-        is_new_place = self._is_new(f"{number} {text}")
+        is_new_place = self._is_new(f"{number} {text}")  # computed even if is_new, since `_is_new` also records the text
         return is_new or (is_new_place and before is not None and not before.tool_calls())
 
     def _is_new(self, text: str) -> bool:

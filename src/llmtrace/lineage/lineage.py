@@ -158,8 +158,7 @@ def build_use(
 
 
 def _label(span: Span, call: ToolCall, path: Path) -> str:
-    """Describe the argument by names from the program's definitions. Other names may be the model's own, so they are
-    omitted."""
+    """Describe the argument by names from the program's definitions. Names that the model may have made up are left out."""
     tools = span.operation.tools if isinstance(span.operation, Inference) else ()
     definition = next((tool for tool in tools if tool.name == call.name), None)
     if definition is None:

@@ -161,6 +161,7 @@ def _candidates(output: tuple[Message, ...]) -> list[_Candidate]:
             for path, content in scalars(part.arguments):
                 if type(content) is not str or not 4 < len(content) <= LONGEST_IDENTIFIER:
                     continue
+                # Words and whole numbers are never identifiers, which is faster to see here.
                 value = None if content.isalpha() or content.isdecimal() else read_value(content)
                 if value is not None and value.kind in IDENTIFIERS:
                     reading = Reading(value, path, 0, len(content))

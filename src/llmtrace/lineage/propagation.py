@@ -84,13 +84,17 @@ class Propagation:
         return tuple(self._into.get(span_id, ()))
 
     def upstream(self, span_id: str, *, include_sent: bool = False) -> tuple[Reached, ...]:
-        """Return the spans that fed a span, the nearest first, each once. ``include_sent``: also those that a model was only
-        sent."""
+        """Return the spans that fed a span, the nearest first, each once.
+
+        ``include_sent``: also follow content that a model was only sent.
+        """
         return tuple(self._reach(span_id, back=True, include_sent=include_sent))
 
     def downstream(self, span_id: str, *, include_sent: bool = False) -> tuple[Reached, ...]:
-        """Return the spans that a span fed, the nearest first, each once. ``include_sent``: also models that were only sent
-        it."""
+        """Return the spans that a span fed, the nearest first, each once.
+
+        ``include_sent``: also follow content that a model was only sent.
+        """
         return tuple(self._reach(span_id, back=False, include_sent=include_sent))
 
     def _reach(self, start: str, *, back: bool, include_sent: bool) -> Iterator[Reached]:
@@ -128,7 +132,7 @@ def _leads_on(edge: Edge, calls: set[str | None], *, is_start: bool, back: bool,
         return include_sent
     if edge.via in ("given", "vanished"):  # the user's words have no earlier source
         return back and is_start
-    if back:
+    if back:  # a value leads back only if the search came through the call that contains it
         return edge.via != "value" or _ANY_CALL in calls or edge.call_id in calls
     if edge.via == "value":  # a value that another inference invented did not come from the start
         return is_start or not _is_invented(edge)

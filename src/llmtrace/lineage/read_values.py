@@ -55,6 +55,7 @@ class Reading(NamedTuple):
 def read_value(content: JsonValue) -> Value | None:
     """Read a whole argument as a value; None if it is a choice."""
     if isinstance(content, str):
+        # Long texts bypass the cache, which would keep them in memory.
         return _read_text(content) if len(content) <= 128 else _read_text.__wrapped__(content)
     if isinstance(content, bool) or not isinstance(content, (int, float)):
         return None

@@ -140,6 +140,7 @@ class VisibleContext:
         is_assistant = message.role in ASSISTANT
         echo = self.ungrounded if is_assistant else self._open_echo()
         speaker: Speaker = "program" if message.role in SYSTEM else "user" if message.role in USER_ROLES else "tool"
+        # While a call is open, a "user" message may be a prompt that the model wrote for another agent.
         if is_assistant or (speaker == "user" and any(call.has_id for call in self._open_calls)):
             speaker = "model"
         for position, part in enumerate(map(refusal_as_text, message.parts)):
@@ -163,6 +164,7 @@ class VisibleContext:
             call.is_open = False
             place, brought_by = f"result of {call.tool}", call.span_id or span.span_id
             source = Source(brought_by, place, part.response, call.ungrounded, part.id, query=call.arguments)
+            # The execution's span may have shown the same result already.
             if not self.history.has("result", part.id, source.text):
                 self._store(source)
         elif not isinstance(part, Reasoning):

@@ -53,7 +53,7 @@ class State:
     run: RunEvidence
     answer: Span | None = None
     cancelled: Span | None = None
-    """The newest model call that was not cancelled, and a newer one that was."""
+    """The newest model call that was not cancelled, and a newer one that was cancelled."""
     retrieved: bool = False
 
 

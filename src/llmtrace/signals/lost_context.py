@@ -1,4 +1,4 @@
-"""A model call continues an earlier answer without what led to it. The system prompt is missing (`system`), a call's result
+"""A model call continues an earlier answer, but its request lacks context: the system prompt (`system`), a call's result
 (`result`), or earlier messages (`messages`).
 
 * Labels: `system`: warning; `result`, `messages`: info

@@ -92,7 +92,7 @@ class Compiled:
                 return [], [], "it is too large or too deeply nested for its schema to be checked"
             written = self._written.faults(value)
             closed = self._closed.faults(value) if self._closed is not None else []
-        except BrokenSchemaError as error:
+        except BrokenSchemaError as error:  # the Python engine resolves references only during a check
             return [], [], f"its schema cannot be used: {error}"
         except Exception as error:
             return [], [], f"it cannot be checked: {type(error).__name__}"

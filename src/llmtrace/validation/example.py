@@ -69,8 +69,9 @@ class _NoExampleError(Exception):
 
 
 def example_of(schema: JsonValue) -> JsonValue:
-    """Return a value that passes the schema. It uses the schema's examples and defaults if they fit, and has all members near
-    the top.
+    """Return a value that passes the schema.
+
+    It uses the schema's own examples and defaults if they fit. Near the top level, it has optional members, too.
 
     Raises LookupError if no value was found: the schema allows none, cannot be used, or needs a value that is not tried.
     """

@@ -79,7 +79,7 @@ def _unwrapped(arguments: JsonValue, notes: list[str]) -> dict[str, JsonValue] |
     if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
         notes.append(": nothing to {}")
         return {}
-    for _ in range(3):
+    for _ in range(3):  # each round removes a code fence and one encoding as text
         if not isinstance(arguments, str):
             break
         inner = strip_fence(arguments)

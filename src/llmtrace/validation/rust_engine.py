@@ -61,8 +61,7 @@ _LIMITS = (
 
 
 def compile_schema(schema: JsonValue, *, formats: bool) -> RustEngine:
-    """Compile a schema. Raises `BrokenSchemaError`, or its subclass `OtherEngineError` if another engine may support the
-    schema.
+    """Compile a schema. Raises `BrokenSchemaError`; its subclass `OtherEngineError` if another engine may support the schema.
 
     ``$schema`` decides the draft. Without it, the draft is 2020-12, or 7 or 4 if the schema is valid only for one of those.
     """

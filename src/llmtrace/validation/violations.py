@@ -81,6 +81,7 @@ def violations(
     for fault in faults:
         for plain in nearest(fault):
             for path, message, expected, got in _places(plain):
+                # Only the schema `false` has other keywords: a member under it is unexpected.
                 code = _CODES.get(plain.keyword, "unexpected" if plain.path else "not_allowed")
                 violation = Violation(
                     code=code,
