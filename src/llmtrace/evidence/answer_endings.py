@@ -14,6 +14,7 @@ FILTERED: Final = frozenset(
 )
 
 Ending: TypeAlias = Literal["empty", "missing", "cut", "filtered", "refused", "stream_cut", "left"]
+"""``missing``: the response has no answer. ``stream_cut``: the stream broke off. ``left``: the program stopped reading."""
 
 _TO_COME = ("queued", "in_progress")
 

@@ -60,7 +60,7 @@ class Call:
     turn: int = 0
     """Number of the user's turns before the call."""
     asking_span: str | None = None
-    """Id of the model call that requested it; None for an execution that no recorded model call requested."""
+    """Id of the model call that requested this call; None for an execution that no recorded model call requested."""
     execution: Span | None = None
     telling_span: str | None = None
     """Id of the model call that was sent the result."""
@@ -341,10 +341,10 @@ class CallLog:
         if call.is_held_back:
             return None  # the result only says that the call did not run
         if call.has_result or (call.execution is not None and call.failed):
-            return None
+            return None  # the execution's span has shown the outcome
         is_first = not call.is_complete
         call.result, call.has_result = part.response, True
-        call.failed = call.offered is False or is_error(part.response)
+        call.failed = call.offered is False or is_error(part.response)  # a tool that was not offered cannot succeed
         return call if is_first else None
 
     def _from_history(self, result: ToolResult, asking: Message) -> Call | None:
@@ -431,7 +431,7 @@ class CallLog:
             ):
                 return call
             if call is not None:
-                return None
+                return None  # the id is used again for another execution
         waiting = [call for call in self.calls[-64:] if call.execution is None and call.tool == execution.name]
         if execution.call_id is not None:
             waiting = [call for call in waiting if call.id is None]
@@ -454,6 +454,7 @@ class CallLog:
         self.calls.append(call)
         if call.id is not None:
             self._by_id[call.id, call.tool] = self._last_with_id[call.id] = call
+        # Dropped in batches, since each deletion at the front of a list moves all other entries.
         if self.bounded and len(self.calls) > 2 * MOST_CALLS:
             for old in self.calls[:MOST_CALLS]:
                 if old.id is not None:
@@ -492,6 +493,7 @@ def _is_same_execution(call: Call, span: Span, execution: ToolExecution) -> bool
     recorded = call.execution
     if recorded is None or not _same_arguments(call.arguments, execution.arguments):
         return False
+    # The outer span begins first; if both begin together, it is the longer one.
     first, last = sorted((recorded, span), key=lambda execution_span: (execution_span.start, -(execution_span.end or 0)))
     return (last.end or 0) <= (first.end or 0)
 

@@ -19,6 +19,7 @@ _MOST_MEMBERS = 4
 _LONGEST_ACKNOWLEDGEMENT = 40
 _DEEPEST = 8
 _MARKS = ('"error', '"isError', '"is_error', '"success"', '"ok"', '"status')
+"""JSON text of an object that contains none of these is not an error, and need not be parsed."""
 _EMPTY_TEXTS = frozenset(("", "[]", "{}", "()", "null", "None", '""', "''"))
 
 

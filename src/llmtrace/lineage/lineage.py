@@ -69,6 +69,7 @@ class LineageTracker:
             self._visible.end(span)
             self._visible.add_output(span, operation.output)
             return tuple(self._uses(span, None))
+        # Traced before `end`, which adds this answer as a source.
         uses = tuple(self._uses(span, "the program composed this answer"))
         self._visible.end(span)
         return uses
@@ -110,12 +111,14 @@ class LineageTracker:
         The keys of an ungrounded value are added to ``ungrounded``.
         """
         value = reading.value
+        # Definitions are the last resort: a value that a message or result also contains comes from there.
         sources = self._index.find(value.keys) or self._definitions.find(value.keys)
         if sources is not None:
             return Provenance("grounded", sources[0].origin, sources[1].origin), False
         if value.kind not in IDENTIFIERS or not reading.whole:
             return Provenance("unknown", reason=reason or _UNKNOWN.get(value.kind, _PIECE)), False
         reason = reason or next(iter(self.hidden), None)
+        # An identifier composed of visible parts is unknown, not made up.
         missing = [part for part in parts_of(value) if not (self._index.find((part,)) or self._definitions.find((part,)))]
         if reason or not missing:
             return Provenance("unknown", reason=reason or "its parts are visible"), False

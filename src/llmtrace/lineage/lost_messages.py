@@ -37,7 +37,7 @@ class _Conversation:
     request: tuple[Message, ...] = ()
     digests: dict[Hashable, None] = field(default_factory=dict[Hashable, None])
     span_id: str = ""
-    """The last inference."""
+    """Id of the last inference."""
     has_grown: bool = False
     is_answered: bool = False
 
@@ -59,6 +59,7 @@ class LostMessages:
         """Process an inference. Inferences must come in order of time."""
         request, name = inference.input, self.conversations.name_of(span, inference)
         if request and not inference.is_continued:
+            # Only a program turns to new tasks. Inside an agent, a restart is a loss.
             is_new_task = span.parent_id not in self._agents and self.tasks.add_inference(span, inference)
             conversation = None if is_new_task else self._conversations.get(name)
             if conversation is None:
@@ -79,6 +80,7 @@ class LostMessages:
         current = _digests(request)
         remain = len(conversation.digests.keys() & current.keys())
         lost = len(conversation.digests) - remain
+        # Requests with nothing in common, of which none continued another, are separate questions.
         if lost >= FEWEST_LOST and (remain or conversation.has_grown):
             is_restart = conversation.is_answered and not remain
             self.losses.append(Loss(span.span_id, lost, self._bridge(request), conversation.span_id, is_restart=is_restart))

@@ -52,6 +52,7 @@ def moments(spans: Sequence[Span]) -> list[tuple[Span, bool]]:
     ordered: list[tuple[Span, bool]] = []
     visited: set[str] = set()
     for _, is_end, moment in by_time:
+        # Depth first: an end waits on the stack until the spans that must come before it are placed.
         waiting = [(moment, not is_end)]
         while waiting:
             span, is_ready = waiting.pop()

@@ -176,6 +176,7 @@ def _value_edges(trace: Trace, uses: Iterable[ValueUse]) -> Iterator[Edge]:
         provenance = use.provenance
         origins = {origin.span_id: origin for origin in (provenance.latest, provenance.earliest) if origin is not None}
         for origin in origins.values():
+            # The place is in the request of an inference or the input of an agent, not in a result or an answer.
             is_given = origin.span_id in speakers and origin.call_id is None and not origin.place.startswith("answer ")
             if is_given or origin.span_id != use.span_id:
                 yield Edge(origin.span_id, use.span_id, "given" if is_given else "value", use, origin, use.call_id)
@@ -263,7 +264,7 @@ class _Speakers:
             quoted = [speaker for quote, speaker in self._newest if len(quote) < len(text) and quote in text]
             speakers.update({speaker.span_id: speaker for speaker in (quoted if whole is None else [whole])})
         for speaker in speakers.values():
-            if speaker.span_id != span.span_id:
+            if speaker.span_id != span.span_id:  # siblings belong to one agent, which is sent its own words again
                 yield Edge(speaker.span_id, span.span_id, "told" if speaker.parent_id == span.parent_id else "handed")
 
 

@@ -73,7 +73,7 @@ class ValueUse:
     """A value that a model wrote into a tool call or an answer."""
 
     span_id: str
-    """The inference."""
+    """Id of the span that contains the use, such as an inference."""
     part: Part
     value: JsonValue
     kind: Kind

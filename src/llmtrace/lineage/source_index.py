@@ -54,6 +54,7 @@ class SourceIndex:
     def _want(self, key: str) -> None:
         """Register a key, by the way in which a text is searched for it: as a number, a date, or letters and digits."""
         if key[0] == "=":
+            # Digits grouped by spaces are read only if some number has more than three digits, after the "=".
             self._has_thousands = self._has_thousands or len(key.partition(".")[0]) > 4
             for spelling in spellings(key):
                 self._spellings[spelling].append(key)
@@ -65,6 +66,7 @@ class SourceIndex:
             is_long = len(key) > (_PREFIX if key.isalpha() else _LONGEST_RUN)
             if is_long:
                 self._long[key[:_PREFIX]].append(key)
+            # All beginnings are entered, so that a run of tokens is extended only while it may become a value.
             for end in range(1, _PREFIX + 1 if is_long else len(key)):
                 self._runs[key[:end]] |= _OPEN
 
@@ -88,7 +90,7 @@ class SourceIndex:
         """Add the values that consist of several tokens, and the long ones."""
         kind_of, long = self._runs.get, self._long
         starts = list(compress(count(), map(open_words.__contains__, words)))
-        words.append(_END)
+        words.append(_END)  # no key contains it, so it ends every run
         joined, offsets = ("".join(words), list(accumulate(map(len, words), initial=0))) if long else ("", [])
         boundaries = set(offsets)
         for start in starts:

@@ -129,6 +129,7 @@ class VisibleContext:
         for number, message in self.history.new_messages(inference.input):
             place = "system prompt" if message.role in SYSTEM else f"message {number} ({message.role})"
             self._add_message(span, message, place)
+        # Most requests repeat the tools of the last one, which one comparison shows.
         for tool in inference.tools if inference.tools != self._tools else ():
             content = [tool.description, tool.parameters]
             source = Source(span.span_id, f"definition of {tool.name}", content, speaker="program")

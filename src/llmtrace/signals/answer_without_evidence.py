@@ -1,4 +1,4 @@
-"""The answer states facts, and tools were on offer, but nothing was looked up. No tool was used (`no_lookup`), all failed
+"""The answer states facts, and tools were offered, but nothing was looked up. No tool was used (`no_lookup`), all failed
 (`after_failures`), or all found nothing (`after_empty`). Facts are identifiers, addresses and numbers of two or more digits
 that the model was not given.
 
@@ -65,7 +65,7 @@ class AnswerWithoutEvidence(Signal[State]):
         elif isinstance(operation, Retrieval) and operation.documents is not None:
             state.has_source, state.label = not is_empty(operation.documents), "after_empty"
         elif isinstance(operation, (Retrieval, Memory)) or (not completed and has_failed(span) is None):
-            state.has_source = True
+            state.has_source = True  # it may have brought facts: a memory, or a result that was not recorded
         for call in completed:
             state.offered = True
             state.has_source = state.has_source or not (call.failed or is_empty(call.result))

@@ -133,6 +133,7 @@ def _answer_label(state: State, answer: Span) -> str | None:
     if _shared.has_call(message):
         asked = [call for call in calls.calls if call.asking_span == answer.span_id]
         executed = [call for call in asked if call.execution is not None or call.is_held_back]
+        # A call without a known outcome, or a tool that accepts the final answer, may be the normal end.
         return None if any(not call.is_complete or _is_note(call) for call in executed) else "stopped"
     text = message.text().strip()
     if not text:

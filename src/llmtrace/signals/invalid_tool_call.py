@@ -1,9 +1,9 @@
-"""A tool call breaks the JSON Schema of its tool, or names a tool that was not on offer. Each call counts once. The span's
+"""A tool call breaks the JSON Schema of its tool, or names a tool that was not offered. Each call counts once. The span's
 violations name every field.
 
 * Labels: the code of the first violation: error, or warning if it only breaks the closed form of the schema
 * On: the inference, and the tool execution.
-* Bad: `refund(amount="42")` where the schema wants a number (`wrong_type`).
+* Bad: `refund(amount="42")`, but the schema requires a number (`wrong_type`).
 * Good: A valid call; a definition that is not a valid schema.
 
 `on_invalid` decides what happens to such a call (see docs/reference/validation.md). Arguments that an instrumentation wrapped

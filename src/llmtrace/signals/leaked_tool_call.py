@@ -61,7 +61,7 @@ def _judge(inference: Inference, choice: int) -> Evaluation | None:
 def _find_control_token(inference: Inference, text: str) -> tuple[int, int] | None:
     for match in islice(_CONTROL_TOKEN.finditer(text), MOST_PLACES):
         mark = match.group()
-        is_struck_through = mark == "</s>" and "<s>" in text
+        is_struck_through = mark == "</s>" and "<s>" in text  # HTML for struck-through text
         if not is_struck_through and not is_quoted(text, match.start()) and not user_mentions(inference, mark):
             return match.span()
     return None

@@ -67,7 +67,7 @@ class LostContext(Signal[Answers]):
         before = state.get(_key(messages[place], span)) if place >= 0 else None
         losses: list[str] = []
         if before is not None:
-            now.reported = before.reported
+            now.reported = before.reported  # shared by the whole conversation, so that each loss is reported once
             losses = [label for label in _losses(before, now, messages, place) if label not in now.reported]
             now.reported.update(losses)
         key = _key(inference.output[0], span) if len(inference.output) == 1 else None

@@ -62,7 +62,7 @@ class RepeatedCall(Signal[State]):
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         if state.run.tasks.number != state.task:
-            state.task, state.turn = state.run.tasks.number, -1
+            state.task, state.turn = state.run.tasks.number, -1  # any next call counts as a new turn, and clears the state
         return [finding for call in state.run.completed if (finding := self._judge(state, call))]
 
     def _judge(self, state: State, call: Call) -> Evaluation | None:

@@ -1,5 +1,5 @@
-"""A span took longer than its objective allows. `ttft`: the first token of a model call below it came too late. Its
-time is passed up from child to parent, since children end first.
+"""A span took longer than its objective allows. `ttft`: the first token of a model call below the span came too late. The
+token's time is passed up from child to parent, since children end first.
 
 * Labels: `p50`, `p95`, `p99`, `ttft`: warning
 * On: the slow span.

@@ -67,7 +67,7 @@ class UserSignal(Signal[Callable[[Span], Any]]):
             return
         if isinstance(verdict, Evaluation):
             yield replace(verdict, name=self.name)
-        elif verdict is True:
+        elif verdict is True:  # before the numbers, since a bool is an int
             yield Evaluation(self.name, self.severity, self.description, label="fail")
         elif isinstance(verdict, str):
             label, evidence = (verdict, {}) if _LABEL.fullmatch(verdict) else ("fail", {"reason": to_json(verdict)})
@@ -101,7 +101,7 @@ def is_generator(code: Any) -> bool:
 
 
 def _run_as_judge(judge: Callable[[], R]) -> R | None:
-    """Run a user's code in a copy of the context. Does nothing if a user's signal caused the span, and returns None."""
+    """Run a user's code in a copy of the context. Returns None, without running it, if a user's signal caused the span."""
 
     def marked() -> R:
         is_judging.set(True)
@@ -123,7 +123,7 @@ def _new_step(code: Any) -> Callable[[Span], Any]:
     if not is_generator(code):
         return code  # type: ignore[no-any-return]
     generator = code()
-    next(generator, None)
+    next(generator, None)  # runs to the first `yield`, which receives the first span
 
     def send(span: Span) -> Any:
         try:

@@ -56,8 +56,7 @@ def output_schema(response_format: Any) -> JsonValue | None:
     """Return the JSON Schema that an answer must fit, or None if the answer is free text.
 
     Accepts OpenAI's ``response_format`` and ``text`` (also its ``format`` alone), Anthropic's ``output_format``, a JSON Schema
-    of an object or array, pydantic models and other types. JSON without a schema (``json_object``) gives ``{"type":
-    "object"}``.
+    of an object or array, pydantic models and other types. ``json_object`` without a schema gives ``{"type": "object"}``.
     """
     if isinstance(response_format, Mapping):
         return _schema_of_format(response_format)
