@@ -311,7 +311,7 @@ class CallLog:
             self.turn += 1  # request not recorded: the user may have spoken, unless it only returned results of tools
         self._is_loop = not CALLED.isdisjoint(inference.finish_reasons)
         new = new_messages(inference)
-        if not self._words:  # the user's turns before this run began
+        if not self._words:  # first request: count the user's turns before this run began
             self._first_parent = span.parent_id
             for message in inference.input[: len(inference.input) - len(new)]:
                 self.turn += message.role in USER_ROLES and self._is_new(message.text())

@@ -34,6 +34,8 @@ _NEWEST = 8
 
 
 class LiveLineage:
+    """The ungrounded and untrusted values of a run in progress."""
+
     _visible: VisibleContext | None = None
     """Created when spans are first processed. Many runs have no identifier that needs it."""
     _newest: tuple[Span | None, tuple[ValueUse, ...]] = (None, ())

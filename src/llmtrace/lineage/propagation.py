@@ -41,6 +41,8 @@ _ANY_CALL, _NO_CALL = "*", ""
 
 @value
 class Edge:
+    """A dependency of one span on another."""
+
     source: str
     """Span id. The same as ``target`` if a value was given in the target's own request."""
     target: str
@@ -56,6 +58,8 @@ class Edge:
 
 @value
 class Reached:
+    """A span that a search found."""
+
     span_id: str
     edge: Edge
     """The first edge that led to the span."""

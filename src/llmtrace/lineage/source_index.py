@@ -23,6 +23,8 @@ _END = "\0"
 
 
 class SourceIndex:
+    """The sources of a trace, with the positions of all registered keys."""
+
     def __init__(self, keys: Iterable[str]) -> None:
         """``keys``: the keys of all values that will be looked up."""
         self.sources: list[Source] = []

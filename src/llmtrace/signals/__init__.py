@@ -10,8 +10,8 @@ and all spans below it. Under ``llmtrace run``, each outermost agent, workflow o
 
 * A call counts once: request, execution and result are joined by call id. If tools have no spans, the finding is on the
   inference that got the result.
-* *Failed* means that the tool raised, was refused, or returned an error. An error is a result with ``error``, ``isError`` or a
-  false ``success``, an HTTP status of 400 or more, or text that begins like a program's error.
+* *Failed* means that the tool raised, was refused, or returned an error. An error result has ``error``, ``isError``, a false
+  ``success`` or an HTTP status of 400 or more, or begins like a program's error.
 * Words of a natural language can only lower a finding to ``info``.
 
 ``configure(signals=("-repeated_call", "-refusal"))`` or LLMTRACE_SIGNALS=-repeated_call,-refusal switches two off. Names

@@ -81,7 +81,7 @@ def violations(
     for fault in faults:
         for plain in nearest(fault):
             for path, message, expected, got in _places(plain):
-                # Only the schema `false` has other keywords: a member under it is unexpected.
+                # Only the schema `false` gives other keywords: the member is unexpected, or at the root nothing is allowed.
                 code = _CODES.get(plain.keyword, "unexpected" if plain.path else "not_allowed")
                 violation = Violation(
                     code=code,
