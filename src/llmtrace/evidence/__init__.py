@@ -1,1 +1,1 @@
-"""Facts about the results, failures and calls of a run, read once for quality signals and diagnosis. Pure."""
+"""Facts about the calls, results and failures of a run, shared by quality signals and diagnosis. No side effects."""

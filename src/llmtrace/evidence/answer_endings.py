@@ -14,12 +14,13 @@ FILTERED: Final = frozenset(
 )
 
 Ending: TypeAlias = Literal["empty", "missing", "cut", "filtered", "refused", "stream_cut", "left"]
+"""``missing``: the response has no answer. ``stream_cut``: the stream broke off. ``left``: the program stopped reading."""
 
 _TO_COME = ("queued", "in_progress")
 
 
 def finish_reason(inference: Inference | FetchResponse, choice: int = 0) -> str:
-    """Why a choice ended, in lower case; empty if that is not known."""
+    """Return the finish reason of a choice, in lower case; empty if it is not known."""
     reason = inference.output[choice].finish_reason if choice < len(inference.output) else None
     if not reason and choice < len(inference.finish_reasons):
         reason = inference.finish_reasons[choice]
@@ -27,12 +28,12 @@ def finish_reason(inference: Inference | FetchResponse, choice: int = 0) -> str:
 
 
 def is_refusal(message: Message) -> bool:
-    """True if the provider itself marks the message as a refusal."""
+    """Return True if the provider itself marks the message as a refusal."""
     return any(type(part) is Generic and part.type == "refusal" for part in message.parts)
 
 
 def is_blank(message: Message) -> bool:
-    """True if a message has neither words nor a call nor anything else but the model's reasoning."""
+    """Return True if a message is empty or has only reasoning and blank text."""
     for part in message.parts:
         if isinstance(part, Text):
             if part.content.strip():
@@ -43,7 +44,10 @@ def is_blank(message: Message) -> bool:
 
 
 def ending_of(span: Span) -> Ending | None:
-    """Return how an answer, by its first choice, ended badly. None if it ended well, requests tools, or was not recorded."""
+    """Return the bad ending of an answer, judged by its first choice.
+
+    None if it ended well, requests tools, or was not recorded.
+    """
     inference = span.operation
     if not isinstance(inference, (Inference, FetchResponse)) or span.failure is not None or inference.status in _TO_COME:
         return None
@@ -54,7 +58,7 @@ def ending_of(span: Span) -> Ending | None:
     reason = finish_reason(inference)
     if reason in FILTERED:
         return "filtered"
-    if not inference.output:  # what another writer left out is no empty answer
+    if not inference.output:  # "missing" only in llmtrace's own spans, since other writers may leave the answer out
         is_missing = isinstance(inference, Inference) and span.scope.name == SCOPE_NAME and not inference.finish_reasons
         return "cut" if reason in CUT else "missing" if is_missing else None
     message = inference.output[0]
@@ -66,7 +70,7 @@ def ending_of(span: Span) -> Ending | None:
 
 
 def is_visible(span: Span) -> bool:
-    """Return False where the writer did not record what the model wrote."""
+    """Return False if the writer of the span did not record the request or the answer."""
     inference = span.operation
     if span.attributes.get(CONTENT_LEVEL) or not isinstance(inference, Inference) or not inference.input:
         return False

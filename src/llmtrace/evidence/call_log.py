@@ -1,8 +1,8 @@
-"""The tool calls of a run: what the model asked for, joined with what came of it.
+"""The tool calls of a run: each request of the model, joined with its execution and its result.
 
-Law: a call is one call, whoever reports it and in whatever order. The model's request, the execution's span and the message
-that brings the result to the model are joined by call id, and where there is none by tool and arguments. So an execution that
-ended before the model span that asked for it is not read a second time, and a result that only messages show counts as well.
+Law: each call is counted once, whichever spans report it, in any order. The model's request, the execution's span and the
+message with the result are joined by call id, or without an id by tool and arguments. So an execution that ended before the
+model span that requested it is not counted twice, and a result that only messages show counts, too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MODEL_ROLES = frozenset({"assistant", "model"})
 _HELD_BACK = frozenset({"pending", "rejected", "timed_out", "unattended"})
 """Decisions of a review after which a call does not run."""
 MOST_CALLS = 1024
-"""Calls that a live run remembers; the oldest are forgotten first."""
+"""Newest calls that a live run keeps. It may keep up to twice as many before it drops the oldest."""
 _MOST_WORDS = 4096
 
 
@@ -60,35 +60,35 @@ class Call:
     turn: int = 0
     """Number of the user's turns before the call."""
     asking_span: str | None = None
-    """Id of the model call that asked for it; None for an execution that no recorded model call asked for."""
+    """Id of the model call that requested this call; None for an execution that no recorded model call requested."""
     execution: Span | None = None
     telling_span: str | None = None
     """Id of the model call that was sent the result."""
     result: JsonValue = None
     has_result: bool = False
     failed: bool | None = None
-    """None if nothing shows how it went."""
+    """None if the outcome is not known."""
     violations: tuple[Violation, ...] = ()
-    """Violations of the arguments, as the model wrote them or as the tool was called."""
+    """Violations by the arguments, as the model wrote them or as the tool was called."""
     alternative: bool = False
-    """Asked for in a choice of several that the program did not take."""
+    """True if the call is in an answer's second or later choice, which the program did not use."""
     decision: str | None = None
     """The newest decision of a person on this call; see `Review`."""
     _key: str | None = None
 
     @property
     def span_id(self) -> str:
-        """The span to look at: the execution, else the model call that asked, else the one that was sent the result."""
+        """Id of the best span to show: the execution, else the requesting model call, else the one that was sent the result."""
         return self.execution.span_id if self.execution is not None else (self.asking_span or self.telling_span or "")
 
     @property
     def failure(self) -> Failure | None:
-        """The failure of its execution, if that is recorded."""
+        """The failure of its execution, if there is one."""
         return self.execution.failure if self.execution is not None else None
 
     @property
     def quoted_name(self) -> str:
-        """The tool's name for an explanation. A name that nobody ran or offered is the model's own word, so it is left out."""
+        """The tool's name for an explanation; ``a tool`` if no such tool ran or was offered, so that it shows no content."""
         operation = self.execution.operation if self.execution is not None else None
         if isinstance(operation, ToolExecution) and operation.executed:
             return f"`{operation.name}`"
@@ -96,7 +96,7 @@ class Call:
 
     @property
     def executed(self) -> bool:
-        """False if the call was refused. True if it ran, or if nothing says that it did not."""
+        """False if the call was refused, or its tool not offered. True if it ran, or may have run."""
         operation = self.execution.operation if self.execution is not None else None
         if isinstance(operation, ToolExecution):
             return operation.executed
@@ -104,12 +104,12 @@ class Call:
 
     @property
     def corrected(self) -> JsonValue:
-        """The arguments that the tool got in place of the model's: repaired, or given by a person. None: it got the model's."""
+        """The arguments that replaced the model's: repaired, or edited by a person. None if the tool got the model's own."""
         operation = self.execution.operation if self.execution is not None else None
         return operation.repaired if isinstance(operation, ToolExecution) else None
 
     def ran_with(self, pointer: str, value: JsonValue) -> bool:
-        """True if the tool got this value of the model's arguments."""
+        """Return True if the tool got this value from the model's arguments."""
         if self.corrected is None:
             return self.execution is None or self.executed
         try:
@@ -119,19 +119,19 @@ class Call:
 
     @property
     def is_approved(self) -> bool:
-        """True if a person let it run, as it was or edited: they answer for its values."""
+        """True if a person let the call run, unchanged or edited, and so takes responsibility for its values."""
         return self.decision in ("approved", "edited")
 
     @property
     def is_held_back(self) -> bool:
-        """True if a person kept the call from running, or has still to decide. It has neither failed nor gone well."""
+        """True if a person stopped the call, or has not decided yet. Such a call has neither failed nor succeeded."""
         if self.decision in _HELD_BACK:
             return self.execution is None or not self.executed
         return self.execution is not None and _is_held(self.execution) and self.decision != "answered"
 
     @property
     def may_be_finding(self) -> bool:
-        """True for a lookup that reads as failed only by what its result says of a thing: `may_be_finding`."""
+        """True for a lookup whose result looks like an error, but may describe the object looked up; see `may_be_finding`."""
         return (
             self.failure is None
             and self.has_result
@@ -141,70 +141,72 @@ class Call:
 
     @property
     def is_complete(self) -> bool:
-        """True once something shows how the call went. A span without result and failure shows nothing."""
+        """True once the outcome of the call is known. A span with neither result nor failure does not show it."""
         return self.failed is not None
 
     @property
     def key(self) -> str:
-        """Equal for calls of one tool with equal arguments, whatever the order of members."""
+        """A text that is equal for calls of the same tool with equal arguments. The order of members does not matter."""
         if self._key is None:
             self._key = f"{self.tool} {canonical(self.arguments)}"
         return self._key
 
     @property
     def effect_key(self) -> str:
-        """As `key`, by the arguments that the tool got: equal for calls that did the same."""
+        """Like `key`, but with the arguments that the tool got: equal for calls with the same effect."""
         return self.key if self.corrected is None else f"{self.tool} {canonical(self.corrected)}"
 
     @property
     def has_arguments(self) -> bool:
-        """False where the writer did not record the arguments: two such calls cannot be compared."""
+        """False if the writer did not record the arguments. Such calls cannot be compared."""
         return self.arguments is not None
 
     @property
     def is_change(self) -> bool:
-        """True if the call changes something: as the tool is declared, else by its name."""
+        """True if the call changes something, as declared by the tool, else judged by the tool's name."""
         changes = self.definition.changes if self.definition is not None else None
         return not is_reading_name(self.tool) if changes is None else changes
 
     @property
     def is_declared_change(self) -> bool:
-        """True if the tool is declared to change something with each call."""
+        """True if the tool declares that each call changes something."""
         return self.definition is not None and self.definition.changes is True and not self.definition.polls
 
     @property
     def is_polling(self) -> bool:
-        """True if the tool is called again on purpose: as it is declared, else by its name."""
+        """True if repeated calls of the tool are normal, as declared by the tool, or judged by the tool's name."""
         return (self.definition is not None and self.definition.polls) or is_polling_name(self.tool)
 
     @property
     def may_come_again(self) -> bool:
-        """True for a change that says of no particular thing that it was done: a key that is pressed, a page that is scrolled.
-        Each time does something, and an equal result does not show that it brought nothing."""
+        """True for a successful change of nothing in particular, such as a key that is pressed or a page that is scrolled.
+
+        Each repetition has an effect, so an equal result does not mean that the call was useless.
+        """
         return (
             self.is_change and self.failed is False and is_acknowledgement(self.result) and not _is_particular(self.arguments)
         )
 
     @property
     def error_violations(self) -> tuple[Violation, ...]:
-        """Errors in the arguments by the schema as it is written."""
+        """Violations of severity error by the arguments."""
         return tuple(
             violation for violation in self.violations if violation.severity == "error" and violation.where == "arguments"
         )
 
 
 _LONGEST_CHOICE = 40
-"""Characters of an argument that may be a choice, such as a key or a button. A longer one is a job of its own."""
+"""Most characters of an argument that is a choice, such as a key or a button. A longer argument describes a particular task."""
 _IDS = frozenset({"id", "ids", "uuid"})
 
 
 def _is_particular(arguments: JsonValue) -> bool:
-    """True if an argument names one thing among many, by its own name or by its form, or holds three words or more."""
+    """Return True if an argument identifies a particular object, by parameter name or by form, or has three or more words."""
     return any(_names_thing(path[-1], value) for path, value in scalars(arguments))
 
 
 def changes_same_file(failed: Call, later: Call) -> bool:
-    """True if a later change went well and names a file that a failed change was about. Any tool may change a file."""
+    """Return True if a later change succeeded and names a file of a failed change. The tools may differ."""
     if not (failed.is_change and later.is_change and later.failed is False):
         return False
     values = (read_value(value) for _, value in scalars(failed.arguments))
@@ -225,7 +227,10 @@ _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", 
 
 
 def canonical(value: JsonValue) -> str:
-    """The value as JSON with sorted members; text as it is; a stable text for what is not JSON."""
+    """Return the value as JSON with sorted members.
+
+    Text is returned unchanged. A value that is not JSON gives a stable text.
+    """
     if isinstance(value, str):
         return value
     try:
@@ -235,14 +240,14 @@ def canonical(value: JsonValue) -> str:
 
 
 def result_digest(call: Call) -> int | None:
-    """Equal for equal results and for equal failures, within one process. None if neither is visible."""
+    """Return a digest that is equal for equal results and failures, within one process. None if neither is visible."""
     if call.has_result:
         return hash((type(call.result), call.result if isinstance(call.result, str) else as_text(call.result)))
     return None if call.failure is None else hash((call.failure.type, call.failure.message))
 
 
 def new_messages(inference: Inference) -> tuple[Message, ...]:
-    """The messages after the model's last words: the user's, and the results of the last calls."""
+    """Return the messages after the model's last message: the user's, and the results of the last calls."""
     messages = inference.input
     start = len(messages)
     while start and messages[start - 1].role not in MODEL_ROLES:
@@ -251,35 +256,35 @@ def new_messages(inference: Inference) -> tuple[Message, ...]:
 
 
 class CallLog:
-    """The calls of one run, in the order in which they became known. Feed it spans in the order in which they ended."""
+    """The calls of one run, in the order in which spans reported them. Spans must be added in the order in which they ended."""
 
     turn = 0
     """Number of the user's turns. A user message that repeats words of a model of this run is not a turn."""
     new_turns: tuple[tuple[int, Message], ...] = ()
-    """Turns of the user that the newest span was the first to be sent: position in the request from 1, and message."""
+    """New turns of the user in the newest span's request: the position in the request, counted from 1, and the message."""
     requested: Sequence[Call] = ()
-    """The calls that the newest span asked for, in order."""
+    """The calls that the newest span requested, in order."""
     tools: tuple[ToolDefinition, ...] = ()
-    """The tools that were last on offer."""
+    """The tools that the last model call with tools was offered."""
     _first_parent: str | None = None
     """The span around the first model call."""
     _is_loop = False
-    """True if the last model call ended by asking for tools, by its finish reason."""
+    """True if the last model call requested tools, by its finish reason."""
     _count = 0
 
     def __init__(self, *, bounded: bool = True) -> None:
-        """``bounded``: remember only the newest calls, as a live run does."""
+        """``bounded``: keep only the newest calls, as a live run does."""
         self.bounded = bounded
         self.calls: list[Call] = []
         self._by_id: dict[tuple[str, str], Call] = {}
         self._last_with_id: dict[str, Call] = {}
         self._decisions: dict[str, str | None] = {}
-        """By call id, what a person decided."""
+        """A person's decisions by call id."""
         self._words: OrderedDict[int, None] = OrderedDict()
-        """Digests of what users and models have said."""
+        """Digests of the texts of users and models."""
 
     def add(self, span: Span) -> Sequence[Call]:
-        """Take in a span. Returns the calls of which this span is the first to show how they went."""
+        """Process a span. Returns the calls whose outcome this span is the first to show."""
         operation = span.operation
         self.new_turns = self.requested = ()
         if isinstance(operation, Inference):
@@ -297,16 +302,16 @@ class CallLog:
         return ()
 
     def find(self, call_id: str, tool: str | None = None) -> Call | None:
-        """The newest call of this id."""
+        """Return the newest call with this id, and of this tool if one is given; None if it is not known."""
         return self._by_id.get((call_id, tool)) if tool is not None else self._last_with_id.get(call_id)
 
     def _read_request(self, span: Span, inference: Inference) -> Sequence[Call]:
         completed: list[Call] = []
         if not inference.input and not self._is_loop:
-            self.turn += 1  # not recorded: the user may have spoken, unless the model is told what it asked for
+            self.turn += 1  # request not recorded: the user may have spoken, unless it only returned results of tools
         self._is_loop = not CALLED.isdisjoint(inference.finish_reasons)
         new = new_messages(inference)
-        if not self._words:  # the user's turns before this run began
+        if not self._words:  # first request: count the user's turns before this run began
             self._first_parent = span.parent_id
             for message in inference.input[: len(inference.input) - len(new)]:
                 self.turn += message.role in USER_ROLES and self._is_new(message.text())
@@ -316,7 +321,7 @@ class CallLog:
             if message.role in USER_ROLES and self._is_turn(message.text(), number, before):
                 self.new_turns += ((number, message),)
                 if before is not None or not self.turn or span.parent_id == self._first_parent:
-                    self.turn += 1  # else another agent's prompt
+                    self.turn += 1  # otherwise it is the prompt of another agent
             for part in message.parts:
                 if type(part) is ToolResult:
                     call = self._read_result(span, part, before)
@@ -325,6 +330,7 @@ class CallLog:
         return completed
 
     def _read_result(self, span: Span, part: ToolResult, before: Message | None) -> Call | None:
+        # A result without an id belongs to the oldest waiting call among the newest ones, since results keep the calls' order.
         waiting = (call for call in self.calls[-16:] if not call.is_complete and call.id is None)
         call = self._last_with_id.get(part.id) if part.id is not None else next(waiting, None)
         if call is None and before is not None:
@@ -333,16 +339,16 @@ class CallLog:
             return None
         call.telling_span = span.span_id
         if call.is_held_back:
-            return None  # the result says so, and nothing of the tool
+            return None  # the result only says that the call did not run
         if call.has_result or (call.execution is not None and call.failed):
-            return None
+            return None  # the execution's span has shown the outcome
         is_first = not call.is_complete
         call.result, call.has_result = part.response, True
-        call.failed = call.offered is False or is_error(part.response)
+        call.failed = call.offered is False or is_error(part.response)  # a tool that was not offered cannot succeed
         return call if is_first else None
 
     def _from_history(self, result: ToolResult, asking: Message) -> Call | None:
-        """A call that only the request's history shows: the model span that asked for it was not recorded."""
+        """Create a call that only the request's history shows, because the requesting model span was not recorded."""
         for part in asking.tool_calls():
             if part.id is not None and part.id == result.id:
                 call = Call(part.name, part.id, part.arguments, turn=self.turn)
@@ -358,7 +364,7 @@ class CallLog:
                     has_call = True
                     self._ask(span, choice, part, tools)
             if not has_call and (text := message.text()):
-                self._is_new(text)
+                self._is_new(text)  # recorded, so that a prompt that repeats this answer is not a turn of the user
 
     def _ask(self, span: Span, choice: int, part: ToolCall, tools: Sequence[ToolDefinition]) -> None:
         call = self._find_early_execution(part)
@@ -370,7 +376,7 @@ class CallLog:
                 and not earlier.is_complete
                 and earlier.key == _key(part)
             ):
-                return  # two instrumentations report one model call
+                return  # two instrumentations report the same model call
             call = Call(part.name, part.id, part.arguments, turn=self.turn)
             self._append(call)
         self.requested = (*self.requested, call)
@@ -383,7 +389,7 @@ class CallLog:
             call.violations = tuple(_violations_of(span, part))
 
     def _find_early_execution(self, part: ToolCall) -> Call | None:
-        """An execution that ended before the model span that asked for it."""
+        """Return the call of an execution that ended before the model span that requested it; None if it is not found."""
         if part.id is not None:
             call = self._by_id.get((part.id, part.name))
             return call if call is not None and call.asking_span is None else None
@@ -414,7 +420,10 @@ class CallLog:
         return (call,) if is_first and call.is_complete else ()
 
     def _find_call(self, span: Span, execution: ToolExecution) -> Call | None:
-        """The call that an execution answers: by id, else by tool and arguments, else the only one of the tool that waits."""
+        """Return the call that an execution belongs to: by id, else the first waiting call of the tool with equal arguments.
+
+        If the execution's arguments are not recorded, the tool's first waiting call is taken.
+        """
         if execution.call_id is not None:
             call = self._by_id.get((execution.call_id, execution.name)) or self._last_with_id.get(execution.call_id)
             if call is not None and (
@@ -422,7 +431,7 @@ class CallLog:
             ):
                 return call
             if call is not None:
-                return None
+                return None  # the id is used again for another execution
         waiting = [call for call in self.calls[-64:] if call.execution is None and call.tool == execution.name]
         if execution.call_id is not None:
             waiting = [call for call in waiting if call.id is None]
@@ -445,6 +454,7 @@ class CallLog:
         self.calls.append(call)
         if call.id is not None:
             self._by_id[call.id, call.tool] = self._last_with_id[call.id] = call
+        # Dropped in batches, since each deletion at the front of a list moves all other entries.
         if self.bounded and len(self.calls) > 2 * MOST_CALLS:
             for old in self.calls[:MOST_CALLS]:
                 if old.id is not None:
@@ -453,11 +463,11 @@ class CallLog:
             del self.calls[:MOST_CALLS]
 
     def _is_turn(self, text: str, number: int, before: Message | None) -> bool:
-        """True for words that nobody said yet, and for the same question again behind an answer in words."""
+        """Return True for a new text, and for the same text at a new position after an answer without tool calls."""
         if not text.strip():
             return False
         is_new = self._is_new(text)
-        is_new_place = self._is_new(f"{number} {text}")
+        is_new_place = self._is_new(f"{number} {text}")  # computed even if is_new, since `_is_new` also records the text
         return is_new or (is_new_place and before is not None and not before.tool_calls())
 
     def _is_new(self, text: str) -> bool:
@@ -471,21 +481,25 @@ class CallLog:
 
 
 def _is_held(span: Span) -> bool:
-    """True for an execution that did not run and did not fail: a person was asked about it."""
+    """Return True for an execution that did not run and did not fail, because a person was asked about it."""
     return isinstance(span.operation, ToolExecution) and not span.operation.executed and span.failure is None
 
 
 def _is_same_execution(call: Call, span: Span, execution: ToolExecution) -> bool:
-    """A client and its server each have a span of one execution: one within the other, and with the same arguments."""
+    """Return True if a span reports the same execution again, as a client and its server do.
+
+    One of the spans is then within the other, and the arguments are the same.
+    """
     recorded = call.execution
     if recorded is None or not _same_arguments(call.arguments, execution.arguments):
         return False
+    # The outer span begins first; if both begin together, it is the longer one.
     first, last = sorted((recorded, span), key=lambda execution_span: (execution_span.start, -(execution_span.end or 0)))
     return (last.end or 0) <= (first.end or 0)
 
 
 def _same_arguments(first: JsonValue, second: JsonValue) -> bool:
-    """True if arguments are equal. Some writers give a single argument without its name."""
+    """Return True if arguments are equal. Some writers record a single argument without its name."""
     return canonical(first) == canonical(second) or canonical(_bare(first)) == canonical(_bare(second))
 
 
@@ -505,7 +519,7 @@ def _violations_of(span: Span, part: ToolCall) -> Iterator[Violation]:
 
 
 def result_text(call: Call) -> str:
-    """The result as text, or the failure where there is none: equal texts mean that two calls went alike. Empty if unknown."""
+    """Return the result as text, or else the failure; empty if neither is known. Equal texts mean equal outcomes."""
     if call.has_result:
         return canonical(call.result)
     return f"{call.failure.type}: {call.failure.message}" if call.failure is not None else ""

@@ -1,4 +1,4 @@
-"""Recognises by a tool result's form whether it is an error, empty, or JSON that was cut."""
+"""Recognizes by its form whether a tool result is an error, is empty, or is truncated JSON."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from llmtrace.text.failure_words import begins_as_error
 NOT_JSON: Final = object()
 
 _LONGEST_ERROR = 8192
-"""Characters of JSON text up to which it is parsed to see whether it reports an error. Error reports are short."""
+"""Longest JSON text, in characters, that is parsed to find an error. Error reports are short."""
 _MOST_MEMBERS = 4
-"""Members of an object up to which ``success``, ``ok``, ``errors`` and ``status`` are about the call itself."""
+"""Most members of an object whose ``success``, ``ok``, ``errors`` and ``status`` count as an outcome of the call itself."""
 _LONGEST_ACKNOWLEDGEMENT = 40
 _DEEPEST = 8
 _MARKS = ('"error', '"isError', '"is_error', '"success"', '"ok"', '"status')
+"""JSON text of an object that contains none of these is not an error, and need not be parsed."""
 _EMPTY_TEXTS = frozenset(("", "[]", "{}", "()", "null", "None", '""', "''"))
 
 
@@ -38,7 +39,7 @@ def _parse(text: str) -> JsonValue:
 
 
 def structure_of(result: JsonValue) -> JsonValue:
-    """The result as an object or a list, parsed from JSON text if necessary; None if it is neither."""
+    """Return the result as an object or a list, parsed from JSON text if necessary; None if it is neither."""
     if isinstance(result, (dict, list)):
         return result
     if not isinstance(result, str) or result.lstrip()[:1] not in ("{", "["):
@@ -48,7 +49,7 @@ def structure_of(result: JsonValue) -> JsonValue:
 
 
 def is_cut_json(text: str) -> bool:
-    """True if the text is the beginning of a JSON object or array but not the whole of one."""
+    """Return True if the text is the beginning of a JSON object or array whose end is missing."""
     if text.lstrip()[:1] not in ("{", "["):
         return False
     try:
@@ -59,11 +60,14 @@ def is_cut_json(text: str) -> bool:
 
 
 def is_error(result: JsonValue) -> bool:
-    """True for a result in the form of an error: a truthy ``error`` or ``isError``, a false ``success``, an HTTP status of 400
-    or more, or text that begins as programs write errors."""
+    """Return True for a result in the form of an error.
+
+    Such forms are a truthy ``error`` or ``isError``, a false ``success``, an HTTP status of 400 or more, and text that begins
+    like a program's error message.
+    """
     if isinstance(result, str):
         return _is_error_text(result)
-    if type(result) is dict or isinstance(result, Mapping):  # the first is ten times as fast
+    if type(result) is dict or isinstance(result, Mapping):  # the first check is ten times as fast
         return _is_error_object(result)
     if isinstance(result, list) and len(result) == 1 and isinstance(result[0], Mapping):
         text = result[0].get("text")  # content blocks of Anthropic and MCP
@@ -72,8 +76,11 @@ def is_error(result: JsonValue) -> bool:
 
 
 def may_be_finding(result: JsonValue) -> bool:
-    """True for an object that reads as an error only by ``ok``, ``success``, ``errors`` or a status. As the result of a lookup,
-    such members may describe what was looked up."""
+    """Return True for an object without ``error``, ``isError`` and ``is_error``.
+
+    If it still looks like an error, then only by ``ok``, ``success``, ``errors`` or a status. In the result of a lookup, such
+    members may describe the object that was looked up.
+    """
     value = structure_of(result)
     return isinstance(value, Mapping) and not _names_error(value)
 
@@ -99,7 +106,7 @@ def _is_error_object(result: Mapping[str, Any]) -> bool:
     if _names_error(result):
         return True
     if len(result) > _MOST_MEMBERS:
-        return False  # a report on something that failed, and no failure
+        return False  # a report about something that failed, not a failure of the call
     if result.get("errors") or result.get("success") is False or result.get("ok") is False:
         return True
     status, code = result.get("status"), result.get("status_code", result.get("statusCode"))
@@ -109,7 +116,10 @@ def _is_error_object(result: Mapping[str, Any]) -> bool:
 
 
 def is_empty(result: JsonValue, depth: int = _DEEPEST) -> bool:
-    """True for null, empty text, an empty list, and an object of nothing but empty members and, beside them, zeros."""
+    """Return True for null, empty text, a list of empty items, and an object whose members are empty.
+
+    Zeros may occur beside empty members, as in ``{"results": [], "count": 0}``, but an object of zeros only is not empty.
+    """
     if isinstance(result, str):
         if len(result) > 300:
             return False
@@ -129,7 +139,7 @@ def is_empty(result: JsonValue, depth: int = _DEEPEST) -> bool:
 
 
 def is_acknowledgement(result: JsonValue) -> bool:
-    """True for a result that says no more than that something was done: nothing, flags, a few words."""
+    """Return True for a result that only confirms the call: nothing, flags, or a short text."""
     if isinstance(result, str):
         value = structure_of(result)
         return len(result) <= _LONGEST_ACKNOWLEDGEMENT if value is None else is_acknowledgement(value)
@@ -139,10 +149,11 @@ def is_acknowledgement(result: JsonValue) -> bool:
 
 
 def has_failed(span: Span) -> bool | None:
-    """True if a tool execution was refused, raised, or answered with an error. None if nothing shows how it went.
+    """Return True if a tool execution was refused, raised, or returned an error. None if the outcome is not known.
 
-    A call that only broke its schema and was answered well has not failed: the tool coped. Nor has one that a person is asked
-    about, or rejected: it did not run, and has no failure."""
+    An execution that broke the schema but returned a good result has not failed. The outcome of a call that a person rejected
+    or has not decided on is not known: it did not run, and has no failure.
+    """
     execution = span.operation
     if not isinstance(execution, ToolExecution):
         return span.failure is not None
@@ -156,7 +167,10 @@ def has_failed(span: Span) -> bool | None:
 
 
 def is_echo(arguments: JsonValue, result: JsonValue) -> bool:
-    """True if a tool gave nothing back but what it was given: a note was taken, or an answer handed over."""
+    """Return True if a tool returned nothing new: its result is empty, or repeats its arguments or one of them.
+
+    Such tools take a note, for example, or accept a final answer.
+    """
     if not isinstance(arguments, Mapping) or not arguments:
         return False
     if result is None or result == "" or result == arguments:

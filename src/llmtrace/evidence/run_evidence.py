@@ -1,8 +1,8 @@
-"""What is read once of a run and shared by all quality signals: its calls, its tasks, and where arguments came from.
+"""Evidence about a run that all quality signals share: its calls, its tasks, and the origins of arguments.
 
-`ungrounded` and `untrusted` say which arguments of a tool call a person should look at before the tool runs. They name no tool
-and no domain, accept arguments of any form, and only read: asked again, or of a stored trace, they give the same answer. Hold
-the run's lock while you ask.
+`ungrounded` and `untrusted` return the arguments of a tool call that a person should check before the tool runs. They work for
+any tool, domain and form of arguments. They only read, so repeated calls, also for a stored trace, give the same result. Hold
+the run's lock during a call.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from llmtrace.text.tool_names import is_reading_name
 
 
 class RunEvidence:
-    """Evidence of one run while it goes on. `add` takes each span once, in the order in which spans ended."""
+    """Evidence about a run in progress. Call `add` once for each span, in the order in which spans ended."""
 
     completed: Sequence[Call] = ()
-    """The calls of which the newest span is the first to show how they went."""
+    """The calls whose outcome the newest span is the first to show."""
     ungrounded: Sequence[ValueUse] = ()
-    """The ungrounded identifiers in the calls that the newest span asked for."""
+    """The ungrounded identifiers in the calls that the newest span requested."""
     has_ungrounded = False
     """True if a call so far had an ungrounded argument."""
     newest: Span | None = None
@@ -47,22 +47,23 @@ class RunEvidence:
 
 
 def ungrounded(evidence: RunEvidence, call: ToolCall) -> tuple[DoubtfulValue, ...]:
-    """The identifiers and e-mail addresses, as whole arguments, that nothing visible contains: the model made them up.
+    """Return identifiers and e-mail addresses, as whole arguments, that nothing visible contains: the model made them up.
 
-    Empty if some context of the run is not visible. ``call``: with the arguments that the tool would be given.
+    Empty if some context of the run is not visible. ``call``: a call with the arguments that the tool would get.
     """
     return evidence.lineage.ungrounded_in(call)
 
 
 def untrusted(evidence: RunEvidence, call: ToolCall, definition: ToolDefinition | None = None) -> tuple[DoubtfulValue, ...]:
-    """The values that stand only in the free text of what tools returned: this is how an injected instruction takes hold.
+    """Return the values that occur only in the free text of tool results, as those of an injected instruction do.
 
-    Values are e-mail and web addresses, identifiers, files, and numbers of seven digits or more, as whole arguments or within
-    longer ones. A value is trusted if the user, the program or a definition says it, if it is a field of a structured result,
-    or if the user said a word of it and also named the place where it was found. Of a tool that only reads, only the hosts of
-    web addresses count: a request tells the host something, whatever it is for.
+    Values are e-mail and web addresses, identifiers, files, and numbers of seven digits or more, as whole arguments or inside
+    longer ones. A value is trusted if the user, the program or a definition contains it, or if it is a field of a structured
+    result. It is also trusted if the user said a word of it and named the place where it was found. For a tool that only reads,
+    only the hosts of web addresses count, since any request can send data to the host.
 
-    ``definition``: of the tool, to know whether it reads; by default the one that the model was offered, else its name decides.
+    ``definition``: of the tool, which says if it only reads; default, the definition that the model was offered. Without one,
+    the tool's name decides.
     """
     definition = definition or next((tool for tool in evidence.calls.tools if tool.name == call.name), None)
     changes = definition.changes if definition is not None else None

@@ -1,7 +1,7 @@
-"""Lineage: where each value that a model put into a tool call or an answer came from.
+"""Lineage: finds the origin of each value that a model put into a tool call or an answer.
 
-Three answers: *grounded* (with the place), *ungrounded* (an identifier that nothing visible contains: the model made it up),
-*unknown* (everything else that is not found). Pure: the same spans give the same answers. See `docs/explanation/lineage.md`.
+Three verdicts: *grounded* (with the place), *ungrounded* (an identifier that nothing visible contains: the model made it up),
+*unknown* (any other value that is not found). Pure: the same spans give the same verdicts. See `docs/explanation/lineage.md`.
 """
 
 from llmtrace.lineage.lineage import LineageTracker

@@ -1,4 +1,4 @@
-"""Finds the places of a value in a source: the member, as JSON Pointer, and the characters."""
+"""Finds the places of a value in a source: the JSON Pointer to the member, and the range of characters."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from llmtrace.text.numbers import places_of_number
 from llmtrace.validation.json_pointers import pointer
 
 LONGEST_SOURCE = 1 << 20
-"""Characters of a source up to which places in it are looked for."""
+"""Most characters of a source that is searched for places."""
 MOST_MATCHES = 20
 _DEEPEST = 64
 
 
 def find_matches(source: Source, use: ValueUse) -> list[Match]:
-    """The places in a source that hold the value of a use, members before the names of members."""
+    """Return the places in a source that contain the value of a use. Values of members come before names of members."""
     if len(source.text) > LONGEST_SOURCE:
         return []
     content = _parse(source.content)
@@ -40,7 +40,7 @@ def find_matches(source: Source, use: ValueUse) -> list[Match]:
 
 
 def _places_in(text: str, keys: tuple[str, ...]) -> Iterable[tuple[int, int]]:
-    """Return the ranges of characters of these keys, each once."""
+    """Return the ranges of characters that match one of the keys, each once."""
     plain = normalize_each(text)
     spans: dict[tuple[int, int], None] = {}
     for key in keys:
@@ -55,7 +55,7 @@ def _places_in(text: str, keys: tuple[str, ...]) -> Iterable[tuple[int, int]]:
 
 
 def _leaves(content: JsonValue, path: Path) -> Iterator[tuple[Path, str, bool]]:
-    """Every string and number with its path, and every member's name (True)."""
+    """Yield every string and number with its path and False, and every member's name with its path and True."""
     if isinstance(content, (dict, list)) and len(path) < _DEEPEST:
         for name, member in content.items() if isinstance(content, dict) else enumerate(content):
             yield from _leaves(member, (*path, name))
@@ -66,10 +66,10 @@ def _leaves(content: JsonValue, path: Path) -> Iterator[tuple[Path, str, bool]]:
 
 
 def _parse(content: JsonValue) -> JsonValue:
-    """Structured content, or JSON in a text; None for plain text."""
+    """Return structured content, parsed from JSON text if necessary; None for plain text."""
     if not isinstance(content, str):
         return content
     try:
         return from_json(content) if content.lstrip()[:1] in ("{", "[") else None
-    except (ValueError, TypeError):  # a TypeError for half a surrogate pair
+    except (ValueError, TypeError):  # TypeError: an unpaired surrogate
         return None

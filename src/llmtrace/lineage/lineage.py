@@ -1,4 +1,4 @@
-"""`LineageTracker`: where each value came from that a model put into a call or an answer, over the spans of a whole trace."""
+"""`LineageTracker` finds the origin of each value that a model put into a call or an answer, over a whole trace."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class LineageTracker:
     """The lineage of a whole trace. Spans are added in the order of `moments`."""
 
     def __init__(self, spans: Iterable[Span]) -> None:
-        """``spans``: all that will be added."""
+        """``spans``: all spans that will be added."""
         self._readings: dict[int, tuple[Part, list[Reading]]] = {}
-        """Values read from a part, by its address. The part is kept so that its address is not reused."""
+        """Values read from a part, by the part's id. The part is kept, too, so that its id is not reused."""
         for part in (part for span in spans for message in _output(span) for part in message.parts):
             self._readings[id(part)] = part, _read(part)
         readings = [reading for _, readings in self._readings.values() for reading in readings]
@@ -51,35 +51,36 @@ class LineageTracker:
         self._first: dict[str, Origin] = {}
         """The first use of each ungrounded value."""
         self._used_in: set[tuple[str, bool]] = set()
-        """Each ungrounded value, with whether it was used in an answer."""
+        """The key of each ungrounded value, with True for a use in an answer and False for a use in a call."""
 
     @property
     def hidden(self) -> Mapping[str, str]:
-        """Why some context is not visible, each with the id of the span that shows it. What is not found is unknown then."""
+        """The reasons why some context is not visible, each with the id of a span. A value not found is unknown then."""
         return self._visible.hidden
 
     def begin(self, span: Span) -> None:
-        """Take in what an agent or workflow was given when it began."""
+        """Process the input of an agent or workflow that begins."""
         self._visible.begin(span)
 
     def add(self, span: Span) -> tuple[ValueUse, ...]:
-        """Take in a span that has ended. Returns the values that the model put into its calls and answers, in order."""
+        """Process a span that has ended. Returns the values that the model put into its calls and answers, in order."""
         operation = span.operation
         if isinstance(operation, (Inference, FetchResponse)):
             self._visible.end(span)
             self._visible.add_output(span, operation.output)
             return tuple(self._uses(span, None))
+        # Traced before `end`, which adds this answer as a source.
         uses = tuple(self._uses(span, "the program composed this answer"))
         self._visible.end(span)
         return uses
 
     def matches(self, origin: Origin, use: ValueUse) -> list[Match]:
-        """The characters of an origin that hold the value of a use. Empty if the place is not known or too long."""
+        """Return the ranges of an origin's text that contain the value of a use. Empty if the place is unknown or too long."""
         source = self._sources.get((origin.span_id, origin.place, origin.call_id, origin.part))
         return [] if source is None else find_matches(source, use)
 
     def locate(self, origin: Origin, use: ValueUse) -> str:
-        """JSON Pointer to the member of a structured origin that holds the value; else empty."""
+        """Return the JSON Pointer to the member of a structured origin that contains the value; else empty."""
         return next((match.pointer for match in self.matches(origin, use)), "")
 
     def _add_source(self, source: Source) -> None:
@@ -87,8 +88,10 @@ class LineageTracker:
         self._index.add(source)
 
     def _uses(self, span: Span, reason: str | None) -> Iterator[ValueUse]:
-        """``reason``: why nothing that is said in these messages can be called made up. Own words of the model are left out
-        then, since they were traced where it said them."""
+        """Yield the values of a span's output. ``reason``: why a value not found is unknown rather than ungrounded.
+
+        With a reason, the model's own words are skipped, since they were traced in the inference that wrote them.
+        """
         for choice, message in enumerate(_output(span)):
             for position, part in enumerate(message.parts):
                 spoken = refusal_as_text(part)
@@ -103,15 +106,19 @@ class LineageTracker:
                     self._visible.mark_ungrounded(call_key(span, choice, position, call), frozenset(ungrounded))
 
     def _trace(self, reading: Reading, place: Origin, reason: str | None, ungrounded: set[str]) -> tuple[Provenance, bool]:
-        """Return the origin of a value, and whether this is its first ungrounded use. If so, add the invented value to
-        ``ungrounded``."""
+        """Return the origin of a value, and True if this is its first ungrounded use.
+
+        The keys of an ungrounded value are added to ``ungrounded``.
+        """
         value = reading.value
+        # Definitions are the last resort: a value that a message or result also contains comes from there.
         sources = self._index.find(value.keys) or self._definitions.find(value.keys)
         if sources is not None:
             return Provenance("grounded", sources[0].origin, sources[1].origin), False
         if value.kind not in IDENTIFIERS or not reading.whole:
             return Provenance("unknown", reason=reason or _UNKNOWN.get(value.kind, _PIECE)), False
         reason = reason or next(iter(self.hidden), None)
+        # An identifier composed of visible parts is unknown, not made up.
         missing = [part for part in parts_of(value) if not (self._index.find((part,)) or self._definitions.find((part,)))]
         if reason or not missing:
             return Provenance("unknown", reason=reason or "its parts are visible"), False
@@ -135,7 +142,7 @@ def _output(span: Span) -> tuple[Message, ...]:
 
 
 def place_of(span: Span, reading: Reading, call: ToolCall | None) -> Origin:
-    """The place where a model wrote a value."""
+    """Return the place where a model wrote a value."""
     if call is None:
         return Origin(span.span_id, _ANSWER)
     return Origin(span.span_id, f"argument {pointer(reading.path)} of {call.name}", call.id)
@@ -144,7 +151,7 @@ def place_of(span: Span, reading: Reading, call: ToolCall | None) -> Origin:
 def build_use(
     span: Span, choice: int, position: int, reading: Reading, call: ToolCall | None, provenance: Provenance, *, is_first: bool
 ) -> ValueUse:
-    """``call``: the call that holds the value, the part at this position; None if it stands in an answer."""
+    """``call``: the call that contains the value, which is the part at ``position``; None for a value in an answer."""
     value, path = reading.value, reading.path
     part: Literal["argument", "answer"] = "answer" if call is None else "argument"
     tool, call_id = (None, None) if call is None else (call.name, call.id)
@@ -154,7 +161,7 @@ def build_use(
 
 
 def _label(span: Span, call: ToolCall, path: Path) -> str:
-    """The argument in the program's own words. A name that no definition has was chosen by the model, so it is left out."""
+    """Describe the argument by names from the program's definitions. Names that the model may have made up are left out."""
     tools = span.operation.tools if isinstance(span.operation, Inference) else ()
     definition = next((tool for tool in tools if tool.name == call.name), None)
     if definition is None:

@@ -1,7 +1,7 @@
-"""`LiveLineage`: identifiers in calls that nothing visible contains, found while the program runs.
+"""`LiveLineage` finds identifiers in calls that nothing visible contains, while the program runs.
 
-Spans are only kept until a call holds an identifier. It is looked for in the newest messages first, as it is written. Only if
-that fails are the earlier spans taken apart and their texts squashed, each once. Memory is bounded.
+Spans wait unprocessed until a call contains an identifier. The newest messages are first searched for it literally. Only if
+that fails are the earlier spans processed into sources, each once, and searched. Memory is bounded.
 """
 
 from __future__ import annotations
@@ -26,36 +26,41 @@ from llmtrace.validation.json_pointers import pointer
 
 MOST_SOURCES = 4096
 MOST_CHARACTERS = 1 << 22
-"""Sources, and characters of them, that are remembered."""
+"""Most sources that are kept, and most characters of all of them together."""
 _MOST_REMEMBERED = 8192
 _MOST_PENDING = 32
 _NEWEST = 8
-"""Messages in which an identifier is looked for before anything else is done."""
+"""Number of newest messages that are searched first."""
 
 
 class LiveLineage:
+    """The ungrounded and untrusted values of a run in progress."""
+
     _visible: VisibleContext | None = None
-    """Made when spans are first taken apart: many runs have no identifier that has to be looked for."""
+    """Created when spans are first processed. Many runs have no identifier that needs it."""
     _newest: tuple[Span | None, tuple[ValueUse, ...]] = (None, ())
 
     def __init__(self) -> None:
         self._pending: list[Span] = []
-        """Spans that were not taken apart yet."""
+        """Spans that are not processed yet."""
         self._sources = _NewestSources()
         self._grounded: dict[str, None] = {}
-        """Keys of identifiers that were found."""
+        """Keys of identifiers that were found in a source."""
         self._first: dict[str, Origin] = {}
 
     @property
     def hidden(self) -> Mapping[str, str]:
-        """Why some context is not visible, each with the id of the span that shows it. Nothing is ungrounded then."""
+        """The reasons why some context is not visible, each with the id of a span. If there are any, nothing is ungrounded."""
         hidden = self._catch_up().hidden
         if self._sources.forgotten is not None:
             hidden.setdefault("the beginning of a long run is no longer in memory", self._sources.forgotten)
         return hidden
 
     def add(self, span: Span) -> tuple[ValueUse, ...]:
-        """Take in a span that has ended. Returns the ungrounded identifiers in its calls, the same if it is added again."""
+        """Process a span that has ended. Returns the ungrounded identifiers in its calls.
+
+        If the newest span is added again, the result is the same.
+        """
         newest, uses = self._newest
         if newest is span:
             return uses
@@ -72,7 +77,7 @@ class LiveLineage:
         return uses
 
     def ungrounded_in(self, call: ToolCall) -> tuple[DoubtfulValue, ...]:
-        """The identifiers among the arguments of a call that nothing visible contains. ``call``: has not run yet."""
+        """Return the identifiers among a call's arguments that nothing visible contains. ``call``: a call that has not run."""
         if self.hidden:
             return ()
         return tuple(
@@ -82,16 +87,16 @@ class LiveLineage:
         )
 
     def untrusted_in(self, call: ToolCall, *, reads: bool) -> tuple[DoubtfulValue, ...]:
-        """The values among the arguments of a call that stand only in the free text of results, see `untrusted_values`."""
+        """Return the values among a call's arguments that occur only in the free text of results. See `untrusted_values`."""
         self._catch_up()
         return untrusted_values(self._sources.oldest_first(), call, reads=reads)
 
     def _is_grounded(self, candidate: _Candidate, operation: Operation) -> bool:
-        """A quick look: was it found before, or does it stand in one of the newest messages?"""
+        """Return True if the identifier was found before, or occurs in one of the newest messages. A fast check."""
         key = candidate.key
         if key in self._grounded:
             return True
-        if self._first or not isinstance(operation, Inference):  # what is ungrounded may be repeated there
+        if self._first or not isinstance(operation, Inference):  # new messages may only repeat an ungrounded value
             return False
         is_grounded = _stands_in_newest(candidate.written, operation.input)
         if is_grounded:
@@ -111,7 +116,7 @@ class LiveLineage:
 
     def _judge(self, span: Span, candidates: list[_Candidate]) -> tuple[ValueUse, ...]:
         visible = self._catch_up()
-        # an execution may end before the inference that asked for it, and its result may repeat the value
+        # An execution may end before the inference that requested it, and its result may repeat the value.
         own_calls = {candidate.call.id for candidate in candidates if candidate.call.id is not None} - visible.calls.keys()
         self._catch_up(span)
         uses: list[ValueUse] = []
@@ -131,7 +136,7 @@ class LiveLineage:
         return tuple(uses)
 
     def _missing_part(self, candidate: _Candidate, own_calls: Collection[str]) -> str:
-        """A part of an identifier that is not visible; empty if it is visible, or composed of what is."""
+        """Return a part of an identifier that is not visible; empty if the whole identifier or all its parts are visible."""
         hold = self._sources.hold
         if hold(candidate.written, candidate.key, own_calls):
             return ""
@@ -158,6 +163,7 @@ def _candidates(output: tuple[Message, ...]) -> list[_Candidate]:
             for path, content in scalars(part.arguments):
                 if type(content) is not str or not 4 < len(content) <= LONGEST_IDENTIFIER:
                     continue
+                # Words and whole numbers are never identifiers, which is faster to see here.
                 value = None if content.isalpha() or content.isdecimal() else read_value(content)
                 if value is not None and value.kind in IDENTIFIERS:
                     reading = Reading(value, path, 0, len(content))
@@ -181,7 +187,7 @@ class _NewestSources:
 
     def __init__(self) -> None:
         self.forgotten: str | None = None
-        """The span of the newest source that had to go."""
+        """The span of the newest source that was dropped."""
         self._sources: deque[Source] = deque()
         self._definitions: dict[str, Source] = {}
         self._characters = 0
@@ -201,7 +207,7 @@ class _NewestSources:
         return [*self._definitions.values(), *self._sources]
 
     def hold(self, written: str, key: str, own_calls: Collection[str]) -> bool:
-        """True if a source holds an identifier, and is not the result of one of these calls."""
+        """Return True if a source contains an identifier and is not a result of ``own_calls``."""
         newest_first = chain(self._definitions.values(), reversed(self._sources))
         sources = (source for source in newest_first if source.call_id not in own_calls and key not in source.echo)
         return any(

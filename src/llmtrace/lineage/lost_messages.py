@@ -1,6 +1,6 @@
-"""Messages that a model was sent before and is not sent any more, and what one agent knew and did not hand on to another.
+"""Finds messages that a model was sent before and is no longer sent, also when one agent hands over to another.
 
-Law: of each conversation only the last request is kept, and a request that begins like the one before costs one comparison.
+Law: only the last request of each conversation is kept. A request that begins with the previous one costs one comparison.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from llmtrace.model import AgentInvocation, Inference, Message, Span, ToolCall, 
 from llmtrace.model.value import value
 
 FEWEST_LOST = 3
-"""Agents drop one or two messages that only asked for a plan or a format."""
+"""Fewest lost messages that count as a loss. Agents drop one or two messages that only asked for a plan or a format."""
 
 
 @value
 class Loss:
-    """An inference that was sent less than was known before it."""
+    """An inference whose request lacks earlier messages."""
 
     span_id: str
     lost: int
-    """Number of messages that are not sent any more."""
+    """Number of messages that are no longer sent."""
     bridge: str | None = None
-    """The inference whose words were sent in their place, as a summary or a hand-off."""
+    """The inference whose words were sent instead, as a summary or a hand-off."""
     before: str = ""
-    """The inference that was sent them last."""
+    """The last inference that was sent these messages."""
     is_restart: bool = False
-    """The conversation had been answered, and only the system prompt was sent again. It may be another task."""
+    """True if the conversation had been answered, and only the system prompt was sent again. It may be another task."""
 
 
 @dataclass(slots=True)
@@ -37,13 +37,13 @@ class _Conversation:
     request: tuple[Message, ...] = ()
     digests: dict[Hashable, None] = field(default_factory=dict[Hashable, None])
     span_id: str = ""
-    """The last inference."""
+    """Id of the last inference."""
     has_grown: bool = False
     is_answered: bool = False
 
 
 class LostMessages:
-    """The losses of a trace. A conversation that one agent opens anew is a loss; a program may turn to its next task."""
+    """The losses of a trace. An agent that restarts its conversation is a loss; a program that begins its next task is not."""
 
     def __init__(self, trace: Trace) -> None:
         self.losses: list[Loss] = []
@@ -53,12 +53,13 @@ class LostMessages:
         self._conversations: dict[str, _Conversation] = {}
         self._newest = _Conversation()
         self._last_answers = "", set[str]()
-        """The last inference and its words."""
+        """The id of the last inference, and its texts."""
 
     def add(self, span: Span, inference: Inference) -> None:
-        """Take in an inference, in order of time."""
+        """Process an inference. Inferences must come in order of time."""
         request, name = inference.input, self.conversations.name_of(span, inference)
         if request and not inference.is_continued:
+            # Only a program turns to new tasks. Inside an agent, a restart is a loss.
             is_new_task = span.parent_id not in self._agents and self.tasks.add_inference(span, inference)
             conversation = None if is_new_task else self._conversations.get(name)
             if conversation is None:
@@ -71,7 +72,7 @@ class LostMessages:
             conversation.request, conversation.span_id = request, span.span_id
             conversation.is_answered = not any(message.tool_calls() for message in inference.output)
             self._newest = conversation
-            if len(inference.output) == 1:  # of several choices the next request holds only one
+            if len(inference.output) == 1:  # of several choices, the next request contains only one
                 conversation.digests[_digest(inference.output[0])] = None
         self._last_answers = span.span_id, {text for message in inference.output if (text := message.text().strip())}
 
@@ -79,13 +80,14 @@ class LostMessages:
         current = _digests(request)
         remain = len(conversation.digests.keys() & current.keys())
         lost = len(conversation.digests) - remain
+        # Requests with nothing in common, of which none continued another, are separate questions.
         if lost >= FEWEST_LOST and (remain or conversation.has_grown):
             is_restart = conversation.is_answered and not remain
             self.losses.append(Loss(span.span_id, lost, self._bridge(request), conversation.span_id, is_restart=is_restart))
         conversation.digests = current
 
     def _begin(self, span: Span, request: tuple[Message, ...]) -> _Conversation:
-        """The first request of a conversation. It is a hand-off if it begins with the words of another agent."""
+        """Begin a conversation with its first request. It is a hand-off if it begins with the words of another agent."""
         current, bridge = _digests(request), self._bridge(request)
         lost = len(self._newest.digests.keys() - current.keys())
         if bridge is not None and lost >= FEWEST_LOST:
@@ -93,7 +95,7 @@ class LostMessages:
         return _Conversation(digests=current)
 
     def _bridge(self, request: tuple[Message, ...]) -> str | None:
-        """The last inference, if the request begins with its words."""
+        """Return the id of the last inference if the request begins with its words, else None."""
         first = next((message for message in request if message.role not in SYSTEM), None)
         span_id, texts = self._last_answers
         return span_id if first is not None and first.text().strip() in texts else None
@@ -104,6 +106,6 @@ def _digests(request: tuple[Message, ...]) -> dict[Hashable, None]:
 
 
 def _digest(message: Message) -> Hashable:
-    # a call or a result by its id: a result that was shortened is not lost
+    # Calls and results are compared by id, so that a shortened result does not count as lost.
     parts = [(isinstance(part, (ToolCall, ToolResult)) and part.id) or hash(digest(part)) for part in message.parts]
     return hash((message.role, *parts))

@@ -1,6 +1,7 @@
-"""Finds the new messages of a request, since an agent sends its whole history every time, and the model's own words in them.
+"""Finds the new messages of a request, since an agent sends its whole history every time, and assigns requests to
+conversations.
 
-Law: a message seen before costs a look-up, not a search. A request that begins with the last one costs only its new messages.
+Law: a message seen before costs one look-up, not a search. A request that begins with the last one costs only its new messages.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from llmtrace.model import Inference, Message, Part, Span, Text, ToolCall, ToolR
 
 ASSISTANT, SYSTEM = frozenset({"assistant", "model"}), frozenset({"system", "developer"})
 USER_ROLES = frozenset({"user", "human"})
-"""Roles in which the model speaks, those of system prompts, and those of the user."""
+"""Roles of the model, of system prompts, and of the user."""
 
 
 class MessageHistory:
-    """Messages and other things that were seen before, by the digests of their content."""
+    """Messages and other content seen before, by digest."""
 
     def __init__(self, limit: int | None = None) -> None:
-        """``limit``: how many digests are remembered; the oldest go first."""
+        """``limit``: most digests that are kept; beyond it, the oldest are dropped."""
         self._limit = limit
         self._last: tuple[Message, ...] = ()
         self._seen: dict[int, None] = {}
 
     def new_messages(self, messages: tuple[Message, ...]) -> Iterator[tuple[int, Message]]:
-        """The messages that were not sent before, with their position from 1."""
+        """Yield the messages that were not sent before, with their position, counted from 1."""
         start = len(self._last) if begins_with(messages, self._last) else 0
         self._last = messages
         for number in range(start, len(messages)):
@@ -34,7 +35,7 @@ class MessageHistory:
                 yield number + 1, messages[number]
 
     def add(self, *key: Hashable) -> bool:
-        """Remember something. Returns True if it was not known."""
+        """Remember a key. Returns True if it is new."""
         if hash(key) in self._seen:
             return False
         remember(self._seen, hash(key), None, self._limit)
@@ -49,12 +50,15 @@ class Conversations:
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
-        """By span."""
+        """The name of the conversation, by span id."""
         self._newest: dict[str | None, tuple[str, Inference, tuple[Part, ...]]] = {}
-        """By parent, the last inference with the name of its conversation and the system prompts among its messages."""
+        """By parent: the name of the conversation, its last inference, and the system prompts among the messages."""
 
     def name_of(self, span: Span, inference: Inference) -> str:
-        """The name of the conversation. Inferences come in order of time; one that came before gives the same name again."""
+        """Return the name of an inference's conversation. Inferences must come in order of time.
+
+        A repeated call for the same inference returns the same name.
+        """
         if span.span_id not in self._names:
             name, earlier, system = self._newest.get(span.parent_id) or ("", Inference(""), ())
             is_continued = bool(name) and begins_with(inference.input, earlier.input)
@@ -69,26 +73,26 @@ class Conversations:
 
 
 def remember(memory: dict[Any, Any], key: Any, content: Any, limit: int | None) -> None:
-    """Enter something into a dict, and let the oldest entry go if there are too many."""
+    """Add an entry to a dict, and drop the oldest entry if there are more than ``limit``."""
     memory[key] = content
     if limit is not None and len(memory) > limit:
         del memory[next(iter(memory))]
 
 
 def begins_with(messages: tuple[Message, ...], earlier: tuple[Message, ...]) -> bool:
-    """True if a request begins with an earlier one. Compares addresses only where the objects are the same.
+    """Return True if a request begins with an earlier one. Identical objects are compared by address only.
 
-    A tuple is not smaller than another that it begins with. Otherwise the first two messages that differ would have to be put
-    in an order, and have none. A slice would say the same, but touches every message of a long history.
+    Uses ``>=``: a tuple that begins with another is not smaller than it. Otherwise Python tries to order the first two messages
+    that differ, which raises TypeError. Comparing a slice would give the same result, but copies a long history.
     """
     try:
         return messages >= earlier
-    except Exception:  # they differ, or hold content that cannot be compared
+    except Exception:  # the messages differ, or their content cannot be compared
         return False
 
 
 def digest(part: Part) -> Hashable:
-    """Equal for parts that say the same."""
+    """Return a key that is equal for parts with the same content."""
     if isinstance(part, Text):
         return part.content.strip()
     if isinstance(part, ToolCall):

@@ -1,4 +1,4 @@
-"""The spans of a trace in the order in which things became known, whatever order they arrived in."""
+"""Orders the spans of a trace by the time at which their content became visible, whatever order they arrived in."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ class CallJoins:
                     self._calls[call.name, as_text(call.arguments)].append((span, call))
 
     def find(self, span: Span) -> tuple[Span, ToolCall] | None:
-        """The inference that asked for an execution, and its call. Of several with one id, the last that began before it."""
+        """Return the inference that requested an execution, and its call; None if it is not found.
+
+        If several calls share the id, the inference that began last before the execution is taken.
+        """
         if not isinstance(span.operation, ToolExecution):
             return None
         execution = span.operation
@@ -33,10 +36,10 @@ class CallJoins:
 
 
 def moments(spans: Sequence[Span]) -> list[tuple[Span, bool]]:
-    """Every span at its begin, if it was given something then, and at its end (True), in order of time.
+    """Return the ends of all spans (True), and the begins of agents and workflows with input (False), in order of time.
 
-    An execution comes after the inference that asked for it, and before the one that is sent its result, also where clocks
-    are coarse or the inference ends later than the execution.
+    An execution comes after the inference that requested it, and before the inference that is sent its result. This also holds
+    if clocks are coarse, or the inference ends later than the execution.
     """
     joins = CallJoins(spans)
     askers = {span.span_id: pair[0] for span in spans if (pair := joins.find(span))}
@@ -49,6 +52,7 @@ def moments(spans: Sequence[Span]) -> list[tuple[Span, bool]]:
     ordered: list[tuple[Span, bool]] = []
     visited: set[str] = set()
     for _, is_end, moment in by_time:
+        # Depth first: an end waits on the stack until the spans that must come before it are placed.
         waiting = [(moment, not is_end)]
         while waiting:
             span, is_ready = waiting.pop()
@@ -65,7 +69,7 @@ def moments(spans: Sequence[Span]) -> list[tuple[Span, bool]]:
 
 
 def _new_executions(span: Span, inference: Inference, executions: dict[str | None, Span], visited: set[str]) -> list[Span]:
-    """The executions whose results a request holds, the last first, as far back as they are new."""
+    """Return the new executions whose results a request contains, the last first."""
     new: list[Span] = []
     for message in reversed(inference.input):
         for part in message.parts:
@@ -78,6 +82,6 @@ def _new_executions(span: Span, inference: Inference, executions: dict[str | Non
 
 
 def _rank(span: Span) -> tuple[int, int, int, str]:
-    """A total order of spans that does not depend on how they arrived. Of a conversation, the longer request is later."""
+    """Return a sort key that does not depend on the order of arrival. In a conversation, the longer request is later."""
     length = len(span.operation.input) if isinstance(span.operation, Inference) else 0
     return span.start, -1 if span.sequence is None else span.sequence, length, span.span_id

@@ -1,8 +1,10 @@
 """How values and words travel through a trace: which spans fed a span, and which spans it fed.
 
-Nodes are spans. Edges lead from earlier to later. A path follows a value from a result to the call that uses it, from there to
-the execution and its result; and words that one agent hands to another, by a prompt or by a tool that runs an agent. Paths
-follow what a model was merely sent only if asked to. Law: the number of edges is linear in the values, messages and spans.
+Nodes are spans, and edges lead from earlier to later ones. A path follows a value from a result to the call that uses it, then
+to the execution and its result. It also follows words that one agent hands to another, by a prompt or by a tool that runs an
+agent. Content that a model was sent, but did not visibly use, is followed only on request (``include_sent``).
+
+Law: the number of edges is linear in the values, messages and spans.
 """
 
 from __future__ import annotations
@@ -21,25 +23,33 @@ from llmtrace.model import AgentInvocation, Inference, Message, Span, Text, Tool
 from llmtrace.model.value import value
 
 Via: TypeAlias = Literal["value", "given", "call", "handed", "returned", "told", "vanished"]
-"""``value``: the target used a value out of the source's result, or one that the source made up. ``given``: the value stands in
-a message that the source was the first to be sent. ``call``: the source asked for this execution. ``handed``: its words went to
-another agent, or its call started the target. ``returned``: it ran within the target and answered. ``told``: the target was
-sent its words or result. ``vanished``: the target was no longer sent what the source was sent."""
+"""How the target depends on the source.
+
+* ``value``: the target used a value from the source's result, or a value that the source made up.
+* ``given``: the value is in a message, and the source was the first inference that was sent this message.
+* ``call``: the source requested this execution.
+* ``handed``: the source's words went to another agent, or its call started the target.
+* ``returned``: the source ran within the target and answered.
+* ``told``: the target was sent the source's words or result.
+* ``vanished``: the target was no longer sent messages that the source was sent.
+"""
 
 SHORTEST_QUOTE, _MOST_QUOTED = 40, 8
-"""Characters from which on words inside another prompt count as handed on, and the newest texts that are looked for there."""
+"""Shortest quotation, in characters, that counts as handed on; number of newest texts that are searched for in a prompt."""
 _ANY_CALL, _NO_CALL = "*", ""
 
 
 @value
 class Edge:
+    """A dependency of one span on another."""
+
     source: str
     """Span id. The same as ``target`` if a value was given in the target's own request."""
     target: str
     via: Via
     use: ValueUse | None = None
     origin: Origin | None = None
-    """Place of the value."""
+    """The place of the value."""
     call_id: str | None = None
     """The call itself, the call that holds the value, or the call that started the target."""
     lost: int = 0
@@ -48,9 +58,11 @@ class Edge:
 
 @value
 class Reached:
+    """A span that a search found."""
+
     span_id: str
     edge: Edge
-    """The first edge on which the span was reached."""
+    """The first edge that led to the span."""
     distance: int
     """Number of edges from the start."""
 
@@ -72,22 +84,29 @@ class Propagation:
             self._out_of[edge.source].append(edge)
 
     def into(self, span_id: str) -> tuple[Edge, ...]:
-        """The edges of every kind that end at a span."""
+        """Return the edges of every kind that end at a span."""
         return tuple(self._into.get(span_id, ()))
 
     def upstream(self, span_id: str, *, include_sent: bool = False) -> tuple[Reached, ...]:
-        """Return the spans that fed a span, the nearest first, each once. ``include_sent``: also those that a model was only
-        sent."""
+        """Return the spans that fed a span, the nearest first, each once.
+
+        ``include_sent``: also follow content that a model was only sent.
+        """
         return tuple(self._reach(span_id, back=True, include_sent=include_sent))
 
     def downstream(self, span_id: str, *, include_sent: bool = False) -> tuple[Reached, ...]:
-        """Return the spans that a span fed, the nearest first, each once. ``include_sent``: also models that were only sent
-        it."""
+        """Return the spans that a span fed, the nearest first, each once.
+
+        ``include_sent``: also follow content that a model was only sent.
+        """
         return tuple(self._reach(span_id, back=False, include_sent=include_sent))
 
     def _reach(self, start: str, *, back: bool, include_sent: bool) -> Iterator[Reached]:
-        """Breadth first. A wrong value in one call of an inference does not spoil its other calls, so the search remembers
-        through which call it came to a span."""
+        """Search breadth first.
+
+        A wrong value in one call of an inference does not affect its other calls. So the search records through which calls it
+        reached a span, and may visit a span once for each call.
+        """
         calls: dict[str, set[str | None]] = {start: {_ANY_CALL}}
         queue = deque(((start, 0),))
         while queue:
@@ -115,9 +134,9 @@ def _call_back(edge: Edge) -> str | None:
 def _leads_on(edge: Edge, calls: set[str | None], *, is_start: bool, back: bool, include_sent: bool) -> bool:
     if edge.via == "told":
         return include_sent
-    if edge.via in ("given", "vanished"):  # nothing lies behind what the user said
+    if edge.via in ("given", "vanished"):  # the user's words have no earlier source
         return back and is_start
-    if back:
+    if back:  # a value leads back only if the search came through the call that contains it
         return edge.via != "value" or _ANY_CALL in calls or edge.call_id in calls
     if edge.via == "value":  # a value that another inference invented did not come from the start
         return is_start or not _is_invented(edge)
@@ -134,13 +153,13 @@ class LineageResult:
 
     tracker: LineageTracker
     uses: list[ValueUse]
-    """Every value that a model put into a call or an answer, in order of time."""
+    """All values that a model put into a call or an answer, in order of time."""
     lost_messages: LostMessages
     propagation: Propagation
 
 
 def analyze(trace: Trace) -> LineageResult:
-    """The origin of every value of a trace, and its way through the trace."""
+    """Find the origin of every value of a trace, and its path through the trace."""
     tracker, lost_messages = LineageTracker(trace.spans), LostMessages(trace)
     uses: list[ValueUse] = []
     for span, is_end in moments(trace.spans):
@@ -161,6 +180,7 @@ def _value_edges(trace: Trace, uses: Iterable[ValueUse]) -> Iterator[Edge]:
         provenance = use.provenance
         origins = {origin.span_id: origin for origin in (provenance.latest, provenance.earliest) if origin is not None}
         for origin in origins.values():
+            # The place is in the request of an inference or the input of an agent, not in a result or an answer.
             is_given = origin.span_id in speakers and origin.call_id is None and not origin.place.startswith("answer ")
             if is_given or origin.span_id != use.span_id:
                 yield Edge(origin.span_id, use.span_id, "given" if is_given else "value", use, origin, use.call_id)
@@ -172,14 +192,14 @@ def _value_edges(trace: Trace, uses: Iterable[ValueUse]) -> Iterator[Edge]:
 def _call_edges(trace: Trace) -> Iterator[Edge]:
     joins = CallJoins(trace.spans)
     starts: dict[str, tuple[str, str | None]] = {}
-    """For each execution, and all that runs within it: the inference that asked for it, and the id of the call."""
+    """For each execution and every span inside it: the inference that requested the execution, and the id of the call."""
     for span in trace.spans:
         pair = joins.find(span)
         if pair is not None:
             starts[span.span_id] = pair[0].span_id, pair[1].id
             yield Edge(pair[0].span_id, span.span_id, "call", call_id=pair[1].id)
     holders: dict[str, Span] = {}
-    """For each span the innermost execution, agent or workflow around it."""
+    """For each span: the innermost execution, agent or workflow around it."""
     for _, span in trace.walk():
         holder = trace.parent(span)
         if holder is not None and not isinstance(holder.operation, (ToolExecution, AgentInvocation, Workflow)):
@@ -196,7 +216,10 @@ def _call_edges(trace: Trace) -> Iterator[Edge]:
 
 
 def _answers(span: Span, holder: Span) -> bool:
-    """True for an agent, a workflow, an inference that asked for no tool, and an execution within another one."""
+    """Return True if a span's output may be the answer of its holder.
+
+    This is so for an agent, a workflow, an inference that requested no tool, and an execution directly inside another one.
+    """
     operation = span.operation
     if isinstance(operation, Inference):
         return bool(operation.output) and not any(message.tool_calls() for message in operation.output)
@@ -225,7 +248,7 @@ def _message_edges(trace: Trace, conversations: Conversations) -> Iterator[Edge]
 
 
 class _Speakers:
-    """Return which inference answered which text. The newest texts are also searched for inside longer ones."""
+    """Finds the inference that answered with a text. The newest texts are also searched for inside longer texts."""
 
     def __init__(self) -> None:
         self._by_text: dict[str, Span] = {}
@@ -238,14 +261,14 @@ class _Speakers:
                 self._newest.append((text, span))
 
     def edges_to(self, span: Span, messages: Iterable[Message]) -> Iterator[Edge]:
-        """An edge from each inference whose words these messages hold."""
+        """Yield an edge to ``span`` from each inference whose words these messages contain."""
         speakers: dict[str, Span] = {}
         for text in _texts(messages):
             whole = self._by_text.get(text)
             quoted = [speaker for quote, speaker in self._newest if len(quote) < len(text) and quote in text]
             speakers.update({speaker.span_id: speaker for speaker in (quoted if whole is None else [whole])})
         for speaker in speakers.values():
-            if speaker.span_id != span.span_id:
+            if speaker.span_id != span.span_id:  # siblings belong to one agent, which is sent its own words again
                 yield Edge(speaker.span_id, span.span_id, "told" if speaker.parent_id == span.parent_id else "handed")
 
 

@@ -1,4 +1,4 @@
-"""Origins of values: an origin, none, or unknown; and the characters on both sides."""
+"""The origin of a value (grounded, ungrounded or unknown), its use, and the matching characters of both."""
 
 from __future__ import annotations
 
@@ -17,36 +17,38 @@ Part: TypeAlias = Literal["argument", "answer"]
 
 
 REVIEWED: Final = "decision of a person"
-"""The place of values that a person edited or answered in a review."""
+"""The place of values from a person's edit or answer in a review."""
 
 
 @value
 class Origin:
-    """A place where a value stands."""
+    """A place that contains a value."""
 
     span_id: str
-    """The span that brought it: a tool execution, or the first inference that was sent the message."""
+    """The span that made the value visible: a tool execution, or the first inference that was sent the message."""
     place: str
-    """For people, without content: ``system prompt``, ``message 2 (user)``, ``result of look_up``."""
+    """A readable name without content: ``system prompt``, ``message 2 (user)``, ``result of look_up``."""
     call_id: str | None = None
-    """Id of the call that a result answers, or that an argument belongs to."""
+    """Id of the call to which the result or the argument belongs."""
     part: int = 0
     """Index of the part in its message."""
 
 
 @value
 class Match:
-    """The characters of a use, and those of one of its origins that hold the same value. Ranges count code points, from the
-    first to the one after the last."""
+    """The characters of a use, and the characters of one of its origins with the same value.
+
+    Ranges count code points. The end is the position after the last character.
+    """
 
     start: int
     end: int
-    """In the argument's value or the answer's text, as `ValueUse.start` counts."""
+    """Range in the argument's value or the answer's text, as in `ValueUse.start`."""
     pointer: str
-    """JSON Pointer to the member of a structured origin; empty where the origin is plain text."""
+    """JSON Pointer to the member of a structured origin; empty if the origin is plain text."""
     origin_start: int
     origin_end: int
-    """In the member's text (a number as in JSON), or in the plain text. In the member's name, if ``of_name``."""
+    """Range in the member's text (a number as in JSON), or in the plain text. If ``of_name``, in the member's name."""
     text: str
     """The characters of the origin."""
     of_name: bool = False
@@ -59,7 +61,7 @@ class Provenance:
     earliest: Origin | None = None
     """The first place of a grounded value."""
     latest: Origin | None = None
-    """The value's last place before the use."""
+    """The last place of a grounded value before the use."""
     first: Origin | None = None
     """The first use of an ungrounded value."""
     reason: str = ""
@@ -71,7 +73,7 @@ class ValueUse:
     """A value that a model wrote into a tool call or an answer."""
 
     span_id: str
-    """The inference."""
+    """Id of the span that contains the use, such as an inference."""
     part: Part
     value: JsonValue
     kind: Kind
@@ -81,7 +83,7 @@ class ValueUse:
     pointer: str = ""
     """JSON Pointer into the arguments of the call; empty for an answer."""
     path: tuple[str | int, ...] = ()
-    """The pointer as names of members and positions in lists."""
+    """The same pointer as member names and list positions."""
     tool: str | None = None
     call_id: str | None = None
     choice: int = 0
@@ -90,17 +92,17 @@ class ValueUse:
     end: int = 0
     """Range of characters in the argument's value (a number as in JSON), or in the answer's text."""
     text_part: int = 0
-    """Index of the text, or of the call, among the parts of the message."""
+    """Index of the text or call among the parts of the message."""
     whole: bool = True
     """True if the value is a whole argument or a whole element of a list."""
     is_first_ungrounded: bool = False
     """True for the first ungrounded use of a value among all arguments, or among all answers."""
     argument_label: str = ""
-    """The argument in the program's own words, without content; empty for an answer."""
+    """The argument, described without content by the program's own names; empty for an answer."""
 
     @property
     def is_uuid(self) -> bool:
-        """True for a UUID: made so that anyone can choose one for something new, and never that of another thing by chance."""
+        """True for a UUID. A model may choose a UUID for something new: it never equals an existing one by chance."""
         return isinstance(self.value, str) and _UUID.fullmatch(self.value.strip()) is not None
 
 
@@ -111,7 +113,7 @@ class DoubtfulValue:
     pointer: str
     """JSON Pointer into the arguments of the call."""
     value: JsonValue
-    """The whole argument, or the part of it that is doubtful."""
+    """The whole argument, or its doubtful part."""
     kind: Kind
     origin: Origin | None = None
-    """The result in whose free text it stands; None if it stands nowhere."""
+    """The result whose free text contains the value; None if nothing contains it."""

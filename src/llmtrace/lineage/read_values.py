@@ -1,4 +1,4 @@
-"""The values in a call's arguments and in an answer, each with its kind and the keys under which the same value is found.
+"""Reads the values in a call's arguments or an answer, each with its kind and its search keys.
 
 Booleans, null, empty text, whole numbers up to ten and words of one or two letters are choices, not values.
 """
@@ -20,12 +20,12 @@ Kind: TypeAlias = Literal["identifier", "email", "number", "date", "url", "path"
 Path: TypeAlias = "tuple[str | int, ...]"
 
 IDENTIFIERS: frozenset[Kind] = frozenset(("identifier", "email"))
-"""Kinds of which it can be said that the model made them up."""
+"""Kinds of values that can be ungrounded. Values of other kinds may be computed, chosen or known by the model."""
 MOST_ARGUMENTS = 1000
 MOST_PIECES = 200
-"""Values of one call, and of one text, that are read at most."""
+"""Most values that are read from one call, and from one text."""
 LONGEST_TEXT = 20_000
-"""Characters up to which a text is looked for as a whole, and of a longer one those in which identifiers are."""
+"""Longest text, in characters, that is a value as a whole. Only this much of a longer text is searched for identifiers."""
 _DEEPEST = 32
 _SMALL = frozenset(f"={number}" for number in range(11))
 _URL = lazy_pattern(r"(?:[a-z][a-z0-9+.-]*://|www\.)\S+", re.IGNORECASE)
@@ -39,11 +39,11 @@ class Value(NamedTuple):
     content: JsonValue
     kind: Kind
     keys: tuple[str, ...]
-    """Any of these is the same value. The first one names it."""
+    """Search keys: a text that contains any of them contains the value. The first one identifies the value."""
 
 
 class Reading(NamedTuple):
-    """A value and where it is written."""
+    """A value and its place."""
 
     value: Value
     path: Path = ()
@@ -53,8 +53,9 @@ class Reading(NamedTuple):
 
 
 def read_value(content: JsonValue) -> Value | None:
-    """The value of a whole argument; None for a choice."""
+    """Read a whole argument as a value; None if it is a choice."""
     if isinstance(content, str):
+        # Long texts bypass the cache, which would keep them in memory.
         return _read_text(content) if len(content) <= 128 else _read_text.__wrapped__(content)
     if isinstance(content, bool) or not isinstance(content, (int, float)):
         return None
@@ -80,7 +81,7 @@ def _read_text(text: str) -> Value | None:
 
 
 def scalars(arguments: JsonValue) -> list[tuple[Path, JsonValue]]:
-    """Every scalar in order with its path, at most `MOST_ARGUMENTS`; nothing if the arguments are not an object."""
+    """Return every scalar in order with its path, at most `MOST_ARGUMENTS`; empty if the arguments are not an object."""
     found: list[tuple[Path, JsonValue]] = []
     if isinstance(arguments, dict):
         _add_scalars(arguments, (), found)
@@ -99,7 +100,7 @@ def _add_scalars(value: dict[str, JsonValue] | list[JsonValue], path: Path, foun
 
 
 def read_arguments(arguments: JsonValue) -> list[Reading]:
-    """The values of a call: each scalar as a whole, and the identifiers inside longer texts."""
+    """Read the values of a call: each scalar as a whole, and the identifiers inside longer texts."""
     readings: list[Reading] = []
     for path, content in scalars(arguments):
         value = read_value(content)
@@ -112,13 +113,14 @@ def read_arguments(arguments: JsonValue) -> list[Reading]:
 
 
 def read_text(text: str) -> list[Reading]:
-    """The values in an answer's text except words, each once, in the order of the text."""
+    """Read the values in an answer's text, except words. Each value is returned once, in the order of the text."""
+    # Sorted backwards, so that the dict keeps the first occurrence of each value.
     readings = {reading.value.keys[0]: reading for reading in sorted(_pieces(text), key=lambda piece: -piece.start)}
     return list(reversed(readings.values()))[:MOST_PIECES]
 
 
 def _pieces(text: str) -> Iterator[Reading]:
-    """Dates and numbers with spaces first, then what stands between spaces, quotes and brackets."""
+    """Yield dates and numbers with spaces first, then the pieces between spaces, quotes and brackets."""
     plain = normalize_each(text)
     blank = [*plain]
     for start, end, written in dates_in(plain):
@@ -126,7 +128,7 @@ def _pieces(text: str) -> Iterator[Reading]:
         yield Reading(Value(text[start:end], "date", lookup_keys(written)), (), start, end)
     for match in _SPACED_NUMBER.finditer(plain):
         keys = read_number(match[0]) if " " not in blank[match.start()] else ()
-        if keys:  # a long row of numbers is none
+        if keys:  # a long row of numbers is not one number
             blank[match.start() : match.end()] = " " * len(match[0])
             yield Reading(Value(text[slice(*match.span())], "number", keys), (), *match.span())
     for match in _PIECE.finditer("".join(blank)):
@@ -148,8 +150,10 @@ def _read_piece(piece: str, start: int) -> Iterator[Reading]:
 
 
 def parts_of(identifier: Value) -> list[str]:
-    """Split an identifier at its punctuation and return the squashed parts, the longest first. An e-mail address is one part,
-    since an address put together from a known name and host is made up."""
+    """Split an identifier at its punctuation. Returns the squashed parts, the longest first.
+
+    An e-mail address is one part, since an address composed of a known name and a known host is made up.
+    """
     if identifier.kind == "email":
         return [identifier.keys[0]]
     words = {squash(word) for word in re.split(r"[\W_]+", str(identifier.content))} - {""}

@@ -1,8 +1,8 @@
 """The fields of a structured result: members of an object, their names, and items of a list.
 
-A text counts as structured if it is JSON, or if it has several lines and each is a field, `name: value`, an item, `- value`, or
-goes on with what the line above began. The lines of a longer value are deeper than its name, so what stands in them is not a
-field. A text that mixes prose and fields has none.
+A text counts as structured if it is JSON, or if it has several lines and each line is a field (`name: value`), an item
+(`- value`), or continues the line above. The lines of a long value are indented deeper than its name, so their content is not a
+field. A text that mixes prose and fields has no fields.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _LINE = lazy_pattern(
 )
 _HOST = lazy_pattern(r"(?:[a-z][a-z0-9+.-]*://(?:[^\s/?#@]*@)?(?:www\.)?|www\.)([^\s/?#:@]+\w)", re.IGNORECASE)
 LONGEST_FIELD = 2048
-"""Characters of a field that may be a value."""
+"""Most characters of a field. A longer text does not count as a field."""
 _DEEPEST = 64
 _QUOTES = lazy_pattern(r"'.*'|\".*\"")
 
 
 def fields_of(content: JsonValue) -> frozenset[str]:
-    """The fields as squashed texts: each as a whole, the host of a web address, and the address in `Name <address>`."""
+    """Return the fields as squashed texts. Also adds the host of a web address, and the address in `Name <address>`."""
     if isinstance(content, str):
         content = _structure_of(content)
     fields: set[str] = set()
@@ -42,7 +42,7 @@ def fields_of(content: JsonValue) -> frozenset[str]:
 
 
 def host_of(text: str) -> str:
-    """The host of a web address without a leading `www.`; empty for any other text."""
+    """Return the host of a web address without a leading `www.`; empty for any other text."""
     match = _HOST.match(text.strip())
     return match[1].casefold() if match is not None else ""
 
@@ -67,7 +67,7 @@ def _scalars(content: JsonValue, depth: int) -> Iterator[str]:
 
 
 def _fields_of_lines(text: str) -> list[JsonValue] | None:
-    """The names and values of a text that is written as two or more fields or items, or None."""
+    """Return the names and values of a text that consists of two or more fields or items; None for any other text."""
     fields: list[JsonValue] = []
     lines, depth = 0, None
     for line in text.splitlines():
@@ -76,7 +76,7 @@ def _fields_of_lines(text: str) -> list[JsonValue] | None:
             continue
         indent, name, content = len(match["indent"]), match["name"], match["value"].strip()
         if depth is not None and indent > depth:
-            fields[-1] = None  # the value goes on, so the line above was not all of it
+            fields[-1] = None  # a continuation line: the value above was incomplete, so it is not a field
             continue
         if name is None and not match["items"]:
             return None
@@ -85,7 +85,7 @@ def _fields_of_lines(text: str) -> list[JsonValue] | None:
         if name is not None:
             fields.append(name.strip("'\""))
         if name is not None and not content:
-            depth = None  # fields or items of its own follow
+            depth = None  # nested fields or items follow
         else:
             fields.append(content[1:-1] if _QUOTES.fullmatch(content) else content)
     return fields if lines > 1 else None

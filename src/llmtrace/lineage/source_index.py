@@ -1,7 +1,7 @@
-"""Finds the sources that hold a value, in a trace that is complete.
+"""Finds the sources that contain a value, in a complete trace.
 
-What models put into calls and answers is gathered first. Each source is then read once, and only its wanted values are kept.
-The cost is linear in the length of the sources, however many values are wanted.
+First, all values that models put into calls and answers are collected as keys. Then each source is read once, and only
+occurrences of these keys are recorded. The cost is linear in the length of the sources, whatever the number of keys.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ from llmtrace.text.matching import normalize, tokens_of_normalized
 from llmtrace.text.numbers import spellings, written_numbers
 
 _LONGEST_RUN, _PREFIX = 128, 32
-"""Characters up to which a value is found as a whole. Longer ones, and prose, are found by their beginning, then compared."""
+"""Longest value that is found as a whole, in characters, and the length of the beginning by which longer values and prose are
+found. Values found by their beginning are then compared as a whole."""
 _OPEN, _COMPLETE = 1, 2
 _END = "\0"
 
 
 class SourceIndex:
+    """The sources of a trace, with the positions of all registered keys."""
+
     def __init__(self, keys: Iterable[str]) -> None:
-        """``keys``: of all values that will be looked up."""
+        """``keys``: the keys of all values that will be looked up."""
         self.sources: list[Source] = []
         self._numbers_of: defaultdict[str, list[int]] = defaultdict(list)
-        """The positions of the sources that hold a key, in order."""
+        """The positions of the sources that contain a key, in order."""
         self._runs: defaultdict[str, int] = defaultdict(int)
-        """Squashed values and all their beginnings, with what they are (`_OPEN`, `_COMPLETE`, both)."""
+        """Squashed values (`_COMPLETE`) and all their beginnings (`_OPEN`). A text may be both."""
         self._long: defaultdict[str, list[str]] = defaultdict(list)
         self._spellings: defaultdict[str, list[str]] = defaultdict(list)
         self._has_thousands = False
@@ -44,15 +47,16 @@ class SourceIndex:
                 self._numbers_of[key].append(len(self.sources) - 1)
 
     def find(self, keys: Iterable[str]) -> tuple[Source, Source] | None:
-        """The first and the last source that hold a value, under any of its keys."""
+        """Return the first and the last source that contain a value under any of its keys; None if no source does."""
         places = [numbers for key in keys if (numbers := self._numbers_of.get(key))]
         if not places:
             return None
         return self.sources[min(numbers[0] for numbers in places)], self.sources[max(numbers[-1] for numbers in places)]
 
     def _want(self, key: str) -> None:
-        """Enter a key by the way in which it is found in a text."""
+        """Register a key, by the way in which a text is searched for it: as a number, a date, or letters and digits."""
         if key[0] == "=":
+            # Digits grouped by spaces are read only if some number has more than three digits, after the "=".
             self._has_thousands = self._has_thousands or len(key.partition(".")[0]) > 4
             for spelling in spellings(key):
                 self._spellings[spelling].append(key)
@@ -64,11 +68,12 @@ class SourceIndex:
             is_long = len(key) > (_PREFIX if key.isalpha() else _LONGEST_RUN)
             if is_long:
                 self._long[key[:_PREFIX]].append(key)
+            # All beginnings are entered, so that a run of tokens is extended only while it may become a value.
             for end in range(1, _PREFIX + 1 if is_long else len(key)):
                 self._runs[key[:end]] |= _OPEN
 
     def _keys_in(self, text: str) -> set[str]:
-        """The wanted keys of all that stands in a text."""
+        """Return the registered keys that occur in a text."""
         plain = normalize(text)
         words = tokens_of_normalized(plain)
         known_words = self._runs.keys() & words
@@ -84,10 +89,10 @@ class SourceIndex:
         return wanted_keys
 
     def _add_runs(self, words: list[str], open_words: set[str], keys: set[str]) -> None:
-        """Add the values that several tokens make up, and long ones."""
+        """Add the values that consist of several tokens, and the long ones."""
         kind_of, long = self._runs.get, self._long
         starts = list(compress(count(), map(open_words.__contains__, words)))
-        words.append(_END)
+        words.append(_END)  # no key contains it, so it ends every run
         joined, offsets = ("".join(words), list(accumulate(map(len, words), initial=0))) if long else ("", [])
         boundaries = set(offsets)
         for start in starts:

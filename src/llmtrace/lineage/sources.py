@@ -1,4 +1,4 @@
-"""Text that was visible to the model, and where it stood."""
+"""A text that was visible to the model, with its place in the trace."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from llmtrace.text.matching import squash, tokens, unescape
 NO_ECHO: frozenset[str] = frozenset()
 
 Speaker: TypeAlias = Literal["user", "program", "tool", "model"]
-"""Whose words a source holds. ``program``: system prompts and definitions of tools; ``tool``: whatever came from outside, as
-results, documents and memory; ``model``: also what it may have composed, as the prompt of an agent that its call started."""
+"""Whose words a source contains. ``program``: system prompts and definitions of tools. ``tool``: content from outside, such as
+results, documents and memory. ``model``: also text that the model may have composed, such as the prompt of an agent that its
+call started."""
 
 
 @dataclass(slots=True)
 class Source:
-    """A message, a system prompt, a tool's result."""
+    """A visible text, such as a message, a system prompt or a tool's result."""
 
     span_id: str
     place: str
     content: JsonValue
     echo: Container[str] = NO_ECHO
-    """Keys of ungrounded values that this source only repeats: it is not evidence for them."""
+    """Keys of ungrounded values that this source only repeats. It is not evidence for them."""
     call_id: str | None = None
     part: int = 0
     speaker: Speaker = "tool"
     query: JsonValue = None
-    """The arguments of the call that a result answers."""
+    """The arguments of the call that this result answers."""
     _text: str | None = field(default=None, compare=False, repr=False)
     _searchable: str | None = field(default=None, compare=False, repr=False)
     _squashed: str | None = field(default=None, compare=False, repr=False)
@@ -51,14 +52,14 @@ class Source:
 
     @property
     def searchable(self) -> str:
-        """The text without escapes, for looking values up. It holds words of plain text with a backslash both ways."""
+        """The text without escapes, for searching. Words of plain text with a backslash are contained with and without it."""
         if self._searchable is None:
             self._searchable = _without_escapes(self.text)
         return self._searchable
 
     @property
     def squashed(self) -> str:
-        """The letters and digits of the text. They are kept once somebody asks, and so are `fields`."""
+        """The letters and digits of the text. Computed on first use, as are `fields`."""
         if self._squashed is None:
             self._squashed = squash(self.searchable)
         return self._squashed
@@ -76,7 +77,8 @@ class Source:
 
 
 def holding(sources: Iterable[Source], key: str) -> Iterator[Source]:
-    """The sources whose letters and digits hold a squashed value. A run may have hundreds: this is one short loop."""
+    """Return the sources whose letters and digits contain a squashed value."""
+    # A run may have hundreds of sources, so the attribute is read before the slower property.
     return (source for source in sources if key in (source._squashed or source.squashed))
 
 
@@ -90,7 +92,7 @@ def _without_escapes(text: str) -> str:
 
 
 def as_text(content: JsonValue) -> str:
-    """Content as JSON; as Python shows it where it cannot be written as JSON."""
+    """Return content as JSON; as ``repr`` if it cannot be written as JSON; empty if that fails, too."""
     try:
         return to_json(content, inf_nan_mode="constants").decode()
     except Exception:  # a cycle, or an object of the program

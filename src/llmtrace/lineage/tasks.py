@@ -1,8 +1,8 @@
-"""Where a program turns to its next task: it opens a new conversation beside one that was answered.
+"""Detects the tasks of a run: a new task begins with a new conversation after the last one was answered.
 
-A program may work on many tasks in one run, and may look up again for the next task what it looked up for the last. It is not a
-new task when the last conversation was not answered, when the new one is another agent's, when it has the same words (a second
-attempt), or when its words hold the last words, answer or result: some agents write all they know into one message.
+A program may work on many tasks in one run, and may look up the same facts again for the next task. It is not a new task if the
+last conversation was not answered, if another agent opens the new one, or if its text contains the text, answer or result of
+the last one: that is a second attempt, or an agent that writes all it knows into one message.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from llmtrace.lineage.message_history import ASSISTANT
 from llmtrace.model import Inference, JsonValue, Span, ToolExecution, ToolResult
 
 MOST_COMPARED = 20_000
-"""Characters of a conversation's first words that are compared."""
+"""Most characters of a conversation's first user text that are compared."""
 _BEGINNING = 60
-"""Characters of an answer or a result by which it is recognized."""
+"""Number of first characters by which an answer or a result is recognized."""
 
 
 class TaskTracker:
-    """The tasks of one run or trace. Spans come in the order in which they ended."""
+    """Counts the tasks of one run or trace. Spans must come in the order in which they ended."""
 
     number = 0
-    """Position of the current task, from 0."""
+    """Number of the current task, counted from 0."""
     _opening: Inference | None = None
     """The inference that opened the current conversation."""
     _parent_id: str | None = None
@@ -28,7 +28,7 @@ class TaskTracker:
     _result: JsonValue = None
 
     def add_inference(self, span: Span, inference: Inference) -> bool:
-        """Take in an inference. Returns True if a new task begins with it."""
+        """Process an inference. Returns True if it begins a new task."""
         previous, self._newest = self._newest, inference
         if inference.is_continued or not _opens_conversation(inference):
             return False
@@ -49,8 +49,8 @@ class TaskTracker:
 
 
 def _opens_conversation(inference: Inference) -> bool:
-    """True if a request holds no answer and no result."""
-    for message in reversed(inference.input):  # the first look is mostly enough
+    """Return True if a request contains no answer and no result."""
+    for message in reversed(inference.input):  # in a long history, the last messages mostly decide
         if message.role in ASSISTANT or ToolResult in map(type, message.parts):
             return False
     return bool(inference.input)

@@ -1,8 +1,8 @@
-"""Finds the values of a call that stand only in the free text of what tools returned.
+"""Finds the values of a call that occur only in the free text of tool results.
 
-Law: what only repeats a value is neither its origin nor a reason to trust it: the result of a call that had the value among its
-arguments, and a message that quotes an earlier result. Cost: one search of the visible texts for each value, and a closer look
-only at the texts that hold it.
+Law: a source that only repeats a value is neither its origin nor a reason to trust it. Such sources are the result of a call
+that had the value among its arguments, and a message that quotes an earlier result. Cost: one search of the visible texts for
+each value; only texts that contain the value are examined further.
 """
 
 from __future__ import annotations
@@ -22,20 +22,24 @@ from llmtrace.text.patterns import lazy_pattern
 from llmtrace.validation.json_pointers import pointer
 
 MOST_VALUES, MOST_CHARACTERS = 100, 100_000
-"""Values of one call that are looked for, and characters of its longer arguments in which values are."""
+"""Most values of one call that are checked, and most characters of its longer arguments that are searched for values."""
 _FEWEST_DIGITS, _MOST_DIGITS = 7, 30
-"""Digits of a number that names something, as a telephone or an account. Shorter ones are amounts and counts."""
+"""Digits of a number that names something, such as a telephone or an account. Shorter numbers are amounts and counts."""
 _QUOTED = 24
-"""Letters and digits before or behind a value by which a quotation is recognized."""
+"""Number of letters and digits before or after a value that must match for a quotation."""
 _SHORTEST_WORD = 3
 _ADDRESS = lazy_pattern(r"\S*(?:@|://|www\.)\S*")
 _GROUPS = lazy_pattern(r"[+(]*[A-Z0-9]+(?:[ ()-]+[A-Z0-9]+)+")
-"""An account or telephone number in groups."""
+"""An account or telephone number written in groups."""
 _FILE = lazy_pattern(r".*\.[A-Za-z][A-Za-z0-9]{0,4}")
 
 
 def untrusted_values(sources: Sequence[Source], call: ToolCall, *, reads: bool) -> tuple[DoubtfulValue, ...]:
-    """``sources``: what is visible, the oldest first. ``reads``: the call changes nothing, so only hosts that it asks count."""
+    """Return the untrusted values among the arguments of a call.
+
+    ``sources``: the visible texts, the oldest first. ``reads``: True if the call changes nothing; then only the hosts that it
+    contacts count.
+    """
     found: list[DoubtfulValue] = []
     for place, value in islice(_values(call.arguments), MOST_VALUES):
         written = str(value.content).strip()
@@ -49,7 +53,7 @@ def untrusted_values(sources: Sequence[Source], call: ToolCall, *, reads: bool) 
 
 
 def _values(arguments: JsonValue) -> Iterator[tuple[str, Value]]:
-    """The values that name something, each with its pointer, once: a whole argument, or else those within it."""
+    """Yield the values that name something, each once, with its pointer: a whole argument, or else the values inside it."""
     seen: set[tuple[Path, str]] = set()
     room = MOST_CHARACTERS
     for path, content in scalars(arguments):
@@ -65,7 +69,7 @@ def _values(arguments: JsonValue) -> Iterator[tuple[str, Value]]:
 
 
 def _names_something(value: Value) -> bool:
-    """True for addresses, identifiers, files, and numbers that are too long for an amount."""
+    """Return True for addresses, identifiers, files, and numbers that are too long for an amount."""
     content = str(value.content).strip()
     if value.kind == "number":
         digits = content.replace(" ", "")
@@ -79,15 +83,16 @@ def _names_something(value: Value) -> bool:
 
 
 def _origin(sources: Iterable[Source], written: str, *, is_host: bool) -> Source | None:
-    """The first free text of a result that holds a value, if nothing that can be trusted holds it."""
+    """Return the first result whose free text contains a value; None if a trusted source contains it, too."""
     key, origin = squash(written), None
-    # a host as a whole, or as the domain of a longer one: `a.example` in `www.a.example`, not in `b-a.example`
+    # matches a host as a whole or as the domain of a longer one: `a.example` in `www.a.example`, not in `b-a.example`
     host = re.compile(rf"(?<![\w-]){re.escape(written)}(?![\w-]|\.\w)", re.IGNORECASE) if is_host else None
     for source in holding(sources, key):
         text = source.searchable
         if not (host.search(text) if host is not None else stands_alone(written, text) or contains(source.words, key)):
             continue
         if source.speaker in ("user", "program"):
+            # A quotation of the earlier result does not make the value trusted.
             if origin is None or not _quotes(source, origin, key):
                 return None
         elif source.speaker == "tool" and key not in squash(as_text(source.query)):
@@ -98,7 +103,7 @@ def _origin(sources: Iterable[Source], written: str, *, is_host: bool) -> Source
 
 
 def _quotes(source: Source, origin: Source, key: str) -> bool:
-    """True if a message holds the value together with what stands before or behind it in an earlier result."""
+    """Return True if a message contains the value together with the text before or after it in an earlier result."""
     text = origin.squashed
     start = text.find(key)
     end = start + len(key)
@@ -107,7 +112,7 @@ def _quotes(source: Source, origin: Source, key: str) -> bool:
 
 
 def _is_named_by_user(sources: Iterable[Source], written: str, origin: Source) -> bool:
-    """True if the user said a word of the value, and also what the call that brought it asked for."""
+    """Return True if the user said a word of the value, and also an argument of the call whose result contains the value."""
     words = {word for word in tokens(written) if len(word) >= _SHORTEST_WORD and word.isalpha()}
     queries = [key for _, scalar in scalars(origin.query) if len(key := squash(str(scalar))) >= _SHORTEST_WORD]
     spoken = [source for source in sources if source.speaker == "user"]

@@ -1,8 +1,8 @@
-"""What becomes visible to the model as a run goes on: each span taken apart into sources.
+"""Splits each span into sources: the content that becomes visible to the model during a run.
 
-A source is evidence for a value unless it only repeats what the model made up. Such echoes are the result of a call that had
-the value among its arguments, and whatever appears while such a call is open, as the prompt of an agent that the call started.
-The model's own earlier messages are not sources.
+A source is evidence for a value unless it is an echo, which only repeats a value that the model made up. Echoes are the result
+of a call that had the value among its arguments, and all content that appears while such a call is open, such as the prompt of
+an agent that the call started. The model's own earlier messages are not sources.
 """
 
 from __future__ import annotations
@@ -37,48 +37,48 @@ _HIDING_PARAMETERS = {
     "web_search_options": "the provider searched the web",
 }
 _MOST_OPEN = 256
-"""Calls without a result that are remembered, the newest."""
+"""Most calls without a result that are kept; beyond it, the oldest are dropped."""
 _CUT = (semconv.CONTENT_TRUNCATED, semconv.CONTENT_REDACTED, semconv.CONTENT_LEVEL)
 _Store: TypeAlias = Callable[[Source], None]
 
 
 @dataclass(slots=True)
 class Call:
-    """A call that the model asked for."""
+    """A call that the model requested."""
 
     tool: str
     arguments: JsonValue = None
     ungrounded: frozenset[str] = NO_ECHO
     """Keys of the ungrounded values among its arguments."""
     span_id: str | None = None
-    """The execution, once it ended."""
+    """The execution, once it has ended."""
     is_open: bool = True
-    """True until its result is seen, or the model's next request."""
+    """True until a result of the call is seen, or the model continues after it."""
     has_id: bool = True
 
 
 def call_key(span: Span, choice: int, position: int, call: ToolCall) -> str:
-    """The id of a call, or its place where it has none."""
+    """Return the id of a call, or its place if it has no id."""
     return call.id if call.id is not None else f"{span.span_id}/{choice}/{position}"
 
 
 class VisibleContext:
-    """Hands every new source of a run to ``store``, and every new definition of a tool to ``store_definition``."""
+    """Passes every new source of a run to ``store``, and every new definition of a tool to ``store_definition``."""
 
     def __init__(self, store: _Store, store_definition: _Store, *, limit: int | None = None) -> None:
-        """``limit``: how many calls, values and messages are remembered; the oldest go first."""
+        """``limit``: most calls, values and messages that are kept; beyond it, the oldest are dropped."""
         self._store, self._store_definition, self._limit = store, store_definition, limit
         self.history = MessageHistory(limit)
         self.ungrounded: dict[str, None] = {}
         """Keys of all ungrounded values among the arguments of calls."""
         self.hidden: dict[str, str] = {}
-        """Why some context is not visible, each with the id of the span that shows it."""
+        """The reasons why some context is not visible, each with the id of the first span that shows it."""
         self.calls: dict[str, Call] = {}
         self._open_calls: list[Call] = []
         self._tools: tuple[ToolDefinition, ...] = ()
 
     def begin(self, span: Span) -> None:
-        """Take in what an agent or workflow was given when it began."""
+        """Add the input of an agent or workflow that begins."""
         operation = span.operation
         if isinstance(operation, (AgentInvocation, Workflow)):
             for message in operation.input:
@@ -86,7 +86,7 @@ class VisibleContext:
                     self._add_message(span, message, f"input of {operation.name}")
 
     def end(self, span: Span) -> None:
-        """Add the content that an ended span makes visible to later spans; of an inference, its request."""
+        """Add the content that an ended span makes visible to later spans. For an inference, this is its request."""
         if span.attributes and any(span.attributes.get(name) for name in _CUT):
             self.hidden.setdefault("content was cut, redacted or left out", span.span_id)
         operation = span.operation
@@ -98,7 +98,7 @@ class VisibleContext:
             self._add_other(span)
 
     def add_output(self, span: Span, output: tuple[Message, ...]) -> None:
-        """Remember what the model said, as its own."""
+        """Record the model's output as its own words."""
         for choice, message in enumerate(output):
             for position, part in enumerate(message.parts):
                 part = refusal_as_text(part)
@@ -111,7 +111,7 @@ class VisibleContext:
                     self._add_opaque(span, part, f"answer {choice + 1}")
 
     def mark_ungrounded(self, key: str, keys: frozenset[str]) -> None:
-        """Remember which values of a call stand nowhere. ``key``: as `call_key` gives it."""
+        """Record the ungrounded values of a call. ``key``: from `call_key`."""
         self.calls[key].ungrounded = keys
         for value_key in keys:
             remember(self.ungrounded, value_key, None, self._limit)
@@ -129,6 +129,7 @@ class VisibleContext:
         for number, message in self.history.new_messages(inference.input):
             place = "system prompt" if message.role in SYSTEM else f"message {number} ({message.role})"
             self._add_message(span, message, place)
+        # Most requests repeat the tools of the last one, which one comparison shows.
         for tool in inference.tools if inference.tools != self._tools else ():
             content = [tool.description, tool.parameters]
             source = Source(span.span_id, f"definition of {tool.name}", content, speaker="program")
@@ -140,18 +141,19 @@ class VisibleContext:
         is_assistant = message.role in ASSISTANT
         echo = self.ungrounded if is_assistant else self._open_echo()
         speaker: Speaker = "program" if message.role in SYSTEM else "user" if message.role in USER_ROLES else "tool"
+        # While a call is open, a "user" message may be a prompt that the model wrote for another agent.
         if is_assistant or (speaker == "user" and any(call.has_id for call in self._open_calls)):
             speaker = "model"
         for position, part in enumerate(map(refusal_as_text, message.parts)):
             if not is_assistant or not self.history.has("own", digest(part)):
                 self._add_part(span, part, place, position, echo, speaker)
             elif isinstance(part, ToolCall) and part.id in self.calls:
-                self.calls[part.id].is_open = False  # the model goes on after it
+                self.calls[part.id].is_open = False  # the model continues after this call
 
     def _add_part(self, span: Span, part: Part, place: str, position: int, echo: Container[str], speaker: Speaker) -> None:
         if isinstance(part, Text):
             self._store(Source(span.span_id, place, part.content, echo, part=position, speaker=speaker))
-        elif isinstance(part, ToolCall):  # made before this run began, so given to it
+        elif isinstance(part, ToolCall):  # requested before this run began, so it is part of the input
             if part.id is not None:
                 self.calls.setdefault(part.id, Call(part.name, part.arguments, is_open=False))
             self._store(Source(span.span_id, place, part.arguments, self.ungrounded, part=position, speaker="model"))
@@ -163,13 +165,14 @@ class VisibleContext:
             call.is_open = False
             place, brought_by = f"result of {call.tool}", call.span_id or span.span_id
             source = Source(brought_by, place, part.response, call.ungrounded, part.id, query=call.arguments)
+            # The execution's span may have shown the same result already.
             if not self.history.has("result", part.id, source.text):
                 self._store(source)
         elif not isinstance(part, Reasoning):
             self._add_opaque(span, part, place, position, speaker)
 
     def _add_opaque(self, span: Span, part: Part, place: str, position: int = 0, speaker: Speaker = "model") -> None:
-        """A part whose content is not all visible. What is visible of it counts, the characters of an image do not."""
+        """Add a part whose content is only partly visible. Its fields become a source, except ``content``, such as an image."""
         name = re.sub("(?<=[a-z])(?=[A-Z])", " ", type(part).__name__).lower()
         kind = getattr(part, "modality", None) or getattr(part, "type", None) or name
         self.hidden.setdefault(f"a message holds content of type {kind}", span.span_id)
@@ -192,7 +195,7 @@ class VisibleContext:
         self._store(source)
 
     def _find_open_call(self, execution: ToolExecution) -> Call | None:
-        """The newest open call of the same tool, if possible one with the same arguments."""
+        """Return the newest open call of the same tool, preferably with the same arguments."""
         newest = None
         for call in reversed(self.calls.values()):
             if call.is_open and call.tool == execution.name:
@@ -202,7 +205,10 @@ class VisibleContext:
         return newest
 
     def _add_other(self, span: Span) -> None:
-        """Add the content of other operations. The model may have influenced it, so values that it made up do not count."""
+        """Add the content of other operations.
+
+        The model may have influenced it, so this content is not evidence for values that the model made up.
+        """
         operation, brought = span.operation, dict[str, JsonValue]()
         speaker: Speaker = "tool"
         if isinstance(operation, (AgentInvocation, Workflow)):
@@ -223,7 +229,7 @@ class VisibleContext:
                 self._store(Source(span.span_id, place, content, self.ungrounded, speaker=speaker))
 
     def _open_echo(self) -> frozenset[str]:
-        """Keys of the ungrounded values of open calls."""
+        """Return the keys of the ungrounded values of open calls."""
         if not self._open_calls:
             return NO_ECHO
         self._open_calls = [call for call in self._open_calls[-_MOST_OPEN:] if call.is_open]

@@ -1,4 +1,4 @@
-"""Quality signals: each watches the spans of one run and says what is wrong with them. One file, one signal.
+"""Quality signals: each watches the spans of one run and reports problems in them. One file, one signal.
 
 This folder is the registry: every module in it, except `base` and `user_signals` and those with a leading underscore, defines
 ``SIGNAL`` under the module's own name. Installed packages add theirs by entry points of the group ``llmtrace.signals``,
@@ -6,13 +6,13 @@ a program by `llmtrace.signal`.
 
 Each finding is an *evaluation* on a span: a name, a label, a severity (``info``, ``warning``, ``error``) and an explanation
 without content. Its evidence is content. Only warnings and errors mark a run. A run is the outermost llmtrace span in a process
-and all below it; under ``llmtrace run``, each outermost agent, workflow or span is a run.
+and all spans below it. Under ``llmtrace run``, each outermost agent, workflow or span is a run.
 
-* A call is one call: request, execution and result are joined by call id. If tools have no spans, the finding is on the
+* A call counts once: request, execution and result are joined by call id. If tools have no spans, the finding is on the
   inference that got the result.
-* *Failed* means: the tool raised, was refused, or answered with an error: ``error``, ``isError``, a false ``success``, an HTTP
-  status of 400 or more, or text that begins like a program's error.
-* Words of a natural language only ever lower a finding to ``info``.
+* *Failed* means that the tool raised, was refused, or returned an error. An error result has ``error``, ``isError``, a false
+  ``success`` or an HTTP status of 400 or more, or begins like a program's error.
+* Words of a natural language can only lower a finding to ``info``.
 
 ``configure(signals=("-repeated_call", "-refusal"))`` or LLMTRACE_SIGNALS=-repeated_call,-refusal switches two off. Names
 without a minus keep only those; an empty tuple or variable switches all off. Validation stays. In a backend, a finding is a
@@ -60,8 +60,8 @@ GROUP = "llmtrace.signals"
 _NOT_SIGNALS = frozenset({"base", "user_signals"})
 
 Confidence: TypeAlias = Literal["certain", "likely", "possible"]
-"""``certain``: the record proves it. ``likely``: a law with few exceptions. ``possible``: worth a look. Only certain and likely
-findings mark a run."""
+"""``certain``: the record proves the problem. ``likely``: a rule with few exceptions. ``possible``: worth checking. Only
+certain and likely findings mark a run."""
 _CERTAIN = frozenset(
     {
         "failed_tool never_succeeded",
@@ -77,7 +77,7 @@ _CERTAIN = frozenset(
     }
 )
 _LIKELY = frozenset({"ungrounded_argument"})
-"""Findings of a signal, or of a signal with this label. All others of built-in signals are possible."""
+"""Entries name a signal, or a signal and one of its labels. All other findings of built-in signals are ``possible``."""
 
 
 @lru_cache(maxsize=1)
@@ -87,9 +87,9 @@ def advice() -> Mapping[str, str]:
 
 
 def load(names: tuple[str, ...] | None = None) -> tuple[AnySignal, ...]:
-    """Load the signals of these names: the built-in ones first, the program's own last. None: all. A name with a minus: all but
-    that one. Signals that judge in the background are not among them.
+    """Load the signals with these names: the built-in ones first, the program's own last. None: all.
 
+    A name with a minus excludes that signal and, without other names, includes all others. Background signals are not included.
     Never raises: an unknown name and a signal that cannot be imported are each logged once and left out.
     """
     built_in, installed_signals, registered = _built_in(), _installed(), user_signals.registered
@@ -99,7 +99,7 @@ def load(names: tuple[str, ...] | None = None) -> tuple[AnySignal, ...]:
         if (bare := name.removeprefix("-")) not in available:
             near = most_like(bare, available)
             hint = f" (did you mean {near!r}?)" if near else ""
-            warn_once(f"unknown quality signal {name!r}{hint}; it is ignored")  # signals are loaded again and again
+            warn_once(f"unknown quality signal {name!r}{hint}; it is ignored")  # once, since signals are loaded repeatedly
     for name in _select(names, available):
         if name in registered:
             signals.append(registered[name])
@@ -112,7 +112,7 @@ def load(names: tuple[str, ...] | None = None) -> tuple[AnySignal, ...]:
 
 
 def load_background(names: tuple[str, ...] | None = None) -> tuple[UserSignal, ...]:
-    """Load the program's own signals of these names (see `load`) that judge in the background."""
+    """Load the program's own background signals with these names; see `load`."""
     signals = {name: signal for name, signal in user_signals.registered.items() if signal.background}
     return tuple(signals[name] for name in _select(names, signals))
 
@@ -123,14 +123,14 @@ def names() -> tuple[str, ...]:
 
 
 def is_built_in(name: str) -> bool:
-    """Return True for a signal of llmtrace itself, False for one of a program or another package."""
+    """Return True for a signal of llmtrace itself, False for a signal of the program or another package."""
     return name in _built_in()
 
 
 def confidence_of(evaluation: Evaluation) -> Confidence:
-    """Return the confidence of a finding of severity warning or error, by its signal and its label.
+    """Return the confidence of a warning or error, by its signal and its label.
 
-    An error of the program's own signal is certain: the program says so.
+    An error by the program's own signal is certain, since the program decides.
     """
     names = {evaluation.name, f"{evaluation.name} {evaluation.label}"}
     if names & _CERTAIN or (evaluation.severity == "error" and not is_built_in(evaluation.name)):
@@ -139,7 +139,7 @@ def confidence_of(evaluation: Evaluation) -> Confidence:
 
 
 def origins() -> dict[str, str]:
-    """Return all signals by name, and where each comes from; empty text for built-in ones."""
+    """Return the origin of each signal by name; empty text for built-in ones."""
     origin = dict.fromkeys(_built_in(), "")
     for name, entry in _installed().items():
         origin.setdefault(name, f"installed: {entry.value}")
@@ -170,7 +170,7 @@ def _load_built_in(name: str) -> AnySignal | None:
     try:
         signal: AnySignal = importlib.import_module(f"{__name__}.{name}").SIGNAL
         return signal
-    except Exception as error:  # a program that has no file descriptor left, say
+    except Exception as error:  # for example, no file descriptor is left
         warn_once(f"quality signal {name} cannot be loaded and is off: {error}")
         return None
 

@@ -12,12 +12,12 @@ from llmtrace.lineage.message_history import USER_ROLES
 from llmtrace.model import Evaluation, Inference, Message, Reasoning, ServerToolCall, Span, Text, ToolCall, Violation
 
 MOST_PLACES = 20
-"""Places in one text that are looked at more closely; a text full of marks is not worth more time."""
+"""Most places in one text that are examined, to limit the time for a text full of marks."""
 EXCERPT = 80
-"""Characters of content shown before and after the place that evidence is about."""
+"""Characters of content that evidence shows before and after a place."""
 
 OWN_PARTS = frozenset({Text, Reasoning, ToolCall})
-"""Parts with text by people and models. The content of other parts (images, files, the provider's own tools) is not visible as
+"""Parts with text by people and models. Other parts, such as images, files and the provider's own tools, are not visible as
 text."""
 _CALLS = frozenset({ToolCall, ServerToolCall})
 _JSON_TYPES = frozenset({"json", "json_object", "json_schema", "application/json"})
@@ -28,7 +28,7 @@ V = TypeVar("V")
 
 
 def remember(memory: OrderedDict[K, V], key: K, value: V, limit: int) -> None:
-    """Make this the newest entry, and forget the oldest one beyond the limit."""
+    """Make this the newest entry, and drop the oldest one if there are more than ``limit``."""
     memory[key] = value
     memory.move_to_end(key)
     if len(memory) > limit:
@@ -36,14 +36,14 @@ def remember(memory: OrderedDict[K, V], key: K, value: V, limit: int) -> None:
 
 
 def has_call(message: Message) -> bool:
-    for part in message.parts:  # noqa: SIM110 (any() takes three times as long, and many signals ask)
+    for part in message.parts:  # noqa: SIM110 (many signals call this, and any() takes three times as long)
         if type(part) in _CALLS:
             return True
     return False
 
 
 def requested_json(span: Span, inference: Inference) -> str | None:
-    """Return the form of JSON that the request asked for, such as ``json_object``; None if it asked for none."""
+    """Return the JSON format that the request asked for, such as ``json_object``; None if it did not ask for JSON."""
     parameters = inference.parameters
     form: Any = parameters.get("response_format")
     if form is None and isinstance(text := parameters.get("text"), dict):
@@ -53,45 +53,48 @@ def requested_json(span: Span, inference: Inference) -> str | None:
     kind = form.get("type") if isinstance(form, dict) else form
     if isinstance(kind, str) and kind in _JSON_TYPES:
         return kind
-    # a form that is not known here, yet validation found a schema in it
+    # The format is not known here, but validation found a schema in it.
     return "json_schema" if any(violation.where == "output" for violation in span.violations) else None
 
 
 def breach(name: str, subject: str, schema: str, violations: Sequence[Violation], label: str | None = None) -> Evaluation:
-    """Several violations of one schema as one evaluation: of the first error or else warning, with the codes of all."""
+    """Return one evaluation for several violations of a schema: for the first error, or else the first warning.
+
+    The explanation lists the codes of all violations.
+    """
     first = next((violation for violation in violations if violation.severity == "error"), violations[0])
     verb = "breaks" if first.severity == "error" else "strays from"
     codes = ", ".join(dict.fromkeys(violation.code for violation in violations))
-    # the name of an unexpected member is the model's own word: its parent is named instead
+    # The name of an unexpected member is the model's own word, so the pointer names its parent.
     pointer = first.pointer.rpartition("/")[0] if first.code == "unexpected" else first.pointer
     explanation = f"{subject} {verb} {schema}: {codes}"
     return Evaluation(name, first.severity, explanation, label or first.code, pointer=pointer, call_id=first.call_id)
 
 
 def fenced_blocks(text: str) -> Iterator[str]:
-    """Return the content of the text's code fences, without the name of the language."""
+    """Yield the content of the text's code fences, without the name of the language."""
     for block in text.split("```")[1::2]:
         language, newline, rest = block.partition("\n")
         yield rest if newline and language.strip().isalnum() else block
 
 
 def is_quoted(text: str, place: int) -> bool:
-    """True inside a code fence or right after a backtick or quotation mark: the text speaks about what stands there."""
+    """Return True inside a code fence, or right after a backtick or quotation mark: the text only mentions the passage."""
     return text[place - 1 : place] in ("`", "'", '"') or text.count("```", 0, place) % 2 == 1
 
 
 def user_mentions(inference: Inference, text: str) -> bool:
-    """True if the user's newest messages contain this text, or were not recorded: then the answer may well be about it."""
+    """Return True if the user's newest messages contain this text, or were not recorded: the answer may then be about it."""
     return not inference.input or any(
         text in message.text() for message in new_messages(inference) if message.role in USER_ROLES
     )
 
 
 def is_question(text: str) -> bool:
-    """True if the text ends with a question."""
+    """Return True if the text ends with a question."""
     return text.rstrip().endswith(_QUESTION_MARKS)
 
 
 def excerpt(text: str, start: int, end: int) -> str:
-    """The text around a place, for evidence: bounded, whatever the place."""
+    """Return the text around a place, for evidence. Its length is bounded, whatever the length of the place."""
     return text[max(0, start - EXCERPT) : min(end, start + 4 * EXCERPT) + EXCERPT]

@@ -1,4 +1,4 @@
-"""The answer states facts, and tools were on offer, but nothing was looked up. No tool was used (`no_lookup`), all failed
+"""The answer states facts, and tools were offered, but nothing was looked up. No tool was used (`no_lookup`), all failed
 (`after_failures`), or all found nothing (`after_empty`). Facts are identifiers, addresses and numbers of two or more digits
 that the model was not given.
 
@@ -24,11 +24,11 @@ from llmtrace.text.failure_words import mentions_failure
 from llmtrace.text.patterns import lazy_pattern
 
 MOST_SHOWN = 5
-"""Facts that the evidence shows at most."""
+"""Most facts that the evidence shows."""
 
 _FACT = lazy_pattern(r"https?://\S+|(?<![\w.+-])[\w.+-]+@[\w-]+\.\w+|(?<!\w)[#$€£¥]?\w*\d[\w.,:/%-]*")
 _NOT_A_FACT = lazy_pattern(r"```.*?(?:```|\Z)|^[ \t]*(?:#+[ \t]*)?\d+[.)]\s|24/7", re.DOTALL | re.MULTILINE)
-"""Code, the numbers of a list, and a phrase."""
+"""Code, the numbers of a list, and the phrase "24/7"."""
 _EXPLANATIONS = {
     "no_lookup": "tools were on offer and none was used",
     "after_failures": "every tool that was used failed",
@@ -41,7 +41,7 @@ class State:
     run: RunEvidence
     offered: bool = False
     has_source: bool = False
-    """Something brought facts, or may have."""
+    """True if some result brought facts, or may have brought some."""
     label: str = "no_lookup"
     answer: Inference | None = None
     span_id: str = ""
@@ -65,7 +65,7 @@ class AnswerWithoutEvidence(Signal[State]):
         elif isinstance(operation, Retrieval) and operation.documents is not None:
             state.has_source, state.label = not is_empty(operation.documents), "after_empty"
         elif isinstance(operation, (Retrieval, Memory)) or (not completed and has_failed(span) is None):
-            state.has_source = True
+            state.has_source = True  # it may have brought facts: a memory, or a result that was not recorded
         for call in completed:
             state.offered = True
             state.has_source = state.has_source or not (call.failed or is_empty(call.result))
@@ -97,7 +97,7 @@ def _read_inference(state: State, span: Span, inference: Inference) -> None:
 
 
 def _is_source(message: Message) -> bool:
-    """True if a message holds a result that says something, text of a tool, or what is not visible as text."""
+    """Return True if a message has a result that is neither empty nor an error, text of a tool, or content that is not text."""
     for part in message.parts:
         if isinstance(part, ToolResult):
             if not (is_empty(part.response) or is_error(part.response)):
@@ -108,7 +108,7 @@ def _is_source(message: Message) -> bool:
 
 
 def _new_facts(inference: Inference) -> list[str]:
-    """Return what the answer states and the request does not hold, in order, each once."""
+    """Return the facts in the answer that the request does not contain, in order, each once."""
     text = inference.output[0].text()
     if is_question(text) or mentions_failure(text):
         return []

@@ -1,4 +1,4 @@
-"""The base class of all quality signals, and its form for a plain function of a span."""
+"""The base class of all quality signals, and a subclass for plain functions of a span."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ if TYPE_CHECKING:
 
 State = TypeVar("State")
 Need: TypeAlias = Literal["", "attributes", "results", "ungrounded", "violations", "words"]
-"""``attributes``, ``violations``: the span has some. ``results``: it is the first to show how a tool call went.
-``ungrounded``: a call of the run so far has an identifier that nothing visible contains. ``words``: the model's answer is more
-than tool calls."""
+"""Condition on a span. ``attributes``, ``violations``: the span has some. ``results``: it is the first to show the outcome of a
+tool call. ``ungrounded``: a call of the run so far has an identifier that nothing visible contains. ``words``: the model's
+answer has more than tool calls."""
 
 
 class Signal(Generic[State]):
     """Watches one run at a time. Derive from it, set ``name``, and define `start` and `step`.
 
-    Laws: a signal is deterministic, its state is bounded however long the run, it never changes a span, and its explanations
-    and labels hold no content. What a model or a user said stands in ``evidence`` only.
+    Laws: a signal is deterministic, and never changes a span. Its state is bounded, however long the run. Its explanations and
+    labels contain no content: words of a model or a user appear in ``evidence`` only.
     """
 
     name: str
-    """The name of every evaluation that it gives."""
+    """The name of all its evaluations."""
     advice: str = ""
     """One sentence on what to do about a finding; `llmtrace why` shows it."""
     looks_at: tuple[type, ...] = ()
-    """The kinds of operation whose spans `step` gets; empty, all."""
+    """Types of operations. `step` gets only spans of these types; empty means all."""
     needs: Need = ""
-    """What a span must have for `step` to be called with it; default, nothing."""
+    """Condition that a span must meet for `step` to get it; default, none."""
 
     def start(self, run: RunEvidence) -> State:
-        """Return the state for one new run: whatever `step` needs to remember. ``run`` is what all signals share of it."""
+        """Return the initial state for a new run. `step` gets and updates it. ``run``: evidence that all signals share."""
         raise NotImplementedError
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:
-        """Judge a span that has just ended. Spans come in the order of ending, validated and already part of the run."""
+        """Judge a span that has just ended. Spans come in the order in which they ended, validated and already in ``run``."""
         raise NotImplementedError
 
     def finish(self, state: State) -> Iterable[Evaluation]:  # noqa: ARG002  default
-        """Return what is only known at the end. Called once, when the run's outermost span has been stepped."""
+        """Return the findings that are only known at the end. Called once, after `step` for the run's outermost span."""
         return ()
 
     def on_reading(self, trace: Trace) -> Mapping[str, Evaluation]:  # noqa: ARG002  default
-        """Return what only a reader of the whole trace can see, by span id. A pure function; its findings are not stored."""
+        """Return findings by span id that need the whole trace. Must be a pure function. These findings are not stored."""
         return {}
 
 
@@ -62,7 +62,7 @@ class Stateless(Signal[None]):
     needs: Need = ""
 
     def start(self, run: RunEvidence) -> None:
-        """A function has no state."""
+        """Return None, since a function has no state."""
 
     def step(self, state: None, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         return self.check(span)

@@ -66,8 +66,8 @@ def _label_without_output(span: Span, inference: Inference) -> str | None:
         return "cut"
     if reason in FILTERED:
         return "filtered"
-    # Is it a response without choices, or one whose content was not recorded? If llmtrace read the response itself, tokens of
-    # which nothing is there were spent for nothing.
+    # Is it a response without choices, or was its content not recorded? A span by llmtrace records the content, so an empty
+    # output means no choices. In other writers' spans, output tokens show that content existed.
     spent = inference.usage is not None and inference.usage.output_tokens
     is_whole = span.scope.name == semconv.SCOPE_NAME or not spent
     return "no_choice" if inference.input and not inference.finish_reasons and is_whole else None

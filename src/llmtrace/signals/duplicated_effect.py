@@ -22,7 +22,7 @@ from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 MOST_CALLS = 512
-"""Different changes that are remembered; the oldest is forgotten first."""
+"""Most different changes that are kept; beyond it, the oldest is dropped."""
 
 _FINDINGS: dict[str, tuple[Severity, str]] = {
     "declared": ("warning", ", which changes something, went through a second time with the same arguments"),
@@ -35,7 +35,7 @@ _FINDINGS: dict[str, tuple[Severity, str]] = {
 class State:
     run: RunEvidence
     changes: OrderedDict[int, tuple[int, str, bool]] = field(default_factory=OrderedDict)
-    """The newest call that went through or timed out, by the digest of tool and arguments: turn, span, and if it timed out."""
+    """The newest call that succeeded or timed out, by the digest of tool and arguments: turn, span, and True for a time-out."""
 
 
 class DuplicatedEffect(Signal[State]):
@@ -58,7 +58,7 @@ class DuplicatedEffect(Signal[State]):
         before = state.changes.get(key)
         remember(state.changes, key, (call.turn, call.span_id, timed_out), MOST_CALLS)
         if before is None or before[0] != call.turn:
-            return None  # in another turn the user may have asked for another one
+            return None  # in another turn, the user may have asked for the same change again
         _, span_id, timed_out_before = before
         label = ("after_timeout" if timed_out_before else "declared") if call.is_declared_change else "undeclared"
         if label == "undeclared" and (timed_out or timed_out_before):

@@ -1,4 +1,4 @@
-"""A retrieval or a memory search found nothing, so what the model says next has no source. It is only info, because a program
+"""A retrieval or a memory search found nothing, so the model's next answer has no source. It is only info, because a program
 may report exactly that.
 
 * Labels: `empty`: info

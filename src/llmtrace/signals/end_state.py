@@ -27,7 +27,7 @@ from llmtrace.text.failure_words import mentions_failure
 from llmtrace.text.patterns import lazy_pattern
 
 LAST_RESULTS = 3
-"""Results at the end of a run that are looked at."""
+"""Number of results at the end of a run that are examined."""
 
 _LIMIT = lazy_pattern(r"(?i)limit|exceed|max_?(?:imum)?_?(?:turn|step|iter|round|call|token)|recursion")
 _SENTENCE_END = lazy_pattern(r"[.!?:]\s|[。！？؟\n]")
@@ -53,7 +53,7 @@ class State:
     run: RunEvidence
     answer: Span | None = None
     cancelled: Span | None = None
-    """The newest model call that was not cancelled, and a newer one that was."""
+    """The newest model call that was not cancelled, and a newer one that was cancelled."""
     retrieved: bool = False
 
 
@@ -78,7 +78,7 @@ class EndState(Signal[State]):
     def finish(self, state: State) -> Iterable[Evaluation]:
         outermost, answer = state.run.newest, state.answer
         if state.cancelled is not None and not _is_answer(answer):
-            answer = state.cancelled  # else the agent may have chosen the other one of two
+            answer = state.cancelled  # if there is an answer, the agent may have cancelled a parallel call on purpose
         if outermost is None or answer is None or outermost is answer:
             return ()  # a single model call is not a run of this kind
         label = _failure_label(outermost.failure) or _failure_label(answer.failure) or _answer_label(state, answer)
@@ -87,8 +87,11 @@ class EndState(Signal[State]):
         return (Evaluation(self.name, "info", _EXPLANATIONS[label], label, sources=(answer.span_id,)),)
 
     def on_reading(self, trace: Trace) -> Mapping[str, Evaluation]:
-        """The innermost open span is where the program stopped. The open spans around it only point to it, so that one death is
-        one root cause. A trace whose program still runs has no findings."""
+        """Report the innermost open span as the place where the program stopped.
+
+        The open spans around it only point to it, so that one crash has one root cause. A trace whose program still runs has no
+        findings.
+        """
         interrupted = [span for span in trace.spans if trace.interrupted(span)]
         inner: dict[str | None, list[str]] = {}
         for span in interrupted:
@@ -130,6 +133,7 @@ def _answer_label(state: State, answer: Span) -> str | None:
     if _shared.has_call(message):
         asked = [call for call in calls.calls if call.asking_span == answer.span_id]
         executed = [call for call in asked if call.execution is not None or call.is_held_back]
+        # A call without a known outcome, or a tool that accepts the final answer, may be the normal end.
         return None if any(not call.is_complete or _is_note(call) for call in executed) else "stopped"
     text = message.text().strip()
     if not text:
@@ -145,7 +149,7 @@ def _answer_label(state: State, answer: Span) -> str | None:
 
 
 def _is_note(call: Call) -> bool:
-    """True if the tool only took what it was given, such as an answer that is handed over."""
+    """Return True if the tool only accepted its arguments, such as the final answer."""
     return call.executed and call.has_result and is_echo(call.arguments, call.result)
 
 

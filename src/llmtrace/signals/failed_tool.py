@@ -69,10 +69,13 @@ def _is_failure(call: Call) -> bool:
 
 
 def _open_failures(log: CallLog) -> Collection[list[Call]]:
-    """Failed calls of the user's last turn that no later call made up for, by tool. Whoever spoke after a failure goes on from
-    there. What a lookup would have said may be found in another way, and a tool that was not on offer cannot succeed."""
+    """Return the failed calls of the user's last turn that no later call replaced, by tool.
+
+    Earlier turns do not count: a user who spoke after a failure knows of it. Any later success replaces a failed lookup, since
+    its information may be found in another way, and a call of a tool that was not offered, since that cannot succeed.
+    """
     open_failures: dict[str, list[Call]] = {}
-    successful: set[str | None] = set()  # model calls of which a call went well, perhaps beside the failed one
+    successful: set[str | None] = set()  # model calls with a successful tool call, perhaps in parallel to the failed one
     for call in log.calls:
         if call.turn != log.turn or call.is_held_back or (call.execution is None and not call.is_complete):
             continue
@@ -83,7 +86,7 @@ def _open_failures(log: CallLog) -> Collection[list[Call]]:
                 and (call.is_change or call.asking_span is None or call.asking_span not in successful)
             ):
                 open_failures.setdefault(call.tool, []).append(call)
-        else:  # it went well, or may have: its result is not visible
+        else:  # it succeeded, or may have succeeded if its result is not visible
             successful.add(call.asking_span)
             for tool, calls in list(open_failures.items()):
                 is_same = tool == call.tool or (call.arguments and call.arguments in [failed.arguments for failed in calls])
@@ -94,7 +97,7 @@ def _open_failures(log: CallLog) -> Collection[list[Call]]:
 
 
 def _answer(span: Span | None) -> str:
-    """The text of the run's last model call; empty if that did not answer."""
+    """Return the text of the run's last model call; empty if it failed, was left, or requested tools."""
     inference = span.operation if span is not None and span.failure is None else None
     if not isinstance(inference, Inference) or inference.partial or not inference.output:
         return ""

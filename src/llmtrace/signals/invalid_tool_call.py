@@ -1,9 +1,9 @@
-"""A tool call breaks the JSON Schema of its tool, or names a tool that was not on offer. Each call counts once. The span's
+"""A tool call breaks the JSON Schema of its tool, or names a tool that was not offered. Each call counts once. The span's
 violations name every field.
 
 * Labels: the code of the first violation: error, or warning if it only breaks the closed form of the schema
 * On: the inference, and the tool execution.
-* Bad: `refund(amount="42")` where the schema wants a number (`wrong_type`).
+* Bad: `refund(amount="42")`, but the schema requires a number (`wrong_type`).
 * Good: A valid call; a definition that is not a valid schema.
 
 `on_invalid` decides what happens to such a call (see docs/reference/validation.md). Arguments that an instrumentation wrapped
@@ -26,7 +26,7 @@ def check(span: Span) -> Iterable[Evaluation]:
             calls.setdefault((violation.choice, violation.call_id, violation.tool), []).append(violation)
     evaluations = []
     for (_, _, tool), violations in calls.items():
-        # a name that is not on offer is the model's own word, so it is content
+        # The name of a tool that was not offered is the model's own word, so it is content.
         is_known = tool and all(violation.code != "unknown_tool" for violation in violations)
         subject = f"the call of {f'`{tool}`' if is_known else 'a tool'}"
         evaluations.append(breach(SIGNAL.name, subject, "its schema", violations))

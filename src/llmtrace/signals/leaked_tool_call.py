@@ -29,7 +29,7 @@ _CONTROL_TOKEN = lazy_pattern(r"<\|[a-zA-Z_]{2,40}\|>|</s>|\[/?INST\]|<</?SYS>>|
 _MARKS = ("<", "[", "`", "✿", "functions.")
 """Every text that matches either pattern contains one of these."""
 _REACH = 200
-"""Characters after the mark of a call within which the tool must be named."""
+"""Characters after the beginning of a call's syntax within which the tool's name must occur."""
 _WORD = lazy_pattern(r"[A-Za-z_][\w-]*")
 _CODE_CALL = lazy_pattern(r"\[?([A-Za-z_]\w*)\(.*\)\]?", re.DOTALL)
 _ARGUMENT_KEYS = ("arguments", "parameters", "args", "input", "tool_input")
@@ -61,14 +61,14 @@ def _judge(inference: Inference, choice: int) -> Evaluation | None:
 def _find_control_token(inference: Inference, text: str) -> tuple[int, int] | None:
     for match in islice(_CONTROL_TOKEN.finditer(text), MOST_PLACES):
         mark = match.group()
-        is_struck_through = mark == "</s>" and "<s>" in text
+        is_struck_through = mark == "</s>" and "<s>" in text  # HTML for struck-through text
         if not is_struck_through and not is_quoted(text, match.start()) and not user_mentions(inference, mark):
             return match.span()
     return None
 
 
 def _find_call(inference: Inference, text: str) -> tuple[int, int] | None:
-    """Return where a call's syntax stands in the text."""
+    """Return the range of a call's syntax in the text, or None."""
     tools = {tool.name for tool in inference.tools}
     if any(mark in text for mark in _MARKS):
         for match in islice(_CALL.finditer(text), MOST_PLACES):
@@ -78,7 +78,7 @@ def _find_call(inference: Inference, text: str) -> tuple[int, int] | None:
             if (is_named or begins) and not user_mentions(inference, match.group()):
                 return match.span()
     if text.rstrip().endswith((")", ")]")):
-        code = _CODE_CALL.fullmatch(text.strip())  # the whole text is one call, as in a program
+        code = _CODE_CALL.fullmatch(text.strip())  # the whole text is a call in code
         if code is not None and code.group(1) in tools:
             return 0, len(text)
     if "{" in text and any(f'"{key}"' in text for key in _ARGUMENT_KEYS):
@@ -87,7 +87,7 @@ def _find_call(inference: Inference, text: str) -> tuple[int, int] | None:
 
 
 def _find_json(inference: Inference, text: str, tools: set[str]) -> tuple[int, int] | None:
-    """Return where a call stands as a JSON object: in a code fence, or as the whole text."""
+    """Return the range of a call that is written as a JSON object, in a code fence or as the whole text; None without one."""
     if user_mentions(inference, "JSON") or user_mentions(inference, "json"):
         return None
     for block in (text, *islice(fenced_blocks(text), MOST_PLACES)):

@@ -1,4 +1,4 @@
-"""A model call continues an earlier answer without what led to it. The system prompt is missing (`system`), a call's result
+"""A model call continues an earlier answer, but its request lacks context: the system prompt (`system`), a call's result
 (`result`), or earlier messages (`messages`).
 
 * Labels: `system`: warning; `result`, `messages`: info
@@ -21,7 +21,7 @@ from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 MOST_ANSWERS = 64
-"""Answers from which a request may go on; the oldest is forgotten first."""
+"""Most answers that are kept to recognize requests that continue them; beyond it, the oldest is dropped."""
 _SYSTEM_ROLES = ("system", "developer")
 _FINDINGS: dict[str, tuple[Severity, str]] = {
     "system": ("warning", "the system prompt that an earlier call of this conversation had is gone"),
@@ -32,12 +32,12 @@ _FINDINGS: dict[str, tuple[Severity, str]] = {
 
 @dataclass(slots=True)
 class Answered:
-    """A model call, as far as the next one of its conversation should hold it."""
+    """The facts about a model call with which the next request of the conversation is compared."""
 
     span_id: str
     system: tuple[Part | Message, ...]
     length: int
-    """Messages that it was sent, without system prompts."""
+    """Number of messages in the request, without system prompts."""
     reported: set[str] = field(default_factory=set)
 
 
@@ -67,7 +67,7 @@ class LostContext(Signal[Answers]):
         before = state.get(_key(messages[place], span)) if place >= 0 else None
         losses: list[str] = []
         if before is not None:
-            now.reported = before.reported
+            now.reported = before.reported  # shared by the whole conversation, so that each loss is reported once
             losses = [label for label in _losses(before, now, messages, place) if label not in now.reported]
             now.reported.update(losses)
         key = _key(inference.output[0], span) if len(inference.output) == 1 else None
@@ -78,9 +78,9 @@ class LostContext(Signal[Answers]):
 
 
 def _losses(before: Answered, now: Answered, messages: Sequence[Message], place: int) -> list[str]:
-    """``place``: where the earlier answer stands in the messages of this call."""
+    """Return the labels of the losses. ``place``: index of the earlier answer in the messages of this call."""
     if now.system and now.system != before.system:
-        return []  # another agent looks at this conversation
+        return []  # another agent, with its own instructions, reads this conversation
     losses = ["system"] if before.system and not now.system else []
     results = {part.id for message in messages[place + 1 :] for part in message.parts if isinstance(part, ToolResult)}
     if place + 1 < len(messages) and any(
@@ -94,7 +94,10 @@ def _losses(before: Answered, now: Answered, messages: Sequence[Message], place:
 
 
 def _key(answer: Message, span: Span) -> Hashable:
-    """Equal for an answer and the message in which it is sent again. The span around tells answers without calls apart."""
+    """Return a key that is equal for an answer and the message in which it is sent again; None for an empty answer.
+
+    For an answer without calls, the key includes the parent span.
+    """
     calls = [part.id for part in answer.parts if type(part) is ToolCall and part.id is not None]
     if calls:
         return calls[0]

@@ -17,11 +17,11 @@ from llmtrace.model import Evaluation, Inference, JsonValue, Span
 from llmtrace.signals.base import Stateless
 
 UNSURE = math.log(0.3)
-"""Mean log-probability below which a whole answer is unsure: its tokens had three chances in ten."""
+"""Mean log-probability below which a whole answer is unsure: a mean probability of 0.3 for each token."""
 LEAST_TOKENS = 8
-"""Tokens below which a mean says nothing yet."""
+"""Fewest tokens for a meaningful mean."""
 _MOST_SHOWN = 5
-"""Stretches that the evidence shows."""
+"""Most stretches that the evidence shows."""
 
 
 def check(span: Span) -> Iterable[Evaluation]:
@@ -36,7 +36,7 @@ def check(span: Span) -> Iterable[Evaluation]:
         return ()
     stretches = list(zip(low[::3], low[1::3], low[2::3], strict=False))
     excerpts: list[JsonValue] = []
-    for choice, start, end in stretches[:_MOST_SHOWN]:  # where a stretch is, and its text if that was kept
+    for choice, start, end in stretches[:_MOST_SHOWN]:  # the range of a stretch, and its text if content was recorded
         text = inference.output[choice].text() if choice < len(inference.output) else ""
         excerpts.append({"choice": choice, "start": start, "end": end, "text": text[start:end][:200]})
     explanation = f"{len(stretches)} stretch(es) of the answer had unlikely tokens"

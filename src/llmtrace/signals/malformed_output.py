@@ -48,7 +48,7 @@ def _check(span: Span, inference: Inference, form: str) -> Iterator[Evaluation]:
 
 
 def _is_excused(inference: Inference, choice: int, message: Message, text: str) -> bool:
-    """A refusal need not be JSON; cut and blank text belong to `defective_output`."""
+    """Return True for a refusal, which need not be JSON, and for cut or blank text, which `defective_output` reports."""
     reason = finish_reason(inference, choice)
     return reason in CUT or reason in FILTERED or text.isspace() or is_refusal(message) or is_cut_json(text)
 
@@ -64,7 +64,7 @@ def _fault(text: str, form: str) -> str | None:
 
 
 def _begins_json(text: str, start: int = 0) -> bool:
-    """True if a whole JSON object or array stands at this position."""
+    """Return True if a complete JSON object or array begins at this position."""
     try:
         value, _ = json.JSONDecoder().raw_decode(text, start)
     except (ValueError, RecursionError):

@@ -25,9 +25,9 @@ from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 MOST_CALLS = 512
-"""Different calls that are remembered; the oldest is forgotten first."""
+"""Most different calls that are kept; beyond it, the oldest is dropped."""
 OFTEN = 3
-"""Times from which a call, or a round of calls, is more than a second look."""
+"""Number of equal calls, or of equal rounds of calls, that is reported as a warning."""
 LONGEST_ROUND = 4
 
 
@@ -48,7 +48,7 @@ class State:
     repeats: OrderedDict[int, Repeat] = field(default_factory=OrderedDict)
     """The calls of this turn, by the digest of tool and arguments."""
     newest: deque[tuple[int, str]] = field(default_factory=partial(deque, (), OFTEN * LONGEST_ROUND))
-    """The newest calls of this turn: digest and span."""
+    """The newest calls of this turn: digest and span id."""
 
 
 class RepeatedCall(Signal[State]):
@@ -62,11 +62,11 @@ class RepeatedCall(Signal[State]):
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         if state.run.tasks.number != state.task:
-            state.task, state.turn = state.run.tasks.number, -1
+            state.task, state.turn = state.run.tasks.number, -1  # any next call counts as a new turn, and clears the state
         return [finding for call in state.run.completed if (finding := self._judge(state, call))]
 
     def _judge(self, state: State, call: Call) -> Evaluation | None:
-        if state.repeats and call.is_change and call.failed is False:  # what other tools said may not be so any more
+        if state.repeats and call.is_change and call.failed is False:  # earlier results of other tools may be outdated
             for old in [key for key, repeat in state.repeats.items() if repeat.tool != call.tool]:
                 del state.repeats[old]
         result = result_digest(call)
@@ -86,7 +86,7 @@ class RepeatedCall(Signal[State]):
         length = _round_length(state.newest)
         if length:
             first = state.newest[-OFTEN * length][1]
-            state.newest.clear()  # the next round is told of when it has come three times again
+            state.newest.clear()  # so that a cycle is reported again only after three more rounds
             text = f"the last {length} calls came for the {OFTEN}rd time in a row"
             return self._evaluation(call, "cycle", text, length, (first,))
         if repeat.count == 1:
@@ -102,7 +102,7 @@ class RepeatedCall(Signal[State]):
 
 
 def _round_length(newest: deque[tuple[int, str]]) -> int:
-    """Return how many different calls came three times over in a row at the end; 0 if none did."""
+    """Return the length of the round of calls that came three times in a row at the end; 0 without such a round."""
     if len(newest) < 2 * OFTEN:
         return 0
     keys = [key for key, _ in newest]

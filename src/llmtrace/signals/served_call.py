@@ -52,7 +52,7 @@ def _check_vllm(span: Span, inference: Inference) -> Iterator[Evaluation]:
         reason = finish_reason(inference, choice)
         if is_named and reason == "stop" and has_call(message):
             yield _evaluation("named_stop", _NAMED_STOP)
-        if inference.stream and reason not in CUT:  # of a cut answer, both ways lose the call
+        if inference.stream and reason not in CUT:  # a cut answer loses the call with and without streaming
             calls = message.tool_calls()
             if text := _broken_in_stream(calls) if calls else _left_in_text(message.text()):
                 yield _evaluation("stream_differs", text)
@@ -68,7 +68,7 @@ def _dropped(text: str) -> str | None:
 
 
 def _breaks_lax_schema(span: Span, inference: Inference) -> bool:
-    """True if a call breaks the schema of a tool that is not strict."""
+    """Return True if a call breaks the schema of a tool that is not strict."""
     lax = {tool.name for tool in inference.tools if not tool.strict}
     errors = (violation for violation in span.violations if violation.severity == "error" and violation.where == "arguments")
     return any(violation.tool in lax for violation in errors)
@@ -93,7 +93,7 @@ def _is_call(block: str) -> bool:
 
 
 def _parse(text: str) -> JsonValue:
-    """Read JSON as the server's parser of whole answers does; None if it cannot."""
+    """Parse JSON as the server's parser of whole answers does; None if that fails."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -1,5 +1,5 @@
-"""A span took longer than its objective allows. `ttft`: the first token of a model call below it came too late. Its
-time is handed up as spans end, since children end before their parents.
+"""A span took longer than its objective allows. `ttft`: the first token of a model call below the span came too late. The
+token's time is passed up from child to parent, since children end first.
 
 * Labels: `p50`, `p95`, `p99`, `ttft`: warning
 * On: the slow span.
@@ -20,7 +20,7 @@ from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 MOST_OPEN = 1024
-"""Open spans for which the first chunk below them is remembered; the oldest is forgotten first."""
+"""Most open spans for which the first chunk below them is kept; beyond it, the oldest is dropped."""
 
 _BOUNDS = (
     (SLO_P50, "p50", "took {:.3g} s; half of"),
@@ -30,7 +30,7 @@ _BOUNDS = (
 )
 
 FirstChunks: TypeAlias = "OrderedDict[str, int]"
-"""By the id of an open span: when the first chunk below it came, in nanoseconds since the Unix epoch."""
+"""Time of the first chunk below an open span, by the span's id, in nanoseconds since the Unix epoch."""
 
 
 class Slo(Signal[FirstChunks]):

@@ -8,7 +8,7 @@ may choose one as the key of something new.
 * Good: The identifier is in a message or result, in any form. A number, date or URL, which a model may compute, choose or know.
   A person approved the call.
 
-docs/explanation/lineage.md defines identifiers and what is visible. If context is not visible, nothing is said.
+docs/explanation/lineage.md defines identifiers and visible context. If some context is not visible, nothing is reported.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 LONGEST_EVIDENCE = 200
-"""Characters of a value that the evidence shows."""
+"""Most characters of a value that the evidence shows."""
 MOST_CALLS = 256
-"""Calls with a made-up identifier that are remembered until their result is known; the oldest is forgotten first."""
+"""Most calls with a made-up identifier that are kept until their result is known; beyond it, the oldest is dropped."""
 
 
 @dataclass(slots=True)
 class State:
     run: RunEvidence
     calls: OrderedDict[str, list[ValueUse]] = field(default_factory=OrderedDict)
-    """By call id."""
+    """The made-up identifiers by call id."""
 
 
 class UngroundedArgument(Signal[State]):

@@ -1,7 +1,7 @@
-"""Quality signals of the program's own, as `llmtrace.signal` registers them: one registry for each process.
+"""The program's own quality signals, registered by `llmtrace.signal`. Each process has one registry.
 
-The program writes a function of a span, a class of which each run gets an object, or a generator that each run begins anew.
-Law: whatever its form, it is a `Signal` like any other, and it does not see what it causes itself.
+The program writes a function of a span, a class, or a generator. Each run gets its own instance of the class or generator. Law:
+in any form, it works like a built-in `Signal`, and it does not judge spans that signals of the program cause.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _LABEL = lazy_pattern(r"[\w.:-]{1,40}")
-"""A text that is a label; a longer one may hold content."""
+"""A text that counts as a label. Any other text may be content."""
 
 is_judging: ContextVar[bool] = ContextVar("llmtrace_judging", default=False)
-"""True while a user's signal runs, also in what it begins in a copy of its context."""
+"""True while a user's signal runs, also in tasks that it starts with a copy of its context."""
 
 registered: dict[str, UserSignal] = {}
-"""By name, in the order in which they were first registered."""
+"""All registered signals by name, in the order in which the names were first registered."""
 
 
 @dataclass(eq=False, kw_only=True)
 class UserSignal(Signal[Callable[[Span], Any]]):
-    """A quality signal made of what the program wrote. ``background``: it judges later, on another thread."""
+    """A quality signal that runs the program's code. ``background``: it judges later, on another thread."""
 
     code: Any
     name: str
@@ -51,7 +51,7 @@ class UserSignal(Signal[Callable[[Span], Any]]):
         return f"{getattr(self.code, '__module__', '?')}:{getattr(self.code, '__qualname__', self.name)}"
 
     def start(self, run: RunEvidence) -> Callable[[Span], Any]:  # noqa: ARG002
-        """The state of a run is what is called with each of its spans."""
+        """Return the function that is called with each span of the run; it is the run's state."""
         return _run_as_judge(lambda: _new_step(self.code)) or _ignore
 
     def step(self, state: Callable[[Span], Any], span: Span) -> Iterable[Evaluation]:
@@ -67,7 +67,7 @@ class UserSignal(Signal[Callable[[Span], Any]]):
             return
         if isinstance(verdict, Evaluation):
             yield replace(verdict, name=self.name)
-        elif verdict is True:
+        elif verdict is True:  # before the numbers, since a bool is an int
             yield Evaluation(self.name, self.severity, self.description, label="fail")
         elif isinstance(verdict, str):
             label, evidence = (verdict, {}) if _LABEL.fullmatch(verdict) else ("fail", {"reason": to_json(verdict)})
@@ -83,7 +83,7 @@ class UserSignal(Signal[Callable[[Span], Any]]):
             )
 
     def _from_score(self, score: float) -> Evaluation:
-        """The description may say what is wanted, so score and bound stand before it."""
+        """Turn a score into an evaluation. Score and bound come first, since the description may state the desired value."""
         if self.below is None:
             return Evaluation(self.name, "info", f"scored {score:.4g}: {self.description}", score=score)
         is_low = score < self.below
@@ -93,12 +93,15 @@ class UserSignal(Signal[Callable[[Span], Any]]):
 
 
 def is_generator(code: Any) -> bool:
-    """True if spans are sent to it. A generator that takes a span as its argument is a function of that span."""
+    """Return True for a generator function without parameters, which gets spans by ``send``.
+
+    A generator function with a parameter is a plain function of a span.
+    """
     return inspect.isgeneratorfunction(code) and not written_signature(code).parameters
 
 
 def _run_as_judge(judge: Callable[[], R]) -> R | None:
-    """Run a user's code in a copy of the context. None if the span was caused by a user's signal itself."""
+    """Run a user's code in a copy of the context. Returns None, without running it, if a user's signal caused the span."""
 
     def marked() -> R:
         is_judging.set(True)
@@ -108,7 +111,7 @@ def _run_as_judge(judge: Callable[[], R]) -> R | None:
 
 
 def _ignore(_span: Span) -> None:
-    """The step of a run that a signal began itself."""
+    """Do nothing: the step for a run that a user's signal itself caused."""
 
 
 def _new_step(code: Any) -> Callable[[Span], Any]:
@@ -120,12 +123,12 @@ def _new_step(code: Any) -> Callable[[Span], Any]:
     if not is_generator(code):
         return code  # type: ignore[no-any-return]
     generator = code()
-    next(generator, None)
+    next(generator, None)  # runs to the first `yield`, which receives the first span
 
     def send(span: Span) -> Any:
         try:
             return generator.send(span)
         except StopIteration:
-            return None  # a generator that returned says nothing more
+            return None  # a generator that has returned reports nothing more
 
     return send

@@ -8,9 +8,9 @@
     check_values.py                                        check_call, check_arguments, check_output, check_result
     ├── compiled_schema.py                                 a schema ready to check: as written, and closed
     │   ├── limits.py  keywords.py                         limits on what a check may cost
-    │   └── rust_engine.py                                 or python_engine.py if that is not possible
-    └── violations.py                                      faults (schema_errors.py) into codes, pointers and messages
+    │   └── rust_engine.py                                 or python_engine.py if the platform or a pattern needs it
+    └── violations.py                                      turns faults (schema_errors.py) into codes, pointers, messages
     repair.py                                              repair a call, or reply to the model
 
-Law: pure, and never raises, whatever a model, a program or a server sends.
+Law: checks have no side effects and never raise, whatever a model, a program or a server sends.
 """

@@ -1,6 +1,6 @@
-"""The annotations of a callable, resolved where they can be: as text, forward, in a function's own scope.
+"""Resolves the annotations of a callable, also those written as text, as forward references, or with a function's local names.
 
-Law: never raises; what cannot be resolved is left out.
+Law: never raises; an annotation that cannot be resolved is left out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ if sys.version_info >= (3, 14):
 
 
 def target_of(function: Callable[..., Any]) -> Any:
-    """The function that holds the annotations and docstring of a callable: of a partial, a class, an object, a wrapper."""
+    """Return the function that holds the annotations and docstring of a callable.
+
+    A partial is unwrapped, as is a decorated function. A class stands for its ``__init__``, another object for its
+    ``__call__``.
+    """
     if isinstance(function, functools.partial):
         return target_of(function.func)
     if inspect.isclass(function):
@@ -35,13 +39,14 @@ def target_of(function: Callable[..., Any]) -> Any:
 
 
 def hints_of(function: Callable[..., Any], scope: dict[str, Any] | None = None) -> tuple[dict[str, Any], bool]:
-    """Resolved annotations by name (``return`` among them), ``Annotated`` kept; and whether those are all of them."""
+    """Return the resolved annotations by name, and True if all could be resolved. Includes ``return``; keeps ``Annotated``."""
     target = target_of(function)
     try:
         return typing.get_type_hints(target, localns=scope, include_extras=True), True
     except Exception:  # whatever evaluating an annotation raises
         pass
     hints: dict[str, Any] = {}
+    # One by one, since get_type_hints fails as a whole if a single annotation cannot be resolved.
     for name, annotation in _written(target).items():
         holder = type("Holder", (), {"__annotations__": {name: annotation}})
         try:
@@ -53,15 +58,17 @@ def hints_of(function: Callable[..., Any], scope: dict[str, Any] | None = None) 
 
 
 def written_signature(function: Callable[..., Any]) -> inspect.Signature:
-    """The signature of a callable, its annotations as they are written. Raises TypeError or ValueError where it has none."""
+    """Return the signature of a callable with unresolved annotations. Raises TypeError or ValueError if it has no signature."""
     if sys.version_info >= (3, 14):
         return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
     return inspect.signature(function)
 
 
 def _written(target: Any) -> dict[str, Any]:
-    """Annotations as they are written. From Python 3.14 on each name in them is looked up when they are asked for, and one that
-    is not known raises, unless it may stand for itself."""
+    """Return the unresolved annotations of a function.
+
+    Since Python 3.14, reading annotations evaluates them, and an unknown name raises. `Format.FORWARDREF` avoids that.
+    """
     try:
         if sys.version_info >= (3, 14):
             return dict(annotationlib.get_annotations(target, format=annotationlib.Format.FORWARDREF))
@@ -72,7 +79,7 @@ def _written(target: Any) -> dict[str, Any]:
 
 
 def scope_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """The names around a function that is being defined inside another one, seen from the running calls."""
+    """Return the local names of the running calls around a function that is being defined inside another function."""
     module = getattr(target_of(function), "__globals__", None)
     frames = []
     frame = sys._getframe(1)
@@ -81,14 +88,17 @@ def scope_of(function: Callable[..., Any]) -> dict[str, Any]:
             frames.append(frame.f_locals)
         frame = frame.f_back  # type: ignore[assignment]
     scope: dict[str, Any] = {}
-    for names in reversed(frames):
+    for names in reversed(frames):  # inner names hide outer ones
         scope |= names
     return scope
 
 
 def adapt_annotation(annotation: Any) -> Any:
-    """Adapt what pydantic cannot read from JSON: literals that are enum members and, before Python 3.12, `typing.TypedDict`,
-    which becomes that of typing_extensions."""
+    """Adapt types that pydantic cannot read from JSON.
+
+    These are literals of enum members and, before Python 3.12, `typing.TypedDict`, which is replaced by a
+    `typing_extensions.TypedDict`.
+    """
     if sys.version_info < (3, 12) and typing.is_typeddict(annotation):
         return _adapt_typed_dict(annotation)
     origin: Any = typing.get_origin(annotation)
@@ -105,7 +115,7 @@ def adapt_annotation(annotation: Any) -> Any:
 
 
 def _adapt_literal(literal: Any, members: tuple[Any, ...]) -> Any:
-    """A literal that takes a member of an enum by its value, too, as its schema says. A value among them stays."""
+    """Let a literal also accept the value of an enum member, as its JSON Schema does. Plain values take precedence."""
     named = [(member.value, member) for member in members if isinstance(member, enum.Enum)]
     if not named:
         return literal
@@ -120,10 +130,10 @@ def _adapt_literal(literal: Any, members: tuple[Any, ...]) -> Any:
 
 
 def or_none(annotation: Any) -> Any:
-    """The annotation, None allowed too; what `Annotated` says of it stays outside."""
+    """Return the annotation with None allowed. The metadata of `Annotated` stays outermost."""
     if typing.get_origin(annotation) is typing.Annotated:
         return _annotated(or_none(annotation.__origin__), annotation)
-    return typing.Optional[annotation]  # noqa: UP045 (it takes a text too, | does not)
+    return typing.Optional[annotation]  # noqa: UP045 (also accepts a string annotation, which | does not)
 
 
 def _annotated(inner: Any, like: Any) -> Any:
@@ -133,10 +143,10 @@ def _annotated(inner: Any, like: Any) -> Any:
 
 
 def typed_dict_fields(annotation: Any) -> dict[str, tuple[Any, bool]]:
-    """The members of a typed dict: what each holds, and whether it is required."""
+    """Return the members of a typed dict: the type of each, and True if it is required."""
     fields = {}
     for name, hint in typing_extensions.get_type_hints(annotation, include_extras=True).items():
-        # The marker counts: where annotations are text, the class does not know of it.
+        # The marker decides: if annotations are strings, `__required_keys__` ignores it.
         required = name in annotation.__required_keys__
         while typing_extensions.get_origin(hint) in _MARKERS:
             required = _MARKERS.index(typing_extensions.get_origin(hint)) == 0
@@ -152,7 +162,7 @@ _MARKERS: tuple[Any, ...] = (typing_extensions.Required, typing_extensions.NotRe
 def _adapt_typed_dict(annotation: Any) -> Any:
     fields = {}
     for name, (hint, required) in typed_dict_fields(annotation).items():
-        # One that holds itself stays as it is, and so is not described.
+        # A typed dict that contains itself is not adapted, to end the recursion; pydantic then cannot describe it.
         adapted = hint if hint is annotation else adapt_annotation(hint)
         fields[name] = (typing_extensions.Required if required else typing_extensions.NotRequired)[adapted]
     return typing_extensions.TypedDict(annotation.__name__, fields)  # type: ignore[operator]

@@ -1,7 +1,7 @@
-"""Patterns that need backtracking (look-around, back-references), with limits on what they may cost.
+"""Limits the cost of patterns that need backtracking (look-around, back-references).
 
-The engine counts backtracking steps, but between two of them it may read the whole text. So the steps that a match may take are
-fewer the longer the text is, and all matches of one check together have a deadline. A match that is given up is "not checked".
+The engine counts backtracking steps, but between two steps it may read the whole text. So a match may take fewer steps the
+longer the text is, and all matches of one check share a deadline. An aborted match is reported as "not checked".
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from llmtrace.validation.json_pointers import every_value
 from llmtrace.validation.keywords import DATA, MAPS_OF_SUBSCHEMAS
 
 KEYWORD = "llmtrace:pattern"
-"""Stands for ``pattern`` in a schema whose patterns need backtracking."""
+"""Keyword that replaces ``pattern`` in a schema if the pattern needs backtracking."""
 GIVEN_UP = "given up"
-"""The message of an error that says nothing about the value, since the match was given up."""
+"""Error message of an aborted match. Such an error does not mean that the value is invalid."""
 
 _NEEDS_BACKTRACKING = re.compile(r"\(\?(?:<?[=!]|[>(])|\\[1-9kGK]|[+*?}]\+")
 _STEPS = 3_000_000
-"""Characters that one match may read: about 8 ms."""
+"""Characters that one match may read, which takes about 8 ms."""
 _MOST_STEPS = 20_000
 _LONGEST = 1 << 18
-"""Characters of a text above which not even a few steps are affordable."""
+"""Characters of the longest text that is matched. In a longer one, even a few steps take too long."""
 _SECONDS = 0.01
-"""Processor time for all matches of one check; the last one may take longer, by its own limit."""
+"""Processor time for all matches of one check. The last match may exceed it, up to its own limit of steps."""
 
 _check = threading.local()
 
 
 class GivenUpError(Exception):
-    """A match takes too long."""
+    """The match would take too long."""
 
 
 def begin_check() -> None:
@@ -44,7 +44,7 @@ def begin_check() -> None:
 
 
 class PatternKeyword:
-    """A keyword of jsonschema-rs: ``validate`` raises ValueError for a mismatch, and `GivenUpError`."""
+    """Custom keyword of jsonschema-rs. ``validate`` raises ValueError for a mismatch, `GivenUpError` for an aborted match."""
 
     def __init__(self, _parent: dict[str, Any], pattern: str, _path: list[str | int]) -> None:
         self._pattern = pattern
@@ -57,12 +57,12 @@ class PatternKeyword:
         if len(text) > _LONGEST or thread_time() > getattr(_check, "deadline", float("inf")):
             raise GivenUpError(GIVEN_UP)
         for error in self._matcher(len(text)).iter_errors(text):
-            if "error" in error.kind.as_dict():
+            if "error" in error.kind.as_dict():  # the engine reached its limit
                 raise GivenUpError(GIVEN_UP)
             raise ValueError("does not match")
 
     def _matcher(self, length: int) -> Any:
-        reach = 1 << length.bit_length()
+        reach = 1 << length.bit_length()  # rounded up to a power of two, so that few matchers are compiled
         matcher = self._matchers.get(reach)
         if matcher is None:
             matcher = self._matchers[reach] = _compile(self._pattern, max(2, _STEPS // (reach * self._groups)))
@@ -70,18 +70,20 @@ class PatternKeyword:
 
 
 def guard_patterns(schema: JsonValue) -> tuple[JsonValue, int]:
-    """The schema with `KEYWORD` in the place of each ``pattern`` that needs backtracking; the same object if none does.
+    """Replace each ``pattern`` that needs backtracking by `KEYWORD`. Returns the same object if no pattern does.
 
-    Also the number of such patterns among the names of ``patternProperties``, which stay: see `names_are_affordable`.
+    The second result is the number of such patterns in ``patternProperties``. They are not replaced; see
+    `names_are_affordable`.
     """
     guarding = _Guarding()
     return guarding.guard(schema), guarding.names
 
 
 def names_are_affordable(value: JsonValue, patterns: int) -> bool:
-    """True if all names of members in ``value`` can be matched against that many patterns that need backtracking."""
+    """Return True if matching all member names in ``value`` is affordable. ``patterns``: number of backtracking patterns."""
     room = 2 * _STEPS // patterns
     for node in every_value(value):
+        # Squared, since a match may read the whole name at every position.
         room -= sum(len(name) ** 2 for name in node) if isinstance(node, dict) else 0
         if room < 0:
             return False
@@ -116,7 +118,7 @@ class _Guarding:
 
 
 def _is_guarded(pattern: str) -> bool:
-    """True for a pattern that needs backtracking and that the engine knows."""
+    """Return True if a pattern needs backtracking and the engine supports it."""
     if not _NEEDS_BACKTRACKING.search(pattern):
         return False
     try:

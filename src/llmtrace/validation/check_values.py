@@ -1,7 +1,8 @@
-"""Verdicts: a tool call, an output, a result against its schema.
+"""Checks a tool call, an output or a tool's result against its schema.
 
-Law: never raises, whatever value or schema comes. All faults at once, each at its exact pointer. What breaks the schema as
-written is an error; what breaks only its closed form or a format is a warning, unless the definition is strict.
+Law: never raises, for any value or schema. Reports all faults at once, each with its exact pointer. A value that breaks the
+schema as written is an error. A value that breaks only the closed form or a format is a warning, unless the definition is
+strict.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ Tools: TypeAlias = Union[Sequence[ToolDefinition], Mapping[str, ToolDefinition]]
 
 _PARAMETERS = "llmtrace.validation.parameters"
 _OUTPUT = "llmtrace.validation.output"
-"""Keys of the compiled forms on `ToolDefinition.cache`."""
+"""Keys of the compiled schemas in `ToolDefinition.cache`."""
 
 
 def check_call(call: ToolCall, tools: Tools) -> tuple[Violation, ...]:
     """Check a call that a model requested against the offered tools. Returns no violations if it is valid.
 
-    With no tools at all (the request is not visible) only the arguments' text is checked. About 1 µs for a valid small call.
+    Without any tools (if the request is not visible), only the arguments' text is checked. A valid small call takes about 1 µs.
     """
     definition = find_tool(call.name, tools)
     if definition is not None:
@@ -43,7 +44,7 @@ def errors_in(violations: Iterable[Violation]) -> list[Violation]:
 
 
 def find_tool(name: str, tools: Tools) -> ToolDefinition | None:
-    """The definition of this name; the first one, where a name was given twice."""
+    """Return the tool with this name, or None. If two tools share the name, the first one."""
     if type(tools) is not tuple and isinstance(tools, Mapping):
         return tools.get(name)
     for tool in tools:
@@ -53,9 +54,9 @@ def find_tool(name: str, tools: Tools) -> ToolDefinition | None:
 
 
 def check_arguments(arguments: JsonValue, definition: ToolDefinition, *, call_id: str | None = None) -> tuple[Violation, ...]:
-    """Check arguments: a dict, or the raw text that was not a JSON object. Returns no violations if they are valid.
+    """Check arguments: a dict, or the raw text if it was not a JSON object. Returns no violations if they are valid.
 
-    None counts as no arguments. Without a schema only the text is checked.
+    None means no arguments. Without a schema, only the text is checked.
     """
     schema = definition.parameters
     if schema is None:
@@ -73,10 +74,10 @@ def check_arguments(arguments: JsonValue, definition: ToolDefinition, *, call_id
 
 
 def check_output(text: str, schema: JsonValue) -> tuple[Violation, ...]:
-    """Check the text of an answer that must be JSON of a schema. Returns no violations if it is valid."""
+    """Check the text of an answer that must be JSON and fit a schema. Returns no violations if it is valid."""
     check = _Check(ToolDefinition(""), "output", None)
     compiled = compile_schema(schema)
-    if compiled.passes(parse_arguments(text)):
+    if compiled.passes(parse_arguments(text)):  # fast path for objects; other JSON values are parsed below
         return ()
     reading = check.read(text)
     if not reading.problem:
@@ -124,7 +125,7 @@ def _unknown_tool(call: ToolCall, tools: Tools) -> Violation:
 
 @dataclass(slots=True)
 class _Check:
-    """A value under check, and the violations found so far."""
+    """One check of a value; collects its violations."""
 
     definition: ToolDefinition
     where: Where
@@ -154,7 +155,7 @@ class _Check:
 
     def read(self, text: str) -> Reading:
         if self.where == "arguments" and not text.strip():
-            # What models send for a tool without parameters. Where something is required, it is missing.
+            # Models send empty text for a tool without parameters. If a parameter is required, it is reported as missing.
             self._add("malformed_json", "it is empty; send {} where there are no arguments", severity="warning", got=text)
             return Reading(value={})
         reading = read(text)
@@ -181,12 +182,12 @@ class _Check:
         self.violations.append(Violation(code=code, pointer=pointer, keyword=keyword, message=message, **place, **details))
 
 
-# -- vLLM's constraints on an answer: a JSON Schema, a choice of texts, or a pattern. They are ``structured_outputs`` of a
-# request or of ``SamplingParams``, or ``guided_*`` of older servers. A grammar and a structural tag are not read.
+# -- vLLM's constraints on an answer: a JSON Schema, a choice of texts, or a pattern. A request or ``SamplingParams`` has them
+# as ``structured_outputs``; requests to older servers have them as ``guided_*``. Grammars and structural tags are not checked.
 
 
 CONSTRAINTS = ("structured_outputs", "guided_json", "guided_choice", "guided_regex")
-"""Parameters of a request that hold an answer to something."""
+"""Request parameters that constrain the answer."""
 
 
 def check_structured(text: str, parameters: Mapping[str, JsonValue]) -> tuple[Violation, ...]:
@@ -202,7 +203,7 @@ def check_structured(text: str, parameters: Mapping[str, JsonValue]) -> tuple[Vi
         return ()
     try:
         return check_output(to_json(text).decode(), text_schema)
-    except ValueError:  # half a surrogate pair
+    except ValueError:  # an unpaired surrogate
         return ()
 
 
@@ -218,7 +219,7 @@ def _constraint_schema(constraints: Mapping[str, JsonValue]) -> JsonValue | None
     if isinstance(schema, str):
         try:
             schema = from_json(schema)
-        except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
+        except (TypeError, ValueError):  # TypeError: the text holds an unpaired surrogate
             return None
     if isinstance(schema, Mapping):
         return dict(schema)

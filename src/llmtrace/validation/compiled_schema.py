@@ -1,7 +1,8 @@
-"""A schema made ready to check values: as written, and in its closed form with formats asserted.
+"""A compiled schema: one validator for the schema as written, one for its closed form with formats asserted.
 
-Law: what fails the schema as written is an error, what fails only the closed form a warning. A schema that cannot be used,
-or that would cost too much, is a reason, never an exception, and nothing is fetched for it.
+The closed form forbids members that the schema does not list. Law: a value that fails the schema as written is an error, a
+value that fails only the closed form a warning. A schema that cannot be used, or costs too much, is reported as a reason and
+never raises. Nothing is fetched for a schema.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from llmtrace.validation.limits import MAX_VISITS, Limits, TooCostlyError, limit
 from llmtrace.validation.schema_errors import INVALID, NOT_CHECKED, BrokenSchemaError, Engine, Fault
 
 MAX_BYTES = 1 << 19
-"""Longest schema, as JSON, that is used."""
+"""Length in bytes of the longest schema, as JSON, that is compiled."""
 
 _MAX_PATTERNS = 200
-"""Each takes up to 40 ms to compile."""
+"""Most patterns of a schema. Each takes up to 40 ms to compile."""
 
 
 class Compiled:
-    """One schema. `passes` is the hot path; `problem` says why the schema cannot be used, and is empty when it can."""
+    """A compiled schema. `passes` is the hot path. `problem` says why the schema cannot be used; empty if it can."""
 
     __slots__ = ("_closed", "_limits", "_passes_closed", "_passes_written", "_written", "problem", "schema")
 
@@ -55,7 +56,7 @@ class Compiled:
             raise BrokenSchemaError(f"it has more than {_MAX_PATTERNS} patterns")
         self._limits = limits_of(self.schema, text)
         self._written, visits = compile_engine(self.schema, formats=False)
-        if visits != MAX_VISITS:
+        if visits != MAX_VISITS:  # the slower engine affords less
             self._limits = limits_of(self.schema, text, budget=visits)
         self._passes_written = self._written.is_valid
         self._closed: Engine | None = None
@@ -66,11 +67,11 @@ class Compiled:
 
     @property
     def is_schema(self) -> bool:
-        """False for what is not a JSON Schema at all. One that is, but cannot be used, has a `problem` too."""
+        """False if this is not a JSON Schema. A valid schema that cannot be used has a `problem`, but is a schema."""
         return not self.problem.startswith(INVALID)
 
     def passes(self, value: JsonValue) -> bool:
-        """True if a value holds to the closed form, and all is well. False says nothing yet: ask `faults`."""
+        """Return True if a value fits the closed form. False may have other reasons: call `faults` for the verdict."""
         if self.problem or (self._limits is not None and not self._limits.allow(value)):
             return False
         try:
@@ -79,7 +80,10 @@ class Compiled:
             return False
 
     def faults(self, value: JsonValue) -> tuple[list[Fault], list[Fault], str]:
-        """Faults against the schema as written, against its closed form only, and why the value was not checked."""
+        """Return the faults against the schema as written, those against its closed form only, and why a value was not checked.
+
+        The reason is empty if the value was checked.
+        """
         if self.problem:
             return [], [], f"its schema cannot be used: {self.problem}"
         try:
@@ -88,7 +92,7 @@ class Compiled:
                 return [], [], "it is too large or too deeply nested for its schema to be checked"
             written = self._written.faults(value)
             closed = self._closed.faults(value) if self._closed is not None else []
-        except BrokenSchemaError as error:
+        except BrokenSchemaError as error:  # the Python engine resolves references only during a check
             return [], [], f"its schema cannot be used: {error}"
         except Exception as error:
             return [], [], f"it cannot be checked: {type(error).__name__}"
@@ -96,7 +100,7 @@ class Compiled:
         return written, [fault for fault in closed if (fault.keyword, fault.path, fault.names) not in keys], ""
 
     def report(self, owner: str, faults: Iterable[Fault] = ()) -> None:
-        """Log once that a schema cannot be used, or that, by these ``faults``, a pattern in it cannot."""
+        """Log once that the schema cannot be used, or that one of its patterns cannot, according to ``faults``."""
         if self.problem:
             warn_once(f"{owner} goes unvalidated: its schema cannot be used: {self.problem}")
         elif _name_unusable_pattern(faults):
@@ -112,9 +116,9 @@ def _name_unusable_pattern(faults: Iterable[Fault]) -> bool:
 
 
 def _as_json(value: JsonValue) -> JsonValue:
-    """A copy that is JSON in every type: no tuples, subclasses, keys that are no text, halves of surrogate pairs.
+    """Return a copy of pure JSON types, without tuples, subclasses, keys that are not strings, and unpaired surrogates.
 
-    Raises on cycles and on nesting deeper than some 200 levels.
+    Raises for cycles, and for nesting deeper than about 200 levels.
     """
     try:
         text = to_json(value, fallback=_named, inf_nan_mode="constants")
@@ -129,15 +133,15 @@ def _named(value: object) -> str:
 
 @lru_cache(maxsize=512)
 def compiled(text: bytes) -> Compiled:
-    """The compiled form of a schema, by its JSON: dicts that are made anew for each call are compiled once."""
+    """Compile a schema from its JSON. Cached by that text, so equal dicts that a program rebuilds are compiled once."""
     return Compiled(text)
 
 
 def compile_schema(schema: JsonValue) -> Compiled:
-    """The compiled form of any object that is meant as a schema. Never raises."""
+    """Compile any object that is meant as a schema. Never raises."""
     try:
         return compiled(to_json(schema, inf_nan_mode="constants"))
-    except Exception:  # nested too deeply, cyclic, or with something in it that is not JSON
+    except Exception:  # nested too deeply, cyclic, or not JSON
         return _NO_JSON
 
 
@@ -154,11 +158,11 @@ _SPEAKS = frozenset(("additionalProperties", "unevaluatedProperties"))
 _IDENTIFIERS = frozenset(("$id", "$anchor", "$dynamicAnchor"))
 _NULL: JsonValue = {"type": "null"}
 _HOME = "llmtrace:closed"
-"""Key of the closed copies of definitions. The originals stay, since other parts of the schema may refer to them."""
+"""Key that holds the closed copies of definitions. The originals stay, since other parts of the schema may refer to them."""
 
 
 def close(schema: JsonValue) -> JsonValue:
-    """Return the closed form as a new schema, or the same object if it needs no change."""
+    """Return the closed form as a new schema, or the same object if nothing is closed."""
     if not isinstance(schema, dict):
         return schema
     closing = _Closing(schema)
@@ -172,11 +176,11 @@ class _Closing:
     def __init__(self, root: dict[str, JsonValue]) -> None:
         self.root = root
         self.closed = 0
-        """Objects that were closed."""
+        """Number of objects that were closed."""
         self.copies: dict[str, JsonValue] = {}
         self.names: dict[str, str] = {}
         """Names of the copies, by the references to their originals."""
-        # With an identifier inside, "#/…" may count from there, and a copy would repeat it: then no reference is followed.
+        # A nested identifier changes the base of "#/…", and a copy would duplicate it: then no reference is followed.
         self.follows = all(_IDENTIFIERS.isdisjoint(node) for node in every_object(root) if node is not root)
 
     def close(self, node: JsonValue, *, root: bool = False) -> JsonValue:
@@ -209,7 +213,7 @@ class _Closing:
         return {**node, **changed} if any(changed[keyword] != node.get(keyword) for keyword in changed) else node
 
     def _wrapped(self, node: dict[str, JsonValue], keyword: str) -> dict[str, JsonValue]:
-        """``anyOf: [X, null]``, and allOf with one member, say no more than X does."""
+        """Close the only branch that matters: X in ``anyOf: [X, null]``, or the single member of ``allOf``."""
         branches = node[keyword]
         if not isinstance(branches, list):
             return node
@@ -228,7 +232,7 @@ class _Closing:
                 target = follow(self.root, steps(unquote(reference)))
             except (LookupError, TypeError, ValueError):
                 return node
-            # Named before it is closed, for a definition that refers to itself.
+            # The name is entered before closing, since a definition may refer to itself.
             self.names[reference] = name = str(len(self.names))
             self.copies[name] = self.close(target, root=reference == "#")
         return {**node, "$ref": f"#/{_HOME}/{self.names[reference]}"}
@@ -238,7 +242,7 @@ def _closable(node: dict[str, JsonValue], *, root: bool) -> bool:
     members = node.get("properties")
     if not isinstance(members, dict) or not _SPEAKS.isdisjoint(node):
         return False
-    # A tool without parameters lists none and means it; deeper down, an empty list is a free-form object.
+    # At the root, empty properties mean a tool without parameters; deeper down, they mean a free-form object.
     if not members and not root:
         return False
     required = node.get("required")
@@ -249,13 +253,13 @@ def _closable(node: dict[str, JsonValue], *, root: bool) -> bool:
 
 
 _FALLBACK_VISITS = 50_000
-"""Subschemas applied during one check by the slower validator, at about 10 µs each."""
+"""Most subschemas that the slower validator applies during one check, at about 10 µs each."""
 
 
 def load_rust_engine() -> ModuleType | None:
-    """Return `rust_engine`, or None without a wheel for this platform, or with a release too old to explain faults.
+    """Return `rust_engine`, or None if jsonschema-rs has no wheel for this platform, or is too old to explain faults.
 
-    A failure is not remembered: a program that has no file descriptor left may have one when the next schema is compiled.
+    A failure is not cached: a program that has run out of file descriptors may have one when the next schema is compiled.
     """
     try:
         from llmtrace.validation import rust_engine
@@ -265,7 +269,7 @@ def load_rust_engine() -> ModuleType | None:
 
 
 def compile_engine(schema: JsonValue, *, formats: bool) -> tuple[Engine, int]:
-    """A validator for a schema, and how many subschemas it may apply during one check. Raises `BrokenSchemaError`."""
+    """Return a validator for a schema, and how many subschemas it may apply in one check. Raises `BrokenSchemaError`."""
     rust_engine = load_rust_engine()
     if rust_engine is not None:
         try:

@@ -1,6 +1,6 @@
-"""Parses docstrings in the three usual styles (Google, NumPy, reST): the description, and that of each parameter.
+"""Parses docstrings in the three usual styles (Google, NumPy, reST) into a description and the descriptions of parameters.
 
-Law: never raises; what is in none of these styles is description.
+Law: never raises; text in any other style counts as description.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _REST_PARAMETERS = frozenset(("param", "parameter", "arg", "argument", "key", "k
 
 @value
 class Docstring:
-    """``description`` is everything before the first section; ``parameters`` what is said of each, on one line."""
+    """``description``: all text before the first section. ``parameters``: the description of each, on one line."""
 
     description: str
     parameters: dict[str, str]
 
 
 def parse_docstring(text: str | None) -> Docstring:
-    """Read a docstring as it stands in the source, indented or not."""
+    """Parse a docstring as written in the source, indented or not."""
     lines = inspect.cleandoc(text or "").splitlines()
     description: list[str] = []
     parameters: dict[str, str] = {}
@@ -65,7 +65,7 @@ def parse_docstring(text: str | None) -> Docstring:
 
 
 def _section(lines: list[str], at: int) -> tuple[str, int]:
-    """The section that begins here, in lower case, and how many lines its heading takes; ``""`` where none does."""
+    """Return the section that begins at a line, in lower case, and the lines of its heading; ``""`` and 0 if none begins."""
     line = lines[at]
     below = lines[at + 1] if at + 1 < len(lines) else ""
     if len(below) >= 3 and set(below.strip()) == {"-"} and line.strip().lower() in _SECTIONS:
@@ -77,7 +77,10 @@ def _section(lines: list[str], at: int) -> tuple[str, int]:
 
 
 def _body(lines: list[str], start: int, *, underlined: bool) -> list[str]:
-    """The lines of a section: under a Google heading those that are indented, under an underlined one those to the next."""
+    """Return the lines of a section.
+
+    Below a Google heading, these are the indented lines; below an underlined heading, all lines up to the next section.
+    """
     end = start
     while end < len(lines):
         if _section(lines, end)[0] or (not underlined and lines[end].strip() and not lines[end][0].isspace()):
@@ -87,7 +90,7 @@ def _body(lines: list[str], start: int, *, underlined: bool) -> list[str]:
 
 
 def _items(body: list[str], pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
-    """The names in a section with their descriptions; in NumPy's style, several names may share one."""
+    """Yield the names in a section with their descriptions. In NumPy's style, several names may share a description."""
     indent: int | None = None
     names, text = list[str](), list[str]()
     for line in body:
@@ -102,7 +105,7 @@ def _items(body: list[str], pattern: re.Pattern[str]) -> Iterator[tuple[str, str
 
 
 def _continued(lines: list[str], at: int) -> list[str]:
-    """The lines after a reST field that belong to it: indented, up to a blank line or the next field."""
+    """Return the lines that continue a reST field: indented, up to a blank line or the next field."""
     end = at + 1
     while end < len(lines) and lines[end][:1].isspace() and lines[end].strip() and not _REST_FIELD.match(lines[end]):
         end += 1

@@ -1,6 +1,6 @@
-"""A valid example of a JSON Schema, to show a model the form of an answer.
+"""Makes a valid example for a JSON Schema, to show a model the form of an answer.
 
-Law: what `example_of` returns passes the schema; where it finds nothing that does, it says so.
+Law: the result of `example_of` passes the schema. If it finds no such value, it raises.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from llmtrace.model import JsonValue
 from llmtrace.validation.compiled_schema import compile_schema
 from llmtrace.validation.json_pointers import follow, steps
 
-# Python has no public parser of patterns.
+# Python has no public parser for regular expressions.
 if sys.version_info >= (3, 11):
     from re import _compiler as compiler  # type: ignore[attr-defined]
     from re import _parser as parser  # type: ignore[attr-defined]
@@ -29,9 +29,9 @@ else:
 
 TEXT = "example"
 _LEVELS = 12
-"""Deepest nesting of an example; a schema that needs more has none."""
+"""Deepest nesting of an example. A schema that needs more levels gets no example."""
 _OPTIONAL_LEVELS = 3
-"""Levels down to which optional members are shown."""
+"""Levels down to which an example has optional members."""
 _MOST_ITEMS = 100
 _BRANCHES = 4
 """Alternatives of anyOf and oneOf that are tried at every place."""
@@ -65,18 +65,20 @@ _TYPE_KEYWORDS = {
 
 
 class _NoExampleError(Exception):
-    """Nothing can be made for a subschema."""
+    """A subschema for which no example can be made."""
 
 
 def example_of(schema: JsonValue) -> JsonValue:
-    """A value that passes the schema, with its own examples and defaults where they fit, and with all members near the top.
+    """Return a value that passes the schema.
 
-    Raises LookupError if none was found: the schema allows nothing, cannot be used, or asks for something that is not tried.
+    It uses the schema's own examples and defaults if they fit. Near the top level, it has optional members, too.
+
+    Raises LookupError if no value was found: the schema allows none, cannot be used, or needs a value that is not tried.
     """
     for branch, optional, uses_examples in itertools.product(range(_BRANCHES), (True, False), (True, False)):
         try:
             value = _Maker(schema, branch, optional, uses_examples).make(schema, 0)
-        except Exception:  # whatever a schema holds, there is only no example
+        except Exception:  # a broken schema must not raise: it just has no example
             continue
         if _passes(schema, value):
             return value
@@ -90,16 +92,16 @@ def _passes(schema: JsonValue, value: JsonValue) -> bool:
 
 @dataclass
 class _Maker:
-    """Makes one candidate."""
+    """Makes one candidate value."""
 
     _root: JsonValue
     _branch: int
-    """The alternative to take at every place."""
+    """Index of the alternative to take in every anyOf and oneOf."""
     _optional: bool
     _uses_examples: bool
 
     def make(self, schema: JsonValue, depth: int, number: int = 0) -> JsonValue:
-        """``number``: which of several items of a list, which must differ."""
+        """``number``: index among the items of a list, so that items differ."""
         if schema is False or depth > _LEVELS:
             raise _NoExampleError
         if not isinstance(schema, Mapping):
@@ -122,7 +124,7 @@ class _Maker:
         return {"boolean": number == 0, "null": None}[kind] if kind in ("boolean", "null") else _text(schema, number)
 
     def _joined(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
-        """The schema with what ``$ref``, ``allOf`` and the alternative taken add to it."""
+        """Merge ``$ref``, ``allOf`` and the chosen alternative into the schema."""
         if depth > _LEVELS:
             raise _NoExampleError
         joined = {name: value for name, value in schema.items() if name not in ("$ref", "allOf", "anyOf", "oneOf")}
@@ -174,7 +176,7 @@ def _kind_of(schema: Mapping[str, Any]) -> str:
 
 
 def _merge(joined: dict[str, Any], part: Mapping[str, Any]) -> None:
-    """Add a subschema that holds as well: the narrower bound wins, members and requirements add up."""
+    """Merge a subschema that also applies: the narrower bound wins, members and requirements are combined."""
     for name, value in part.items():
         if name not in joined:
             joined[name] = value
@@ -189,7 +191,7 @@ def _merge(joined: dict[str, Any], part: Mapping[str, Any]) -> None:
 
 
 def _numbers(schema: Mapping[str, Any], number: int) -> Iterator[Fraction]:
-    """Numbers in and near the bounds, the plainest first."""
+    """Yield numbers in and near the bounds, the simplest first."""
     step = Fraction(str(schema.get("multipleOf", 1)))
     low, high = _bounds(schema, "minimum", "exclusiveMinimum"), _bounds(schema, "maximum", "exclusiveMaximum")
     yield Fraction(1 + number)
@@ -218,13 +220,13 @@ def _text(schema: Mapping[str, Any], number: int) -> str:
 
 _MOST_REPEATS = 1000
 _CHOICES = f"a0Aex1-_ .@/:{string.printable}"
-"""Characters tried where a set allows several."""
+"""Characters tried, in order, for a character set."""
 
 
 def matching_text(pattern: str, length: int = 0) -> str:
-    """A text that matches ``pattern``, of at least so many characters if a repeat in it can be longer.
+    """Return a text that matches ``pattern``. It has at least ``length`` characters if a repeat in the pattern allows it.
 
-    Raises re.error for a pattern that Python cannot read.
+    Raises re.error for a pattern that Python does not support.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -234,7 +236,7 @@ def matching_text(pattern: str, length: int = 0) -> str:
 
 
 def _of(parsed: Any, groups: dict[int, str], more: int) -> str:
-    """``more``: repeats beyond the fewest, for the first repeat that may have them."""
+    """``more``: repetitions beyond the minimum, for the first repeats that allow them."""
     texts: list[str] = []
     for operator, argument in parsed:
         name = str(operator)
@@ -262,7 +264,7 @@ def _of(parsed: Any, groups: dict[int, str], more: int) -> str:
 
 
 def _first_letters(name: str, argument: Any) -> list[str]:
-    """The first character of each range of a set, which may be of any script."""
+    """Return the first character of each range of a character set, which may be of any script."""
     ranges = argument if name == "IN" else ()
     return [
         chr(detail if isinstance(detail, int) else detail[0]) for kind, detail in ranges if str(kind) in ("LITERAL", "RANGE")

@@ -1,6 +1,6 @@
-"""The keywords that hold subschemas, the values to which they apply them, and the targets of local references.
+"""The keywords that hold subschemas, the values to which these apply, and the targets of local references.
 
-Deliberately wider than any one draft: a keyword that a draft does not know costs the readers of this table nothing.
+Covers the keywords of all drafts: a keyword that a draft does not have does no harm.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ INSIDE = (
 )
 DEFINITIONS = ("$defs", "definitions")
 DATA = frozenset({"const", "enum", "default", "examples", "example"})
-"""Keywords whose value is data, which may look like a schema."""
+"""Keywords whose value is data. It may look like a schema, but is not one."""
 MAPS_OF_SUBSCHEMAS = frozenset((*SAME_VALUE_MAPS, *INSIDE_MAPS, *DEFINITIONS))
 
 Slot: TypeAlias = tuple[Literal["member", "element", "any"], JsonValue]
@@ -38,23 +38,23 @@ ANY: Slot = ("any", None)
 
 
 class Applied(NamedTuple):
-    """The subschemas that one subschema applies, and its own cost."""
+    """The subschemas that a subschema applies, and its own cost."""
 
     same_value: list[JsonValue]
     """Subschemas applied to the same value."""
     inside: dict[Slot, list[JsonValue]]
-    """Subschemas applied to its members and elements."""
+    """Subschemas applied to members and elements of the value."""
     cost: int
-    """Comparisons it makes itself."""
+    """Number of comparisons that the subschema makes itself."""
 
 
 class Subschemas:
-    """The subschemas of a schema. References are followed inside the document; those that leave it lead nowhere."""
+    """The subschemas of a schema. References are followed inside the document only."""
 
     def __init__(self, root: JsonValue) -> None:
         self.root = root
         self.outside = False
-        """Whether a reference was met that leaves the document: to a draft's own schema, or to what is not there."""
+        """True after a reference that leaves the document: to a draft's own schema, or to a missing document."""
         self._by_id: dict[str, list[JsonValue]] = {}
         self._by_anchor: dict[str, list[JsonValue]] = {}
         for node in every_object(root):
@@ -69,13 +69,13 @@ class Subschemas:
     def applied(self, node: JsonValue) -> Applied:
         if not isinstance(node, dict):
             return Applied([], {}, 1)
-        # Options that are text or numbers are looked up; arrays and objects are compared one by one.
+        # Options that are strings or numbers are hashed; arrays and objects are compared one by one.
         options = node.get("enum")
         cost = 1 + sum(isinstance(option, (dict, list)) for option in options) if isinstance(options, list) else 1
         return Applied(list(self._same_value(node)), self._contained(node), cost)
 
     def targets(self, reference: str) -> list[JsonValue]:
-        """The subschemas that a reference may mean: several where names are used twice, none outside the document."""
+        """Return the subschemas that a reference may mean: several if a name is used twice, none outside the document."""
         location, _, fragment = reference.partition("#")
         fragment = unquote(fragment)
         homes = self._by_id.get(_file(location), []) if location else [self.root]
@@ -86,7 +86,7 @@ class Subschemas:
         if not fragment.startswith("/"):
             return self._by_anchor.get(fragment, [])
         subschemas = []
-        # A pointer counts from the nearest $id above it; without one, from the root.
+        # A pointer starts at the nearest enclosing $id, or at the root. Which one is unknown here, so all are tried.
         for home in [*homes, *(node for nodes in self._by_id.values() for node in nodes if not location)]:
             try:
                 subschemas.append(follow(home, steps(fragment)))
@@ -121,12 +121,12 @@ class Subschemas:
 
 
 def every_object(root: JsonValue) -> Iterator[dict[str, JsonValue]]:
-    """Every object of a JSON value, subschema or not."""
+    """Return every object inside a JSON value, subschema or not."""
     return (node for node in every_value(root) if isinstance(node, dict))
 
 
 def _file(identifier: str) -> str:
-    """The last segment of an identifier: enough to find it again, whatever base it was resolved against."""
+    """Return the last segment of an identifier, which is the same whatever base it is resolved against."""
     return identifier.partition("#")[0].rstrip("/").rpartition("/")[2]
 
 

@@ -1,10 +1,10 @@
-"""Limits on what a check may cost, computed before a validator runs that cannot be interrupted.
+"""Limits on the cost of a check, computed before the validator runs, since a running validator cannot be interrupted.
 
-A schema that refers to itself in more than one way applies itself 2, 4, 8 … times to one value; a value nested deep enough
-walks a native validator off its stack. Neither can be stopped once begun, so both are refused before.
+A schema that refers to itself in more than one way applies itself 2, 4, 8 … times to one value. A deeply nested value
+overflows the stack of a native validator. Both are refused before the check begins.
 
-Law: with `Limits.allow` true, a validator makes at most `MAX_VISITS` applications of a subschema, and at most `MAX_STACK`
-of them stand on its stack at once.
+Law: if `Limits.allow` returns True, a validator applies subschemas at most `MAX_VISITS` times, with at most `MAX_STACK`
+applications on its stack at once.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from llmtrace.model.value import value
 from llmtrace.validation.keywords import ANY, Applied, Slot, Subschemas
 
 MAX_DEPTH = 200
-"""Deepest nesting of a value, in levels; also the most subschemas that may apply inside one another at one place."""
+"""Deepest nesting of a value, in levels; also the deepest nesting of subschemas that apply to the same value."""
 MAX_VISITS = 1_000_000
-"""Subschemas applied during one check. Each costs a native validator 20 to 100 ns."""
+"""Most applications of subschemas in one check. Each takes a native validator 20 to 100 ns."""
 MAX_STACK = 2_000
-"""Subschemas under application at one time. Each takes a native validator up to 2 KB of stack, of the usual 8 MB."""
+"""Most applications of subschemas on the stack at once. Each takes up to 2 KB of the usual 8 MB stack."""
 
 _WORK = 500_000
-"""Steps of the analysis itself; a schema that needs more is refused."""
+"""Most steps of this analysis. A schema that needs more is refused."""
 _PEAK = 64
-"""Visits of one place up to which a value is not measured: few enough to be linear in the size of the value."""
+"""Visits per place up to which values are not measured: the cost then stays linear in the size of the value."""
 
 _META_HEIGHT = 16
-"""Nesting depth of the subschemas in a draft's own schema, the only other document that may be referred to."""
+"""Nesting depth of the subschemas in a draft's own schema, the only other document that a reference may name."""
 _TOO_MANY = "it applies too many subschemas at one place"
 _COMPOSING = (b'"allOf"', b'"anyOf"', b'"oneOf"', b'"not"', b'"if"', b'"depend', b'"patternProperties"', b'Ref"', b'"$ref"')
 
 
 class TooCostlyError(Exception):
-    """A schema whose cost has no bound. The message says why, free of content."""
+    """A schema whose checks would cost too much. The message says why, without content."""
 
 
 class Size(NamedTuple):
     depth: int
     """Levels of nesting; 0 for a value that is not an array or object."""
     values: int
-    """Values in all, members and elements included."""
+    """Number of values, including members and elements."""
 
 
 def measure(root: JsonValue, *, limit: int = MAX_VISITS) -> Size:
-    """Depth and count of a value, cyclic ones too: it stops below `MAX_DEPTH` levels, and above ``limit`` values."""
+    """Return the depth and size of a value. Stops below `MAX_DEPTH` levels or above ``limit`` values, so cycles are safe."""
     depth, count, level = 0, 1, [root]
     while level and count <= limit and depth <= MAX_DEPTH:
         inner: list[JsonValue] = []
@@ -67,15 +67,15 @@ def measure(root: JsonValue, *, limit: int = MAX_VISITS) -> Size:
 
 @value
 class Limits:
-    """The limits on values that may be checked against a schema. `limits_of` returns None if every value is cheap."""
+    """The limits on values that may be checked against a schema. `limits_of` returns None if all values are cheap."""
 
     visits: list[int]
-    """Most applications at one place of a value, by its depth; the last one counts for all deeper places."""
+    """Most applications at one place, by the depth of the value. The last entry counts for all greater depths."""
     grows: bool
-    """True: beyond the end of ``visits`` the number grows without bound."""
+    """True if the number grows without bound beyond the end of ``visits``."""
     recursive: bool
     stack: int
-    """Most applications inside one another at one place."""
+    """Deepest nesting of applications to the same value."""
     budget: int = MAX_VISITS
 
     def allow(self, value: JsonValue) -> bool:
@@ -88,7 +88,8 @@ class Limits:
 
 
 def limits_of(schema: JsonValue, text: bytes, *, budget: int = MAX_VISITS) -> Limits | None:
-    """Return the limits on values of a schema; None if all values are cheap. ``text``: its JSON. Raises `TooCostlyError`."""
+    """Return the limits for a schema; None if all values are cheap. ``text``: the schema's JSON. Raises `TooCostlyError`."""
+    # Fast path: without these keywords, each place is visited only a few times.
     if budget == MAX_VISITS and not any(word in text for word in _COMPOSING) and len(text) < 1 << 16:
         return None
     reached = _Reached(Subschemas(schema))
@@ -100,13 +101,13 @@ def limits_of(schema: JsonValue, text: bytes, *, budget: int = MAX_VISITS) -> Li
 
 
 class _Reached:
-    """The subschemas that can apply to a value, and how often each applies at one place of it."""
+    """The subschemas that can apply to a value, and how often each can apply at one place."""
 
     def __init__(self, subschemas: Subschemas) -> None:
         self.work = _WORK
         self.root = id(subschemas.root)
         self.applied: dict[int, Applied] = {}
-        """By the id of the subschema; all of them live as long as the schema does."""
+        """By the id of the subschema. Ids stay unique, since the schema keeps its subschemas alive."""
         stack = [subschemas.root]
         while stack:
             node = stack.pop()
@@ -117,11 +118,11 @@ class _Reached:
                 stack.extend(child for children in applied.inside.values() for child in children)
         self.outside = subschemas.outside
         self.weight: dict[int, int] = {}
-        """Applications at its own place that one application entails, itself included."""
+        """For each subschema: applications to the same value that one application causes, itself included."""
         self.height: dict[int, int] = {}
         """Nesting depth of these applications."""
         self.inside: dict[int, dict[Slot, Counter[int]]] = {}
-        """Subschemas that these apply to members and elements, with counts."""
+        """Subschemas that these applications apply to members and elements, with counts."""
         graph = {number: [id(child) for child in applied.same_value] for number, applied in self.applied.items()}
         try:
             for number in TopologicalSorter(graph).static_order():  # children come before their parents
@@ -147,7 +148,7 @@ class _Reached:
         return max(self.height.values()) + (_META_HEIGHT if self.outside else 0)
 
     def visits(self, budget: int) -> tuple[list[int], bool]:
-        """Most applications at one place, by the depth of the value; and whether they grow for ever with that."""
+        """Return the most applications at one place, by the depth of the value, and True if they grow without bound."""
         counts = self.weight
         visits = [counts[self.root]]
         for _ in range(MAX_DEPTH):
@@ -161,7 +162,7 @@ class _Reached:
         return visits, True
 
     def _busiest(self, node: int, counts: dict[int, int]) -> int:
-        """Applications at that member or element of a value at which most are made."""
+        """Return the number of applications at the busiest member or element of a value."""
         slots = self.inside[node]
         self._spend(1 + sum(map(len, slots.values())))
         sums = {slot: sum(times * counts[target] for target, times in targets.items()) for slot, targets in slots.items()}

@@ -1,7 +1,7 @@
-"""The parameters of a function as members of a JSON object: their schemas, and how JSON becomes what they take.
+"""Function parameters as members of a JSON object: their schemas, and the conversion of JSON values to their types.
 
-Law: never raises. What pydantic cannot describe is open (``{}``), what it cannot convert is passed on as it came, and a
-`Refusal` says why.
+Law: never raises. A type that pydantic cannot describe gets the open schema ``{}``. A value that it cannot convert is passed on
+unchanged, and a `Refusal` says why.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from llmtrace.validation.annotations import adapt_annotation, or_none, typed_dic
 Kind: TypeAlias = inspect._ParameterKind
 MISSING: Any = inspect.Parameter.empty
 OMITTED: Any = object()
-"""Default of a member that may be absent, but has no default."""
+"""Marks a member that is optional and has no default."""
 
 _DESCRIBED = frozenset(
     (
@@ -32,7 +32,7 @@ _DESCRIBED = frozenset(
         *("model-fields", "dataclass", "dataclass-args", "dataclass-field", "typed-dict", "typed-dict-field"),
     )
 )
-"""Kinds of pydantic's core schemas of which JSON Schema says all: what fits the schema is not refused by them."""
+"""Kinds of pydantic's core schemas that JSON Schema describes fully: they accept every value that fits the schema."""
 _INNER = (
     *("schema", "items_schema", "keys_schema", "values_schema", "extras_schema", "fields", "choices", "definitions"),
     *("steps", "lax_schema", "strict_schema", "json_schema", "python_schema"),
@@ -41,10 +41,10 @@ _INNER = (
 
 @value_class
 class Refusal:
-    """One place at which the type of a parameter refuses a value."""
+    """A value that the type of a parameter refuses."""
 
     path: tuple[str | int, ...]
-    """From the arguments to the value."""
+    """Path from the arguments to the value."""
     reason: str
     """The validator's message; it may quote the value."""
     got: JsonValue
@@ -53,18 +53,18 @@ class Refusal:
 
 
 class Parameter:
-    """A parameter. ``adapter`` is None if pydantic does not know its type."""
+    """A parameter of a function. ``adapter`` is None if pydantic does not support its type."""
 
     __slots__ = ("adapter", "annotation", "default", "description", "field", "has_validators", "kind", "name")
 
     def __init__(self, name: str, kind: Kind, annotation: Any, default: Any) -> None:
         self.field = default if isinstance(default, FieldInfo) and not default.is_required() else None
-        """Set for ``amount: int = Field(5)``: Python's own default would be that object."""
+        """Set for ``amount: int = Field(5)``, since Python would pass the `FieldInfo` itself as default."""
         if isinstance(default, FieldInfo):
             annotation = typing.Annotated[Any if annotation is MISSING else annotation, default]
             default = MISSING if default.is_required() else default.default
             default = OMITTED if default is PydanticUndefined else default
-        if default is None and annotation is not MISSING:  # limit: int = None
+        if default is None and annotation is not MISSING:  # ``limit: int = None`` also accepts None
             annotation = or_none(annotation)
         self.name = name
         self.kind = kind
@@ -73,7 +73,7 @@ class Parameter:
         self.description = _description_in(annotation)
         self.adapter = None if annotation is MISSING else adapter_of(annotation)
         self.has_validators = self.adapter is not None and has_validators(self.adapter.core_schema)
-        """True for a type that may refuse what its JSON Schema accepts."""
+        """True if the type may refuse a value that its JSON Schema accepts."""
 
     @property
     def required(self) -> bool:
@@ -84,15 +84,16 @@ class Parameter:
         return self.field is not None or (self.default is not MISSING and self.default is not OMITTED)
 
     def filled(self) -> Any:
-        """The default, as a call without this argument would have it."""
+        """Return the value that a call without this argument gets."""
         return self.default if self.field is None else self.field.get_default(call_default_factory=True)
 
     def convert(
         self, value: JsonValue, refusals: list[Refusal] | None = None, path: tuple[str | int, ...] | None = None
     ) -> Any:
-        """A JSON value as what the parameter is annotated with; the value itself where that fails.
+        """Convert a JSON value to the annotated type. Returns the value unchanged if that fails.
 
-        ``refusals`` takes up why it failed. ``path``: from the arguments to the value; default, the parameter's name.
+        ``refusals``: a list to which the reasons for a failure are added. ``path``: from the arguments to the value; default,
+        the parameter's name.
         """
         if self.adapter is None or type(value) is self.annotation:
             return value
@@ -100,7 +101,7 @@ class Parameter:
             return self.adapter.validate_python(value)
         except Exception:
             pass
-        try:  # strict types take more from JSON: text for a date …
+        try:  # strict types accept more from JSON text than from Python values, such as a string for a date
             return self.adapter.validate_json(to_json(value))
         except Exception as error:
             if refusals is not None and self.has_validators:
@@ -109,7 +110,7 @@ class Parameter:
 
 
 def refusals_of(error: Exception, value: JsonValue, path: tuple[str | int, ...]) -> list[Refusal]:
-    """What an exception of a validator says of ``value``. A missing member is the schema's to report."""
+    """Turn an exception of a validator into refusals of parts of ``value``. Skips missing members: the schema reports those."""
     name = f"{type(error).__module__}.{type(error).__qualname__}"
     if not isinstance(error, ValidationError):
         return [Refusal(path, f"its validator failed with {type(error).__qualname__}", value, name)]
@@ -123,7 +124,7 @@ def refusals_of(error: Exception, value: JsonValue, path: tuple[str | int, ...])
 
 
 def _find(value: JsonValue, location: tuple[str | int, ...]) -> tuple[list[str | int], JsonValue]:
-    """The path to a value by pydantic's location, which also names alternatives and validators; and the value."""
+    """Return the path to a value and the value. Skips the alternatives and validators in pydantic's ``location``."""
     path: list[str | int] = []
     for step in location:
         is_member = isinstance(value, dict) and step in value
@@ -134,7 +135,7 @@ def _find(value: JsonValue, location: tuple[str | int, ...]) -> tuple[list[str |
 
 
 def has_validators(core_schema: Any) -> bool:
-    """True if pydantic may refuse a value that fits the JSON Schema, as a function of the program does."""
+    """Return True if pydantic may refuse a value that fits the JSON Schema, as custom validators of the program may."""
     waiting = [core_schema]
     while waiting:
         node = waiting.pop()
@@ -149,7 +150,7 @@ def has_validators(core_schema: Any) -> bool:
 
 
 def parameters_of(signature: inspect.Signature, hints: dict[str, Any]) -> tuple[Parameter, ...]:
-    """The parameters of a signature; the members of ``**kwargs: Unpack[SomeTypedDict]`` as parameters of their own."""
+    """Return the parameters of a signature. ``**kwargs: Unpack[SomeTypedDict]`` becomes one parameter for each member."""
     parameters: list[Parameter] = []
     for parameter in signature.parameters.values():
         annotation = hints.get(parameter.name, MISSING)
@@ -163,7 +164,7 @@ def parameters_of(signature: inspect.Signature, hints: dict[str, Any]) -> tuple[
 
 
 def object_schema(parameters: Iterable[Parameter], descriptions: dict[str, str]) -> dict[str, JsonValue]:
-    """The schema of the object that holds the parameters. ``descriptions``: descriptions from the docstring."""
+    """Return the schema of the object that holds the parameters. ``descriptions``: from the docstring, by parameter."""
     parameters = tuple(parameters)
     inputs = [(parameter.name, "validation", parameter.adapter) for parameter in parameters if parameter.adapter is not None]
     described, shared = TypeAdapter.json_schemas(inputs)  # type: ignore[arg-type]
@@ -186,7 +187,7 @@ def object_schema(parameters: Iterable[Parameter], descriptions: dict[str, str])
 
 
 def adapter_of(annotation: Any) -> TypeAdapter[Any] | None:
-    """pydantic's adapter for a type that it can both read and describe, or None."""
+    """Return pydantic's adapter for a type, or None if pydantic cannot parse and describe the type."""
     try:
         adapter = TypeAdapter(adapt_annotation(annotation))
         adapter.json_schema()
@@ -196,7 +197,7 @@ def adapter_of(annotation: Any) -> TypeAdapter[Any] | None:
 
 
 def _described(parameter: Parameter, schema: dict[str, JsonValue], descriptions: dict[str, str]) -> dict[str, JsonValue]:
-    # What stands beside the parameter wins over the docstring, and both over what its type says of itself.
+    # Precedence: the schema's own description, the one beside the parameter, the docstring.
     description = schema.get("description") or parameter.description or descriptions.get(parameter.name)
     if description:
         schema["description"] = description
@@ -212,7 +213,7 @@ def _described(parameter: Parameter, schema: dict[str, JsonValue], descriptions:
 
 
 def _description_in(annotation: Any) -> str | None:
-    """A description given as plain text, ``Annotated[str, "the id"]``, or as a documentation marker."""
+    """Return a description from the metadata: plain text, ``Annotated[str, "the id"]``, or a documentation marker."""
     for metadata in getattr(annotation, "__metadata__", ()):
         if isinstance(metadata, str):
             return metadata

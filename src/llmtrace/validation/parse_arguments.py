@@ -1,7 +1,7 @@
-"""The raw text of a tool call's arguments, read strictly; and read once more, slowly, to say what is wrong with it.
+"""Parses the raw text of a tool call's arguments strictly. A second, slower parse explains what is wrong with the text.
 
-Law: `parse_arguments` gives a dict if and only if the text is one JSON object (RFC 8259) without duplicate keys, nested at
-most `MAX_DEPTH` deep; otherwise it gives the text itself, unrepaired.
+Law: `parse_arguments` returns a dict if and only if the text is one JSON object (RFC 8259) without duplicate keys, nested at
+most `MAX_DEPTH` levels deep. Otherwise it returns the text itself, unrepaired.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 @value
 class Reading:
-    """The result of parsing a text. ``value`` is the value that a lenient parser returns: the last duplicate key wins."""
+    """The result of parsing a text. ``value``: what a lenient parser returns, for which the last of duplicate keys wins."""
 
     value: JsonValue = None
     problem: str = ""
-    """Why the text is not JSON, free of content; empty when it is."""
+    """Why the text is not JSON, without content; empty if it is JSON."""
     line: int | None = None
     column: int | None = None
     duplicates: tuple[str, ...] = ()
-    """JSON Pointers of the members that were given more than once."""
+    """JSON Pointers of the members that occur more than once."""
 
 
 def parse_arguments(raw: JsonValue) -> JsonValue:
-    """The arguments as a dict, or ``raw`` itself where it is not one JSON object without duplicate keys.
+    """Parse the arguments into a dict. Returns ``raw`` itself if it is not one JSON object without duplicate keys.
 
-    A value that is not text, as from a provider that sends objects, is returned as it is. Never raises. Takes about 1 µs.
+    A value that is not text, as from a provider that sends objects, is returned unchanged. Never raises. Takes about 1 µs.
     """
     if type(raw) is not str:
         return raw
     try:
         value = from_json(raw, allow_inf_nan=False)
-    except (ValueError, TypeError):  # TypeError: the text itself holds half a surrogate pair
-        # Half a surrogate pair (\ud83d) is JSON, and json.loads takes it; only the fast reader does not.
+    except (ValueError, TypeError):  # TypeError: the text itself holds an unpaired surrogate
+        # An escaped unpaired surrogate (\ud83d) is valid JSON. json.loads accepts it; only the fast parser does not.
         return _reread(raw) if "\\u" in raw else raw
     if type(value) is not dict:
         return raw
-    # A member has one colon: no more colons than keys means that no key was given twice.
+    # Each member has one colon. So if there are no more colons than keys, no key occurs twice.
     keys = _count_keys(value)
     if raw.count(":") == keys or (raw.count('":') == keys and not _SPACED_COLON.search(raw)):
         return value
@@ -61,7 +61,7 @@ def parse_arguments(raw: JsonValue) -> JsonValue:
 def usable_arguments(arguments: JsonValue) -> dict[str, JsonValue] | None:
     """Return the arguments with which a lenient program would run the tool; None if they are not an object.
 
-    The dict itself; ``{}`` for None and for empty text; the last of duplicate keys.
+    A dict is returned unchanged. None and empty text give ``{}``. Of duplicate keys, the last one wins.
     """
     if isinstance(arguments, str):
         arguments = read(arguments).value if arguments.strip() else {}
@@ -71,16 +71,16 @@ def usable_arguments(arguments: JsonValue) -> dict[str, JsonValue] | None:
 
 
 def read(raw: str) -> Reading:
-    """Everything that can be said about a text: its value, or where and why it is not JSON. Never raises.
+    """Parse a text fully: return its value, or where and why it is not JSON. Never raises.
 
-    Tens of microseconds: for what `parse_arguments` did not read.
+    Takes tens of microseconds, so call it only for text that `parse_arguments` did not parse.
     """
     try:
         from_json(raw, allow_inf_nan=False)
     except ValueError as error:
         if "recursion limit" in str(error):
             return Reading(problem=_TOO_DEEP)
-    except TypeError:  # half a surrogate pair as it is, which json.loads takes
+    except TypeError:  # an unescaped unpaired surrogate, which json.loads accepts
         pass
     pairs = _Pairs()
     try:
@@ -100,7 +100,7 @@ def read(raw: str) -> Reading:
 
 
 def strip_fence(raw: str) -> str | None:
-    """The text inside a Markdown code fence that wraps the whole, or None."""
+    """Return the text inside a Markdown code fence that wraps the whole text, or None."""
     fenced = _FENCE.fullmatch(raw.strip())
     return fenced.group(1) if fenced else None
 
@@ -131,11 +131,11 @@ def _refuse(_: str) -> NoReturn:
 
 
 class _Pairs:
-    """Builds the dicts of a text, and remembers which keys each was given twice."""
+    """Hook for json.loads that builds each dict and records its duplicate keys."""
 
     def __init__(self) -> None:
         self.twice: dict[int, tuple[dict[str, JsonValue], tuple[str, ...]]] = {}
-        """By id; the dict is held too, so that its id is not given to another one."""
+        """The duplicate keys by the id of the dict. The dict is kept, too, so that its id is not reused."""
 
     def __call__(self, pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
         members = dict(pairs)
@@ -160,7 +160,7 @@ _STRING_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|(-?Infinity|NaN)', re.DOTAL
 _PYTHON = re.compile(r"(True|False|None)\b")
 _WORD = re.compile(r"[A-Za-z_$]")
 
-# What the reader of the standard library says, and what it means; looked up by how the message begins.
+# Beginnings of the messages of Python's json module, and their meanings.
 _MEANINGS = (
     ("Illegal trailing comma", "a comma stands before a closing bracket"),
     ("Unterminated string", "it is cut off inside a string"),
@@ -188,7 +188,7 @@ def explain(raw: str, error: json.JSONDecodeError) -> str:
 
 
 def _unexpected(before: str, rest: str) -> str:
-    """Something else stands where a name or a value should."""
+    """Explain the text at a position where a name or a value should be."""
     if rest.startswith("'"):
         return "single quotes are used; JSON needs double quotes"
     if rest[0] in "]}":
@@ -203,6 +203,6 @@ def _unexpected(before: str, rest: str) -> str:
 
 
 def place_of_constant(raw: str) -> tuple[int, int]:
-    """Line and column (1-based) of the first NaN or Infinity outside a string."""
+    """Return the line and column (1-based) of the first NaN or Infinity outside a string."""
     at = next((match.start(1) for match in _STRING_OR_CONSTANT.finditer(raw) if match.group(1)), 0)
     return raw.count("\n", 0, at) + 1, at - raw.rfind("\n", 0, at)

@@ -1,7 +1,8 @@
-"""python-jsonschema, about 100 times slower: used where jsonschema-rs has no wheel or does not support a pattern.
+"""The fallback validator, python-jsonschema: used if jsonschema-rs has no wheel or does not support a pattern or draft.
 
-Law: nothing is fetched, and no pattern backtracks: patterns run on the linear engine inside pydantic. One that this engine
-does not know (look-around, back-references) is not checked, and each value that it was meant for says so.
+It is about 100 times slower. Law: nothing is fetched, and no pattern backtracks, since patterns run on the linear engine inside
+pydantic. A pattern that this engine does not support (look-around, back-references) is not checked, and each affected value
+gets a fault that says so.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ _MORE_FORMATS = {
 }
 _DRAFTS = (jsonschema.Draft202012Validator, jsonschema.Draft7Validator, jsonschema.Draft4Validator)
 _NOTHING: JsonValue = {"not": {}}
-"""Stands for a subschema ``false``, since the library does not say at which value that failed."""
+"""Replaces a subschema ``false``, since the library does not report which value failed it."""
 
 
 def compile_schema(schema: JsonValue, *, formats: bool) -> PythonEngine:
-    """Compile. Raises `BrokenSchemaError`."""
+    """Compile a schema. Raises `BrokenSchemaError`."""
     if not isinstance(schema, (dict, bool)):
         raise BrokenSchemaError(INVALID)
     draft = _draft(schema)
@@ -43,7 +44,7 @@ def compile_schema(schema: JsonValue, *, formats: bool) -> PythonEngine:
 
 @cache
 def _format_checker(draft: Any) -> Any:
-    """Formats that python-jsonschema only checks with more packages are checked by jsonschema-rs, if that is there."""
+    """Return a checker that uses jsonschema-rs, if installed, for formats that python-jsonschema needs more packages for."""
     try:
         from jsonschema_rs import validator_for
     except ImportError:
@@ -56,7 +57,10 @@ def _format_checker(draft: Any) -> Any:
 
 
 def _without_false(node: JsonValue) -> JsonValue:
-    """The schema with `_NOTHING` for each ``false`` that is not about further members, which violations name."""
+    """Replace each subschema ``false`` by `_NOTHING`, except in keywords such as ``additionalProperties``.
+
+    For those, the faults name the members themselves.
+    """
     if isinstance(node, list):
         return [_NOTHING if item is False else _without_false(item) for item in node]
     if not isinstance(node, dict):
@@ -87,14 +91,14 @@ class PythonEngine:
 
 
 def _draft(schema: JsonValue) -> Any:
-    """The draft that ``$schema`` names; else the newest of which this is a valid schema."""
+    """Return the draft that ``$schema`` names, or else the newest draft for which the schema is valid."""
     if isinstance(schema, dict) and "$schema" in schema:
         named = validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         drafts: tuple[Any, ...] = (named,)
     else:
         drafts = _DRAFTS
     for draft in drafts:
-        # Without the format checker: it would compile patterns for the backtracking engine, which is not used.
+        # No format checker: it would compile patterns for the backtracking engine, which is not used.
         if draft(draft.META_SCHEMA, registry=REGISTRY).is_valid(schema):
             return draft
     raise BrokenSchemaError(INVALID)
@@ -102,7 +106,7 @@ def _draft(schema: JsonValue) -> Any:
 
 @cache
 def _extended(draft: Any) -> Any:
-    """The draft's validator with our keywords: those that hold patterns, and those whose errors do not name the member."""
+    """Extend the draft's validator with our checks, for keywords with patterns and keywords whose errors name no member."""
     checks = {keyword: check for keyword, check in _CHECKS.items() if keyword in draft.VALIDATORS}
     if "unevaluatedProperties" in draft.VALIDATORS:
         checks["unevaluatedProperties"] = _unevaluated(draft.VALIDATORS["unevaluatedProperties"])
@@ -124,7 +128,7 @@ def _fault(error: Any) -> Fault:
 
 
 def _names(error: Any) -> tuple[str | int, ...]:
-    """The members that a fault is about: of a keyword, all of them, in each of its errors."""
+    """Return the members that a fault is about. The library reports one error for each; here, each error names them all."""
     limit, instance = error.validator_value, error.instance
     if error.validator == "required" and isinstance(limit, list):
         return tuple(name for name in limit if name not in instance)
@@ -149,7 +153,7 @@ def _unchecked(pattern: str) -> jsonschema.ValidationError:
 @lru_cache(maxsize=1024)
 def _matcher(pattern: str) -> Callable[[str], bool] | None:
     """Return a function that searches a text for the pattern in linear time; None for a pattern that needs backtracking."""
-    # Python's end of text is spelt \\z there, and "$" means just that.
+    # The engine writes the end of text as \\z, and its "$" matches only there.
     try:
         schema = core_schema.str_schema(pattern=pattern.replace(r"\Z", r"\z"), regex_engine="rust-regex")
         return SchemaValidator(schema).isinstance_python
@@ -184,7 +188,7 @@ def _additional_properties(validator: Any, subschema: Any, instance: JsonValue, 
         return
     matchers = [_matcher(pattern) for pattern in schema.get("patternProperties", {})]
     if None in matchers:
-        return  # said by patternProperties; no member is known to be an additional one
+        return  # patternProperties reports it; without the pattern, no member is known to be additional
     properties = schema.get("properties", {})
     extras = [name for name in instance if name not in properties and not any(m(name) for m in matchers if m)]
     if validator.is_type(subschema, "object"):
@@ -204,7 +208,7 @@ def _property_names(validator: Any, subschema: Any, instance: JsonValue, _schema
 def _unevaluated(check: Any) -> Any:
     def unevaluated(validator: Any, subschema: Any, instance: JsonValue, schema: JsonValue) -> Iterator[Any]:
         for error in check(validator, subschema, instance, schema):
-            # It names them in words only; each is asked for on its own, too.
+            # The error names the members only in its message text, so each member is also checked on its own.
             alone = [name for name in instance if any(check(validator, subschema, {name: instance[name]}, schema))]
             error.names = tuple(name for name in alone if repr(name) in error.message)
             yield error

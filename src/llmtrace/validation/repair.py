@@ -1,7 +1,7 @@
 """Handles a call that breaks its schema: `repair` it without loss, or `reply` with all violations.
 
-Law: a repair never changes what was meant, only how it is written; its result is valid, or there is none. A reply is text for
-the model that made the call: short, complete, and without a stack trace.
+Law: a repair never changes the meaning, only the notation, and its result is always valid. A reply is text for the model that
+made the call: short, complete, and without a stack trace.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from llmtrace.validation.parse_arguments import parse_arguments, strip_fence
 from llmtrace.validation.violations import json_type, shown
 
 _ROUNDS = 10
-"""Rounds of repair, since a repair may uncover further errors, as when text turns out to be an object."""
+"""Most rounds of repair. A repair may uncover further errors, for example when text turns out to be an object."""
 _SHOWN = 20
-"""Faults that a reply lists."""
+"""Most faults that a reply lists."""
 _LONGEST = 1000
-"""Characters of a reply's description of the parameters; also the digits of a number that is read from text."""
+"""Most characters of a reply's description of the parameters, and of text that is converted to a number."""
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -33,11 +33,12 @@ _NONE: Any = object()
 
 
 def repair(arguments: JsonValue, definition: ToolDefinition) -> tuple[dict[str, JsonValue], tuple[str, ...]] | None:
-    """Valid arguments that say the same, and what was done, one line per JSON Pointer; None where there are none.
+    """Return valid arguments with the same meaning, and the repairs, one line per JSON Pointer; None if no repair succeeds.
 
-    Done: a code fence or a second encoding as text taken off; nothing made ``{}``; text that is a number, true, false, null,
-    an object or array in JSON made that where the schema wants it; a whole number made text where it wants text. Not done:
-    whatever guesses (rounding, dropping or renaming members, defaults, one value as a list). The given dict is not changed.
+    A repair removes a code fence or a second encoding as text, and turns empty arguments into ``{}``. If the schema requires
+    it, it converts text to the number, true, false, null, object or array that the text is in JSON, and a whole number to text.
+    It never guesses: no rounding, no dropped or renamed members, no defaults, no wrapping of a value in a list. The given dict
+    is not changed.
     """
     notes: list[str] = []
     copy = _unwrapped(arguments, notes)
@@ -54,7 +55,7 @@ def repair(arguments: JsonValue, definition: ToolDefinition) -> tuple[dict[str, 
 
 
 def reply(tool: str, violations: Sequence[Violation], definitions: Tools) -> str:
-    """Write the reply to the model: the call did not run, every error with its correction, and the tool's parameters."""
+    """Return the reply to the model. It says that the call did not run, lists all faults, and describes the parameters."""
     faults = [violation for violation in violations if violation.code != "schema"]
     unknown = next((violation for violation in faults if violation.code == "unknown_tool"), None)
     if unknown is not None:
@@ -74,11 +75,11 @@ def reply(tool: str, violations: Sequence[Violation], definitions: Tools) -> str
 
 
 def _unwrapped(arguments: JsonValue, notes: list[str]) -> dict[str, JsonValue] | None:
-    """The arguments as a dict of its own."""
+    """Return the arguments as a new dict, without code fence and second encoding; None if they are not an object."""
     if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
         notes.append(": nothing to {}")
         return {}
-    for _ in range(3):
+    for _ in range(3):  # each round removes a code fence and one encoding as text
         if not isinstance(arguments, str):
             break
         inner = strip_fence(arguments)
@@ -103,7 +104,7 @@ def _decoded(text: str) -> JsonValue:
     """Decode the text of a JSON string; None if it is not one."""
     try:
         inner = from_json(text, allow_inf_nan=False)
-    except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
+    except (TypeError, ValueError):  # TypeError: an unescaped unpaired surrogate
         return None
     return inner if isinstance(inner, str) else None
 
@@ -128,10 +129,10 @@ def _mend(root: dict[str, JsonValue], error: Violation, notes: list[str]) -> boo
 
 
 def _converted(value: JsonValue, error: Violation) -> JsonValue:
-    """The value in a form that the schema may take; `_NONE` where there is none without loss."""
+    """Convert a value to a form that the schema may accept. Returns `_NONE` if that is not possible without loss."""
     if error.code == "wrong_type":
         types = error.expected if isinstance(error.expected, list) else [error.expected]
-        if json_type(value) in types:  # mended by an earlier fault at this place
+        if json_type(value) in types:  # already repaired for an earlier fault at this place
             return value
         return next((converted for kind in types if (converted := _as_type(value, kind)) is not _NONE), _NONE)
     if error.code == "not_allowed" and error.keyword in ("enum", "const"):
@@ -156,7 +157,7 @@ def _as_type(value: JsonValue, kind: JsonValue) -> JsonValue:
         return _WORDS.get(value, _NONE)
     if kind == "null":
         return None if value == "null" else _NONE
-    if kind == "array":  # read as a member, so that what is read strictly is an object
+    if kind == "array":  # parsed inside an object, since parse_arguments only accepts objects
         parsed = parse_arguments(f'{{"array":{value}}}')
         parsed = parsed["array"] if isinstance(parsed, dict) and parsed.keys() == {"array"} else None
     else:
@@ -172,7 +173,7 @@ def _as_number(text: str) -> JsonValue:
 
 
 def _same(option: JsonValue, value: JsonValue) -> bool:
-    """Return True if a text and a number, or a word, are written alike."""
+    """Return True if one of the values is text, the other is not, and both are written the same."""
     if isinstance(value, str):
         return not isinstance(option, str) and shown(option) == value
     return type(value) is int and option == str(value)
@@ -185,7 +186,7 @@ def _described(violation: Violation) -> str:
 
 
 def _describe_parameters(schema: JsonValue) -> str:
-    """The parameters in words: ``order_id (string, required), limit (integer)``."""
+    """Describe the parameters in words: ``order_id (string, required), limit (integer)``."""
     members = schema.get("properties") if isinstance(schema, Mapping) else None
     if not isinstance(members, Mapping):
         return ""

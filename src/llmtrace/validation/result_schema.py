@@ -1,7 +1,7 @@
-"""The schema of what a function returns, as it is recorded.
+"""Derives the schema of a function's recorded result from its return annotation.
 
-Law: never raises, and takes every snapshot of a value that pydantic takes: a named tuple is an object of its fields, a time
-needs no zone, flags combine, and a subclass may have more fields.
+Law: never raises. The schema accepts the recorded snapshot of every value that fits the annotation: a named tuple may be an
+object of its fields, a time needs no zone, flags combine, and a subclass may have more fields.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NOTHING = (MISSING, None, type(None), Any, object, typing.NoReturn)
 
 
 def result_schema(annotation: Any) -> JsonValue | None:
-    """The schema of what a function returns; None where its annotation says nothing that JSON could hold."""
+    """Return the schema for a return annotation; None if the annotation does not restrict a JSON value."""
     if typing.get_origin(annotation) in _AWAITABLE and typing.get_args(annotation):
         annotation = typing.get_args(annotation)[-1]
     if any(annotation is nothing for nothing in _NOTHING) or typing.get_origin(annotation) in _STREAMS:
@@ -41,7 +41,7 @@ def result_schema(annotation: Any) -> JsonValue | None:
 
 
 class _SnapshotSchema(GenerateJsonSchema):
-    """pydantic's schemas, but for what a snapshot shows otherwise than pydantic writes it."""
+    """pydantic's schemas, adapted to types for which a recorded snapshot differs from pydantic's own serialization."""
 
     def model_schema(self, schema: Any) -> dict[str, Any]:
         hidden = {name for name, field in schema["cls"].__pydantic_fields__.items() if not field.repr}
@@ -61,7 +61,7 @@ class _SnapshotSchema(GenerateJsonSchema):
         """Ignore serializers that the program defines: a snapshot does not call them."""
         return None if schema["type"] in ("function-plain", "function-wrap") else super().ser_schema(schema)
 
-    def datetime_schema(self, schema: Any) -> dict[str, Any]:  # noqa: ARG002 (pydantic names it)
+    def datetime_schema(self, schema: Any) -> dict[str, Any]:  # noqa: ARG002 (pydantic's signature)
         return {"type": "string"}
 
     def time_schema(self, schema: Any) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class _SnapshotSchema(GenerateJsonSchema):
     def named_tuple_schema(self, schema: Any) -> dict[str, Any]:
         return _by_name(super().named_tuple_schema(schema), [field["name"] for field in schema["fields"]])
 
-    def call_schema(self, schema: Any) -> dict[str, Any]:  # a named tuple, to earlier versions of pydantic
+    def call_schema(self, schema: Any) -> dict[str, Any]:  # earlier versions of pydantic use this for a named tuple
         fields = schema["arguments_schema"]["arguments_schema"]
         return _by_name(super().call_schema(schema), [field["name"] for field in fields])
 
@@ -88,7 +88,7 @@ def _open(schema: dict[str, Any], hidden: set[str]) -> dict[str, Any]:
 
 
 def _by_name(schema: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """Allow a named tuple as an object of its fields, too."""
+    """Also allow a named tuple as an object of its fields."""
     if schema.get("type") != "array":
         return schema
     fields = dict(zip(names, schema.get("prefixItems", ()), strict=False))
@@ -96,7 +96,7 @@ def _by_name(schema: dict[str, Any], names: list[str]) -> dict[str, Any]:
 
 
 def _release_computed(schema: JsonValue) -> None:
-    """Computed fields are in what pydantic dumps, not among the fields that are recorded: they are not required."""
+    """Make computed fields optional: pydantic's dump contains them, but a recorded snapshot does not."""
     for node in every_object(schema):
         properties, required = node.get("properties"), node.get("required")
         if isinstance(properties, dict) and isinstance(required, list):

@@ -1,6 +1,6 @@
-"""The validator that runs in line: jsonschema-rs, 0.2 to 2 µs a call, patterns with a limit on backtracking.
+"""The default validator, jsonschema-rs: 0.2 to 2 µs a call, with a limit on the backtracking of patterns.
 
-Law: nothing is fetched, and nothing that `limits` allows overflows its stack.
+Law: nothing is fetched, and no value that `limits` allows overflows the stack.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ if not hasattr(rs.ValidationErrorKind, "as_dict"):
     raise ImportError("jsonschema-rs is too old: 0.42 or newer is needed")
 
 _BACKTRACK_LIMIT = 20_000
-"""Steps for a name that is matched against a pattern with look-around or back-references. Others run in linear time."""
+"""Most steps to match a name against a pattern with look-around or back-references. Other patterns run in linear time."""
 _LARGE = 1_000
-"""Values, members and elements included, above which faults are counted first; of more than that, only the first is explained:
-the validator collects all at once."""
+"""A size: number of values, including members and elements. Faults of larger values are counted first. If there are more faults
+than this, only the first is explained, since the validator collects all of them at once."""
 _VERY_LARGE = 10_000
-"""Values above which only the first fault is explained."""
+"""Size above which only the first fault is explained."""
 _TOO_LARGE = 150_000
-"""Values above which none is: each fault holds a copy of the value that it is about."""
+"""Size above which no fault is explained, since each fault holds a copy of its value."""
 _COPIED = 3_000_000
-"""Characters, of all texts times the alternatives that one of them may be compared with: above, no fault is sought either."""
+"""Characters of all strings times the number of alternatives. Above this, no fault is explained either."""
 
 _KNOWN_DIALECT = re.compile(r"https?://json-schema\.org/(draft-0[467]|draft/2019-09|draft/2020-12)/schema#?$")
 _DRAFT_3 = re.compile(r"https?://json-schema\.org/draft-03/")
 _OLD_DRAFTS = (rs.Draft7Validator, rs.Draft4Validator)
 
-# Where the value of the keyword stands in what the validator says about a fault.
+# Names under which the validator's error details hold the value of the keyword.
 _LIMITS = (
     "limit",
     "options",
@@ -61,9 +61,9 @@ _LIMITS = (
 
 
 def compile_schema(schema: JsonValue, *, formats: bool) -> RustEngine:
-    """Compile. Raises `BrokenSchemaError`; its subclass `OtherEngineError` where another engine may do.
+    """Compile a schema. Raises `BrokenSchemaError`; its subclass `OtherEngineError` if another engine may support the schema.
 
-    The draft is what ``$schema`` says; where it says nothing, 2020-12, or 7 or 4 if the schema is one of those only.
+    ``$schema`` decides the draft. Without it, the draft is 2020-12, or 7 or 4 if the schema is valid only for one of those.
     """
     options: dict[str, Any] = {
         "validate_formats": formats,
@@ -71,7 +71,7 @@ def compile_schema(schema: JsonValue, *, formats: bool) -> RustEngine:
         "retriever": _refuse,
         "pattern_options": rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT),
         "keywords": {KEYWORD: PatternKeyword},
-        "mask": "-",  # messages of its own are not used, and quoting a long value is costly
+        "mask": "-",  # the validator's own messages are not used, and quoting a long value is costly
     }
     guarded, names = guard_patterns(schema)
     try:
@@ -87,18 +87,18 @@ def compile_schema(schema: JsonValue, *, formats: bool) -> RustEngine:
 
 
 class OtherEngineError(BrokenSchemaError):
-    """The schema may be in order, but this engine does not know one of its patterns, or its draft."""
+    """The schema may be valid, but this engine does not support one of its patterns, or its draft."""
 
 
 _DURATION = re.compile(r"[+-]?P(?=\d|T\d)(?:\d+Y)?(?:\d+M)?(?:\d+W)?(?:\d+D)?(?:T(?=\d)(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?")
 
 
 _LONGEST_NAME = 2_000
-"""Characters above which a text is not a time or an international host name: reading those takes quadratic time."""
+"""Length from which a text is refused as a time or an international host name, since the check takes quadratic time."""
 
 
 def _format_check(kind: str, *endings: str) -> Callable[[str], bool]:
-    """Return the engine's own check, for texts that are not too long. ``endings``: a text that lacks one may pass, too."""
+    """Return the engine's own check, limited to short texts. ``endings``: a text also passes if adding one makes it valid."""
     exactly = rs.Draft202012Validator({"format": kind}, validate_formats=True).is_valid
 
     def holds(text: str) -> bool:
@@ -109,12 +109,12 @@ def _format_check(kind: str, *endings: str) -> Callable[[str], bool]:
 
 
 _FORMATS: dict[str, Callable[[str], bool]] = {
-    # without a zone, 2026-01-02T10:00, Python's own tools accept them, too
+    # times without a zone, such as 2026-01-02T10:00, also pass, as Python's own tools accept them
     "date-time": _format_check("date-time", "Z", ":00Z"),
     "time": _format_check("time", "Z", ":00Z"),
     "idn-hostname": _format_check("idn-hostname"),
     "idn-email": _format_check("idn-email"),
-    "duration": lambda text: _DURATION.fullmatch(text) is not None,  # of seconds with a fraction, of years and days, too
+    "duration": lambda text: _DURATION.fullmatch(text) is not None,  # also with fractions of seconds, and weeks beside days
 }
 
 
@@ -124,7 +124,7 @@ def _validator(schema: JsonValue, options: dict[str, Any]) -> Any:
         raise OtherEngineError("it is of draft 3")
     if isinstance(dialect, str) and _KNOWN_DIALECT.match(dialect):
         return rs.validator_for(schema, **options)
-    try:  # an unknown dialect counts as the newest
+    try:  # an unknown dialect counts as the newest draft
         return rs.Draft202012Validator(schema, **options)
     except rs.ValidationError:
         for draft in _OLD_DRAFTS if dialect is None else ():
@@ -139,7 +139,7 @@ def _refuse(_: str) -> JsonValue:
 
 class RustEngine:
     def __init__(self, validator: Any, schema: JsonValue, *, guarded: bool, name_patterns: int) -> None:
-        """``guarded``: patterns need backtracking. ``name_patterns``: so many patterns for names do."""
+        """``guarded``: True if some patterns need backtracking. ``name_patterns``: number of such patterns for member names."""
         self.is_valid = self._is_valid_guarded if guarded or name_patterns else validator.is_valid
         self._validator = validator
         self._schema = schema
@@ -191,7 +191,7 @@ class RustEngine:
         if kind.name == "falseSchema":
             if keyword not in ("additionalProperties", "propertyNames"):
                 return Fault(keyword, path, None, instance)
-            # It says where this stands but not for which members: for all, as nothing else is allowed here.
+            # The error gives the place but not the members. Nothing is allowed here, so all members are meant.
             instance = follow(root, path)
             return Fault(keyword, path, None, instance, tuple(instance))
         parent = self._parent(schema_path)
@@ -209,7 +209,7 @@ class RustEngine:
         try:
             parent = follow(self._schema, schema_path[:-1])
         except (LookupError, TypeError, ValueError):
-            return {}  # a keyword of another resource: its place counts from there
+            return {}  # a keyword of another resource, to which the path is relative
         return parent if isinstance(parent, dict) else {}
 
 
@@ -231,7 +231,10 @@ def _names(keyword: str, details: dict[str, Any], instance: JsonValue) -> tuple[
 
 
 def _indices(unexpected: Iterable[str], items: list[JsonValue]) -> list[int]:
-    """Return the indices of unexpected elements: the validator shows them, mostly the last ones, without their positions."""
+    """Return the indices of unexpected elements. The validator lists the elements, but not their positions.
+
+    The search starts at the end, since the unexpected elements are mostly the last ones.
+    """
     unmatched = [json.loads(shown) for shown in unexpected]
     indices = []
     for index in range(len(items) - 1, -1, -1):

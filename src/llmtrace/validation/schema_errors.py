@@ -1,4 +1,4 @@
-"""A fault: what a validator found, in one form whichever validator it was."""
+"""Faults, in one form for all validators, and the errors of unusable schemas."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from llmtrace.model.value import value
 from llmtrace.validation.keywords import MAPS_OF_SUBSCHEMAS
 
 NOT_CHECKED = "not checked"
-"""Keyword of a fault that is the validator's own: it gave up on a pattern. Its ``limit`` is the pattern."""
+"""Keyword of the fault for a pattern that was not checked. Its ``limit`` is the pattern, or None if the check took too long."""
 
 TOO_LARGE = "too large"
-"""Keyword of a fault that says only that the whole value does not fit: to find out where would take too long."""
+"""Keyword of the fault of a value that does not fit, but is too large to find out where."""
 INVALID = "it is not a valid JSON Schema"
-"""How the message of a `BrokenSchemaError` begins for what the meta-schema refuses; other schemas are valid, and unusable."""
+"""Beginning of a `BrokenSchemaError` message if the meta-schema refuses the schema. Other broken schemas are valid but
+unusable."""
 
 
 @value
@@ -26,31 +27,31 @@ class Fault:
     keyword: str
     """For the schema ``false``: the keyword that applies it (``properties``, ``items`` …), without a limit."""
     path: tuple[str | int, ...]
-    """From the checked value to the one that breaks the keyword."""
+    """Path from the checked value to the value that breaks the keyword."""
     limit: JsonValue
     """The keyword's value, such as the number of ``maximum`` or the list of ``enum``."""
     instance: JsonValue
-    """The value that breaks it."""
+    """The value that breaks the keyword."""
     names: tuple[str | int, ...] = ()
-    """Members that are missing (``required``) or should not be there (``additionalProperties`` …)."""
+    """Members that are missing (``required``) or not allowed (``additionalProperties`` …)."""
     branches: tuple[tuple[Fault, ...], ...] = ()
-    """For anyOf and oneOf: the faults against each alternative. All of them empty where more than one fits."""
+    """For anyOf and oneOf: the faults against each alternative. All are empty if more than one alternative fits."""
     schema: JsonValue = field(default_factory=dict[str, JsonValue])
-    """The subschema that the keyword stands in; empty where it is not known."""
+    """The subschema that contains the keyword; empty if it is not known."""
 
 
 class Engine(Protocol):
-    """A compiled schema. Both methods may raise anything on a value that is not JSON."""
+    """A compiled schema. Both methods may raise any exception for a value that is not JSON."""
 
     def is_valid(self, value: JsonValue, /) -> bool: ...
 
     def faults(self, value: JsonValue) -> list[Fault]:
-        """All faults, in no particular order; the first one only where the value is very large."""
+        """Return all faults, in no particular order. For a very large value, only the first one."""
         ...
 
 
 def keyword_of(where: Iterable[str | int]) -> str:
-    """The last keyword on a path through a schema; what follows ``properties`` and its like is a name, no keyword."""
+    """Return the last keyword on a path through a schema. Skips the member names after ``properties`` and similar keywords."""
     keyword = ""
     steps = iter(where)
     for step in steps:

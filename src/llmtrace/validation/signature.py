@@ -1,7 +1,7 @@
 """A Python function as a tool: its definition, and the conversion of JSON arguments to a call and back.
 
-Law: never raises on any callable, only on a given schema that is none. What has no signature takes any object; a parameter
-without a usable annotation takes any value; what cannot be converted is passed on as it came.
+Law: never raises for any callable, only for a ``schema`` that is not a schema. A callable without a signature accepts any
+object, and a parameter without a usable annotation accepts any value. A value that cannot be converted is passed on unchanged.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from llmtrace.validation.annotations import hints_of, scope_of, target_of, writt
 from llmtrace.validation.docstrings import Docstring, parse_docstring
 from llmtrace.validation.tool_definitions import is_definition, may_have_schema, read_definition, type_schema, unusable_member
 
-if TYPE_CHECKING:  # they import pydantic, which takes 70 ms, and functions that are no tools need not pay
+if TYPE_CHECKING:  # these import pydantic, which takes 70 ms; functions that are not tools do not need it
     from llmtrace.validation.parameters import Parameter, Refusal
 
 _POSITIONAL = (Kind.POSITIONAL_ONLY, Kind.POSITIONAL_OR_KEYWORD)
 
 
 class Signature:
-    """A function as a tool. Annotations are resolved when first needed, so that they may name what is defined later."""
+    """A function as a tool. Annotations are resolved on first use, so that they may name classes defined later."""
 
     def __init__(
         self,
@@ -41,10 +41,12 @@ class Signature:
         changes: bool | None = None,
         polls: bool = False,
     ) -> None:
-        """``name`` and ``description``: default, the function's name and what its docstring says before its first section.
+        """``name`` and ``description``: default, the function's name and its docstring up to the first section.
+
         ``schema``: a JSON Schema of the parameters, a pydantic model or other type, or a provider's tool definition; default,
-        derived from the signature. ``strict``: what breaks only the closed form, or a format, is an error. ``changes`` and
-        ``polls``: see `ToolDefinition`. Raises `ConfigurationError` for a ``schema`` that is none, or a definition with such.
+        derived from the signature. ``strict``: arguments that break only the closed form or a format are an error. ``changes``
+        and ``polls``: see `ToolDefinition`. Raises `ConfigurationError` if ``schema``, or a schema in the definition, is not a
+        JSON Schema.
         """
         self.function = function
         self._name = name
@@ -53,7 +55,7 @@ class Signature:
         self._strict = strict
         self._changes, self._polls = changes, polls
         self._signature, self.has_receiver = _inspect(function)
-        """``has_receiver``: it is a function of a class, and takes the object (``self``) or class first."""
+        """``has_receiver``: True for a function of a class whose first parameter is the object (``self``) or the class."""
         _refuse_no_schema(schema, name or _name_of(function))
         self._hints, resolved = hints_of(function)
         if not resolved:  # the names may be local to where the function is being defined
@@ -65,7 +67,7 @@ class Signature:
 
     @lazy_property
     def definition(self) -> ToolDefinition:
-        """The tool as it is offered to a model. A derived schema is closed, unless there are ``**kwargs``."""
+        """The tool's definition for the model. A derived schema is closed, unless the function has ``**kwargs``."""
         docstring = parse_docstring(_doc_of(self.function))
         provided = self._provided
         definition = ToolDefinition(
@@ -90,10 +92,10 @@ class Signature:
     def bind(
         self, arguments: Mapping[str, JsonValue], refusals: list[Refusal] | None = None
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """JSON arguments as the positional and named arguments of a call, converted to what the parameters are annotated with.
+        """Convert JSON arguments to the positional and named arguments of a call, each of its annotated type.
 
-        The receiver of a method is not among them. A missing or unexpected argument is Python's to refuse. ``refusals`` takes
-        up what the program's own validators refuse; such a value is passed on as it came.
+        The receiver of a method is not included. Missing and unexpected arguments are left to Python, which raises TypeError.
+        ``refusals``: a list to which refusals by the program's own validators are added; such values are passed on unchanged.
         """
         if self._signature is None:
             return (), dict(arguments)
@@ -112,7 +114,7 @@ class Signature:
             elif parameter.kind is Kind.VAR_KEYWORD:
                 named |= {name: parameter.convert(remaining.pop(name), refusals, (name,)) for name in list(remaining)}
             elif parameter.kind is Kind.POSITIONAL_ONLY or (spread and parameter.kind is Kind.POSITIONAL_OR_KEYWORD):
-                # Python takes these by position: after one that is missing and has no default, none can follow.
+                # Python passes these by position, so after a missing one without default, no other can follow.
                 reached = reached and (parameter.name in remaining or parameter.has_default)
                 if reached:
                     by_position.append(_take_argument(parameter, remaining, refusals))
@@ -121,9 +123,9 @@ class Signature:
         return tuple(by_position), {**named, **remaining}
 
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of a direct call by the names of their parameters; defaults are not filled in. Never raises.
+        """Return the arguments of a direct call by parameter name, without defaults. Never raises.
 
-        ``args`` without the receiver of a method. Extra ones go by the name of ``*args``; ``**kwargs`` by their own names.
+        ``args``: without the receiver of a method. Extra ones are listed under the name of the ``*args`` parameter.
         """
         if self._signature is not None and self._takes_all is not None and len(args) + len(kwargs) == 1:
             whole = args[0] if args else next(iter(kwargs.values()))
@@ -142,7 +144,7 @@ class Signature:
 
     @lazy_property
     def defaults(self) -> dict[str, Any]:
-        """Default values of the parameters that a call may leave out."""
+        """Default values by parameter name. Parameters without a default are left out."""
         known = {} if self._signature is None or self._takes_all is not None else self._signature.parameters
         return {name: one.default for name, one in known.items() if one.default is not one.empty}
 
@@ -159,7 +161,7 @@ class Signature:
 
     @lazy_property
     def _provided(self) -> ToolDefinition | None:
-        """The definition that was handed over instead of a derived one."""
+        """The definition from ``schema=``, or None if the definition is derived."""
         schema = self._schema
         if schema is None:
             return None
@@ -169,7 +171,7 @@ class Signature:
 
     @lazy_property
     def _takes_all(self) -> Parameter | None:
-        """The only parameter, where it is none of the members of a given schema: it takes the arguments whole."""
+        """The only parameter, if ``schema=`` has no member of its name: it takes all arguments as one object. Else None."""
         if self._provided is None or len(self._parameters) != 1:
             return None
         only = self._parameters[0]
@@ -180,7 +182,7 @@ class Signature:
         return only
 
     def _by_model(self, arguments: Mapping[str, JsonValue], refusals: list[Refusal] | None) -> dict[str, Any]:
-        """The arguments as the fields of a given model, converted by it; as they came where it refuses them."""
+        """Convert the arguments with the model from ``schema=``. Returns them unchanged without a model, or if it refuses."""
         model = self._model
         if model is None:
             return dict(arguments)
@@ -197,7 +199,7 @@ class Signature:
 
     @lazy_property
     def _model(self) -> Any:
-        """The pydantic model that was given as ``schema=``, or None."""
+        """The pydantic model from ``schema=``, or None."""
         with importing:
             from pydantic import BaseModel
 
@@ -205,7 +207,7 @@ class Signature:
 
     @lazy_property
     def has_validators(self) -> bool:
-        """True if the types of the parameters may refuse what fits the schema."""
+        """True if the types of the parameters may refuse arguments that fit the schema."""
         if self._model is not None:
             with importing:
                 from llmtrace.validation.parameters import has_validators
@@ -261,7 +263,7 @@ def _take_argument(parameter: Parameter, remaining: dict[str, Any], refusals: li
 
 
 def _name_of(function: Callable[..., Any]) -> str:
-    """Return a function's name as providers accept it: letters, digits, underscores and dashes, 64 at most."""
+    """Return the function's name in a form that providers accept: letters, digits, underscores and dashes, 64 at most."""
     while isinstance(function, functools.partial):
         function = function.func
     name = getattr(function, "__name__", None) or type(function).__name__

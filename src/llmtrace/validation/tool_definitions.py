@@ -1,7 +1,7 @@
-"""Tool definitions and output schemas, read from the forms in which providers and protocols write them.
+"""Reads tool definitions and output schemas in the formats of providers and protocols.
 
-Law: never raises, whatever is handed over. Equal definitions give the same `ToolDefinition`, so that what is derived from it
-(its compiled validator) is derived once, though programs build their definitions anew for each request.
+Law: never raises, for any input. Equal definitions give the same `ToolDefinition` object. So its validator is compiled once,
+even if a program rebuilds its definitions for each request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WRAPPERS = ("function", "custom", "toolSpec")
 
 
 def read_definition(raw: Any) -> ToolDefinition:
-    """Read the definition of an offered tool in any of these forms. In any other form only its name or type is read.
+    """Read the definition of an offered tool in any of these formats. From any other format, only the name or type is read.
 
     OpenAI chat ``{type, function: {name, parameters, strict}}`` and Responses ``{type, name, parameters, strict}``, Anthropic
     ``{name, input_schema}``, one of Google's ``function_declarations``, Bedrock ``{toolSpec: …}``, MCP
@@ -36,13 +36,13 @@ def read_definition(raw: Any) -> ToolDefinition:
 
 
 def is_definition(raw: Mapping[str, JsonValue]) -> bool:
-    """Return True if an object is a tool's definition, and not a JSON Schema."""
+    """Return True if an object is a tool's definition rather than a JSON Schema."""
     named = isinstance(raw.get("name"), str) and any(key in raw for key in (*_PARAMETERS, "description"))
     return named or any(isinstance(raw.get(wrapper), Mapping) for wrapper in _WRAPPERS)
 
 
 def unusable_member(definition: Mapping[str, Any]) -> str | None:
-    """The member of a tool's definition that is to hold a JSON Schema, and holds something else."""
+    """Return the name of a member that should hold a JSON Schema but holds something else; None if there is none."""
     try:
         definition = from_json(to_json(definition))
     except Exception:  # a part of it is not JSON
@@ -53,10 +53,10 @@ def unusable_member(definition: Mapping[str, Any]) -> str | None:
 
 
 def output_schema(response_format: Any) -> JsonValue | None:
-    """The JSON Schema that an answer is to follow, or None where the answer is free text.
+    """Return the JSON Schema that an answer must fit, or None if the answer is free text.
 
-    Takes OpenAI's ``response_format`` and ``text`` (also its ``format`` alone), Anthropic's ``output_format``, a JSON Schema of
-    an object or array, and pydantic models and other types. JSON of no schema (``json_object``) gives ``{"type": "object"}``.
+    Accepts OpenAI's ``response_format`` and ``text`` (also its ``format`` alone), Anthropic's ``output_format``, a JSON Schema
+    of an object or array, pydantic models and other types. ``json_object`` without a schema gives ``{"type": "object"}``.
     """
     if isinstance(response_format, Mapping):
         return _schema_of_format(response_format)
@@ -66,16 +66,16 @@ def output_schema(response_format: Any) -> JsonValue | None:
 
 
 def type_schema(annotation: Any) -> JsonValue | None:
-    """The JSON Schema that pydantic has for a type, or None."""
+    """Return pydantic's JSON Schema for a type, or None."""
     try:
         return _pydantic_schema(annotation)
-    except Exception:  # pydantic raises errors of many kinds on what it does not know
+    except Exception:  # pydantic raises many kinds of errors for types that it does not support
         return None
 
 
 def may_have_schema(annotation: Any) -> bool:
-    """Return True if pydantic has a JSON Schema for a type, or may have one when what the type names is defined."""
-    if isinstance(annotation, str):  # never the name of a type here, and pydantic would evaluate it
+    """Return True if pydantic has a JSON Schema for a type, or may have one once all names in the type are defined."""
+    if isinstance(annotation, str):  # text is never the name of a type here, and pydantic would evaluate it
         return False
     try:
         _pydantic_schema(annotation)
@@ -87,7 +87,7 @@ def may_have_schema(annotation: Any) -> bool:
 
 
 def _pydantic_schema(annotation: Any) -> JsonValue:
-    from pydantic import BaseModel, TypeAdapter  # here, since it takes 50 ms to import and few programs hand over types
+    from pydantic import BaseModel, TypeAdapter  # imported late: it takes 50 ms, and few programs pass types
 
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation.model_json_schema()
@@ -96,7 +96,7 @@ def _pydantic_schema(annotation: Any) -> JsonValue:
 
 @lru_cache(maxsize=512)
 def _read_cached(text: bytes) -> ToolDefinition:
-    # From its JSON, so that it stays as it is when the program changes its dict.
+    # Built from the JSON, so that later changes to the program's dict have no effect.
     raw = from_json(text)
     return _definition(raw if isinstance(raw, dict) else {})
 
@@ -160,7 +160,7 @@ _COUNTS = frozenset(("minItems", "maxItems", "minLength", "maxLength", "minPrope
 
 
 def standard_schema(schema: Any) -> Any:
-    """Return a schema in standard JSON Schema; the same object if it is not one of Google's."""
+    """Convert a schema in Google's format to standard JSON Schema. Any other schema is returned unchanged."""
     return _standard(schema) if isinstance(schema, Mapping) and _is_type(schema.get("type")) else schema
 
 

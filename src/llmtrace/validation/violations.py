@@ -1,6 +1,6 @@
-"""From faults to violations: a stable code, an exact pointer, and a message that a person or a model can act on.
+"""Turns faults into violations: a stable code, an exact pointer, and a message that a person or a model can act on.
 
-Law: messages and ``expected`` name schema fields, types and limits only; what was said by the model stands in ``got`` and in
+Law: messages and ``expected`` name schema fields, types and limits only. The model's own words appear only in ``got`` and in
 the pointer.
 """
 
@@ -18,10 +18,10 @@ from llmtrace.validation.json_pointers import pointer
 from llmtrace.validation.schema_errors import NOT_CHECKED, TOO_LARGE, Fault
 
 MOST = 100
-"""Violations that are reported for one value."""
+"""Most violations that are reported for one value."""
 
 _SHOWN = 20
-"""Options that a message lists; ``expected`` has them all."""
+"""Most options that a message lists. ``expected`` has all of them."""
 
 _KEYWORDS_OF: dict[Code, tuple[str, ...]] = {
     "wrong_type": ("type",),
@@ -76,11 +76,12 @@ def violations(
     tool: str | None = None,
     call_id: str | None = None,
 ) -> list[Violation]:
-    """Return one violation for each fault and each member that it names, without repeats, `MOST` at most."""
+    """Return one violation for each fault and each member that the fault names, without duplicates, `MOST` at most."""
     violations_by_place: dict[tuple[str, str, str], Violation] = {}
     for fault in faults:
         for plain in nearest(fault):
             for path, message, expected, got in _places(plain):
+                # Only the schema `false` gives other keywords: the member is unexpected, or at the root nothing is allowed.
                 code = _CODES.get(plain.keyword, "unexpected" if plain.path else "not_allowed")
                 violation = Violation(
                     code=code,
@@ -101,7 +102,7 @@ def violations(
 
 
 def _in_order(violations: Iterable[Violation]) -> list[Violation]:
-    """Sort violations by code, whatever the order of the validator."""
+    """Sort violations by code, so that the order does not depend on the validator."""
     return sorted(violations, key=lambda violation: _ORDER[violation.code])
 
 
@@ -161,7 +162,7 @@ def _no_match(fault: Fault) -> str:
 
 
 def near_name(name: JsonValue, names: Iterable[str]) -> str | None:
-    """The known name that was most likely meant: the same but for case and separators, or spelt much alike."""
+    """Return the known name that was most likely meant: equal except for case and separators, or similar in spelling."""
     if not isinstance(name, str) or len(name) > _LONGEST_NAME:
         return None
     plain = {_plain(candidate): candidate for candidate in names if len(candidate) <= _LONGEST_NAME}
@@ -192,7 +193,7 @@ def json_type(value: JsonValue) -> str:
 
 
 def a_type(types: JsonValue) -> str:
-    """One type or several, in words: "an integer or null"."""
+    """Return one or several types in words: "an integer or null"."""
     if isinstance(types, list):
         return " or ".join(map(a_type, types))
     return str(types) if types == "null" else f"{'an' if str(types)[:1] in 'aio' else 'a'} {types}"
@@ -206,7 +207,7 @@ def _listed(options: list[JsonValue]) -> str:
 
 
 def shown(value: JsonValue) -> str:
-    """A value of the schema, as JSON, cut at 200 characters."""
+    """Return a value from the schema as JSON, cut after 200 characters."""
     text = to_json(value, inf_nan_mode="constants").decode(errors="replace")
     return text if len(text) <= 200 else f"{text[:200]}…"
 
@@ -219,14 +220,14 @@ def _members(schema: JsonValue) -> dict[str, JsonValue]:
 _Branch = tuple[Fault, ...]
 
 _STEPS = ((0, ("type",)), (0, ("const", "enum")), (1, ("const", "enum")))
-"""Depth below the value and keywords of the faults by which an alternative is excluded, step by step."""
+"""Steps that exclude alternatives: an alternative with a fault of these keywords, at this depth below the value, is out."""
 
 
 def nearest(fault: Fault) -> tuple[Fault, ...]:
-    """Return the faults against the nearest alternative, or the fault itself if no alternative is nearest."""
+    """Return the faults against the alternative that the value fits best, or the fault itself if several fit equally well."""
     if fault.keyword not in ("anyOf", "oneOf") or not fault.branches or not all(fault.branches):
         return (fault,)
-    # Alternatives may hold alternatives: the inner ones first.
+    # Alternatives may contain alternatives, so the inner ones are resolved first.
     branches = [tuple(plain for inner in branch for plain in nearest(inner)) for branch in fault.branches]
     for branch in branches:
         for branch_fault in branch:
@@ -247,7 +248,7 @@ def _shows(branch: _Branch, depth: int, keywords: tuple[str, ...]) -> bool:
 
 
 def _wrong_type(fault: Fault, branches: list[_Branch]) -> Fault:
-    """Return one fault that lists the types of all alternatives, if none accepts a value of this type."""
+    """Return one fault that lists the types of all alternatives. Used if none of them accepts a value of this type."""
     types: dict[str, None] = {}
     for branch in branches:
         for inner in branch:
