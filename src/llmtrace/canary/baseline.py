@@ -72,7 +72,7 @@ class Baseline:
             )
             for prompt in self.observed
         ]
-        head = json.dumps(members, indent=1, ensure_ascii=False)[:-2]
+        head = json.dumps(members, indent=1, ensure_ascii=False)[:-2]  # without the closing brace
         return head + ',\n "probes": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
 
     @classmethod

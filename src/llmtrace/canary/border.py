@@ -50,6 +50,7 @@ def _is_near_tie(endpoint: Endpoint, probe: Probe) -> bool:
     if len(reply.top_logprobs) >= 2:
         (_, first), (_, second) = sorted(reply.top_logprobs, key=lambda token: -token[1])[:2]
         return first - second < _NEAR
+    # without log-probabilities, ask again and count the answers
     words = Counter([str(reply.message.get("content") or "")])
     for _ in range(_ASKED - 1):
         reply = endpoint.ask(probe)

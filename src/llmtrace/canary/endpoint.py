@@ -81,6 +81,7 @@ class Endpoint:
                 if status not in (408, 409, 425, 429) and status < 500:
                     raise EndpointFailed(without_key(f"{self.url} answered {problem}{_hint(status)}", self.key))
             if attempt + 1 < _ATTEMPTS:
+                # exponential backoff with jitter, unless the endpoint says how long to wait
                 usual = random.uniform(0.5, 1.0) * 2**attempt  # noqa: S311
                 self._stopped.wait(min(_LONGEST_WAIT, usual if wait is None else wait))
             if self._stopped.is_set():
@@ -95,7 +96,7 @@ class Endpoint:
             request["tools"] = list(probe.tools)
         for name in tuple(self.without):  # another thread may add one
             request.pop(name, None)
-        if "logprobs" not in request:
+        if "logprobs" not in request:  # endpoints refuse top_logprobs without it
             request.pop("top_logprobs", None)
         if _RENAMED in request and self._token_option != _RENAMED:
             request[self._token_option] = request.pop(_RENAMED)

@@ -87,7 +87,7 @@ def _without_symptoms(causes: Sequence[Cause], flow: Flow) -> list[Cause]:
         if len(independent) <= MOST_SUSPECTS and cause.finding.confidence != "possible":
             for reached in reached_from(cause.finding, flow):
                 if reached is not node:
-                    by_node.setdefault(reached, cause)
+                    by_node.setdefault(reached, cause)  # the strongest cause explains a node that several reach
     return independent
 
 
@@ -234,6 +234,7 @@ def _way(start: Node, reached: Mapping[Node, Edge | None], flow: Flow) -> list[E
     if outcome is None or outcome not in reached:
         last = max(reached, key=lambda node: node.position)
         return _back(reached, changes[0] if changes else last)
+    # prefer a path through a change, since it shows the damage that the mistake did
     for node in changes[:_MOST_DETOURS]:
         onwards = flow.reach(node, {use.key for use in node.uses})
         if outcome in onwards:

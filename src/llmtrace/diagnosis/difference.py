@@ -107,6 +107,7 @@ def _longest_common(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> lis
     places: dict[Hashable, int] = {}
     for place, step in enumerate(ours):
         places[step] = places.get(step, 0) | 1 << place
+    # a row has one bit for each step of `ours`; each zero bit adds one to the length of the common subsequence
     everything = (1 << len(ours)) - 1
     rows = [everything]
     for step in theirs:
@@ -115,6 +116,7 @@ def _longest_common(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> lis
         rows.append(((row + shared) | (row - shared)) & everything)
     pairs: list[tuple[int, int]] = []
     i, j = len(ours), len(theirs)
+    # walk back through the rows to find the pairs
     while i and j:
         if ours[i - 1] == theirs[j - 1]:
             i, j = i - 1, j - 1
@@ -137,6 +139,7 @@ def _length(row: int, count: int) -> int:
 def _sign(span: Span) -> tuple[str, str]:
     operation = span.operation
     name = getattr(operation, "name", "") or span.name
+    # without the model's name, so that the same step with another model is a changed step
     return type(operation).__name__, "" if isinstance(operation, Inference) else str(name)
 
 

@@ -264,7 +264,7 @@ def _system_text(inference: Inference) -> str | None:
 
 def _parameters(inference: Inference) -> Iterator[tuple[str, str]]:
     for name, content in inference.parameters.items():
-        if name in _OF_ONE_CALL or name == "response_format":
+        if name in _OF_ONE_CALL or name == "response_format":  # the latter is in the fact "output schema"
             continue
         if name == "text" and isinstance(content, Mapping):
             content = {member: setting for member, setting in content.items() if member != "format"}

@@ -146,6 +146,7 @@ def features_of(run: Run, findings: Iterable[Finding]) -> list[dict[str, float]]
         rows.append({name: float(content) for name, content in row.items() if content})
         earlier_words |= node_words
         if node.call is not None:
+            # words that a later node copies from this result are not new
             earlier_words.update(tokens(result_text(node.call)[:_LONGEST]))
     return rows
 

@@ -26,12 +26,14 @@ def visible_needs(run: Run) -> frozenset[Need]:
         needs.add("content")
     if calls or needs >= {"content"}:
         needs.add("calls")
+    # a run without calls lacks no results and no schemas
     if not calls or any(call.is_complete and call.failed is not None for call in calls):
         needs.add("results")
     if not calls or any(call.definition is not None and call.definition.parameters is not None for call in calls):
         needs.add("schemas")
     if "content" in needs and not run.flow.lineage.hidden:
         needs.add("lineage")
+    # with neither answers nor calls, the checks of results and schemas have nothing to look at
     return frozenset(needs & {"inferences"} if not needs & {"content", "calls"} else needs)
 
 

@@ -56,7 +56,7 @@ def key_of(trace: Trace, span: Span) -> KeyedCall | None:
     if not isinstance(operation, Inference) or SAME_CALL in span.attributes:
         return None
     if any(isinstance(inner.operation, Inference) for inner in trace.children(span)):
-        return None
+        return None  # the model call inside this one counts
     agent, step, run = _around(trace, span)
     digests = operation.fingerprint or fingerprint(replace(operation, tools=(), parameters={}))  # only the prompt's is needed
     return KeyedCall(Key(agent, step or operation.operation, operation.request_model, digests.system), run)

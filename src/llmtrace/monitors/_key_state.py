@@ -130,6 +130,7 @@ class Row:
             "trace_id": mark[0],
             "span_id": mark[1],
         }
+        # a confirmed change of shape replaces its first report
         same = ("monitor", "part", "unit", "word", "pointer", "trace_id", "span_id")
         earlier = [cause for cause in self.changes if any(cause[name] != change[name] for name in same)]
         self.changes = [*earlier, change][-MOST_CHANGES:]

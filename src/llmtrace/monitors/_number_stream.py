@@ -159,6 +159,7 @@ class Numbers(Stream):
                 merged[place // 2] = merged.get(place // 2, 0) + count
             self.bins = _Bins(merged)
         rank = (below + tie * equal) / self.count
+        # the inverse normal distribution is infinite at 0 and 1
         return _SCORE(rank if 1e-9 < rank < 1 - 1e-9 else min(max(rank, 1e-9), 1 - 1e-9))
 
     def _whitened(self, score: float, rounded: float) -> float:

@@ -33,7 +33,7 @@ class Runs:
         first, calls = last.pop(run, (0, 0))
         if not calls:
             first = self._next()
-        last[run] = [first, calls + 1]
+        last[run] = [first, calls + 1]  # removed and added again, so that the run that is longest unused comes first
         while len(last) > _OPEN:
             del last[next(iter(last))]
         if calls < _WHOLE:

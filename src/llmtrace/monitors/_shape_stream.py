@@ -75,7 +75,7 @@ class Shapes(Stream):
         yield from self._confirmed(paths, at)
         has_baseline = self.count >= MINIMUM and (self.first is None or at.run - self.first >= RUNS_BEFORE)
         if news and has_baseline:
-            _, word, pointer = news[0]
+            _, word, pointer = news[0]  # one change for each value, a new type before a missing or new field
             shift = Shift(at.time, at.call, 1, values_before, 0.0, 1.0, word=word, pointer=pointer)
             if self.count - self.last >= max(MINIMUM, self.count // 3):  # nothing was new for a while
                 yield shift, mark

@@ -148,13 +148,14 @@ class Shares(Stream):
         never, factor, total, best, at = self._never(), self.of_runs.factor, 0.0, -math.inf, None
         for place in self.places:
             gain = (place.before + place.after - never) / factor
+            # too little evidence to matter, or too few calls before or runs since
             if gain < -5 or place.began < MINIMUM or run - place.run < RUNS_SINCE - 1:
                 continue
             if self.first is not None and place.run - self.first < RUNS_BEFORE:
                 continue
             if 2 * self.of_runs.largest_run(place.run) > self.count - place.began:
-                continue
-            total += place.stands * math.exp(min(gain, 100.0))
+                continue  # one run made most of the calls since
+            total += place.stands * math.exp(min(gain, 100.0))  # limited, so that it cannot overflow
             if gain > best:
                 best, at = gain, place
         return total, at

@@ -164,6 +164,7 @@ def _per_token(span: Span) -> float | None:
         return None
     if operation.time_to_first_chunk is None:
         return None if operation.stream else span.duration / tokens
+    # the first token came with the first chunk
     return (span.duration - operation.time_to_first_chunk) / (tokens - 1) if tokens > 1 else None
 
 

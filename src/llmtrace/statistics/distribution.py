@@ -45,7 +45,7 @@ class Distribution:
         if self.count <= EXACT:
             self._numbers.append(number)
             return
-        if self._numbers:
+        if self._numbers:  # the first number beyond `EXACT`: all numbers go into buckets
             self._buckets.update(map(_bucket, self._numbers))
             self._numbers = array("d")
         self._buckets[_bucket(number)] += 1

@@ -224,7 +224,7 @@ class Group:
         self.per_token.add(step.per_token)
         turns.per_token.add(step.per_token)
         limit = inference.parameters.get("max_tokens")
-        self.limits.add(limit if type(limit) is int else None)
+        self.limits.add(limit if type(limit) is int else None)  # not a bool, which is an int, too
         tokens = None if step.usage is None else step.usage.output_tokens
         if step.span.failure is not None or inference.partial or tokens is None:
             return

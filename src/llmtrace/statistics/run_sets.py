@@ -247,6 +247,7 @@ def _duration(trace: Trace) -> float | None:
     ends = [span.end for span in trace.spans if span.end is not None]
     if not ends:
         return None
+    # the latency of a span is its duration less the time that it waited for a person
     waited = math.fsum((span.duration or 0) - (span.latency or 0) for span in trace.spans if trace.parent(span) is None)
     return max(0.0, (max(ends) - trace.spans[0].start) / 1e9 - waited)
 

@@ -39,6 +39,7 @@ def gather(store: Store, query: Query, into: Statistics) -> Statistics:
     counted in this process. If ClickHouse refuses (its version is too old, or its memory limit too low), a warning says so, and
     all traces are counted in this process.
     """
+    # the figures of an hour are of all its spans, so the query may have no filter except the time
     if isinstance(store, LocalStore) and into.agent is None and query == Query(query.limit, query.since, query.until):
         for _, saved in saved_hours(store, query, into.by, into.now):
             saved_statistics.add(saved, into)
@@ -87,7 +88,7 @@ def _counted(engine: ClickHouse, since: int, until: int, query: Query, into: Sta
     (size,) = engine.rows(_SIZE.format(table=engine.table, found=trace_ids), parameters)
     if int(size["traces"]) > query.limit:
         return None
-    parts = max(1, -(-int(size["spans"]) // AT_ONCE))
+    parts = max(1, -(-int(size["spans"]) // AT_ONCE))  # rounded up
     sql = counting(into.by, _PART.format(found=trace_ids, parts=parts), engine.table, of_agent=into.agent is not None)
     parameters |= {"now": into.now or 0, "began": query.since or 0, "agent": into.agent}
     return [row for part in range(parts) for row in engine.rows(sql, parameters | {"part": part}, seconds=PATIENCE)]

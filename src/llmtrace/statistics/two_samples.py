@@ -206,7 +206,7 @@ def _exact_p(counts: Sequence[tuple[int, int, int, int]], observed: int) -> floa
             for more, probability in enumerate(stratum):
                 joined[place + more] += mass * probability
         masses, lowest = joined, lowest + low
-    limit = masses[observed - lowest] * (1 + 1e-9)
+    limit = masses[observed - lowest] * (1 + 1e-9)  # equal probabilities may differ by rounding
     return min(1.0, math.fsum(mass for mass in masses if mass <= limit))
 
 
@@ -234,7 +234,7 @@ def _p_value(
             if extreme >= ENOUGH:
                 return extreme / (number + place), total / (number + times)
         number += times
-    return (extreme + 1) / (resamples + 1), total / resamples
+    return (extreme + 1) / (resamples + 1), total / resamples  # the observed sample is one of the permutations, too
 
 
 def adjust(p_values: Sequence[float]) -> list[float]:
@@ -302,7 +302,7 @@ def detectable_shift(before: Sequence[Sequence[float]], now: Sequence[int], alph
             variance += pull * pvariance(numbers) * len(numbers) / (len(numbers) - 1)
     if not weight:
         return None
-    normal = NormalDist()
+    normal = NormalDist()  # an approximation of the permutation test's distribution
     return (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(POWER)) * math.sqrt(variance) / weight
 
 

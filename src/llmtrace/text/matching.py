@@ -25,7 +25,7 @@ _TOKEN = lazy_pattern(rf"[{_LATIN}]+|(?![\W_])[{SPACELESS}]|[^\W_{_LATIN}{SPACEL
 _ASCII = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else 32 for code in range(256))
 _NO_TOKEN = bytes(code for code in range(256) if _ASCII[code] == 32)
 _OTHER_DIGIT = lazy_pattern(r"(?![0-9])\d")
-_OTHER_MARKS = {"’": "'", "٫": ".", "٬": ","}
+_OTHER_MARKS = {"’": "'", "٫": ".", "٬": ","}  # the apostrophe, and Arabic marks for decimals and thousands
 _SPACES = dict.fromkeys("nrtbf", " ")
 _ESCAPE = lazy_pattern(r"\\+(?:u([0-9a-fA-F]{4})|[^u])")
 

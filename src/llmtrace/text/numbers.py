@@ -41,6 +41,7 @@ def read_number(text: str) -> tuple[str, ...]:
         readings = [bare]
     elif len(set(marks)) == 1 and _are_groups(groups):
         readings = ["".join(groups)]
+    # the last mark may be a decimal mark: 1.234 is 1234 or 1.234
     if marks and marks[-1] in ".," and marks[-1] not in marks[:-1] and (len(marks) == 1 or _are_groups(groups[:-1])):
         readings.append(f"{''.join(groups[:-1])}.{groups[-1]}")
     return tuple(_key(Decimal(reading)) for reading in readings)

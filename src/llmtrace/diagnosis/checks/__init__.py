@@ -57,6 +57,7 @@ class Run:
         outcome = self.flow.outcome
         answers = {span.span_id: span for span in self.inferences}
         if outcome is not None and outcome.kind == "answer" and self._is_last(outcome):
+            # the answer that the root returned; a later one may be for a title or a guard
             root_answer = _answer_of(self.trace.root)
             same = (node.span_id for node in reversed(self.flow.answers) if root_answer and node.text.strip() == root_answer)
             return answers.get(next(same, outcome.span_id))

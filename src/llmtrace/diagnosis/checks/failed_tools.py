@@ -32,6 +32,7 @@ def failed_tools(run: Run) -> Iterator[Finding]:
     """
     for tool, calls in run.calls_by_tool.items():
         failures = [node for node in calls if node.call.failed and node.call.offered is not False]
+        # each search is bounded by `MOST_LATER`, so the calls of the same tool get a search of their own
         unresolved = [
             node
             for node in failures
@@ -101,7 +102,7 @@ def _title(node: CallNode, successes: int) -> str:
 def _did_the_job(run: Run, failed: CallNode, later: CallNode) -> bool:
     if later.call.failed is not False:
         return False
-    if failed.tool == later.tool:
+    if failed.tool == later.tool:  # any later lookup counts, but not a change of another thing
         return not failed.call.is_change or not _is_other_job(run, failed, later)
     question = {use.key for use in failed.uses}
     was_asked_same = not failed.call.is_change and bool(question) and question == {use.key for use in later.uses}

@@ -76,6 +76,7 @@ def _repeated(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) 
         advice = f"Give {first.tool} a key against repeats (an idempotency key), or have it refuse what is done already."
         if call.is_declared_change and len({node.span_id for node in nodes}) > 1:
             confidence = "certain"
+        # the finding is about the second change, since the first one was right
         title = f"{first.name} was done again with the same arguments"
         return of_call(
             "change_made_twice", confidence, done[1], title, evidence, advice, cause_key=call.effect_key, spans=spans
@@ -134,6 +135,7 @@ def cycles(run: Run) -> Iterator[Finding]:
     for length in range(2, _LONGEST_CYCLE + 1):
         for start in range(len(keys) - 3 * length + 1):
             part, nodes = keys[start : start + length], calls[start : start + length]
+            # a part of equal calls is left to `same_calls`
             if len(set(part)) == 1 or keys[start : start + 3 * length] != part * 3:
                 continue
             if not all(node.call.may_come_again for node in nodes):
