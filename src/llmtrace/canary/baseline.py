@@ -17,7 +17,7 @@ from llmtrace.version import __version__
 
 FORM: Final = 1
 _HOPELESS: Final = 3
-"""After this many failed requests without any answer, the endpoint is not asked again."""
+"""Number of failed questions, without any answer, after which the endpoint is not asked again. Each is tried several times."""
 
 
 @value
@@ -111,7 +111,7 @@ def observe(
 ) -> Baseline:
     """Ask every question ``times`` times and return the baseline. Every question is asked once before any is asked again.
 
-    ``progress`` is called in this thread, with the numbers of answered and of failed requests. Raises EndpointFailed.
+    ``progress`` is called in this thread, with the numbers of answered and of failed questions. Raises EndpointFailed.
     """
     replies: dict[int, list[Sample]] = {place: [] for place in range(len(probes))}
     models: dict[str, None] = {}

@@ -22,7 +22,7 @@ class Step:
     value: JsonValue = None
     """The answer's text, the call's arguments or the argument's value."""
     note: str = ""
-    """How this step depends on the next one."""
+    """The way in which this step depends on the next one."""
 
 
 @value

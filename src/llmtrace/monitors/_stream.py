@@ -21,8 +21,8 @@ RUNS_SINCE: Final = 3
 """Number of runs that the calls since a change must come from; `RUNS_BEFORE`: before it. One unusual run is not drift."""
 
 HEAD_START: Final = 500
-"""Largest weight of a call at which the model, the prompt, the tools … changed. An ordinary call has a weight of nearly 1 as
-the possible start of a change. With this weight, a change at that call is found two to three times as fast."""
+"""Largest extra weight, as the possible start of a change, of a call at which the model, the prompt, the tools … changed. An
+ordinary call has the weight 1 - `SAVED`. With the extra weight, a change at that call is found two to three times as fast."""
 
 SAVED: Final = 0.2
 """Part of each call's weight that is saved for head starts, so that these do not cause more false alarms."""
@@ -119,9 +119,9 @@ class Stream:
         self.pin, self.armed, self.first = dict(baseline), True, None
 
     def _renew(self) -> None:
-        """Go back to the pinned baseline when as many calls have come since, so that slow drift does not become part of it.
+        """Go back to the pinned baseline when as many calls as it has, at least 250, have come since.
 
-        Each such stretch of calls is a separate test.
+        So slow drift does not become part of the baseline. Each such stretch of calls is a separate test.
         """
         if self.armed and self.pin is not None and self.count >= 2 * max(self.pin["count"], 250):
             self.start_from(self.pin)

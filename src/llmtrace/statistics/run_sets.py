@@ -148,7 +148,7 @@ class RunSet:
 
 @value
 class Compared:
-    """One line of the comparison: a figure in both sets."""
+    """A figure of both sets: a line of the comparison."""
 
     name: str
     unit: str

@@ -26,7 +26,7 @@ _WORDED = lazy_pattern(
     rf"|(?P<y6>{_YEAR})(?=\D{{0,20}}{_WORD})\D{{3,20}}(?P<d6>\d\d?))(?!\d)"
 )
 _REST = lazy_pattern(r"\D{0,2}(?:[T ]\d\d?:?\d\d[\d:.]*\s*(?:Z|[+-]\d\d:?\d\d|[ap]m)?)?", re.IGNORECASE)
-"""What may follow a date: nothing, or a time of day."""
+"""The rest of a text after a date: nothing, or a time of day."""
 
 
 def read_date(text: str) -> tuple[str, ...]:

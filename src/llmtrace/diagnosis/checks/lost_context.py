@@ -16,8 +16,8 @@ _ADVICE = "Hand on what later steps need (ids, amounts, dates) as fields, not as
 def lost_messages(run: Run) -> Iterator[Finding]:
     """Find messages that vanished from the history.
 
-    Likely if the model afterwards repeats an earlier lookup with the same arguments, or makes up an identifier. Only possible
-    if a summary or hand-off replaced the messages, or the conversation was restarted.
+    Likely if the model afterwards repeats an earlier call with the same arguments, or makes up an identifier. Only possible if
+    it does neither, if a summary or hand-off replaced the messages, or if the conversation was restarted.
     """
     needs = _LaterNeeds(run)
     for loss in run.flow.lost_messages.losses:
