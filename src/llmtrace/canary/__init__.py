@@ -1,7 +1,8 @@
-"""The canary: ask an endpoint the same questions again, and test whether its answers have changed.
+"""The canary: asks an endpoint the same questions again, and tests if its answers have changed.
 
-`probes` are the questions, `endpoint` asks them, `sample` measures an answer, `baseline` is the file that holds both, and
-`compare` tests the new answers against it (`statistics.two_samples`). `border` finds questions whose first token is a near tie.
+`probes` reads the questions, `endpoint` asks them, `sample` measures an answer, `baseline` is the file with questions and
+measurements, and `compare` tests new answers against it (by `statistics.two_samples`). `border` finds questions whose first
+token is nearly a tie.
 """
 
 from llmtrace.canary.baseline import Baseline, Observed

@@ -1,4 +1,4 @@
-"""The file of a canary: the questions, and what was measured of the answers to them, with the endpoint that gave them."""
+"""The baseline file of a canary: the questions, the measurements of their answers, and the endpoint that answered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from llmtrace.version import __version__
 
 FORM: Final = 1
 _HOPELESS: Final = 3
-"""Questions, each asked several times, after which an endpoint that never answered is not asked any more."""
+"""Number of failed questions, without any answer, after which the endpoint is not asked again. Each is tried several times."""
 
 
 @value
@@ -30,19 +30,20 @@ class Observed:
 class Baseline:
     url: str
     model: str
-    """As asked for."""
+    """The requested model."""
     times: int
     """Number of times that each question was asked."""
     observed: tuple[Observed, ...]
     answered_by: tuple[str, ...] = ()
     """Models that the endpoint named in its answers."""
     fingerprints: tuple[str, ...] = ()
+    """System fingerprints in the endpoint's answers."""
     without: tuple[str, ...] = ()
-    """Options that the endpoint refused."""
+    """Options that the endpoint refused, so that they were left out."""
     recorded: str = ""
-    """When, in ISO 8601."""
+    """Time of the recording, in ISO 8601."""
     problem: str = ""
-    """Why some questions were not answered."""
+    """The reason why some questions were not answered. It is not written to the file."""
 
     @property
     def planned(self) -> int:
@@ -53,6 +54,7 @@ class Baseline:
         return sum(len(prompt.samples) for prompt in self.observed)
 
     def write(self) -> str:
+        """Return the baseline as JSON, with one question a line."""
         members: dict[str, JsonValue] = {
             "llmtrace_canary": FORM,
             "written_by": f"llmtrace-otel {__version__}",
@@ -70,12 +72,12 @@ class Baseline:
             )
             for prompt in self.observed
         ]
-        head = json.dumps(members, indent=1, ensure_ascii=False)[:-2]
+        head = json.dumps(members, indent=1, ensure_ascii=False)[:-2]  # without the closing brace
         return head + ',\n "probes": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
 
     @classmethod
     def read(cls, text: str) -> Baseline:
-        """Raises ValueError for what `write` did not write."""
+        """Return the baseline that `write` wrote. Raises ValueError for any other text."""
         try:
             members: Mapping[str, Any] = json.loads(text)
             if members["llmtrace_canary"] != FORM:
@@ -107,9 +109,9 @@ def observe(
     recorded: str = "",
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Baseline:
-    """Ask every question ``times`` times, all questions once before any a second time. Raises EndpointFailed.
+    """Ask every question ``times`` times and return the baseline. Every question is asked once before any is asked again.
 
-    ``progress`` is called on this thread with the number of answered and of failed questions.
+    ``progress`` is called in this thread, with the numbers of answered and of failed questions. Raises EndpointFailed.
     """
     replies: dict[int, list[Sample]] = {place: [] for place in range(len(probes))}
     models: dict[str, None] = {}
@@ -130,7 +132,7 @@ def observe(
                     replies[place].append(measure(probes[place], reply))
                     models[reply.model] = fingerprints[reply.fingerprint] = None
                 progress(answered, failed)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: the threads must not go on asking
             endpoint.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise

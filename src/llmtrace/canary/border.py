@@ -1,6 +1,6 @@
-"""Border probes: questions whose first token is nearly a tie, so that the smallest change of the model moves the answers.
+"""Border probes: questions whose first token is nearly a tie, so that the smallest change of the model changes the answers.
 
-Each answer has one token, which makes them the cheapest probes. (Chauvin and others, 2026, "B3IT".)
+They are the cheapest probes, because each answer has one token. Source: Chauvin and others, 2026, "B3IT".
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from llmtrace.canary.endpoint import Endpoint
 from llmtrace.canary.probes import Probe
 
 ENOUGH: Final = 10
-"""Probes after which no more are looked for."""
+"""The search ends when it has this many probes."""
 MOST_CANDIDATES: Final = 60
 _ASKED: Final = 6
-"""Times that a candidate is asked where the endpoint gives no log-probabilities."""
+"""Number of times that a candidate is asked if the endpoint does not return log-probabilities."""
 MOST_CALLS: Final = MOST_CANDIDATES * _ASKED
-"""Calls that the search may make."""
+"""Largest number of calls that the search makes if none is retried."""
 _LEAST: Final = 2
-"""Answers, among these, in which the second token must occur."""
+"""The second most frequent token must be in at least this many of the answers."""
 _NEAR: Final = 1.0
-"""Difference of the log-probabilities of the first two tokens below which they are nearly a tie."""
+"""Two tokens are nearly a tie if their log-probabilities differ by less than this."""
 
 
 def find_border_probes(
     endpoint: Endpoint, candidates: Iterable[Probe], progress: Callable[[int, int], None] = lambda *_: None
 ) -> list[Probe]:
-    """The candidates, at most `ENOUGH`, whose first token is nearly a tie at this endpoint now. Raises EndpointFailed.
+    """Return up to `ENOUGH` candidates whose first token is nearly a tie at this endpoint now. Raises EndpointFailed.
 
-    ``progress`` is called with the number of near ties and of candidates that were tried.
+    ``progress`` is called with the number of near ties and the number of tried candidates.
     """
     near: list[Probe] = []
     for tried, probe in enumerate(islice(candidates, MOST_CANDIDATES), 1):
@@ -50,6 +50,7 @@ def _is_near_tie(endpoint: Endpoint, probe: Probe) -> bool:
     if len(reply.top_logprobs) >= 2:
         (_, first), (_, second) = sorted(reply.top_logprobs, key=lambda token: -token[1])[:2]
         return first - second < _NEAR
+    # without log-probabilities, ask again and count the answers
     words = Counter([str(reply.message.get("content") or "")])
     for _ in range(_ASKED - 1):
         reply = endpoint.ask(probe)

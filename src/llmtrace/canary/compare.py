@@ -1,8 +1,8 @@
-"""Have the answers changed? Pure: two samples of the answers to the same questions in, a verdict out.
+"""Compares two samples of the answers to the same questions: have the answers changed? Pure.
 
-Law: a metric counts as changed only if a permutation test within each question says so, after Benjamini and Hochberg's
-correction over all metrics (`LEVEL`), and only if the change reaches the metric's floor. So where nothing changed, at most one
-comparison in a hundred says otherwise.
+Law: a metric counts as changed only if two conditions hold. A permutation test within each question shows the change at
+`LEVEL`, after Benjamini and Hochberg's correction over all metrics, and the change reaches the metric's floor. So if nothing
+changed, at most one comparison in a hundred says "changed".
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from llmtrace.statistics.two_samples import (
 )
 
 LEVEL: Final = 0.01
-"""Share of comparisons without any change that may say "changed"."""
+"""Share of comparisons without a real change that may say "changed"."""
 _SEED: Final = 20240229
 _ANSWERED: Final = 0.8
-"""Share of the questions that must have been answered for "no change" to be said."""
+"""Share of the questions that must be answered for the verdict "no change"."""
 
 Verdict: TypeAlias = Literal["changed", "no change", "unknown"]
 _Strata: TypeAlias = list[tuple[list[Any], list[Any]]]
-"""The metrics of the answers before and now, for each question that has both."""
+"""The values of one metric before and now, for each question that has both."""
 
 
 @value
@@ -48,19 +48,20 @@ class Metric:
     """``share``, ``ratio`` (of lengths) or ``distance`` (0 to 1, of the distributions of words)."""
     questions: int
     calls: int
-    """Answers now that have the metric."""
+    """Number of new answers that have the metric."""
     before: float | None
-    """The share, the median length, or None."""
+    """The share or the median length before; None for a distance."""
     now: float | None
     effect: float
-    """The change within questions: of the share, of the length as a factor less 1, or the distance beyond chance."""
+    """The change within questions, by unit: the change of the share, the factor of the length less 1, or the distance beyond
+    chance."""
     floor: float
-    """A smaller effect is not called a change."""
+    """A smaller effect does not count as a change."""
     p: float
-    """Adjusted for the number of metrics."""
+    """The p-value, adjusted for the number of metrics."""
     detectable: float | None
-    """The smallest change that would have been seen 8 times in 10: a drop of a share of more than half, else a rise; a
-    lengthening. It is the floor at least; None: no change at all would have been seen."""
+    """The smallest change that would be found 8 times in 10: for a share above one half a drop, else a rise; for a length an
+    increase. At least the floor. None if no change would be found."""
 
     @property
     def has_changed(self) -> bool:
@@ -71,10 +72,11 @@ class Metric:
 class Comparison:
     verdict: Verdict
     reasons: tuple[str, ...]
-    """Why the verdict is ``unknown``, or which change the endpoint itself names."""
+    """Reasons for the verdict ``unknown``, or the change of model that the endpoint itself reports."""
     metrics: tuple[Metric, ...]
     speed: tuple[float | None, float | None]
-    """Median tokens a second before and now. Shown, not tested: it says more about the hour than about the model."""
+    """Median tokens per second before and now. Not tested, because the speed depends on the time of day more than on the
+    model."""
 
 
 class _Pair(NamedTuple):
@@ -84,7 +86,7 @@ class _Pair(NamedTuple):
 
 
 def compare(before: Baseline, now: Baseline) -> Comparison:
-    """The baseline, and the same questions asked again."""
+    """Compare the baseline with the answers to the same questions now."""
     pairs = [_Pair(old.probe.kind, old.samples, new.samples) for old, new in zip(before.observed, now.observed, strict=True)]
     metrics = _metrics(pairs)
     reasons = []
@@ -164,7 +166,7 @@ def _shares(name: str, strata: _Strata, level: float, _: Random) -> Metric:
 
 
 def _sizes(strata: _Strata) -> tuple[int, int]:
-    """Number of answers before and now."""
+    """Return the number of answers before and now."""
     return sum(len(before) for before, _ in strata), sum(len(now) for _, now in strata)
 
 
@@ -178,7 +180,7 @@ def _metric(
     before: float | None = None,
     now: float | None = None,
 ) -> Metric:
-    """A metric whose p-value is not adjusted yet."""
+    """Return a metric whose p-value is not adjusted yet."""
     calls, visible = _sizes(strata)[1], None if detectable is None else max(floor, detectable)
     return Metric(name, unit, len(strata), calls, before, now, tested.effect, floor, tested.p, visible)
 

@@ -1,7 +1,7 @@
-"""Asks an endpoint with OpenAI's chat API one question at a time, and measures the answer's time.
+"""A client for an endpoint with OpenAI's chat API that asks one question at a time and measures the time of the answer.
 
-Law: at most ``most_calls`` requests, retries included. An option that the endpoint refuses is left out from then on and named
-(`Endpoint.without`), so that both sides of a comparison ask alike.
+Law: it makes at most ``most_calls`` requests, including retries. An option that the endpoint refuses is left out of later
+requests and listed in `Endpoint.without`, so that a comparison can see if both sides asked with the same options.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Reply(NamedTuple):
     model: str
     fingerprint: str
     top_logprobs: tuple[tuple[str, float], ...] = ()
-    """The likeliest first tokens with the logarithms of their probabilities, where asked for and given."""
+    """The likeliest first tokens with their log-probabilities; empty if not requested or not returned."""
 
 
 @dataclass(eq=False, repr=False)
@@ -46,24 +46,24 @@ class Endpoint:
     """The URL up to ``/v1``."""
     key: str | None = None
     seconds: float = 60.0
-    """For one answer."""
+    """Time limit for one answer."""
     most_calls: int = 1000
     calls: int = 0
-    """Requests that were made so far."""
+    """Number of requests so far."""
     without: dict[str, None] = field(default_factory=dict)
-    """Options that the endpoint refused."""
+    """Options that the endpoint refused, so that they are left out."""
     problem: str = ""
-    """Why the last question that was not answered was not."""
+    """The reason why a question was not answered: the latest one."""
     _token_option: str = _RENAMED
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def stop(self) -> None:
-        """Make no further attempts for questions that are being asked, from now on."""
+        """Stop retries: questions in progress are not tried again."""
         self._stopped.set()
 
     def ask(self, probe: Probe, *, logprobs: bool = False) -> Reply | None:
-        """The answer; None if there was none after some attempts. Raises EndpointFailed where asking again is of no use."""
+        """Return the answer; None if all attempts failed. Raises EndpointFailed if trying again would be useless."""
         options: dict[str, JsonValue] = {"logprobs": True, "top_logprobs": 2} if logprobs else {}
         problem = ""
         for attempt in range(_ATTEMPTS):
@@ -81,6 +81,7 @@ class Endpoint:
                 if status not in (408, 409, 425, 429) and status < 500:
                     raise EndpointFailed(without_key(f"{self.url} answered {problem}{_hint(status)}", self.key))
             if attempt + 1 < _ATTEMPTS:
+                # exponential backoff with jitter, unless the endpoint says how long to wait
                 usual = random.uniform(0.5, 1.0) * 2**attempt  # noqa: S311
                 self._stopped.wait(min(_LONGEST_WAIT, usual if wait is None else wait))
             if self._stopped.is_set():
@@ -95,14 +96,14 @@ class Endpoint:
             request["tools"] = list(probe.tools)
         for name in tuple(self.without):  # another thread may add one
             request.pop(name, None)
-        if "logprobs" not in request:
+        if "logprobs" not in request:  # endpoints refuse top_logprobs without it
             request.pop("top_logprobs", None)
         if _RENAMED in request and self._token_option != _RENAMED:
             request[self._token_option] = request.pop(_RENAMED)
         return request
 
     def _adapts(self, message: str, request: Mapping[str, JsonValue]) -> bool:
-        """Leave out, or rename, the option that the endpoint's message names. Returns True if asking again may help."""
+        """Omit or rename the option that the endpoint's error message names. Returns True if asking again may help."""
         with self._lock:
             if _RENAMED in message and _RENAMED in request:
                 self._token_option = _NEWER_NAME
@@ -114,7 +115,7 @@ class Endpoint:
         return False
 
     def _post(self, request: Mapping[str, JsonValue]) -> tuple[int, bytes, float, float | None]:
-        """Status, body, seconds, and how many seconds the endpoint asks to wait."""
+        """Send a request. Returns status, body, duration in seconds, and the seconds that the endpoint asks to wait or None."""
         from requests import RequestException
 
         with self._lock:
@@ -132,7 +133,7 @@ class Endpoint:
 
 
 class _NoAnswerError(Exception):
-    """No answer came; another attempt may succeed."""
+    """An attempt got no answer. Another attempt may succeed."""
 
 
 def _reply(body: bytes, seconds: float) -> Reply:

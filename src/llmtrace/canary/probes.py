@@ -17,7 +17,7 @@ from llmtrace.validation.example import example_of
 from llmtrace.validation.tool_definitions import read_definition
 
 _OPTIONS: Final = ("temperature", "top_p", "max_tokens", "seed", "response_format", "tool_choice", "stop", "reasoning_effort")
-"""Members of a line of a prompts file that are sent as they are."""
+"""Options in a line of a prompts file that are sent unchanged."""
 _BORDER_WORDS: Final = (
     *("apple", "river", "seven", "green", "chair", "window", "Tuesday", "salt", "north", "paper"),
     *("garden", "silver", "music", "winter", "bridge", "lemon", "forest", "clock", "ocean", "brick"),
@@ -32,10 +32,10 @@ class Probe:
     """``prompt``, ``tool`` or ``border``."""
     messages: tuple[Mapping[str, JsonValue], ...]
     tools: tuple[Mapping[str, JsonValue], ...] = ()
-    """In OpenAI's form."""
+    """Tool definitions in OpenAI's form."""
     options: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     tool: str | None = None
-    """The tool that should be called."""
+    """Name of the tool that the model should call, if there is one."""
 
     def definitions(self) -> tuple[ToolDefinition, ...]:
         return tuple(read_definition(tool) for tool in self.tools)
@@ -53,7 +53,7 @@ class Probe:
 
     @classmethod
     def from_json(cls, members: Mapping[str, Any]) -> Probe:
-        """Raises KeyError and TypeError for what `as_json` did not write."""
+        """Return the probe that `as_json` wrote. Raises KeyError or TypeError for other data."""
         return cls(
             str(members["id"]),
             str(members["kind"]),
@@ -65,9 +65,9 @@ class Probe:
 
 
 def read_prompts(text: str, options: Mapping[str, JsonValue], tools: Sequence[ToolDefinition] = ()) -> list[Probe]:
-    """The probes of a prompts file: one JSON value a line, a text or an object with ``prompt`` or ``messages``.
+    """Read the probes of a prompts file: one JSON value a line, a text or an object with ``prompt`` or ``messages``.
 
-    ``options`` and ``tools`` hold for lines that do not have their own. Raises ValueError, which says in which line.
+    ``options`` and ``tools`` are defaults for lines without their own. Raises ValueError, which names the line.
     """
     probes = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -102,8 +102,8 @@ def _prompt(item: Any, place: str, options: Mapping[str, JsonValue], tools: Sequ
 
 
 def tool_probes(tools: Sequence[ToolDefinition], options: Mapping[str, JsonValue]) -> list[Probe]:
-    """Return one probe for each tool, with all of them on offer. It names the tool and, if an example can be made, its
-    arguments."""
+    """Return one probe for each tool. It offers all tools, and asks for a call of this tool, with example arguments if its
+    schema allows to make some."""
     probes = []
     for tool in tools:
         text = f"Call the tool {tool.name}."
@@ -116,7 +116,7 @@ def tool_probes(tools: Sequence[ToolDefinition], options: Mapping[str, JsonValue
 
 
 def read_tools(text: str) -> list[ToolDefinition]:
-    """Tool definitions from a JSON list, in OpenAI's, Anthropic's or MCP's form. Raises ValueError."""
+    """Read tool definitions from a JSON list, in OpenAI's, Anthropic's or MCP's form. Raises ValueError."""
     try:
         items = json.loads(text)
     except ValueError as error:
@@ -132,7 +132,7 @@ def read_tools(text: str) -> list[ToolDefinition]:
 
 
 def border_candidates() -> Iterator[Probe]:
-    """Questions that a model may well answer with either of two words, in one token."""
+    """Yield questions that a model may answer with either of two words, each of one token."""
     for first, second in itertools.combinations(_BORDER_WORDS, 2):
         text = f"Say one of these two words and nothing else: {first}, {second}."
         yield Probe(f"border {first} {second}", "border", ({"role": "user", "content": text},), options=BORDER_OPTIONS)

@@ -19,22 +19,22 @@ _LONGEST: Final = 24
 
 @value
 class Sample:
-    """None: the question does not ask for it, or the endpoint does not say it."""
+    """Measurements of one answer. None: the question does not ask for it, or the endpoint does not report it."""
 
     first: str = ""
-    """The first word, or token where one was asked for; for an answer that only calls a tool, ``call`` and its name."""
+    """The first word; for a border probe, its token. For an answer that only calls a tool, ``call`` and the tool's name."""
     length: int = 0
-    """Tokens, as the endpoint counts them; else characters."""
+    """Length in tokens as the endpoint counts them; in characters if it does not."""
     valid: bool | None = None
-    """The answer has the form that the question asks for."""
+    """True if the answer has the form that the question asks for."""
     called: bool | None = None
-    """A tool was called: the expected one, if there is one."""
+    """True if a tool was called: the expected one, if there is one."""
     arguments: bool | None = None
-    """Every call names a tool on offer and has valid arguments."""
+    """True if every call names an offered tool and has valid arguments."""
     refused: bool = False
-    """The endpoint says that the model refused, or that a filter stopped the answer."""
+    """True if the endpoint says that the model refused, or that a filter stopped the answer."""
     per_second: float | None = None
-    """Tokens a second."""
+    """Tokens per second."""
 
     def as_json(self) -> dict[str, JsonValue]:
         members = {name: getattr(self, name) for name in type(self).__slots__}  # type: ignore[attr-defined]
@@ -42,7 +42,7 @@ class Sample:
 
     @classmethod
     def from_json(cls, members: Mapping[str, Any]) -> Sample:
-        """Members that a later version adds are left out."""
+        """Return the sample that `as_json` wrote. Members that a later version adds are ignored."""
         return cls(**{name: members[name] for name in cls.__slots__ if name in members})  # type: ignore[attr-defined]
 
 

@@ -1,7 +1,8 @@
-"""Diagnosis: a trace in, suspects out, each with its confidence, its evidence and the chain from the outcome back to it.
+"""Finds the suspects of a trace, each with its confidence, its evidence and the chain from the outcome back to it.
 
-`flow` follows the values, `checks` look for what a record can prove, `causes` joins findings of one thing, `places` says where
-to look first in a run that is known to have failed. Pure: no I/O but the weights in the package, no clock, nothing random.
+`flow` follows values through the trace. `checks` look for faults that the record proves or makes likely. `causes` joins
+findings with one cause. `place_ranker` ranks the places to look at first in a run that is known to have failed. Pure: no clock,
+no randomness, and no I/O except reading the weights in the package.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ __all__ = [
 def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
     """Return the suspects of a trace, and the places to look at first if it is known to have failed.
 
-    ``flow``: the flow of this trace if it was built already. Verdicts that the spans carry are used. Raises IndexError on an
-    empty trace, DiagnosisFailed if llmtrace itself goes wrong.
+    ``flow``: the flow of this trace if it was built already. Evaluations recorded on the spans are used. Raises IndexError for
+    an empty trace, and DiagnosisFailed for a fault of llmtrace itself.
     """
     with wrap_errors(trace.trace_id):
         flow = flow or Flow(trace)
@@ -69,7 +70,7 @@ def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
 
 def _last_good_checkpoint(trace: Trace, suspects: tuple[Suspect, ...], *, failed: bool) -> Step | None:
     marked = [trace.span(suspect.span_id) for suspect in suspects if suspect.is_marked]
-    began = min((span.start for span in marked or trace.root_causes), default=None)
+    began = min((span.start for span in marked or trace.root_causes), default=None)  # a suspect may precede the error
     if not (failed or marked):
         return None
     for span in reversed(trace.spans):
@@ -86,8 +87,11 @@ def findings_of(run: Run) -> list[Finding]:
 
 @contextmanager
 def wrap_errors(trace_id: str) -> Iterator[None]:
-    """Wrap code that reads and diagnoses a trace. Raises DiagnosisFailed for a fault of llmtrace, with its place; errors of the
-    store pass. Who diagnoses many traces catches that for each, so that one broken trace costs only itself."""
+    """Wrap code that reads and diagnoses a trace: a fault of llmtrace becomes DiagnosisFailed, with its place in the code.
+
+    Errors of the store (LlmtraceError, OSError) pass unchanged. A caller that diagnoses many traces catches DiagnosisFailed for
+    each one, so that a broken trace does not stop the others.
+    """
     try:
         yield
     except (LlmtraceError, OSError):
@@ -97,7 +101,7 @@ def wrap_errors(trace_id: str) -> Iterator[None]:
 
 
 def _describe(error: Exception) -> str:
-    """The error and the innermost line that raised it."""
+    """Return the error's type and message, and the innermost line that raised it."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     message = " ".join(str(error).split())[:200]
     return f"{type(error).__qualname__}{f' ({message})' if message else ''} at {Path(last.filename).name}:{last.lineno}"

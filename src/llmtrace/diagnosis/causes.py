@@ -1,7 +1,7 @@
-"""From findings to suspects: findings of one thing are one cause, and later findings that it explains stand below it.
+"""Turns findings into suspects: findings of the same fault are one cause, and findings that it explains are its symptoms.
 
-Laws: a cause counts once, however often it was found. Causes of one kind do not hide each other. Of two findings that lineage
-connects, or that are about the same calls, the earlier and stronger one is the cause.
+Laws: a cause counts once, however often it was found. Causes of one kind do not hide each other. If lineage connects two
+findings, or they are about the same calls, the earlier and stronger one is the cause.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FIRST = (
     *("interrupted", "answer_missing", "error", "invalid_call", "unknown_tool", "lost_context", "cycle"),
     *("ungrounded_argument", "change_made_twice", "never_succeeded"),
 )
-"""Checks whose title says most, where several findings of equal confidence are about the same calls."""
+"""Checks in order of precedence among findings of equal confidence about the same calls. Their titles say the most."""
 
 
 @dataclass(eq=False)
@@ -34,7 +34,7 @@ class Cause:
     finding: Finding
     repeats: list[Finding] = field(default_factory=list)
     symptoms: list[Finding] = field(default_factory=list)
-    """Findings that it explains."""
+    """Later findings that this cause explains."""
 
     @cached_property
     def places(self) -> frozenset[str]:
@@ -47,10 +47,10 @@ class Cause:
 
 
 def causes_of(findings: Iterable[Finding], flow: Flow) -> list[Cause]:
-    """The causes, strongest first; each with its repeats and symptoms."""
+    """Return the causes, strongest first, each with its repeats and symptoms."""
     groups: dict[tuple[str, object], list[Finding]] = {}
     for number, finding in enumerate(findings):
-        key = finding.cause_key if finding.cause_key is not None else number
+        key = finding.cause_key if finding.cause_key is not None else number  # without a key, a cause of its own
         groups.setdefault((finding.check, key), []).append(finding)
     causes = []
     for group in groups.values():
@@ -61,15 +61,18 @@ def causes_of(findings: Iterable[Finding], flow: Flow) -> list[Cause]:
 
 
 def _without_symptoms(causes: Sequence[Cause], flow: Flow) -> list[Cause]:
-    """``causes``: the strongest first. One that is about the same calls as an earlier one, or that a value of an earlier one
-    flows into, is a symptom of it. So is an identifier that was made up after the data was missing: a lookup had failed for
-    good, or messages had vanished."""
+    """Return the independent causes. Every other cause becomes a symptom of the one that explains it.
+
+    ``causes``: strongest first. A cause explains a weaker one that is about the same calls, or that one of its values flows
+    into. A made-up identifier is explained by missing data instead: a lookup that never succeeded, or messages that were lost
+    before.
+    """
     independent: list[Cause] = []
     by_place: dict[str, Cause] = {}
     by_node: dict[Node, Cause] = {}
     for cause in causes:
         node = cause.finding.node
-        if cause.finding.check == "ungrounded_argument":  # where it came from is another question than what the call broke
+        if cause.finding.check == "ungrounded_argument":  # other faults of the call do not explain where its value came from
             explanation = next((candidate for candidate in causes if _leaves_gap(candidate, cause)), None)
         else:
             explanation = next((by_place[place] for place in cause.places if place in by_place), None)
@@ -80,15 +83,16 @@ def _without_symptoms(causes: Sequence[Cause], flow: Flow) -> list[Cause]:
             continue
         independent.append(cause)
         by_place.update(dict.fromkeys(cause.places, cause))
+        # following values takes time, and causes beyond MOST_SUSPECTS are not shown
         if len(independent) <= MOST_SUSPECTS and cause.finding.confidence != "possible":
             for reached in reached_from(cause.finding, flow):
                 if reached is not node:
-                    by_node.setdefault(reached, cause)
+                    by_node.setdefault(reached, cause)  # the strongest cause explains a node that several reach
     return independent
 
 
 def _leaves_gap(cause: Cause, later_cause: Cause) -> bool:
-    """True if data was missing from this cause on, before the other."""
+    """Return True if ``cause`` left data missing before ``later_cause`` happened."""
     finding = cause.finding
     if finding.confidence == "possible" or finding.node is None or _position(finding) >= _position(later_cause.finding):
         return False
@@ -98,7 +102,7 @@ def _leaves_gap(cause: Cause, later_cause: Cause) -> bool:
 
 
 def reached_from(finding: Finding, flow: Flow) -> dict[Node, Edge | None]:
-    """The nodes that the values of a finding flow into."""
+    """Return the nodes that the values of a finding flow into, as `Flow.reach` does."""
     if finding.node is None:
         return {}
     return flow.reach(finding.node, (finding.use.key,) if finding.use is not None else ())
@@ -109,7 +113,7 @@ def _priority(finding: Finding) -> int:
 
 
 def _position(finding: Finding) -> int:
-    return finding.node.position if finding.node is not None else 1 << 62
+    return finding.node.position if finding.node is not None else 1 << 62  # findings without a node come last
 
 
 def suspects_of(causes: Sequence[Cause], flow: Flow) -> tuple[Suspect, ...]:
@@ -140,7 +144,7 @@ def _suspect(cause: Cause, flow: Flow) -> Suspect:
 
 @value
 class Case:
-    """A run with the first suspect that marks it."""
+    """A run and its first certain or likely suspect."""
 
     trace_id: str
     start: int
@@ -174,7 +178,7 @@ def case_of(trace: Trace, suspect: Suspect) -> Case:
 
 
 def group_by_cause(cases: Iterable[Case]) -> list[Group]:
-    """The groups with most runs first; of equal ones the one that was seen last."""
+    """Group cases by check and title, the largest group first. Of groups of equal size, the most recent comes first."""
     cases_by_cause: dict[tuple[str, str], list[Case]] = {}
     for case in sorted(cases, key=lambda case: case.start):
         cases_by_cause.setdefault((case.suspect.check, case.suspect.title), []).append(case)
@@ -187,12 +191,15 @@ def group_by_cause(cases: Iterable[Case]) -> list[Group]:
 
 MOST_STEPS = 8
 _MOST_DETOURS = 8
-"""Changes through which a way to the outcome is looked for, the last first."""
+"""Number of changes that `_way` tries as a stop on the path to the outcome, the latest first."""
 _LONGEST_TEXT = 400
 
 
 def chain(finding: Finding, reached: Mapping[Node, Edge | None], flow: Flow) -> tuple[Step, ...]:
-    """From the outcome to the suspect, which is the last step. ``reached``: the nodes that its values flow into."""
+    """Return the steps from the outcome back to the suspect, which is the last step.
+
+    ``reached``: the nodes that the finding's values flow into, see `reached_from`.
+    """
     if finding.ends_run or finding.node is None:
         return _without_values(finding, flow)
     edges = _way(finding.node, reached, flow)
@@ -217,13 +224,17 @@ def _without_values(finding: Finding, flow: Flow) -> tuple[Step, ...]:
 
 
 def _way(start: Node, reached: Mapping[Node, Edge | None], flow: Flow) -> list[Edge]:
-    """Edges from the suspect to the outcome in order of time; to the last change if nothing reaches the outcome."""
+    """Return the edges from the suspect to the outcome in order of time, through a change if possible.
+
+    If no value reaches the outcome, the path ends at the last change that was reached, or else at the last node.
+    """
     outcome = flow.outcome_after(start)
     changes = [node for node in reached if node is not start and node.call is not None and node.call.is_change]
     changes.sort(key=lambda node: -node.position)
     if outcome is None or outcome not in reached:
         last = max(reached, key=lambda node: node.position)
         return _back(reached, changes[0] if changes else last)
+    # prefer a path through a change, since it shows the damage that the mistake did
     for node in changes[:_MOST_DETOURS]:
         onwards = flow.reach(node, {use.key for use in node.uses})
         if outcome in onwards:
@@ -241,7 +252,7 @@ def _back(reached: Mapping[Node, Edge | None], goal: Node) -> list[Edge]:
 
 
 def _steps(edges: Sequence[Edge], flow: Flow) -> list[Step]:
-    """The steps of a way; of a long way, its two ends."""
+    """Return a step for each edge of a path; for a path over `MOST_STEPS`, only its beginning and end."""
     if len(edges) <= MOST_STEPS:
         return [_edge_step(flow, edge) for edge in edges]
     half = MOST_STEPS // 2
@@ -266,7 +277,7 @@ def _edge_step(flow: Flow, edge: Edge) -> Step:
 
 
 def _earliest_message(edge: Edge) -> str:
-    """The message, or the person's decision, in which the value stood first, before any result; empty if there is none."""
+    """Return the message or the person's decision that contained the value before any result did; empty if none did."""
     first = edge.use.provenance.earliest
     if first is not None and first.place == REVIEWED:
         return f"the {REVIEWED} in a review"
@@ -280,7 +291,7 @@ def _node_step(node: Node, note: str) -> Step:
 
 
 def _with_edit(node: Node, note: str) -> str:
-    """The note, and which arguments of the call are not the model's but those of a person who edited them in a review."""
+    """Return the note, extended by the names of the arguments that a person edited in a review."""
     call = node.call
     if call is None or call.decision != "edited" or not isinstance(call.corrected, Mapping):
         return note
@@ -294,7 +305,7 @@ def _with_edit(node: Node, note: str) -> str:
 
 
 def _last(finding: Finding, node: Node) -> tuple[Step, ...]:
-    """The suspect itself; of an argument, its call before it."""
+    """Return the step of the suspect. If the suspect is an argument, the step of its call comes before it."""
     note = finding.evidence.rstrip(".")
     if finding.pointer and node.call is not None:
         outcome = "it failed" if node.call.failed else "it answered" if node.call.failed is False else ""

@@ -1,6 +1,7 @@
-"""Two traces beside each other: which step of one is which of the other, and where they part first. Pure.
+"""Aligns the steps of two traces and finds the first difference. Pure.
 
-Law: every step of both is in exactly one pair, those of each trace in their order; a trace beside itself differs nowhere.
+Law: every compared step of both traces is in exactly one pair, and the steps of each trace keep their order. A trace compared
+with itself has no difference.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from llmtrace.model.traces import short_id
 from llmtrace.model.value import value
 
 MOST_STEPS = 2000
-"""Steps of each trace that are compared; the time that it takes grows with the square where all are alike."""
+"""Number of steps of each trace that are compared, at most. The time grows with the square of it."""
 
 What: TypeAlias = Literal["same", "changed", "left", "right"]
 _WORDS = {"left": "only in the first", "right": "only in the second"}
@@ -34,23 +35,23 @@ _WORDS = {"left": "only in the first", "right": "only in the second"}
 
 @value
 class Pair:
-    """A step of one trace and the step of the other that stands for it; None where the other has none."""
+    """A step of the first trace and the corresponding step of the second. One of them is None if it has no counterpart."""
 
     what: What
     left: str | None = None
-    """Id of the span."""
+    """Span id in the first trace."""
     right: str | None = None
+    """Span id in the second trace."""
 
 
 @value
 class Difference:
     traces: tuple[Trace, Trace]
-    """The compared traces."""
     pairs: tuple[Pair, ...]
     first: int | None
-    """Position of the first pair that is not the same; None where all are."""
+    """Position of the first pair whose steps are not the same; None if there is no such pair."""
     left_out: int
-    """Steps of both that were not compared, because there are too many."""
+    """Number of steps in both traces beyond `MOST_STEPS`, which were not compared."""
 
     def _repr_html_(self) -> str:
         from llmtrace.model.html import pairs_as_html  # for notebooks only
@@ -72,7 +73,7 @@ class Difference:
 
 
 def compare(left: Trace, right: Trace) -> Difference:
-    """The steps of two traces aligned: the same ones first, then, between these, those of the same kind and name."""
+    """Align the steps of two traces: first steps that are equal, then, between these, steps of the same kind and name."""
     ours, theirs = ([span for _, span in trace.walk()] for trace in (left, right))
     left_out = max(0, len(ours) - MOST_STEPS) + max(0, len(theirs) - MOST_STEPS)
     pairs = tuple(_aligned(ours[:MOST_STEPS], theirs[:MOST_STEPS], ("same", "changed")))
@@ -81,9 +82,9 @@ def compare(left: Trace, right: Trace) -> Difference:
 
 
 def _aligned(ours: Sequence[Span], theirs: Sequence[Span], levels: Sequence[What]) -> Iterator[Pair]:
-    """Pairs of steps that are equal at the first of the levels, and between them those that are equal at the others.
+    """Yield pairs of steps that are equal at the first level; steps between them are paired at the next levels.
 
-    As many as can be are in common, so that one inserted step is one difference, also among steps that repeat.
+    Each level has as many pairs as possible, so that one inserted step is one difference, even among steps that repeat.
     """
     if not levels:
         yield from (Pair("left", left=span.span_id) for span in ours)
@@ -99,13 +100,14 @@ def _aligned(ours: Sequence[Span], theirs: Sequence[Span], levels: Sequence[What
 
 
 def _longest_common(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> list[tuple[int, int]]:
-    """The places of a longest common subsequence: the beginning in common first, then by bit vectors (Hyyrö, 2004)."""
+    """Return the positions of a longest common subsequence: the common beginning, then by bit vectors (Hyyrö, 2004)."""
     begin = next((place for place, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
     common = [(place, place) for place in range(begin)]
     ours, theirs = ours[begin:], theirs[begin:]
     places: dict[Hashable, int] = {}
     for place, step in enumerate(ours):
         places[step] = places.get(step, 0) | 1 << place
+    # a row has one bit for each step of `ours`; each zero bit adds one to the length of the common subsequence
     everything = (1 << len(ours)) - 1
     rows = [everything]
     for step in theirs:
@@ -114,6 +116,7 @@ def _longest_common(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> lis
         rows.append(((row + shared) | (row - shared)) & everything)
     pairs: list[tuple[int, int]] = []
     i, j = len(ours), len(theirs)
+    # walk back through the rows to find the pairs
     while i and j:
         if ours[i - 1] == theirs[j - 1]:
             i, j = i - 1, j - 1
@@ -126,18 +129,22 @@ def _longest_common(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> lis
 
 
 def _length(row: int, count: int) -> int:
-    """The length of the common subsequence of ``count`` steps and those up to this row: the zeros in its lowest bits."""
+    """Return the length of the longest common subsequence of the first ``count`` steps and the steps up to this row.
+
+    It is the number of zeros in the row's lowest ``count`` bits.
+    """
     return count - (row & ((1 << count) - 1)).bit_count()
 
 
 def _sign(span: Span) -> tuple[str, str]:
     operation = span.operation
     name = getattr(operation, "name", "") or span.name
+    # without the model's name, so that the same step with another model is a changed step
     return type(operation).__name__, "" if isinstance(operation, Inference) else str(name)
 
 
 def _whole(span: Span) -> Hashable:
-    """Return the key by which two steps are equal: kind, name, input, output, and whether it failed; no ids, no times."""
+    """Return a key that is equal for equal steps: kind, name, input or output, and if the step failed; no ids, no times."""
     operation = span.operation
     content: str
     if isinstance(operation, ToolExecution):
@@ -154,6 +161,6 @@ def _whole(span: Span) -> Hashable:
 
 
 def _comparable_parts(message: Message) -> list[object]:
-    """Parts of a message without what differs each time: ids of calls, and how the model came to it."""
+    """Return the parts of a message without data that differs in each run: ids of tool calls, and reasoning."""
     parts = [part for part in message.parts if not isinstance(part, Reasoning)]
     return [(part.name, part.arguments) if isinstance(part, ToolCall) else part for part in parts]

@@ -1,10 +1,11 @@
-"""The environment of a run: facts that shape its answers, by which two runs are compared to find why one behaves differently.
+"""The environment of a run: facts that shape its answers. Comparing two environments shows why two runs behave differently.
 
-A fact of a call (model, prompt, a tool, a parameter) belongs to the agent that made the call; a fact of the program (Python, a
-library, the commit) to the whole run. Pure.
+A fact of a call (model, prompt, a tool, a parameter) belongs to the agent that made the call. A fact of the program (Python, a
+library, the commit) belongs to the whole run. Pure.
 
-Law: a fact changed if each run has a value of it that the other run has not. So a run that ended earlier, and showed fewer
-prompts, did not change. What one run does not say (content that was not kept, another writer) is unknown, not changed.
+Law: a fact changed if each run has a value of it that the other run lacks. So a run that ended earlier, and showed fewer
+prompts, did not change. A fact that one run does not record (content that was not kept, another writer) is unknown, not
+changed.
 """
 
 from __future__ import annotations
@@ -34,21 +35,21 @@ KINDS: Final = (
     *("python", "library", "environment variable", "answering model", "provider fingerprint"),
     *("service version", "code", "uncommitted changes", "installed packages", "server", "task"),
 )
-"""In the order in which a change is named as the cause: the most specific first, what only follows from others last."""
+"""Kinds of facts, in the order in which changes are named as the cause: the most specific first, mere consequences last."""
 PROGRAM_KINDS: Final = (
     *("python", "library", "environment variable", "service version", "code", "uncommitted changes", "installed packages"),
 )
-"""Facts of the whole run, which the present environment has, too."""
+"""Kinds that belong to the whole run, so that they are also known of a program that runs now."""
 _SUMS: Final = {"tool": "tools", "parameter": "parameters"}
-"""The digest of all tools or parameters, which stands for the single ones where a run was recorded without content."""
+"""The kind of the digest of all tools or parameters, by the kind of a single one. A run without content has only the digest."""
 _OF_SOME_CALLS: Final = frozenset({"tool", "parameter", "prompt template"})
-"""Kinds that a call may lack."""
+"""Kinds that only some calls of an agent may have."""
 _OF_ONE_CALL: Final = frozenset(
     {"user", "metadata", "conversation", "prompt_cache_key", "safety_identifier", "previous_response_id", "extra_headers"}
 )
-"""Parameters that name a user or a conversation. They differ from run to run and shape no answer."""
+"""Parameters that name a user or a conversation. They differ from run to run and do not shape the answer."""
 _LONGEST: Final = 80
-"""Characters of a parameter that is shown as it is; a longer one is a digest."""
+"""Characters of a parameter that is kept as text, at most; of a longer one, a digest is kept."""
 ABSENT: Final = "(none)"
 
 
@@ -64,9 +65,9 @@ class Fact(NamedTuple):
 @value
 class Environment:
     facts: Mapping[Fact, tuple[str, ...]]
-    """The values of each fact in the order in which they came up: digests of prompts and tools, else the value itself."""
+    """The values of each fact in order of appearance: digests of prompts and tools, otherwise the value itself."""
     texts: Mapping[tuple[Fact, str], str]
-    """The content behind a digest, where it was kept."""
+    """The content behind a digest, by fact and digest, if it was recorded."""
 
     def callers(self) -> frozenset[str]:
         """Names of the agents that called a model."""
@@ -82,6 +83,7 @@ class Change:
     before: tuple[str, ...]
     """The values that only the first run has."""
     now: tuple[str, ...]
+    """The values that only the second run has."""
 
 
 class _Facts:
@@ -97,7 +99,8 @@ class _Facts:
             self.texts[fact, content] = text
 
     def environment(self) -> Environment:
-        """A tool, parameter or template that some calls of an agent lack has the value `ABSENT`, too."""
+        """Return the collected facts. A tool, parameter or template that some calls of its agent lack gets the value `ABSENT`,
+        too."""
         for calls in self.calls.values():
             for fact in frozenset().union(*calls):
                 if any(fact not in call for call in calls):
@@ -107,7 +110,7 @@ class _Facts:
 
 
 def environment_of(trace: Trace) -> Environment:
-    """The facts of a run, in the order of `KINDS`."""
+    """Return the facts of a run, in the order of `KINDS`."""
     facts = _Facts()
     resources: dict[int, Mapping[str, JsonValue]] = {}
     is_task_known = False
@@ -129,13 +132,13 @@ def environment_of(trace: Trace) -> Environment:
 
 
 def without_task(environment: Environment) -> Environment:
-    """The environment without what the run was asked to do, which is no part of it."""
+    """Return the environment without the fact of the run's task."""
     facts = {fact: contents for fact, contents in environment.facts.items() if fact.kind != "task"}
     return Environment(facts, environment.texts)
 
 
 def environment_of_program(resource: Mapping[str, JsonValue], changes: str | None) -> Environment:
-    """The facts of a program that runs now, as its resource says, and of its uncommitted changes."""
+    """Return the facts of a program that runs now. ``changes``: its uncommitted changes, as in the attribute `VCS_CHANGES`."""
     facts = _Facts()
     _add_program(facts, resource)
     if changes is not None:
@@ -144,7 +147,7 @@ def environment_of_program(resource: Mapping[str, JsonValue], changes: str | Non
 
 
 def compare(before: Environment, now: Environment) -> list[Change]:
-    """Return the changes, the first cause first."""
+    """Return the changes, the likeliest cause first."""
     callers = before.callers() & now.callers()
     known = before.kinds() & now.kinds() | _OF_SOME_CALLS
     changes = []
@@ -154,7 +157,7 @@ def compare(before: Environment, now: Environment) -> list[Change]:
             continue
         old, new = before.facts.get(fact, ()), now.facts.get(fact, ())
         if fact.kind == "environment variable" and not (old and new):
-            continue  # only what both were told to record can be compared
+            continue  # each program lists the variables to record; only those on both lists can be compared
         if (not old and _is_unknown(fact, before)) or (not new and _is_unknown(fact, now)):
             continue
         old, new = old or (ABSENT,), new or (ABSENT,)
@@ -162,6 +165,7 @@ def compare(before: Environment, now: Environment) -> list[Change]:
         came = tuple(content for content in new if content not in old)
         if gone and came:
             changes.append(Change(fact, gone, came))
+    # left out, since they follow from a more specific change: the packages' digest, and a prompt whose template was replaced
     has_library = any(change.fact.kind == "library" for change in changes)
     replaced = {
         change.fact.where
@@ -178,7 +182,7 @@ def compare(before: Environment, now: Environment) -> list[Change]:
 
 
 def is_same_template(where: str, before: Environment, now: Environment) -> bool:
-    """True if the calls of an agent fill the same templates in both runs, so that only the values can differ."""
+    """Return True if the calls of an agent use the same prompt templates in both runs, so that only the values can differ."""
     old, new = (
         {fact: contents for fact, contents in run.facts.items() if fact.kind == "prompt template" and fact.where == where}
         for run in (before, now)
@@ -187,7 +191,7 @@ def is_same_template(where: str, before: Environment, now: Environment) -> bool:
 
 
 def _rank(change: Change, before: Environment, now: Environment) -> int:
-    """The place in `KINDS`; a prompt that has other values in the same template comes after the parameters."""
+    """Return the position in `KINDS`. A system prompt with other values in the same template ranks as parameters do."""
     kind = change.fact.kind
     if kind == "system prompt" and is_same_template(change.fact.where, before, now):
         kind = "parameters"
@@ -195,13 +199,13 @@ def _rank(change: Change, before: Environment, now: Environment) -> int:
 
 
 def unknown_kinds(before: Environment, now: Environment) -> list[str]:
-    """The kinds of facts of the program that only one of the two says, so that they were not compared."""
+    """Return the kinds of program facts that only one environment has, so that they were not compared."""
     return [kind for kind in PROGRAM_KINDS if kind in before.kinds() ^ now.kinds()]
 
 
 def _is_unknown(fact: Fact, environment: Environment) -> bool:
-    """True for a tool, parameter or template, if a run does not say whether its calls had it: it was recorded without content,
-    or by another writer."""
+    """Return True if a run does not show if its calls had this tool, parameter or template: it was recorded without content, or
+    by another writer."""
     if fact.kind not in _OF_SOME_CALLS:
         return False
     is_without_content = fact.kind in _SUMS and Fact(_SUMS[fact.kind], fact.where) in environment.facts
@@ -241,7 +245,7 @@ def _add_call(facts: _Facts, where: str, inference: Inference, *, has_content: b
         facts.add(Fact("tools", where), digests.tools or ABSENT)
         facts.add(Fact("parameters", where), digests.parameters or ABSENT)
     for tool in inference.tools:
-        # what is sent to the model of a tool
+        # the parts of the definition that are sent to the model
         text = "\n".join([tool.description or "", _json(tool.parameters), *(["strict"] if tool.strict else [])])
         optional.append((Fact("tool", where, tool.name), _digest(text), text))
     optional += [(Fact("parameter", where, name), content, None) for name, content in _parameters(inference)]
@@ -260,7 +264,7 @@ def _system_text(inference: Inference) -> str | None:
 
 def _parameters(inference: Inference) -> Iterator[tuple[str, str]]:
     for name, content in inference.parameters.items():
-        if name in _OF_ONE_CALL or name == "response_format":
+        if name in _OF_ONE_CALL or name == "response_format":  # the latter is in the fact "output schema"
             continue
         if name == "text" and isinstance(content, Mapping):
             content = {member: setting for member, setting in content.items() if member != "format"}
@@ -306,7 +310,8 @@ def facts_as_json(environment: Environment) -> list[dict[str, Any]]:
 
 
 def facts_from_json(items: Iterable[Mapping[str, Any]]) -> Environment:
-    """Raises ValueError for what `facts_as_json` did not write. A kind that a later version adds is left out."""
+    """Return the environment that `facts_as_json` wrote. Kinds that a later version adds are left out. Raises ValueError for
+    other data."""
     facts: dict[Fact, tuple[str, ...]] = {}
     for item in items:
         try:

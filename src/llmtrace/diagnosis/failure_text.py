@@ -1,6 +1,7 @@
-"""Texts about failures: how a step failed, as a phrase after its name, and what would have prevented it.
+"""Texts about failures: how a step failed, as a phrase that follows its name, and how to prevent the failure.
 
-The providers' words are those of docs/how_to/providers.md ("Failures"). Other failures go by the exception's class.
+Error types of providers are those of docs/how_to/providers.md ("Failures"). For other failures, the type is the exception's
+class.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def how_it_ended(failure: Failure) -> str:
 
 
 def is_from_outside(failure: Failure) -> bool:
-    """Return True if a cancellation or Ctrl-C ended the step, whatever it was doing."""
+    """Return True if a cancellation or Ctrl-C ended the step."""
     return _kind(failure) in (CANCELLED, _INTERRUPTED)
 
 
@@ -74,7 +75,7 @@ def advice_for_model_call(failure: Failure) -> str:
 
 
 def advice_for_tool(node: CallNode) -> str:
-    """Return what would have prevented the failure of a tool."""
+    """Return advice that would have prevented the failure of a tool."""
     failure = node.call.failure
     if not node.call.executed:
         return f"End the run, or ask a person, where {node.tool} is refused: the model must not report it as done."
@@ -84,7 +85,7 @@ def advice_for_tool(node: CallNode) -> str:
 
 
 def how_call_failed(node: CallNode) -> str:
-    """Describe a failed call, with the error's message shortened."""
+    """Return a phrase that describes a failed call, with the error's message shortened."""
     call, failure = node.call, node.call.failure
     if not call.executed:
         return "was refused and did not run" if call.offered is not False else "did not run: no tool of this name was on offer"
@@ -97,7 +98,7 @@ def how_call_failed(node: CallNode) -> str:
 
 
 def how_reviewed(node: CallNode) -> str:
-    """Describe a repair or a person's edit between the model's call and the tool; "" if there was none."""
+    """Return a phrase about a repair or a person's decision between the model's call and the tool; empty if there was none."""
     call = node.call
     if call.is_held_back:
         return f"the call was held for a review, and {node.tool} did not run"

@@ -1,8 +1,8 @@
-"""How values flow through a trace: from results and arguments into later calls and answers.
+"""A graph of how values flow through a trace: from messages, results and arguments into later calls and answers.
 
-Nodes are the user's turns, the calls and the answers. An edge says that a value of the later node stands in the result or the
-words of the earlier one, or was an argument of it. Law: edges lead from earlier to later nodes only, and their number is linear
-in the number of values.
+Nodes are the user's turns, the calls and the answers. An edge means that a value of the later node was in the result or the
+text of the earlier one, or that the earlier one used it, too. Law: edges lead from earlier to later nodes only, and their
+number is linear in the number of values.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from llmtrace.model import (
 Via: TypeAlias = Literal["result", "same value"]
 
 _MOST_ABOVE = 16
-"""Spans around an inference that are searched for the choice that the program took."""
+"""Number of spans around an inference that are searched for the choice that the program took."""
 
 
 @dataclass(eq=False, slots=True)
@@ -46,7 +46,7 @@ class Node:
     span_id: str
     call: Call | None = None
     text: str = ""
-    """The words of a turn or an answer; of a call, the words that the model wrote along with it."""
+    """The text of a turn or an answer; for a call, the text that the model wrote along with it."""
     uses: list[ValueUse] = field(default_factory=list)
     earlier: list[Edge] = field(default_factory=list)
     later: list[Edge] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Node:
     """Name of the innermost agent around the span."""
     parent_id: str | None = None
     alternative: bool = False
-    """Part of a choice of several that the program did not take."""
+    """True if the model gave several choices and the program did not take this one."""
 
     @property
     def tool(self) -> str:
@@ -65,7 +65,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        """The tool's name for a title. A name that nobody offered or ran is the model's own word, so it is content."""
+        """The tool's name for a title, which must be free of content. A name of no known tool is the model's own text."""
         is_known = self.call is not None and (self.call.offered is not False or self.call.failed is False)
         return self.tool if is_known else "an unknown tool"
 
@@ -75,12 +75,13 @@ class Node:
 
     @property
     def place(self) -> str:
-        """Id of the span to look at: the execution of a call where it is recorded."""
+        """Id of the span to look at: for a call, its execution if that was recorded."""
         return self.call.span_id if self.call is not None else self.span_id
 
     @property
     def is_from_history(self) -> bool:
-        """True for a call that only a later request shows: the model span that asked for it was not recorded."""
+        """True for a call that is known only from a later request: neither the model call that asked for it nor its execution
+        was recorded."""
         return self.call is not None and self.call.asking_span is None and self.call.execution is None
 
     @property
@@ -119,11 +120,11 @@ class Flow:
         self.log = CallLog(bounded=False)
         self.lost_messages = LostMessages(trace)
         self.answer_spans: dict[str, list[Node]] = {}
-        """By inference, what the model wrote in it: calls and answers."""
+        """Calls and answers that a model wrote, by the id of the inference's span."""
         self._by_call: dict[Call, CallNode] = {}
         self._by_message: dict[tuple[str, str], Node] = {}
         self._last_use: dict[str, Node] = {}
-        """By a value's key, the node that used it last."""
+        """The last node that used a value, by the value's key."""
         self._agents = _agents(trace)
         for span, ended in moments(trace.spans):
             if ended:
@@ -149,13 +150,13 @@ class Flow:
         return [node for node in self.nodes if node.kind == "answer" and not node.alternative]
 
     def outcome_after(self, node: Node | None) -> Node | None:
-        """The outcome as seen from a node: the last node of all if the node comes after the outcome."""
+        """Return the outcome as seen from ``node``: the last node of the run if ``node`` comes after the outcome."""
         if node is None or self.outcome is None or node.position <= self.outcome.position:
             return self.outcome
         return self._last
 
     def node_at(self, span: Span, call_id: str | None = None) -> Node | None:
-        """The node of a span: an execution's call, or of an inference the call of this id or its first node."""
+        """Return the node of a span: for an execution, its call; for an inference, the call with this id or its first node."""
         if isinstance(span.operation, ToolExecution):
             return self._by_execution.get(span.span_id)
         nodes = self.answer_spans.get(span.span_id, [])
@@ -163,14 +164,17 @@ class Flow:
         return next(of_call, nodes[0] if nodes else None)
 
     def is_known_at(self, use: ValueUse, node: Node) -> bool:
-        """True if the value of a use stood somewhere visible before a node."""
+        """Return True if the value of a use was visible to the model before ``node``."""
         origin = use.provenance.earliest
         source = self._source(origin) if origin is not None else None
         return origin is not None and (source is None or source.position < node.position)
 
     def reach(self, start: Node, keys: Iterable[str] = ()) -> dict[Node, Edge | None]:
-        """Every node that a value of ``start`` flows into, each with the edge that reaches it first: what stands in its result,
-        the values of ``keys`` where they are used again, what stands in the results of those, and so on."""
+        """Return every node that a value of ``start`` flows into, with the edge that reached it first (None for ``start``).
+
+        All values of results are followed. A value that is only used again is followed if it is one of ``keys``, or if it was
+        followed on the way.
+        """
         reached: dict[Node, Edge | None] = {start: None}
         flowing = set(keys)
         queue = deque((start,))
@@ -210,7 +214,7 @@ class Flow:
 
     def _add_request(self, span: Span, inference: Inference, new_calls: Sequence[Call]) -> None:
         for call in new_calls:
-            if call.asking_span is None:  # only this request's history shows it
+            if call.asking_span is None:  # known only from this request's history
                 self._by_call[call] = self._append(CallNode("call", span.span_id, call), span)
         for number, message in self.log.new_turns:
             turn = self._append(Node("user", span.span_id, text=message.text()), span)
@@ -251,7 +255,8 @@ class Flow:
         return node
 
     def _ends_in_words(self) -> bool:
-        """True if the model's last act so far was an answer in words, so that data composed by the program is no answer."""
+        """Return True if the last node, apart from the user's turns, is an answer in words. Data that an agent or workflow
+        outputs after such an answer was composed by the program, and is not an answer."""
         last = next((node for node in reversed(self.nodes) if node.kind != "user"), None)
         return last is not None and last.kind == "answer" and not reads_as_data(last.text)
 
@@ -259,6 +264,7 @@ class Flow:
         for node in self.nodes:
             for use in node.uses:
                 self._link(node, use)
+            # only now, so that a value that the node uses twice is linked to an earlier node both times
             for use in node.uses:
                 self._last_use[use.key] = node
 
@@ -270,6 +276,7 @@ class Flow:
             source = self._source(origin) if origin is not None else None
             if source is None or source.position >= node.position or _is_own_words(source.call):
                 continue
+            # the latest and the earliest origin may be in the same source
             if not any(edge.source is source and edge.use.key == use.key for edge in node.earlier[-2:]):
                 _join(Edge(source, node, use, "result", origin))
         before = self._last_use.get(use.key)
@@ -284,7 +291,7 @@ class Flow:
 
 
 def _is_own_words(call: Call | None) -> bool:
-    """True for a call that did not run, and that no person answered: what its result repeats is the model's own argument."""
+    """Return True for a call that did not run and that no person answered: its result can only repeat the model's arguments."""
     return call is not None and (call.is_held_back or not (call.executed or call.decision == "answered"))
 
 
@@ -294,7 +301,7 @@ def _join(edge: Edge) -> None:
 
 
 def _taken_choice(trace: Trace, span: Span, output: Sequence[Message]) -> int:
-    """Return the index of the choice that an agent or workflow around the inference answered; 0 if none did."""
+    """Return the index of the choice that is the answer of an agent or workflow around the inference; 0 if none is."""
     if len(output) < 2:
         return 0
     choices = [message.text().strip() for message in output]
@@ -307,7 +314,7 @@ def _taken_choice(trace: Trace, span: Span, output: Sequence[Message]) -> int:
 
 
 def _agents(trace: Trace) -> dict[str, str]:
-    """For each span, the name of the innermost agent around it."""
+    """Return the name of the innermost agent around each span, by span id. An agent's own span counts as inside it."""
     names: dict[str, str] = {}
     for _, span in trace.walk():
         above = names.get(span.parent_id or "", "")

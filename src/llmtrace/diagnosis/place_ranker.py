@@ -1,9 +1,9 @@
-"""Where to look first in a run that is known to have failed: every turn, call and answer, ranked by a few generic features.
+"""Ranks the turns, calls and answers of a run that is known to have failed: where to look first.
 
-A conditional logit over the nodes of one run: a node's score is the weighted sum of its features, and probabilities are the
-softmax of all scores. `benchmarks/train_ranker.py` learns the weights from labelled failed runs, and the temperature from runs
-that the weights were not learned from. Laws: the weight of a finding is never negative, and no feature names an agent, a tool
-or a word of a language.
+The model is a conditional logit over the nodes of one run: a node's score is the weighted sum of a few generic features, and
+probabilities are the softmax of all scores. `benchmarks/train_ranker.py` learns the weights from labelled failed runs, and the
+temperature from runs that the weights were not learned from. Laws: the weight of a finding is never negative, and no feature
+names an agent, a tool or a word of a language.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ EVIDENCE = frozenset({"failure or marked finding"})
 _LOOPS = frozenset({"same_call", "same_error", "cycle"})
 """Checks whose findings are late symptoms: the mistake came before the first repetition."""
 _COMPARED = 64
-"""Earlier texts that a text is compared with, the newest first."""
+"""Number of earlier texts that a text is compared with: the latest ones."""
 _LONGEST = 20_000
-"""Characters of a text whose words and digits are read."""
+"""Number of characters at the beginning of a text whose words and digits are read."""
 _LONGEST_PREVIEW = 200
 
 
@@ -64,10 +64,10 @@ class Ranker:
         ]
 
     def probabilities(self, features: Sequence[Mapping[str, float]]) -> list[float]:
-        """The probability of each node of one run."""
+        """Return the probability of each node of one run."""
         scores = self.scores(features)
         highest = max(scores, default=0.0)
-        powers = [math.exp(score - highest) for score in scores]
+        powers = [math.exp(score - highest) for score in scores]  # less the highest score, so that none overflows
         total = math.fsum(powers)
         return [power / total for power in powers]
 
@@ -79,7 +79,7 @@ def shipped() -> Ranker:
 
 
 def places_of(run: Run, findings: Sequence[Finding]) -> tuple[Place, ...]:
-    """The five most probable places, the most probable first."""
+    """Return the `MOST_PLACES` most probable places, the most probable first."""
     nodes = run.flow.nodes
     probabilities = shipped().probabilities(features_of(run, findings))
     order = sorted(range(len(nodes)), key=lambda number: (-probabilities[number], number))
@@ -95,7 +95,7 @@ def _place(node: Node, probability: float, evidence: str) -> Place:
 
 
 def _evidence(nodes: Sequence[Node], findings: Sequence[Finding]) -> dict[int, str]:
-    """By position of a node, what was found there, or else what followed from it."""
+    """Return the evidence of the findings at each node or else right after it, by the node's position."""
     numbers = {id(node): number for number, node in enumerate(nodes)}
     evidence: dict[int, str] = {}
     consequences: dict[int, str] = {}
@@ -111,7 +111,7 @@ def _evidence(nodes: Sequence[Node], findings: Sequence[Finding]) -> dict[int, s
 
 
 def features_of(run: Run, findings: Iterable[Finding]) -> list[dict[str, float]]:
-    """The features of every node of the run, in order; those that are zero are left out."""
+    """Return the features of every node of the run, in order. Features that are zero are left out."""
     nodes = run.flow.nodes
     evidence = _nodes_with_evidence(nodes, findings)
     texts = [_text_of(node) for node in nodes]
@@ -146,12 +146,13 @@ def features_of(run: Run, findings: Iterable[Finding]) -> list[dict[str, float]]
         rows.append({name: float(content) for name, content in row.items() if content})
         earlier_words |= node_words
         if node.call is not None:
+            # words that a later node copies from this result are not new
             earlier_words.update(tokens(result_text(node.call)[:_LONGEST]))
     return rows
 
 
 def _nodes_with_evidence(nodes: Sequence[Node], findings: Iterable[Finding]) -> set[int]:
-    """Positions of the nodes at which a failure or a marked finding began."""
+    """Return the positions of the nodes at which a failure or a certain or likely finding began."""
     numbers = {id(node): number for number, node in enumerate(nodes)}
     places = {_author(number, nodes) for number, node in enumerate(nodes) if _has_failed(node)}
     for finding in findings:
@@ -162,13 +163,13 @@ def _nodes_with_evidence(nodes: Sequence[Node], findings: Iterable[Finding]) -> 
 
 
 def _origin(number: int, nodes: Sequence[Node], check: str) -> int:
-    """The node at which a finding of this check began: before its author if it is a late symptom."""
+    """Return the position at which a finding began: for a late symptom (`_LOOPS`), the node before its author."""
     author = _author(number, nodes)
     return max(0, author - 1) if check in _LOOPS else author
 
 
 def _author(number: int, nodes: Sequence[Node]) -> int:
-    """The node that decided on this one: of a call that no recorded model asked for, the node before it."""
+    """Return the position of the node that decided on this one: the node before, if no recorded model asked for the call."""
     is_execution = nodes[number].kind == "call" and not _is_asked_for(nodes[number])
     return number - 1 if is_execution and number else number
 
@@ -182,14 +183,14 @@ def _has_failed(node: Node) -> bool:
 
 
 def _speaker(node: Node) -> str:
-    """Who acted: the user, an agent, or a tool that the program ran by itself."""
+    """Return a key of the actor: the user, an agent, or a tool that the program ran by itself."""
     if node.kind == "user":
         return "user"
     return f"agent {node.agent}" if node.kind == "answer" or _is_asked_for(node) else f"tool {node.tool}"
 
 
 def _text_of(node: Node) -> str:
-    """What was written: words and arguments; of a call that shows neither, its result."""
+    """Return the text and arguments of a node; for a call with neither, its result."""
     call = node.call
     if call is None:
         return node.text
@@ -198,7 +199,7 @@ def _text_of(node: Node) -> str:
 
 
 def _similarity(words: frozenset[str], earlier: Sequence[frozenset[str]]) -> float:
-    """Words in common with the most similar earlier text, as a share of the words of both."""
+    """Return the words in common with the most similar earlier text, as a share of the words of both (Jaccard index)."""
     best = 0.0
     for candidate in earlier:
         smaller, larger = sorted((len(words), len(candidate)))

@@ -1,5 +1,5 @@
-"""The result of a diagnosis: suspects with evidence, places to look at first in a failed run, what was checked and what was
-not."""
+"""The result of a diagnosis: suspects with evidence, places to look at first in a failed run, and a list of the checks that
+ran and of what could not be checked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Confidence", "Diagnosis", "Place", "Step", "Suspect"]
 
 @value
 class Step:
-    """One stop on the way back from the outcome. Its data came from the step after it."""
+    """One step of the chain from the outcome back to the suspect. Its data came from the next step."""
 
     span_id: str
     title: str
@@ -22,12 +22,12 @@ class Step:
     value: JsonValue = None
     """The answer's text, the call's arguments or the argument's value."""
     note: str = ""
-    """How this step depends on the next one."""
+    """The way in which this step depends on the next one."""
 
 
 @value
 class Suspect:
-    """One cause: a place where the run may have gone wrong."""
+    """One possible cause: a place where the run may have gone wrong."""
 
     check: str
     """Name of the check that found it; see `llmtrace.diagnosis.checks`."""
@@ -35,15 +35,15 @@ class Suspect:
     span_id: str
     """The span to look at."""
     title: str
-    """Free of content."""
+    """A short description without recorded content."""
     evidence: str
     """A sentence that can be checked by looking at the trace."""
     advice: str = ""
-    """Advice: what would have prevented this failure."""
+    """A measure that would have prevented this failure."""
     probability: float | None = None
-    """The probability, 0 to 1, that the run went wrong here. None where it was not measured, as for every check of today."""
+    """The probability, 0 to 1, that the run went wrong at this place. None if it was not measured; no check measures it yet."""
     count: int = 1
-    """Number of times that this was found in the run."""
+    """Number of occurrences in the run."""
     tool: str = ""
     pointer: str | None = None
     """JSON Pointer into the call's arguments, if one value is suspected."""
@@ -57,7 +57,7 @@ class Suspect:
 
     @property
     def is_marked(self) -> bool:
-        """True if it is certain or likely."""
+        """True if the suspect is certain or likely."""
         return self.confidence != "possible"
 
 
@@ -68,9 +68,9 @@ class Place:
     span_id: str
     title: str
     probability: float
-    """The probability, 0 to 1, that the decisive mistake was made here, as measured on labelled failed runs."""
+    """The probability, 0 to 1, that the decisive mistake was made at this place, as measured on labelled failed runs."""
     evidence: str = ""
-    """The finding there; empty if only the position suggests it."""
+    """The evidence of a finding at this place; empty if only the place's features suggest it."""
     part: Literal["user", "call", "answer", "span"] = "span"
     value: JsonValue = None
 
@@ -84,19 +84,20 @@ class Diagnosis:
     places: tuple[Place, ...] = ()
     """Up to five places to look at first. Empty unless the run is known to have failed."""
     checked: tuple[str, ...] = ()
-    """Names of the checks that had what they need."""
+    """Names of the checks that could run, because their data was recorded."""
     unchecked: tuple[str, ...] = ()
-    """What could not be judged, because it was not visible; a sentence each."""
+    """Sentences about what could not be checked, because it was not recorded."""
     reports: tuple[str, ...] = ()
     """Reports by the program, a person or a quality signal about the run as a whole."""
     is_judged: bool = False
-    """A check ran that looks at calls or at what was answered, and not only at how a run or an answer ended."""
+    """True if a check ran that looks at calls or at the content of answers, not only at how a run or an answer ended."""
     failed: bool = False
-    """The run is known to have failed: by its health, by feedback, or by a check that refused its answer."""
+    """True if the run is known to have failed: by its health, by feedback, or by a check of the program that refused its
+    answer."""
 
     last_good_checkpoint: Step | None = None
-    """The last checkpoint before the failure whose state passed its check or had none; its title is its name. None in a run
-    without a failure or suspect."""
+    """The last checkpoint before the failure whose state passed its check, or had no check. The step's title is the
+    checkpoint's name. None in a run without a failure or marked suspect."""
 
     @property
     def marked(self) -> tuple[Suspect, ...]:

@@ -10,12 +10,12 @@ from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, AgentInvocation, Evalu
 
 _SLO = "slo"
 _WORDS = ("reason", "comment")
-"""Members of the evidence in which somebody gives a reason."""
+"""Members of an evaluation's evidence that contain a reason in words."""
 _LONGEST = 400
 
 
 def is_known_to_have_failed(trace: Trace) -> bool:
-    """True if its health says so, feedback on it is bad, or a check of the program refused its answer."""
+    """Return True if the run's health is failed, its feedback is bad, or a check of the program refused its answer."""
     if trace.health == "failed":
         return True
     return any(_refuses(evaluation, trace.parent(span) is None) for span in trace.spans for evaluation in span.evaluations)
@@ -28,7 +28,11 @@ def _refuses(evaluation: Evaluation, is_root: bool) -> bool:
 
 
 def is_about_run(trace: Trace, span: Span, evaluation: Evaluation) -> bool:
-    """True if an evaluation names no step. Feedback about one step, and a check of one agent of several, name one."""
+    """Return True if an evaluation is about the run as a whole.
+
+    Outcomes and objectives always are. Feedback and acceptance checks are if they are on the root span; on another span they
+    are about that step. Other evaluations are if they are on the root span, or on an agent or workflow.
+    """
     if evaluation.name == _SLO or evaluation.name == OUTCOME:
         return True
     is_whole = isinstance(span.operation, (AgentInvocation, Workflow)) or trace.parent(span) is None
@@ -36,14 +40,15 @@ def is_about_run(trace: Trace, span: Span, evaluation: Evaluation) -> bool:
 
 
 def reports_of(trace: Trace, suspects: Sequence[Suspect]) -> tuple[str, ...]:
-    """A sentence for each report, after the name of its span. What ``suspects`` say anyway is left out."""
+    """Return a sentence for each report, after the name of its span. Reports that repeat one of ``suspects`` are left out."""
     suspected = frozenset(suspect.span_id for suspect in suspects)
     evident = frozenset(span_id for suspect in suspects if suspect.is_marked for span_id in (suspect.span_id, *suspect.spans))
     return tuple(dict.fromkeys(_reports(trace, suspected, evident)))
 
 
 def _reports(trace: Trace, suspected: frozenset[str], evident: frozenset[str]) -> Iterator[str]:
-    """``evident``: ids of spans that a marked suspect rests on."""
+    """Yield the reports. ``suspected``: ids of the spans of suspects. ``evident``: ids of spans that a marked suspect rests
+    on."""
     checked = any(evaluation.name == ACCEPTANCE for span in trace.spans for evaluation in span.evaluations)
     for span in trace.spans:
         for evaluation in span.evaluations:
@@ -59,7 +64,7 @@ def _reports(trace: Trace, suspected: frozenset[str], evident: frozenset[str]) -
 
 
 def sentence_of(evaluation: Evaluation) -> str:
-    """The explanation, and the reason that somebody gave in words."""
+    """Return the explanation of an evaluation, and the reason in words if its evidence contains one."""
     words = next((text for name in _WORDS if isinstance(text := evaluation.evidence.get(name), str) and text.strip()), "")
     text = f"{evaluation.explanation.rstrip('.')}: {words.strip()[:_LONGEST]}" if words else evaluation.explanation
     return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,4 +1,4 @@
-"""Which parts of a trace were recorded, and which checks could therefore run."""
+"""Determines which parts of a trace were recorded, and therefore which checks could run."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ def visible_needs(run: Run) -> frozenset[Need]:
         needs.add("content")
     if calls or needs >= {"content"}:
         needs.add("calls")
+    # a run without calls lacks no results and no schemas
     if not calls or any(call.is_complete and call.failed is not None for call in calls):
         needs.add("results")
     if not calls or any(call.definition is not None and call.definition.parameters is not None for call in calls):
         needs.add("schemas")
     if "content" in needs and not run.flow.lineage.hidden:
         needs.add("lineage")
+    # with neither answers nor calls, the checks of results and schemas have nothing to look at
     return frozenset(needs & {"inferences"} if not needs & {"content", "calls"} else needs)
 
 
 def can_be_judged(trace: Trace) -> bool:
-    """True if an answer or a call is visible, so that a run without findings was looked at. Cheaper than a diagnosis."""
+    """Return True if an answer or a call was recorded, so that a run without findings was really checked. Cheaper than a
+    diagnosis."""
     operations = [span.operation for span in trace.spans]
     return any(
         isinstance(operation, ToolExecution) or (isinstance(operation, (Inference, FetchResponse)) and operation.output)
@@ -49,7 +52,7 @@ def checks_that_ran(checks: Sequence[Check], needs: frozenset[Need]) -> tuple[Ch
 
 
 def unchecked(run: Run) -> tuple[str, ...]:
-    """Return what could not be judged, because it was not visible; a sentence each."""
+    """Return sentences about what could not be checked, because it was not recorded."""
     return tuple(dict.fromkeys(_sentences(run)))
 
 
@@ -114,7 +117,7 @@ def _tool_spans(run: Run) -> list[Span]:
 
 
 def _content_settings(spans: Iterable[Span]) -> str:
-    """Return how to record content in each writer; a sentence for each, with a space before it."""
+    """Return a sentence for each writer on how to record content with it. Each begins with a space."""
     return "".join([f" To record content with {writer.name}: {writer.content}." for writer in writers_of(spans)])
 
 
@@ -130,7 +133,7 @@ def _schema_settings(spans: Iterable[Span]) -> str:
 
 
 def _has_known_answer(span: Span) -> bool:
-    """True if the model's answer was recorded, also if that was an error or a response without an answer."""
+    """Return True if the outcome of a model call was recorded: an answer, an error, or a response without an answer."""
     return bool(getattr(span.operation, "output", ())) or span.failure is not None or ending_of(span) == "missing"
 
 
@@ -146,7 +149,7 @@ def _has_results(request: Span) -> bool:
 
 
 def _is_unjudged(node: CallNode, use: ValueUse) -> bool:
-    """True for a whole number of a change that is found nowhere."""
+    """Return True for a number as a whole argument of a change, if its origin is unknown."""
     return (
         node.call.is_change
         and use.part == "argument"

@@ -1,11 +1,11 @@
-"""Monitors: each takes one number, share or shape from a span, to be followed over many runs. One file, one monitor.
+"""Monitors: each takes one number, share or shape from a span, to find drift over many runs. One file, one monitor.
 
-This folder is the registry: every module in it without a leading underscore defines ``MONITOR`` under the module's own name.
-Installed packages add theirs by entry points of the group ``llmtrace.monitors``. `Watch` runs them: it finds the key that a
-span belongs to, keeps a baseline for each key, and reports when new calls differ from the baseline, and what changed with them.
+This folder is the registry: every module in it without a leading underscore defines ``MONITOR``, named as the module. Installed
+packages add monitors by entry points of the group ``llmtrace.monitors``. `Watch` runs the monitors: it finds the key of each
+span, keeps a baseline for each key, and reports if new calls differ from the baseline, with the settings that changed as well.
 
-Laws: a monitor is a pure function of the span and raises nothing; the memory of a key is bounded, and so is the number of
-keys; the same spans in the same order give the same changes; an evaluation's explanation holds no content.
+Laws: a monitor is a pure function of the span and never raises. The memory of a key and the number of keys are bounded. The
+same spans in the same order give the same changes. The explanation of an evaluation contains no recorded content.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ GROUP = "llmtrace.monitors"
 
 
 def load() -> tuple[Monitor, ...]:
-    """Load all monitors, in alphabetical order. Never raises: one that cannot be loaded is logged and left out."""
+    """Return all monitors, in alphabetical order. Never raises: a monitor that cannot be loaded is logged and left out."""
     built_in = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
     added = {entry.name: entry for entry in installed.entries(GROUP, built_in)}
     monitors: list[Monitor] = []

@@ -1,8 +1,8 @@
-"""Finds the key of a span: agent, operation, model, prompt, or tool. Each key is compared with its own past.
+"""Finds the key of a span: agent, operation, model and prompt, or tool. Each key has its own baseline.
 
-A prompt or a model that takes the place of another (which had made all of the last calls at this place) succeeds it: its key
-inherits the baseline, so that what the new prompt changed is seen, and named. Where each call has a prompt of its own, the
-prompt is left out of the key.
+If a new prompt or model replaces another one, which had all of the last calls at this place, its key succeeds the other's key
+and inherits the baseline. So a change that the new prompt causes is found, and the prompt is named as the cause. If prompts
+vary from call to call, the prompt is left out of the key.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from llmtrace.semconv import SAME_CALL, SERVICE_NAME
 
 VARIED: Final = "varies"
 _SUCCEEDS: Final = 20
-"""Calls in a row after which a key is the only one at its place, so that another one succeeds it."""
+"""Number of calls in a row after which a key counts as the only one at its place, so that the next key succeeds it."""
 _PROMPTS: Final = 12
 _FEW: Final = 8
 """A place with more than `_PROMPTS` prompts, and fewer than this many calls for each, has prompts that vary."""
@@ -24,31 +24,31 @@ _FEW: Final = 8
 
 class Key(NamedTuple):
     agent: str | None
-    """The nearest agent or workflow around the call, else the service; of a tool, the service."""
+    """Name of the nearest agent or workflow around a model call, else of the service. For a tool, the service."""
     operation: str
-    """The function around a model call within its agent, else what the span did."""
+    """Name of the span around a model call within its agent (a function), else the span's operation."""
     model: str | None = None
-    """The requested model. The model that answers may change."""
+    """The requested model. The answering model is not part of the key, because it may change."""
     prompt: str | None = None
-    """Fingerprint of the system prompt; ``varies`` where it does."""
+    """Fingerprint of the system prompt; ``varies`` if prompts vary from call to call."""
     tool: str | None = None
 
     def name(self) -> str:
         return json.dumps(self)
 
     def place(self) -> str:
-        """Name of the place (agent and operation, or tool) at which it is."""
+        """Return the name of the key's place: agent and operation, or tool."""
         return f"{self._replace(model=None, prompt=None).name()} place"
 
 
 class KeyedCall(NamedTuple):
     key: Key
     run: str
-    """Id of what the calls of one run have in common: the span of the agent or workflow around them, else the trace."""
+    """Id of the call's run: of the nearest agent or workflow span around it, else of the trace."""
 
 
 def key_of(trace: Trace, span: Span) -> KeyedCall | None:
-    """Return the key of a call. None for spans that are not monitored, and for a call that another span records as well."""
+    """Return the key of a call. None for spans that are not monitored, and for a call that another span also records."""
     operation = span.operation
     if isinstance(operation, ToolExecution):
         _, _, run = _around(trace, span)
@@ -56,9 +56,9 @@ def key_of(trace: Trace, span: Span) -> KeyedCall | None:
     if not isinstance(operation, Inference) or SAME_CALL in span.attributes:
         return None
     if any(isinstance(inner.operation, Inference) for inner in trace.children(span)):
-        return None
+        return None  # the model call inside this one counts
     agent, step, run = _around(trace, span)
-    digests = operation.fingerprint or fingerprint(replace(operation, tools=(), parameters={}))  # only the prompt's is wanted
+    digests = operation.fingerprint or fingerprint(replace(operation, tools=(), parameters={}))  # only the prompt's is needed
     return KeyedCall(Key(agent, step or operation.operation, operation.request_model, digests.system), run)
 
 
@@ -78,13 +78,16 @@ def _service(span: Span) -> str | None:
 
 
 class Place:
-    """The keys seen at one place (agent and operation), to find which key succeeds which."""
+    """The latest key at one place (agent and operation, or tool), to find which key succeeds which."""
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         self.state: dict[str, Any] = state or {"last": None, "row": 0, "calls": 0, "prompts": 0, "varied": False}
 
     def settle(self, key: Key, *, is_known: bool) -> tuple[Key, str, str | None]:
-        """The key to use, its name, and that of the one that it succeeds. ``is_known``: whether the key has calls already."""
+        """Count a call. Returns the key to use, its name, and the name of the key that it succeeds, or None.
+
+        ``is_known``: True if the key has earlier calls.
+        """
         state = self.state
         state["calls"] += 1
         if not is_known and not state["varied"]:

@@ -1,6 +1,7 @@
-"""The settings at each call of a key, to find the cause of a change: "the provider changed it" or "we changed it".
+"""Tracks the settings at each call of a key, to find the cause of a change: did the provider change something, or the program?
 
-Law: a cause is named only where it had held still before (`_STILL` calls in a row), so that what alternates anyway is none.
+Law: a changed setting is a cause only if it was stable before, for `_STILL` calls in a row. So a setting that alternates is
+not a cause.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from llmtrace.semconv import LIBRARIES, SERVICE_VERSION, VCS_REVISION
 
 _STILL: Final = 10
 _LOOSE: Final = 50
-"""Calls by which the place of a change may be mistaken."""
+"""Largest distance in calls between a changed setting and the estimated start of the change."""
 
 WORDS: Final = {
     "model": "model",
@@ -30,17 +31,17 @@ WORDS: Final = {
     "version": "service version",
     "revision": "code revision",
 }
-"""Possible causes with their names in reports, the most specific first."""
+"""The settings, with their names in reports, the most specific cause first."""
 
 
 @value
 class Cause:
     what: str
-    """A name of `WORDS`."""
+    """The setting, a key of `WORDS`."""
     before: str
     now: str
     time: int
-    """When the first call with the new one began: nanoseconds since the Unix epoch."""
+    """Start of the first call with the new value, in nanoseconds since the Unix epoch."""
 
     def text(self) -> str:
         return f"{WORDS[self.what]} changed {self.before} -> {self.now} at {when(self.time)}"
@@ -51,13 +52,14 @@ def when(moment: int) -> str:
 
 
 class InForce:
-    """The current settings by name: the value, the time and number of its first call, its calls, and the value before."""
+    """The current settings by name: the value, the time and number of its first call, the number of calls with it, the previous
+    value, and the number of calls in a row with that."""
 
     def __init__(self, state: dict[str, list[Any]] | None = None) -> None:
         self.state: dict[str, list[Any]] = state or {}
         self._resource: Mapping[str, JsonValue] | None = None
         self._versions: list[tuple[str, str]] = []
-        """The versions in that resource, cached since many spans share a resource."""
+        """The versions in ``_resource``, cached because many spans share a resource."""
 
     def see(self, span: Span, call: int) -> bool:
         """Record the settings of a call. Returns True if a setting that had been stable has changed."""
@@ -76,11 +78,11 @@ class InForce:
         return turned
 
     def steady(self) -> dict[str, str]:
-        """Return the settings that have not changed lately, by name: those with which a baseline was learned."""
+        """Return the stable settings by name, to save them with a baseline."""
         return {name: entry[0] for name, entry in self.state.items() if entry[3] >= _STILL}
 
     def compare(self, steady: Mapping[str, Any], call: int) -> None:
-        """Treat the settings of a pinned baseline as those before this call: a setting that differs changed at this call."""
+        """Treat the settings of a pinned baseline as the previous ones: a setting that differs now changed at this call."""
         for name, before in steady.items():
             entry = self.state.get(name)
             if name not in WORDS or type(before) is not str:
@@ -91,13 +93,13 @@ class InForce:
                 self.state[name] = [entry[0], entry[1], call, entry[3], before, _STILL]
 
     def causes(self, call: int) -> list[Cause]:
-        """Return the settings that changed at about this call and have stayed since, the most specific first."""
+        """Return the settings that last changed at about this call, the most specific first."""
         causes = []
         for name in WORDS:
             now, moment, at, _, before, still = self.state.get(name, ("", 0, 0, 0, None, 0))
             if before is not None and still >= _STILL and abs(at - call) <= _LOOSE:
                 old, new = before, now
-                if name == "libraries":  # those of each list that the other list lacks
+                if name == "libraries":  # only the libraries that are not in both lists
                     libraries, new_libraries = set(before.split(", ")), set(now.split(", "))
                     old = ", ".join(sorted(libraries - new_libraries)) or "none"
                     new = ", ".join(sorted(new_libraries - libraries)) or "none"

@@ -24,11 +24,11 @@ KINDS: Final[Mapping[str, Any]] = {"number": Numbers, "share": Shares, "shape": 
 
 Pins = Mapping[str, Mapping[str, Any]]
 Mark = tuple[str, str]
-"""Ids of a trace and of a span in it."""
+"""The ids of a trace and of a span in it."""
 
 
 class Row:
-    """``state()`` is JSON, and all of it."""
+    """The streams, settings and changes of one key. ``state()`` returns the complete state as JSON."""
 
     def __init__(self, key: Key, state: Mapping[str, Any] | None = None) -> None:
         saved = state or {}
@@ -45,7 +45,7 @@ class Row:
             name: KINDS[self.about[name]["kind"]](inner) for name, inner in saved.get("streams", {}).items()
         }
         self.unaware: list[str] = saved.get("unaware", [])
-        """Streams that have not seen a call since something changed."""
+        """Names of the streams that had no observation since a setting changed. Their next one is hinted."""
 
     def state(self) -> dict[str, Any]:
         return {
@@ -62,12 +62,12 @@ class Row:
         }
 
     def order(self, stream: str) -> tuple[str, bool]:
-        """Return the sort key of a stream in reports: by monitor, answers before tool calls."""
+        """Return the sort key of a stream in reports: by monitor, turns that answer before turns that call tools."""
         about = self.about[stream]
         return about["monitor"], about["part"] == CALLS
 
     def compare(self, pins: Pins) -> None:
-        """Treat the settings with which pinned baselines were learned as those before the next call."""
+        """Treat the settings that pinned baselines were learned with as those before the next call."""
         for pin in pins.values():
             self.in_force.compare(pin.get("learned_with") or {}, self.calls + 1)
 
@@ -81,7 +81,7 @@ class Row:
         return At(span.start, self.calls, number, alike)
 
     def see(self, monitor: str, seen: Observation, span: Span, at: At, pins: Pins) -> Sequence[tuple[Mark, Evaluation]]:
-        """Process an observation of a call. Returns the findings, each with the span that shows it."""
+        """Process an observation of a call. Returns the evaluations, each with the span that it belongs to."""
         name = f"{monitor}:{seen.part}:{seen.unit}"
         stream = self.streams.get(name) or self._begun(name, monitor, seen, pins)
         if name in self.unaware:
@@ -90,7 +90,7 @@ class Row:
         mark = (span.trace_id, span.span_id)
         if type(stream) is Numbers:
             digest = hashlib.blake2b(f"{span.trace_id}{span.span_id}{name}".encode(), digest_size=6).digest()
-            tie = (int.from_bytes(digest, "big") + 0.5) / (1 << 48)  # random, and the same whenever the span is seen
+            tie = (int.from_bytes(digest, "big") + 0.5) / (1 << 48)  # like a random number, but reproducible
             shift = stream.observe(seen.value, tie, at)
         elif type(stream) is Shares:
             shift = stream.observe(seen.value, seen.event, at)
@@ -107,7 +107,7 @@ class Row:
         return mark, evaluation(monitor, seen, shift, causes)
 
     def _begun(self, name: str, monitor: str, seen: Observation, pins: Pins) -> Any:
-        """A new stream; None where there are too many."""
+        """Add a stream and return it; None if there are `_MOST_STREAMS` already."""
         if len(self.streams) >= _MOST_STREAMS:
             return None
         stream = self.streams[name] = KINDS[seen.kind]()
@@ -130,13 +130,14 @@ class Row:
             "trace_id": mark[0],
             "span_id": mark[1],
         }
+        # a confirmed change of shape replaces its first report
         same = ("monitor", "part", "unit", "word", "pointer", "trace_id", "span_id")
         earlier = [cause for cause in self.changes if any(cause[name] != change[name] for name in same)]
         self.changes = [*earlier, change][-MOST_CHANGES:]
 
 
 def row_of(state: Mapping[str, Any]) -> Row | None:
-    """The row with this state; None for one that another version wrote, or that is damaged."""
+    """Return the row with this state; None if another version wrote the state, or if it is damaged."""
     try:
         return Row(Key(*state["key"]), state) if state.get("format") == FORMAT else None
     except (LookupError, TypeError, ValueError, AttributeError):

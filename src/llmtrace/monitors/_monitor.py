@@ -1,4 +1,4 @@
-"""The contract of a monitor: it turns a span into observations."""
+"""The interface of a monitor: it turns a span into observations."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Kind: TypeAlias = Literal["number", "share", "shape"]
 
 @value
 class Observation:
-    """One value of one stream. A stream's observations are all of one kind."""
+    """One value of one stream. All observations of a stream have the same kind."""
 
     kind: Kind
     value: JsonValue
-    """A number above 0 (number), a word of few (share), any JSON (shape)."""
+    """By kind: a number above 0; for a share, one of a few words; for a shape, any JSON."""
     noun: str
     """Name of the measured quantity in reports: ``response length``."""
     unit: str = ""
     part: str = ""
-    """Tells several streams of one monitor apart; the label of its evaluations."""
+    """Name of the stream, if the monitor has several."""
     event: str = ""
-    """For a share: the word whose share is reported. Empty: the word that changed most."""
+    """For a share: the word whose share is reported. If empty, it is the word whose share changed most."""
 
 
 @runtime_checkable
 class Monitor(Protocol):
-    """Measures one thing in every span, to be followed over many runs."""
+    """Measures one quantity in every span, to find its drift over many runs."""
 
     @property
     def name(self) -> str:
@@ -38,12 +38,15 @@ class Monitor(Protocol):
         ...
 
     def observe(self, span: Span) -> Iterable[Observation]:
-        """Return the observations of an ended span; none if the span is not of interest. Law: a pure function of the span."""
+        """Return the observations of an ended span; none if the monitor does not measure such spans.
+
+        Law: a pure function of the span.
+        """
         ...
 
 
 class PlainMonitor(NamedTuple):
-    """A monitor that is a function of the span."""
+    """A monitor made of a function of the span."""
 
     name: str
     observe: Callable[[Span], Iterable[Observation]]
@@ -51,16 +54,16 @@ class PlainMonitor(NamedTuple):
 
 @functools.cache
 def share(happened: bool, noun: str, part: str = "") -> Observation:
-    """Return the observation of an event that happened or did not happen."""
+    """Return the observation that an event happened or did not happen. ``noun``: name of the share in reports."""
     return Observation("share", "yes" if happened else "no", noun, part=part, event="yes")
 
 
 CALLS: Final = "tool_calls"
-"""The part of turns that ask for tools; turns that answer are the one without a name."""
+"""`Observation.part` of turns that call tools. For turns that answer, the part is empty."""
 
 
 def of_turn(inference: Inference, number: float, noun: str, noun_of_calls: str, unit: str) -> Observation:
-    """A number of the kind of turn that the inference is."""
+    """Return the observation of a number. Turns that call tools and turns that answer have separate streams and nouns."""
     if inference.calls_tools:
         return Observation("number", number, noun_of_calls, unit, part=CALLS)
     return Observation("number", number, noun, unit)

@@ -1,18 +1,20 @@
-"""A sequential test of whether numbers still come from where they came from: nothing is assumed about where that is.
+"""A sequential test for a change in the distribution of numbers. It makes no assumption about the distribution.
 
-Each number is ranked among all before it (ties broken at random, by the span's id). While nothing changes these ranks are
-independent and uniform, whatever the distribution: heavy tails, a few values only, two humps. Turned into normal scores ``z``
-they feed Shiryaev-Roberts statistics ``M = (M + 1) · p(z) / q(z)``, one for each way ``p`` in which the scores may come after
-a change (shifted, narrower, wider; ``q`` is how they come before), which are then averaged. ``M`` minus the number of calls
-is a martingale, so an alarm at ``M ≥ c`` comes at most once in ``c`` calls on average (`CALLS_PER_ALARM`): by proof, from the
-first call on, for every size of the baseline. With few calls before it a change is less surprising, so the price of a small
-baseline is power, never false alarms.
+Each number is ranked among all numbers so far (ties broken at random, by the span's id). While nothing changes, the ranks are
+independent and uniform for every distribution: heavy tails, a few values only, two humps. The ranks become normal scores ``z``,
+which feed Shiryaev-Roberts statistics ``M = (M + 1) · p(z) / q(z)``. There is one statistic for each distribution ``p`` that
+the scores may have after a change (shifted, narrower, wider); ``q`` is the distribution before it. The alarm uses their
+weighted mean.
 
-The proof holds for calls that have nothing to do with each other. Numbers that resemble the one before them (a server's load)
-are whitened by their own lag-1 correlation first, and what the calls of one run say counts for as much less as they resemble
-each other (`_run_similarity`).
+While nothing changes, ``M`` minus the number of calls is a martingale. So an alarm at ``M ≥ c`` comes at most once in ``c``
+calls on average (`CALLS_PER_ALARM`): by proof, from the first call on, for every size of the baseline. With a small baseline a
+change is less surprising, so a small baseline costs power, but never causes false alarms.
 
-Memory: counts in bins of 2 % (wider where there would be too many), and the last calls one by one.
+The proof holds for independent calls. Two corrections deal with dependent ones. Numbers that resemble the previous number (a
+server's load) are whitened by their lag-1 correlation. The calls of one run resemble each other, so their evidence is divided
+by a factor (`_run_similarity`).
+
+Memory: counts in bins of 2 % (wider if there would be too many bins), and the last calls one by one.
 """
 
 from __future__ import annotations
@@ -45,12 +47,12 @@ _SHAPES: Final = [(mean, spread, math.log(spread)) for mean, spread, _ in _WAYS]
 _LOG: Final = {spread: math.log(spread) for _, spread, _ in _WAYS}
 _LOWEST: Final = 1e-9
 _FROM: Final = 50
-"""Calls from which the lag-1 correlation is believed."""
+"""Sum of squared scores from which on the lag-1 correlation of older calls is used alone."""
 _OLD: Final = 32
-"""Calls that it lags behind, so that a change is not taken for one."""
+"""Number of latest calls that the lag-1 correlation leaves out, because a change among them would look like correlation."""
 _NEEDED: Final = 60.0
-"""A shift of d spreads is found within 400 calls in nine of ten streams whose baseline has this divided by d² calls
-(benchmarks/drift.py)."""
+"""A baseline needs this number divided by d² calls, so that a shift by d spreads is found within 400 calls in nine of ten
+streams (benchmarks/drift.py)."""
 _SCORE: Final = NormalDist().inv_cdf
 
 
@@ -59,20 +61,22 @@ class Shift:
     since: int
     """Estimated time of the first call after the change, in nanoseconds since the Unix epoch."""
     call: int
-    """Number of that call among those of its key."""
+    """Number of that call among the calls of its key."""
     calls: int
-    """Calls of the stream since then, the one that showed it included."""
+    """Number of the stream's calls since the change, including the one that raised the alarm."""
     baseline: int
-    """Calls before it."""
+    """Number of the stream's calls before the change."""
     before: float
     now: float
+    """The median, or the share, after the change; ``before``: before it."""
     word: str = ""
     """For a share: the word. For a shape: the kind of change."""
     pointer: str | None = None
+    """For a shape: JSON Pointer of the changed field."""
 
 
 class _Bins:
-    """Count of the numbers in each bin, in order."""
+    """The count of numbers in each bin, ordered by bin."""
 
     __slots__ = ("counts", "places")
 
@@ -82,7 +86,7 @@ class _Bins:
         self.counts = [count for _, count in pairs]
 
     def add(self, place: int) -> tuple[int, int]:
-        """Count one number in this bin. Returns how many are in lower bins, and how many in this one."""
+        """Count one number in bin ``place``. Returns the count of numbers in lower bins, and the count in this bin."""
         at = bisect.bisect_left(self.places, place)
         if at == len(self.places) or self.places[at] != place:
             self.places.insert(at, place)
@@ -103,13 +107,14 @@ class Numbers(Stream):
         super().__init__(saved)
         self.bins = _Bins(saved.get("bins", {}))
         self.width: int = saved.get("width", 1)
-        """Width of a bin, in steps of 2 %."""
+        """Width of a bin, as a multiple of 2 %."""
         self.count = sum(self.bins.counts)
         self.odds: list[float] = saved.get("odds") or [0.0] * len(_WAYS)
         self.recent: list[list[Any]] = saved.get("recent", [])
-        """Bin (in steps), score, time, number and run of the last calls."""
+        """For each of the last calls: its bin of 2 %, its score, its time, its number and its run."""
         self.alike: list[float] = saved.get("alike") or [0.0, 0.0, 0.0]
-        """Sum of products of neighbouring scores, of squares (both but of the last `_OLD`), and the last score."""
+        """The sum of products of neighbouring scores, the sum of squared scores (both without the last `_OLD` calls), and the
+        last score."""
         self.of_runs = Alike(saved.get("of_runs"))
 
     def state(self) -> dict[str, Any]:
@@ -123,7 +128,8 @@ class Numbers(Stream):
         }
 
     def observe(self, number: Any, tie: float, at: At) -> Shift | None:
-        """Process a number. ``tie``: uniform in (0, 1), to rank it among equal numbers."""
+        """Process a number. Returns the change if this number raises an alarm. ``tie``: a random number, uniform in (0, 1),
+        that ranks the number among equal ones."""
         if type(number) not in (int, float) or not math.isfinite(number):
             return None
         height = math.log(max(number, _LOWEST))
@@ -143,7 +149,7 @@ class Numbers(Stream):
         return None
 
     def _score(self, step: int, tie: float) -> float:
-        """The number's normal score among all so far, among which it is from now on."""
+        """Add a number to the bins. Returns its normal score among all numbers so far."""
         below, equal = self.bins.add(step // self.width)
         self.count += 1
         if len(self.bins.counts) > _MOST_BINS:
@@ -153,9 +159,11 @@ class Numbers(Stream):
                 merged[place // 2] = merged.get(place // 2, 0) + count
             self.bins = _Bins(merged)
         rank = (below + tie * equal) / self.count
+        # the inverse normal distribution is infinite at 0 and 1
         return _SCORE(rank if 1e-9 < rank < 1 - 1e-9 else min(max(rank, 1e-9), 1 - 1e-9))
 
     def _whitened(self, score: float, rounded: float) -> float:
+        """Return the score without the part that the previous score predicts, if the correlation is significant."""
         last = self.alike[2]
         self.alike[2] = rounded
         if len(self.recent) > _OLD + 1:
@@ -163,7 +171,7 @@ class Numbers(Stream):
             self.alike[0] = round(self.alike[0] + current * previous, 4)
             self.alike[1] = round(self.alike[1] + current * current, 4)
         products, squares, _ = self.alike
-        if squares < _FROM:  # better one that a change may be taken for than none
+        if squares < _FROM:  # too few old calls: an estimate that a change may distort is better than none
             scores = [current[1] for current in self.recent]
             products += sum(current * previous for current, previous in itertools.pairwise(scores[-_OLD - 1 :]))
             squares += sum(current * current for current in scores[-_OLD:])
@@ -173,16 +181,18 @@ class Numbers(Stream):
         return (score - alike * last) / math.sqrt(1 - alike * alike)
 
     def _bet(self, score: float, weight: float) -> float:
+        """Update the statistic ``M`` of each distribution. Returns their weighted mean. ``weight``: the 1 in ``M + 1``."""
         factor, exp, half = self.of_runs.factor, math.exp, score * score / 2
-        self.odds = odds = [  # of each way, `_gain`
+        self.odds = odds = [  # the exponent is `_gain` divided by the factor, written out for speed
             (o + weight) * exp((half - ((score - mean) / spread) ** 2 / 2 - log) / factor)
             for o, (mean, spread, log) in zip(self.odds, _SHAPES, strict=True)
         ]
         return sum([o * share for o, share in zip(odds, _WEIGHTS, strict=True)])
 
     def _changed(self) -> Shift | None:
-        """Return the change, and start anew. None if too few runs show it."""
+        """Estimate the change, reset the stream and return the change. None if too few runs are before or after it."""
         shown = max(zip(self.odds, _WAYS, strict=True), key=lambda pair: pair[0] * pair[1][2])[1]
+        # the likeliest first call after the change: from it on, the sum of gains is greatest
         at, best, total = len(self.recent) - 1, -math.inf, 0.0
         for place in range(len(self.recent) - 1, -1, -1):
             total += _gain(shown, self.recent[place][1])
@@ -205,14 +215,14 @@ class Numbers(Stream):
             _quantile(_Bins(old), self.width, 0.5),
             _quantile(_Bins(new), 1, 0.5),
         )
-        # start anew with an empty baseline: the calls that showed the change are more extreme than those that follow; the
+        # start with an empty baseline, because the calls that raised the alarm are more extreme than those that follow; the
         # estimate of how much calls resemble each other is kept
         self.bins, self.width, self.count, self.recent, self.armed, self.began = _Bins({}), 1, 0, [], False, None
         self.odds = [0.0] * len(_WAYS)
         return shift
 
     def baseline(self) -> dict[str, Any]:
-        """Return the baseline to export or pin: the counts, and how much calls resemble each other."""
+        """Return the baseline to export or pin: the counts, and the estimates of how much calls resemble each other."""
         return {
             "bins": self.bins.state(),
             "width": self.width,
@@ -230,12 +240,12 @@ class Numbers(Stream):
 
     @property
     def level(self) -> float | None:
-        """The baseline's median; a pinned one's as long as it holds."""
+        """The median of the baseline."""
         return _quantile(self.bins, self.width, 0.5) if self.count else None
 
     @property
     def spread(self) -> float | None:
-        """Half the distance between the 16th and the 84th percentile of the logarithms: 0.4 is plus or minus 40 to 50 %."""
+        """Half the distance between the 16th and the 84th percentile of the logarithms. 0.4 means plus or minus 40 to 50 %."""
         if self.count < MINIMUM:
             return None
         low, high = (_quantile(self.bins, self.width, share) for share in (0.16, 0.84))
@@ -243,13 +253,14 @@ class Numbers(Stream):
 
     @property
     def visible(self) -> float | None:
-        """The smallest shift, as a factor, that nine of ten streams with this baseline and spread would show within 400 calls;
-        None: not known yet."""
+        """The smallest shift, as a factor, that would be found within 400 calls in nine of ten streams with this baseline and
+        spread; None if it is not known yet."""
         spread = self.spread
         return None if spread is None else math.exp(spread * max(0.4, math.sqrt(_NEEDED / self.count)))
 
     def needed(self, factor: float) -> int | None:
-        """Calls that the baseline needs for a shift by this factor to be found; None: not known yet, or none suffices."""
+        """Return the number of calls that the baseline needs to find a shift by this factor. None if it is not known yet, or if
+        no number is enough."""
         spread = self.spread
         if spread is None or math.log(factor) < 0.4 * spread:
             return None
@@ -257,13 +268,13 @@ class Numbers(Stream):
 
 
 def _gain(way: tuple[float, float, float], score: float) -> float:
-    """Logarithm of how much more likely the score is if scores come in this way than as before."""
+    """Return the log-likelihood ratio of a score: the distribution ``way`` (mean, spread) against the one before the change."""
     mean, spread, _ = way
     return score * score / 2 - ((score - mean) / spread) ** 2 / 2 - _LOG[spread]
 
 
 def _of_several(way: tuple[float, float, float], after: Sequence[Sequence[Any]]) -> bool:
-    """Return True if several runs show the change, and none of them more than all others together."""
+    """Return True if at least `RUNS_SINCE` runs are after the change, and no run has more evidence than all others together."""
     gains: dict[int, float] = {}
     for _, score, _, _, run in after:
         gains[run] = gains.get(run, 0.0) + _gain(way, score)

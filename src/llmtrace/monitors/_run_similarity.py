@@ -1,10 +1,10 @@
 """Estimates how much the calls of one run resemble each other: three answers to one hard question are not independent.
 
-A run here is what an agent's or workflow's span is around; without one, the trace. `Alike` gives the factor by which the sum
-over a run varies more than it would if its calls had nothing to do with each other (a design effect), of scores that are 0
-and 1 on average and spread, and `AlikeWords` the same of words. The tests divide what they hold for evidence by it.
+A run consists of the calls inside the nearest span of an agent or workflow, or without one of all calls of the trace. `Alike`
+estimates the design effect: the factor by which the variance of a run's sum exceeds that of independent calls. It takes scores
+with mean 0 and variance 1; `AlikeWords` takes words. The tests divide their evidence by the factor.
 
-Law: where each run is one call, the factor is 1. Memory: the last `_OPEN` runs.
+Law: if each run is one call, the factor is 1. Memory: the last `_OPEN` runs.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, Final
 
 _OPEN: Final = 16
 _WHOLE: Final = 64
-"""Calls of one run from which on it is a program that makes many calls, not an agent's turn. Each then counts as a run …"""
+"""A run with more calls than this is a batch program, not an agent's turn. Each further call counts as a run."""
 _PIECE: Final = 16
-"""… and this many together count as a run for resemblance."""
+"""Number of these further calls that together count as one run for resemblance."""
 
 
 class Runs:
@@ -25,15 +25,15 @@ class Runs:
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         self.state: dict[str, Any] = state or {"next": 1, "last": {}}
-        """``last``: by id, number and calls of the last runs."""
+        """``next``: the next number. ``last``: number and count of calls of the last runs, by id."""
 
     def number(self, run: str) -> tuple[int, int]:
-        """Return the number of a call's run, and the number of the group of calls that may resemble it."""
+        """Count a call. Returns the number of its run, and the number of the group of calls that may resemble it."""
         last = self.state["last"]
         first, calls = last.pop(run, (0, 0))
         if not calls:
             first = self._next()
-        last[run] = [first, calls + 1]
+        last[run] = [first, calls + 1]  # removed and added again, so that the run that is longest unused comes first
         while len(last) > _OPEN:
             del last[next(iter(last))]
         if calls < _WHOLE:
@@ -54,12 +54,13 @@ class Runs:
 
 
 class Alike:
-    """Resemblance of numbers. ``state`` is JSON and complete."""
+    """The resemblance of scores in one run. ``state`` is JSON and complete."""
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         self.state: dict[str, Any] = state or {"open": {}, "cross": 0.0, "cross2": 0.0, "squares": 0.0}
-        """Open runs with the sum and the sum of squares of their scores; sums over those that are closed of the products of
-        their calls' scores with each other, of the squares of these sums, and of the squares of the scores."""
+        """``open``: for each open run, the sum of its scores and the sum of their squares. Over the closed runs: ``cross``, the
+        sum of the products of scores of the same run; ``cross2``, the sum over runs of the square of its products' sum;
+        ``squares``, the sum of squared scores."""
 
     def add(self, run: int, score: float) -> None:
         total, squares = self.state["open"].get(str(run), (0.0, 0.0))
@@ -78,7 +79,7 @@ class Alike:
                 self.state["squares"] = round(self.state["squares"] + squares, 3)
 
     def closed(self) -> dict[str, Any]:
-        """Return the state without open runs, to start another stream with."""
+        """Return the state without open runs, with which another stream can start."""
         return self.state | {"open": {}}
 
     def _summed(self, sums: Any) -> tuple[float, float]:
@@ -87,7 +88,7 @@ class Alike:
 
     @property
     def factor(self) -> float:
-        """Return the estimate plus one standard error, because it is not known exactly."""
+        """The design effect: the estimate plus one standard error, because it is uncertain. At least 1."""
         cross, cross2, squares = self.state["cross"], self.state["cross2"], self.state["squares"]
         for product, its in map(self._summed, self.state["open"].values()):
             cross, cross2, squares = cross + product, cross2 + product * product, squares + its
@@ -95,14 +96,14 @@ class Alike:
 
 
 class AlikeWords(Alike):
-    """Resemblance of words. Two equal words count more, the rarer they are."""
+    """The resemblance of words in one run. Two equal words count the more, the rarer the word is."""
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         super().__init__(state)
         self._counts: Mapping[str, int] = {}
 
     def add_word(self, run: int, word: str, counts: Mapping[str, int]) -> None:
-        """``counts``: how often each word came so far."""
+        """Count a word of a run. ``counts``: the count of each word so far."""
         self._counts = counts
         name = str(run)
         words = self.state["open"].get(name, {})
@@ -110,7 +111,7 @@ class AlikeWords(Alike):
         self._put(name, words)
 
     def largest_run(self, since: int) -> int:
-        """Calls of the run with the most of them, among those that began with or after this one."""
+        """Return the number of calls in the largest open run, among the runs from number ``since`` on."""
         return max((sum(words.values()) for run, words in self.state["open"].items() if int(run) >= since), default=0)
 
     def _summed(self, sums: Any) -> tuple[float, float]:

@@ -1,12 +1,14 @@
 """Learns the usual shape of JSON values: which fields they always have, and of which types. One value can show a change.
 
-A new type, a new field and a missing field are reported at the first value that has them, and learned with it, so that each
-is reported once. Nothing is reported while something was new in the last third of the values, since the results of some
-tools always differ. It becomes a warning, on that same first value, when the values of three runs have it of the next six:
-that is a change and no rarity. Keys that are data (order numbers, dates, people) are no fields: those with three digits or
-more, or a space or sign that names do not have, and all of an object that has too many.
+A new type, a new field or a missing field is reported at the first value that has it. It is learned at once, so it is reported
+only once. Nothing is reported while the last third of the values had anything new, because the results of some tools always
+differ. If three of the next six runs confirm the change, it becomes a warning on the same first value.
 
-Memory: at most `_PATHS` paths, `_DEEP` levels; lists are looked at up to `_ITEMS` items; `_MOST_WAITING` findings wait.
+Keys that are data (order numbers, dates, people) are not fields. Such keys have at least three digits, or characters that names
+do not have, or they belong to an object with too many different keys.
+
+Memory: at most `_PATHS` paths and `_DEEP` levels. At most `_ITEMS` items of a list are read. At most `_MOST_WAITING` changes
+wait for confirmation.
 """
 
 from __future__ import annotations
@@ -26,14 +28,14 @@ _ITEMS: Final = 50
 _FIELDS: Final = 40
 _MOST_WAITING: Final = 8
 _WAITS: Final = 6
-"""Runs within which a change has to show in `RUNS_SINCE` of them."""
+"""Number of runs of which `RUNS_SINCE` must confirm a change."""
 _DATA: Final = re.compile(r"\d.*\d.*\d|^$|.{41}|[^\w.$-]")
 _TYPES: Final[Mapping[type, str]] = {
     dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"
 }  # fmt: skip
 
 Seen = tuple[str, str, str]
-"""A path, its parent's, and the type of one value that stands there."""
+"""A path, the path of its parent, and the type of one value at the path."""
 
 
 class Shapes(Stream):
@@ -43,22 +45,22 @@ class Shapes(Stream):
         self.paths: dict[str, dict[str, int]] = saved.get("paths", {})
         """Count of each type at a path."""
         self.open: list[str] = saved.get("open", [])
-        """Objects whose keys are data."""
+        """Paths of objects whose keys are data."""
         self.count: int = saved.get("count", 0)
         self.last: int = saved.get("last", 0)
-        """Values seen when anything was new for the last time."""
+        """The count of values at the last value that had anything new."""
         self.waiting: list[dict[str, Any]] = saved.get("waiting", [])
-        """What was new and is not known to stay: where, what, which kinds were there before, in which value, and the numbers of
-        the runs with a value that has it, and with one that could."""
+        """Changes that are not confirmed yet: path, kind of change, earlier types at the path, first value with the change, the
+        runs with such a value (``with``), and the runs that could have one (``runs``)."""
         self._wide: list[str] | None = None
-        """Objects with many fields, of which some may be data; None: to be looked for."""
+        """Paths of objects with so many fields that these may be data; None if they have to be determined again."""
 
     def state(self) -> dict[str, Any]:
         return super().state() | self.baseline() | {"waiting": self.waiting}
 
     def observe(self, content: Any, at: At, mark: Sequence[str]) -> Iterator[tuple[Shift, Sequence[str]]]:
-        """Process a value. Yields new changes and confirmed ones, each with the ``mark`` (any texts) that came
-        with the value that had it first."""
+        """Process a value. Yields new and confirmed changes, each with the ``mark`` (any texts) of the first value that had
+        it."""
         paths: dict[str, dict[str, int]] = {}
         within: dict[str, str] = {}
         for path, parent, kind in self._seen(content, "", "", 0):
@@ -73,7 +75,7 @@ class Shapes(Stream):
         yield from self._confirmed(paths, at)
         has_baseline = self.count >= MINIMUM and (self.first is None or at.run - self.first >= RUNS_BEFORE)
         if news and has_baseline:
-            _, word, pointer = news[0]
+            _, word, pointer = news[0]  # one change for each value, a new type before a missing or new field
             shift = Shift(at.time, at.call, 1, values_before, 0.0, 1.0, word=word, pointer=pointer)
             if self.count - self.last >= max(MINIMUM, self.count // 3):  # nothing was new for a while
                 yield shift, mark
@@ -87,7 +89,7 @@ class Shapes(Stream):
         self._learn(paths)
 
     def _confirmed(self, paths: Mapping[str, dict[str, int]], at: At) -> Iterator[tuple[Shift, Sequence[str]]]:
-        """Return the waiting changes that enough runs have confirmed."""
+        """Yield the waiting changes that enough runs have confirmed, and stop waiting for those that too few confirmed."""
         for candidate in list(self.waiting):
             has = _has(candidate, paths)
             if has is None:
@@ -117,9 +119,9 @@ class Shapes(Stream):
         for path, kinds in paths.items():
             kinds_before = self.paths.get(path)
             if kinds_before is None and within[path] in self.paths and path.endswith(("/-", "/*")):
-                continue  # the first item of a list that was always empty; keys that have just been seen to be data
+                continue  # the first item of a list that was always empty, or keys that were recognized as data just now
             if kinds_before is None:
-                # what stands within a new field is not told apart from it
+                # the parts of a new field are not new fields themselves
                 if within[path] in self.paths:
                     yield 2, "new_field", path
             elif not kinds.keys() <= kinds_before.keys():
@@ -151,7 +153,7 @@ class Shapes(Stream):
                     del self.paths[path]
 
     def _is_data(self, parent: str) -> bool:
-        """Many keys, most of which were seen in few of the objects."""
+        """Return True if the object's keys are data: an average key is in less than a quarter of the objects."""
         objects = self.paths.get(parent, {}).get("object", 0)
         inside = [kinds for path, kinds in self.paths.items() if path.rpartition("/")[0] == parent]
         return sum(sum(kinds.values()) for kinds in inside) < objects * len(inside) / 4
@@ -178,13 +180,13 @@ def _name(key: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _apart(path: str) -> tuple[str, str]:
-    """The path of the object or list, and the name within it."""
+    """Split a path into the path of its object or list, and the name within it."""
     parent, _, name = path.rpartition("/")
     return parent, name
 
 
 def _has(candidate: Mapping[str, Any], paths: Mapping[str, dict[str, int]]) -> bool | None:
-    """Return True if a value has the change that waits for confirmation; None if the value lacks the object it is in."""
+    """Return True if a value has the waiting change, and None if it lacks the object that the change is in."""
     path, parent = candidate["path"], candidate["path"].rpartition("/")[0]
     if candidate["word"] == "new_type":
         return not paths[path].keys() <= set(candidate["kinds"]) if path in paths else None

@@ -1,12 +1,13 @@
-"""A sequential test of whether words of a few (a finish reason; yes or no) still come as often as they did.
+"""A sequential test for changes in the shares of a few words (finish reasons; yes and no).
 
-For each of some places at which the shares may have changed: how much more likely is all that came, if it changed there, than
-if it never did? Both sides of the place are weighed by a Krichevsky-Trofimov mixture over all shares, "never" by the shares
-that fit it best. Under "never" each such ratio is, at any time, at most 1 on average, whatever the shares are. An alarm comes
-when their sum over the places reaches ``c`` (`CALLS_PER_ALARM`). What the calls of one run say counts for as much less as they
-resemble each other (`_run_similarity`).
+Some earlier calls are kept as places at which the shares may have changed. For each place the test computes a likelihood ratio:
+how much likelier are all words so far if the shares changed at this place than if they never changed? The words on either side
+of the place have the probability of a Krichevsky-Trofimov mixture over all shares; for "never changed" it is that of the shares
+that fit best. If nothing changed, each ratio is at most 1 on average at any time, for all shares. An alarm is raised when the
+sum of the ratios over the places reaches ``c`` (`CALLS_PER_ALARM`). The calls of one run resemble each other, so their evidence
+is divided by a factor (`_run_similarity`).
 
-Memory: the counts, and the counts since each of at most `_PLACES` places, which lie the further apart the older they are.
+Memory: the counts, and the counts since each of at most `_PLACES` places. The older the places, the further apart they are.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _WORDS: Final = 8
 _OTHER: Final = "(other)"
 _SOON: Final = 100
 _CLEAR: Final = math.log(CALLS_PER_ALARM) + 5
-"""Evidence by which most changes are seen: the threshold, the price of not knowing the shares, and luck."""
+"""Logarithm of the evidence with which most changes are found: the threshold, plus a margin for unknown shares and chance."""
 
 
 @dataclass(slots=True)
@@ -34,18 +35,18 @@ class _Place:
     """A call at which the shares may have changed."""
 
     began: int
-    """Calls before it."""
+    """Number of calls before the place."""
     time: int
     call: int
     run: int
-    """Time, number and run of its first call."""
+    """Number of the run of the first call; ``time`` and ``call`` are that call's time and number."""
     stands: float
-    """Number of calls that this place represents."""
+    """Weight of the place: of its call, and of calls that are no longer places of their own."""
     counts: dict[str, int] = field(default_factory=dict)
-    """Count of each word since then. While there is only one word, it is updated by `Shares._settle`."""
+    """Count of each word since the place. While there is only one word, only `Shares._settle` updates it."""
     before: float = 0.0
     after: float = 0.0
-    """Logarithms of the probabilities of what came before it, and since."""
+    """Logarithm of the probability of the words since the place; ``before``: of the words before it."""
 
     def state(self, count: int) -> dict[str, Any]:
         position = {"time": self.time, "call": self.call, "run": self.run, "counts": self.counts, "calls": count - self.began}
@@ -96,7 +97,7 @@ class Shares(Stream):
         if several and self.count > MINIMUM and best - self._never() >= math.log(CALLS_PER_ALARM / (self.count + HEAD_START)):
             total, place = self._evidence(at.run)
             return self._changed(place, event) if place is not None and total >= CALLS_PER_ALARM else None
-        return None  # as nearly always: even if all places were as likely as the most likely one, it would not be enough
+        return None  # the usual case: even if every place had the evidence of the best one, the sum would not be enough
 
     def _settle(self) -> None:
         """Update the places' counts. They are not maintained while there is only one word."""
@@ -105,8 +106,10 @@ class Shares(Stream):
                 place.counts = dict.fromkeys(self.counts, self.count - place.began)
 
     def _add(self, word: str, new: bool) -> float:
-        """Count a word at every place. With a new word, the probability of all earlier words changes. Returns the logarithm of
-        the greatest probability of all that came, if it changed at a place."""
+        """Count a word at every place. Returns the logarithm of the greatest probability of all words, over the places.
+
+        ``new``: the word came for the first time, so the probabilities of all earlier words change, too.
+        """
         last, half, best = self.count - 1, len(self.counts) / 2, -math.inf
         for place in self.places:
             counts = place.counts
@@ -124,7 +127,7 @@ class Shares(Stream):
         return best
 
     def _thin(self) -> None:
-        """Leave out the place that is closest to the next one, measured by its age; the next one stands for it."""
+        """Drop the place that is closest to the next place, relative to its age. The next place gets its weight."""
         if len(self.places) <= _PLACES:
             return
         count, began = self.count, [place.began for place in self.places]
@@ -134,21 +137,25 @@ class Shares(Stream):
         self.places[at].stands += gone.stands
 
     def _never(self) -> float:
-        """Logarithm of the probability of all that came, if it never changed."""
+        """Return the logarithm of the probability of all words if the shares never changed."""
         return sum([count * math.log(count / self.count) for count in self.counts.values()])
 
     def _evidence(self, run: int) -> tuple[float, _Place | None]:
-        """The sum over the places that are not the doing of one run, and the one that is most likely."""
+        """Return the sum of the ratios over the places, and the place with the greatest one.
+
+        Left out are places with too few calls or runs before or since, and those since which one run made most of the calls.
+        """
         never, factor, total, best, at = self._never(), self.of_runs.factor, 0.0, -math.inf, None
         for place in self.places:
             gain = (place.before + place.after - never) / factor
+            # too little evidence to matter, or too few calls before or runs since
             if gain < -5 or place.began < MINIMUM or run - place.run < RUNS_SINCE - 1:
                 continue
             if self.first is not None and place.run - self.first < RUNS_BEFORE:
                 continue
             if 2 * self.of_runs.largest_run(place.run) > self.count - place.began:
-                continue
-            total += place.stands * math.exp(min(gain, 100.0))
+                continue  # one run made most of the calls since
+            total += place.stands * math.exp(min(gain, 100.0))  # limited, so that it cannot overflow
             if gain > best:
                 best, at = gain, place
         return total, at
@@ -178,7 +185,7 @@ class Shares(Stream):
 
     @property
     def visible(self) -> float | None:
-        """The smallest share above today's that would be seen in most cases within `_SOON` calls; None: none yet."""
+        """The smallest higher share that would mostly be found within `_SOON` calls; None if none would be found yet."""
         low = self.level
         if low is None or self.count < MINIMUM or _apart(low, 1.0, self.count) < _CLEAR:
             return None
@@ -190,7 +197,7 @@ class Shares(Stream):
 
 
 def _apart(before: float, now: float, calls: int) -> float:
-    """Logarithm of how much better two shares explain calls before and `_SOON` calls since than one does."""
+    """Return the log-likelihood ratio of two shares against one share, for ``calls`` calls before and `_SOON` calls after."""
     both = (calls * before + _SOON * now) / (calls + _SOON)
     return calls * _against(before, both) + _SOON * _against(now, both)
 
@@ -201,7 +208,7 @@ def _against(share: float, expected: float) -> float:
 
 
 def _mixture(counts: list[int], total: int) -> float:
-    """Logarithm of the Krichevsky-Trofimov probability of a sequence with these counts."""
+    """Return the logarithm of the Krichevsky-Trofimov probability of a sequence with these counts."""
     half = len(counts) / 2
     total_log = math.lgamma(half) - math.lgamma(total + half)
     for count in counts:

@@ -1,6 +1,5 @@
-"""Base of the streams of numbers, of shares and of shapes: the rate of
-false alarms, the beginning of their baseline, a pin, and their history.
-"""
+"""Base of the streams of numbers, shares and shapes: the rate of false alarms, the start of the baseline, the pinned baseline,
+and the history."""
 
 from __future__ import annotations
 
@@ -8,27 +7,28 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 CALLS_PER_ALARM: Final = 30_000
-"""Calls of one stream between two false alarms, on average, at least: by proof, for calls that have nothing to do with each
-other. Shares, which are counted in whole calls and weighed by a mixture, come to one in 120,000 at most (benchmarks/drift.py).
-A model call feeds two streams of numbers and four of shares: all of them together raise one false alarm in 10,000 calls at
-most. A tool execution feeds one and two."""
+"""Least average number of calls of one stream between two false alarms: proved for independent calls.
+
+Streams of shares reach at least 120,000 calls, because they count whole calls and use a mixture (benchmarks/drift.py). A model
+call feeds two streams of numbers and four of shares: together they raise at most one false alarm in 10,000 calls. A tool
+execution feeds one stream of numbers and two of shares."""
 
 MINIMUM: Final = 20
-"""Calls without which no stream says anything."""
+"""Number of calls that a stream needs before it can report a change."""
 
 RUNS_BEFORE: Final = 5
 RUNS_SINCE: Final = 3
-"""Runs that the calls before and since a change must come from: one unusual run is not drift."""
+"""Number of runs that the calls since a change must come from; `RUNS_BEFORE`: before it. One unusual run is not drift."""
 
 HEAD_START: Final = 500
-"""A call at which the model, the prompt, the tools … changed counts as so many places at which the stream may have changed, if
-so many are saved up; it finds a change there two to three times as fast."""
+"""Largest extra weight, as the possible start of a change, of a call at which the model, the prompt, the tools … changed. An
+ordinary call has the weight 1 - `SAVED`. With the extra weight, a change at that call is found two to three times as fast."""
 
 SAVED: Final = 0.2
-"""Part of each call's own place that is saved up for head starts, so that these cost no false alarms."""
+"""Part of each call's weight that is saved for head starts, so that these do not cause more false alarms."""
 
 RECENT: Final = 200
-"""Calls that are remembered one by one, to tell since when a change holds."""
+"""Number of latest calls that are kept one by one, to estimate the start of a change."""
 
 
 BLOCKS = 32
@@ -38,29 +38,30 @@ class At(NamedTuple):
     """Position of an observation in time, among calls and among runs."""
 
     time: int
-    """When the call began: nanoseconds since the Unix epoch."""
+    """Start of the call, in nanoseconds since the Unix epoch."""
     call: int
-    """Number of the call among those of its key."""
+    """Number of the call among the calls of its key."""
     run: int
+    """Number of the call's run."""
     alike: int
-    """The number of its run, and of the group of calls that it may resemble (`_run_similarity.Runs`)."""
+    """Number of the group of calls that may resemble this one (`_run_similarity.Runs`)."""
     hinted: bool = False
-    """True if something that shapes answers changed since the stream's last call."""
+    """True if a setting that shapes answers changed since the stream's last call."""
 
 
 class History:
-    """The course of a stream, for a sparkline, in at most `BLOCKS` blocks of calls.
+    """The history of a stream, for a sparkline, in at most `BLOCKS` blocks of calls.
 
-    When they are full, neighbours are joined, so that each always holds equally many calls but the last.
+    When all blocks are full, neighbours are joined. So all blocks have equal numbers of calls, except the last.
     """
 
     __slots__ = ("blocks", "size")
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         self.size: int = state["size"] if state else 1
-        """Calls in a block."""
+        """Number of calls in a full block."""
         self.blocks: list[list[Any]] = state["blocks"] if state else []
-        """Time of the first call (nanoseconds since the Unix epoch), number of calls, sum of the values."""
+        """For each block: time of the first call (nanoseconds since the Unix epoch), number of calls, sum of the values."""
 
     def state(self) -> dict[str, Any]:
         return {"size": self.size, "blocks": self.blocks}
@@ -79,21 +80,21 @@ class History:
 
 
 class Stream:
-    """``state()`` is JSON, and all of it."""
+    """A stream of observations that is tested for a change. ``state()`` returns the complete state as JSON."""
 
     count: int
-    """Calls of the baseline."""
+    """Number of calls in the baseline."""
 
     def __init__(self, saved: Mapping[str, Any]) -> None:
         self.pin: dict[str, Any] | None = saved.get("pin")
         self.armed: bool = saved.get("armed", False)
-        """True while the pin is still the baseline: until the first change."""
+        """True while the pinned baseline is in use: until the first change."""
         self.history = History(saved.get("history"))
         self.began: int | None = saved.get("began")
         self.first: int | None = saved.get("first")
-        """Number of the run that the baseline begins with; None: it was there before the first run."""
+        """Number of the run that the baseline begins with; None for a pinned baseline, which is older than every run."""
         self.saved: float = saved.get("saved", 0.0)
-        """Weight that is saved up for calls at which another setting changed."""
+        """Weight that is saved for calls at which a setting changed."""
 
     def state(self) -> dict[str, Any]:
         history = self.history.state()
@@ -101,7 +102,7 @@ class Stream:
         return {**baseline, "history": history, "saved": self.saved}
 
     def _weight(self, at: At) -> float:
-        """The weight of a call as a possible place of a change: one at most on average."""
+        """Return the weight of a call as the possible start of a change: at most 1 on average."""
         if self.saved < HEAD_START:
             self.saved = min(HEAD_START, round(self.saved + SAVED, 1))
         if not at.hinted:
@@ -114,11 +115,13 @@ class Stream:
             self.began, self.first = at.time, None if self.armed else at.run
 
     def start_from(self, baseline: Mapping[str, Any]) -> None:
-        """Compare with this baseline from now on, until it is seen that things have changed."""
+        """Compare with this pinned baseline from now on, until the stream reports a change."""
         self.pin, self.armed, self.first = dict(baseline), True, None
 
     def _renew(self) -> None:
-        """With a pinned baseline, forget what came since when that is as much again: so what creeps in does not become
-        usual. Each stretch is a test of its own."""
+        """Go back to the pinned baseline when as many calls as it has, at least 250, have come since.
+
+        So slow drift does not become part of the baseline. Each such stretch of calls is a separate test.
+        """
         if self.armed and self.pin is not None and self.count >= 2 * max(self.pin["count"], 250):
             self.start_from(self.pin)

@@ -1,4 +1,4 @@
-"""Reports on the stored states of keys: the status of each stream, and the baselines to pin or to ship."""
+"""Reports on the saved states of keys: the status of each stream, and the baselines to pin or to export."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from llmtrace.monitors._stream import MINIMUM, RUNS_BEFORE
 
 class Block(NamedTuple):
     start: int
-    """When its first call began: nanoseconds since the Unix epoch."""
+    """Start of the first call, in nanoseconds since the Unix epoch."""
     calls: int
     level: float
-    """Geometric mean of numbers, share of the reported word, share of results with something new."""
+    """By kind: the geometric mean of numbers, the share of the reported word, or the share of values with a new shape."""
 
 
 @value
@@ -34,28 +34,28 @@ class Report:
     unit: str
     kind: str
     calls: int
-    """Calls of the baseline."""
+    """Number of calls in the baseline."""
     began: int | None
-    """When the baseline began."""
+    """Start of the baseline, in nanoseconds since the Unix epoch."""
     last: int
-    """Time of the key's last call."""
+    """Time of the key's last call, in nanoseconds since the Unix epoch."""
     level: float | None
-    """The baseline: median of numbers, share of the reported word."""
+    """The level of the baseline: median of numbers, or share of the reported word; None for shapes."""
     word: str
     pinned: bool
     missing: int
-    """Calls that are still missing before the stream can report a change; 0 if there are enough."""
+    """Number of calls that the stream still needs before it can report a change; 0 if it has enough."""
     missing_runs: int
-    """Runs that are still missing before the stream can report a change."""
+    """Number of runs that the stream still needs before it can report a change."""
     visible: float | None
-    """The smallest change that would be found in most cases: of numbers a factor, of a share what it would have to rise to.
-    None where not even the largest would be."""
+    """The smallest change that would mostly be found: for numbers a factor, for a share the higher share. None if no change
+    would be found yet."""
     needed: int | None
-    """For numbers: calls that the baseline needs so that a change by a fifth is found."""
+    """For numbers: the number of calls that the baseline needs to find a change by a factor of 1.2."""
     history: tuple[Block, ...]
-    """The stream's history in at most 32 blocks of equally many calls, except the last."""
+    """The stream's history in at most 32 blocks with equal numbers of calls; the last block may have fewer."""
     changes: tuple[Mapping[str, JsonValue], ...]
-    """The last ones, oldest first."""
+    """The last changes, oldest first."""
 
 
 def reports(states: Iterable[Mapping[str, Any]]) -> list[Report]:
@@ -96,8 +96,10 @@ def _missing_runs(row: Row, stream: Any) -> int:
 
 
 def baselines(states: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The baseline of every stream that has enough calls and runs, by key and stream, with what was in force meanwhile: what
-    `Watch` takes as ``pins``."""
+    """Return the baseline of every stream with enough calls and runs, by key and stream, with the settings it was learned with.
+
+    `Watch` takes the result as ``pins``.
+    """
     by_key: dict[str, dict[str, Any]] = {}
     for row in _rows(states):
         steady = row.in_force.steady()
@@ -109,7 +111,10 @@ def baselines(states: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def pinned(state: Mapping[str, Any], pins: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The state of a key whose streams are compared with these baselines from now on, and no others with any."""
+    """Return the state of a key after pinning: the streams of ``pins`` are compared with these baselines from now on.
+
+    Other streams lose their pins.
+    """
     row = row_of(copy.deepcopy(dict(state)))
     if row is None:
         return dict(state)

@@ -1,7 +1,7 @@
-"""Runs the monitors over ended spans, in the order in which they are handed over, and keeps what they learned on a shelf.
+"""Runs the monitors over ended spans, in the order of the calls to `Watch.step`, and saves their state on a shelf.
 
-Law: the same spans in the same order leave the same on the shelf and give the same evaluations. Whoever owns the shelf sees
-to it that a span is handed over once.
+Law: the same spans in the same order give the same states and the same evaluations. The owner of the shelf must pass each span
+only once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_KEYS: Final = 500
 
 
 class Shelf(Protocol):
-    """Storage for states by name. The least recently used ones may be dropped."""
+    """Storage for states by name. It may drop the least recently used ones."""
 
     def get(self, name: str) -> dict[str, Any] | None: ...
 
@@ -30,7 +30,7 @@ class Shelf(Protocol):
 
 class Watch:
     def __init__(self, monitors: Sequence[Monitor], shelf: Shelf, pins: Mapping[str, Pins] | None = None) -> None:
-        """``pins``: by name of the key and of the stream, baselines that new streams start from."""
+        """``pins``: baselines that new streams start from, by the names of the key and the stream."""
         self._monitors = monitors
         self._shelf = shelf
         self._pins = pins or {}
@@ -39,15 +39,15 @@ class Watch:
         self._used: dict[str, int] = {}
 
     def step(self, trace: Trace, fresh: Callable[[Span], bool]) -> Iterator[tuple[Mark, Evaluation]]:
-        """Process the ended spans of a trace that are ``fresh``. Yields each finding with the span that shows it, which may be
-        an earlier one."""
+        """Process the ended spans of a trace that are ``fresh``. Yields each evaluation with the span that it belongs to, which
+        may be an earlier one."""
         for span in sorted((span for span in trace.spans if span.end is not None), key=lambda span: (span.end, span.span_id)):
             call = key_of(trace, span)
             if call is not None and fresh(span):
                 yield from self._see(call, span)
 
     def save(self) -> None:
-        """Put everything that changed on the shelf."""
+        """Write all changed states to the shelf."""
         for name, used in sorted(self._used.items(), key=lambda pair: (pair[1], pair[0])):
             state = self._places[name].state if name in self._places else self._rows[name].state()
             self._shelf.put(name, state, used)
@@ -61,7 +61,7 @@ class Watch:
         for monitor in self._monitors:
             try:
                 observations = tuple(monitor.observe(span))
-            except Exception as error:  # a monitor that fails costs its own findings, not those of the others
+            except Exception as error:  # a failing monitor must not stop the others
                 failed = f"monitor {monitor.name} failed with {type(error).__qualname__}"
                 warn_once(f"{failed}; what it tells is incomplete. This is reported once.")
                 continue
@@ -80,7 +80,7 @@ class Watch:
         row = self._find_row(name)
         if row is None:
             former = self._find_row(before) if before is not None else None
-            # a key that succeeds another one inherits all but its changes
+            # the successor of a key inherits its state, without the list of changes
             state = None if former is None else copy.deepcopy(former.state() | {"changes": []})
             row = self._rows[name] = Row(key, state)
             row.compare(self._pins.get(name, {}))

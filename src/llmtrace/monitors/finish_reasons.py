@@ -1,4 +1,4 @@
-"""Why answers end: stop, length, tool_calls, content_filter …; a call that failed counts under its own word."""
+"""Monitors the finish reasons of answers: stop, length, tool_calls, content_filter …; a failed call counts as ``failed``."""
 
 from __future__ import annotations
 

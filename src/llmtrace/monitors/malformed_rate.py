@@ -1,4 +1,4 @@
-"""The share of answers that are malformed, or hold a malformed tool call, by validation and quality signals."""
+"""Monitors the share of answers that validation or quality signals report as malformed, or as having a malformed tool call."""
 
 from __future__ import annotations
 

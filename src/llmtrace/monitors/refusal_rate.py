@@ -1,6 +1,6 @@
-"""The share of refusals: by the finish reason, by a refusal part of the answer, or by its words.
+"""Monitors the share of refusals: by the finish reason, by a refusal part of the answer, or by its words.
 
-A refusal in words is one that the answer opens with. A single one may be mistaken; it is the share that is followed.
+A refusal in words must be at the beginning of the answer. A single one may be a mistake; the monitor only uses the share.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _refuses(message: Message) -> bool:
     if calls:
         return False
     opening = "\n".join(texts)[:_OPENING]
-    if "as a" in opening.casefold() and _SELF.search(opening):  # a search at each letter costs more than all else here
+    if "as a" in opening.casefold() and _SELF.search(opening):  # the substring test spares the slow search
         return True
     return _WORDS.match(opening) is not None
 

@@ -1,4 +1,4 @@
-"""The length of answers and of turns with tool calls: output tokens, or characters if the provider does not report tokens."""
+"""Monitors the length of answers and of turns with tool calls, in output tokens, or in characters if tokens are not known."""
 
 from __future__ import annotations
 

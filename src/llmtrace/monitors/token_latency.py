@@ -1,7 +1,7 @@
-"""Seconds for each output token: after the first chunk where the answer was streamed, else of the whole call.
+"""Monitors the seconds for each output token: after the first chunk if the answer was streamed, else over the whole call.
 
-An answer that is longer takes longer and is no slower; so a change here is the server's, not the answers'. Turns that ask for
-tools are short, and what a call takes besides weighs more in them: they are followed apart.
+The time per token does not grow with the length of the answer, so a change shows a faster or slower server. Turns that call
+tools are short, so the fixed time of a call weighs more: they have a stream of their own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The share of answers with a tool call, among those of models that were offered tools."""
+"""Monitors the share of answers with a tool call, among the calls that offer tools to the model."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A tool's results: their fields and types, their size, the share of empty ones, and the share of failures.
+"""Monitors the results of a tool: fields and types, size, the share of empty results, and the share of failures.
 
-An API can change without an exception. A change of shape shows in the first such result; the others are rates.
+An API can change without raising an exception. A single result shows a change of shape; the other streams need many.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from llmtrace.semconv import CONTENT_TRUNCATED
 
 _EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
 _LONGEST: Final = 200_000
-"""Characters beyond which a text is not looked at as JSON."""
+"""Number of characters up to which a text is parsed as JSON."""
 
 
 def observe(span: Span) -> Iterator[Observation]:
@@ -23,7 +23,7 @@ def observe(span: Span) -> Iterator[Observation]:
     if not isinstance(execution, ToolExecution) or not execution.executed:
         return
     if span.failure is not None and (failure_kind(span.failure) == CANCELLED or span.violations):
-        return
+        return  # the fault of the program or of the model, not of the tool
     result = _read(execution.result)
     failed = span.failure is not None or _says_error(result)
     if failed or execution.has_result:
@@ -39,7 +39,7 @@ def observe(span: Span) -> Iterator[Observation]:
 
 
 def _read(result: Any) -> Any:
-    """The value that a text of JSON is; else the result as it came."""
+    """Return the parsed value of a JSON object or list in a text; otherwise the result itself."""
     if isinstance(result, str) and result[:1] in ("{", "[") and len(result) <= _LONGEST:
         try:
             return json.loads(result)
@@ -49,7 +49,7 @@ def _read(result: Any) -> Any:
 
 
 def _says_error(result: Any) -> bool:
-    """An answer that is an error in so many words: the tool did not raise."""
+    """Return True if the result reports an error although the tool did not raise."""
     if isinstance(result, str):
         return result[:40].lstrip().lower().startswith(("error", "exception", "traceback (most recent"))
     if isinstance(result, dict):

@@ -1,4 +1,5 @@
-"""Percentiles, rates and sums over spans, for `llmtrace stats` and the viewer. No clock, no output; `gather` asks a store."""
+"""Percentiles, rates and sums over spans, for `llmtrace stats` and the viewer. No clock and no output; only `gather` reads a
+store."""
 
 from llmtrace.statistics.distribution import Distribution
 from llmtrace.statistics.error_budget import Burn, Objective, burn_rate

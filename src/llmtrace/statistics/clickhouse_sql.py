@@ -1,10 +1,12 @@
-"""Counts the steps of traces inside ClickHouse: `counted_steps.steps_of`, and what `Group` counts of a step, in SQL.
+"""Counts the steps of traces inside ClickHouse: `counted_steps.steps_of` and the counting of `Group`, in SQL.
 
-One query reads the spans of each trace, finds what is around each (a fold over the trace, parents first), makes of every step
-the facts that groups count, and sums them up; no span leaves the database. Law: what is counted so is what would be counted
-from the spans here. A trace of which SQL cannot say that for certain is named instead, to be counted here: one with a span in
-the writing of a dialect, a span that came twice, a finding or a call in an odd form, a model call within another, a parent
-that begins after its child, more than `MOST` spans.
+One query reads the spans of each trace, finds the agent and step around each span (a fold over the trace, parents first),
+computes the values that groups count, and sums them up. No span leaves the database.
+
+Law: the figures are those that this process would compute from the spans. If SQL cannot be certain of that, the query returns
+the trace's id instead, and this process counts the trace. That is so for a trace with more than `MOST` spans, a span in another
+writer's dialect, a span that was stored twice, a finding or tool call in an unexpected form, a model call within another, or a
+parent that begins after its child.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from llmtrace.statistics.error_budget import SHARES, WINDOWS
 from llmtrace.statistics.groups import MALFORMED, NO_QUALITY, By
 
 MOST: Final = 5_000
-"""Spans of a trace up to which its tree is walked in SQL, which takes time by their square."""
+"""Largest number of spans of a trace whose tree is walked in SQL. The time grows with the square of it."""
 
 
 def _quoted(text: str) -> str:
@@ -45,11 +47,11 @@ def _list(texts: Iterable[str]) -> str:
 
 
 def _with_names(sql: str, **more: str) -> str:
-    """SQL with the names of `semconv` put in, each in quotes."""
+    """Return SQL with its placeholders replaced by the quoted values of `semconv` and by ``more``."""
     return sql.format(**{name: _quoted(value) for name, value in vars(sc).items() if isinstance(value, str)}, **more)
 
 
-# -- one attribute
+# -- one attribute of a span, as SQL
 
 _WHOLE = r"-?(0|[1-9][0-9]{0,18})"
 _MORE = r"(\.[0-9]+)?([eE][+-]?[0-9]+)?"
@@ -76,11 +78,11 @@ def _count(key: str) -> str:
 
 
 def _float(key: str) -> str:
-    """A number that is not written as an integer."""
+    """Return SQL for a number that is not written as an integer."""
     return f"if(match({_at(key)}, '[.eE]'), {_number(key)}, NULL)"
 
 
-# -- events; in SQL, n is the name of one and a are its attributes
+# -- events; in SQL, n is the name of an event and a are its attributes
 
 
 def _event(condition: str) -> str:
@@ -88,7 +90,7 @@ def _event(condition: str) -> str:
 
 
 def _form(prefix: str, required: Iterable[str], optional: Iterable[str]) -> str:
-    """The attributes of an event are these and no others."""
+    """Return a condition: the event has all required attributes and no others than these and the optional ones."""
     needed = [prefix + name for name in required]
     names = [*needed, *(prefix + name for name in optional)]
     return f"hasAll(mapKeys(a), {_list(needed)}) AND hasAll({_list(names)}, mapKeys(a))"
@@ -110,7 +112,7 @@ _VIOLATION = _with_names(
     whole=_quoted(f"^({_WHOLE})?$"),
     **{name: _quoted(_V + name) for name in ("severity", "choice", "line", "column", "expected", "got", "executed")},
 )
-"""A violation that reads as one without loss."""
+"""Condition for an event that the codec reads as a violation without loss."""
 _EVALUATION = _with_names(
     """{form}
     AND a[{severity}] IN ('info', 'warning', 'error')
@@ -131,13 +133,14 @@ _EVALUATION = _with_names(
     number=_quoted(f"^({_WHOLE}{_MORE})?$"),
     **{name: _quoted(_E + name) for name in ("severity", "evidence", "sources", "derived")},
 )
+"""Condition for an event that the codec reads as an evaluation without loss."""
 _FAILED_BY = _with_names(
     """n = {EXCEPTION_EVENT} AND a[{FAILURE_MARK}] = 'true' AND mapContains(a, {EXCEPTION_TYPE})
     AND mapContains(a, {EXCEPTION_MESSAGE}) AND length(a) = 3 + mapContains(a, {EXCEPTION_STACKTRACE})"""
 )
-"""The event that `codec.findings` writes of a failure."""
+"""Condition for the event that `codec.findings` writes for a failure."""
 
-# -- a span: what is needed of it to count it, its name and its SQL
+# -- the columns of a span that counting needs: name and SQL. `odd`: the span may have to be counted in this process
 
 _KINDS = {Inference: "inference", Embedding: "embedding", AgentInvocation: "agent", Workflow: "workflow", ToolExecution: "tool"}
 
@@ -262,13 +265,13 @@ _NODE: Final = (
     "Tuple(id UInt64, parent UInt64, start Int64, took Int64, kind String, named String, counted_as String, "
     "first_chunk Nullable(Float64))"
 )
-"""A span as part of a tree."""
+"""The type of a span in the tree of its trace."""
 _PLACE: Final = (
     "Tuple(id UInt64, parent UInt64, agent Nullable(String), step Nullable(String), below Nullable(String), "
     "within UInt8, calling UInt8, around Array(UInt64))"
 )
-"""Of a span: the one above it, the agent, the step that is around it and the one that is around what is below it, whether it
-is within a model call and whether what is below it is, and the agents and workflows that it is in."""
+"""The type of a span's place in the tree: its id, its parent, its agent, the step around it, the step around its children, if
+it is inside a model call, if its children are, and the ids of the agents and workflows around it, itself included."""
 
 GROUPED: Final[dict[By, tuple[str, str]]] = {
     "agent": ("1", "[agent]"),
@@ -278,7 +281,7 @@ GROUPED: Final[dict[By, tuple[str, str]]] = {
     "prompt": ("kind = 'inference'", "[prompt]"),
     "name": ("1", "[toNullable(name)]"),
 }
-"""The counted steps of `groups`, and their keys."""
+"""For each grouping that SQL can do: the condition for steps that are in a group, and the group's key, as in `groups`."""
 
 DISTRIBUTIONS: Final = {
     "duration": f"if(failed AND ending != '{TIMEOUT}', NULL, latency)",
@@ -292,7 +295,7 @@ DISTRIBUTIONS: Final = {
     "called_tokens": "if(whole AND calls_tools, output, NULL)",
     "called_per_token": "if(calls_tools, pace, NULL)",
 }
-"""Fields of `Group` and of its `Turns`, and the number of a step; none that is below 0 counts."""
+"""For each distribution of `Group` and of its `Turns`: the number of a step, in SQL. Negative numbers are left out."""
 AMOUNTS: Final = {
     "input_tokens": "input_tokens",
     "output": "output",
@@ -316,11 +319,11 @@ SUMS: Final = {
     "invalid_calls": "multiIf(kind = 'inference', wrong, kind = 'tool', least(wrong, 1), 0)",
 }
 WATCHED: Final = [(measure, window) for measure, _ in SHARES.values() for window in ("all", *WINDOWS)]
-"""Counts of an objective, in this order: calls, and calls that were too slow."""
+"""The measures and windows of an objective, in the order of the columns ``watched`` (calls) and ``slow`` (too slow calls)."""
 
 
 def _distribution(name: str) -> str:
-    """Count, sum, smallest and largest; all values while there are few, else the count in each bucket."""
+    """Return SQL for a distribution: count, sum, smallest, largest, and all values if they are few, else counts by bucket."""
     few = f"count({name}) <= {EXACT}"
     buckets = f"sumMapIf([toInt32(ceil(log(greatest({name}, {SMALLEST})) / {LOG!r}))], [1], isNotNull({name}))"
     every = f"groupArray({EXACT + 1})({name})"
@@ -328,7 +331,8 @@ def _distribution(name: str) -> str:
 
 
 def _watched() -> tuple[str, str]:
-    """Two arrays along `WATCHED`: 1 where an objective has that bound and the step is in that window; and took longer."""
+    """Return SQL for two arrays along `WATCHED`. The first has 1 if the objective has that bound and the step is in that
+    window; the second has 1 if the step also took too long."""
     calls, slow = [], []
     for number, (measure, _) in enumerate(SHARES.values(), 1):
         took, bound = "first" if measure == "ttft" else "latency", f"bounds[{number}]"
@@ -417,14 +421,21 @@ FORMAT JSONEachRow
 
 
 def counting(by: By, trace_ids: str, table: str, *, of_agent: bool) -> str:
-    """The query. ``trace_ids``: a SELECT of the ids of traces. Parameters, besides its own: ``now`` and ``began`` (the earliest
-    start of a trace; nanoseconds since the Unix epoch), ``agent`` (if ``of_agent``: count only what this one did).
+    """Return the query that counts. ``trace_ids``: a SELECT of the ids of traces, with parameters of its own.
 
-    A row is of the steps of one kind under one ``key`` (none: they are in no group), of one ``length`` of the answer (0: none)
-    and one objective: ``what`` it is of (inference, embedding, agent, workflow, tool, custom, other; another: another agent's;
-    here: of no step, the key is a trace to be counted here), how many ``calls``, the ``first`` and the ``last`` start, how many
-    ``traces`` begin with one, `DISTRIBUTIONS`, `AMOUNTS` (the sum, and how often it is unknown), `WORDS` and how often each
-    came, `SUMS`, and along `WATCHED` ``watched`` and ``slow``.
+    The query's parameters: ``now``; ``began``, the earliest start of a trace (both nanoseconds since the Unix epoch); and, with
+    ``of_agent``, ``agent``: only its steps are counted.
+
+    Each row is about the steps of one kind, group, length bucket and objective. Its columns:
+
+    * ``what``: inference, embedding, agent, workflow, tool, custom or other; ``another`` for steps of another agent; ``here``
+      for a trace that this process has to count.
+    * ``key``: of the group, empty if the steps are in no group. For ``here``, the id of the trace.
+    * ``length``: upper bound of the answer's length bucket, 0 without one.
+    * ``calls``: number of steps. ``traces``: number of traces whose first step is among them.
+    * ``first`` and ``last``: the earliest and the latest start.
+    * The names of `DISTRIBUTIONS`, `AMOUNTS` (sum, and number of unknown ones), `WORDS` (with the count of each) and `SUMS`.
+    * ``watched`` and ``slow``: numbers of calls and of too slow calls, along `WATCHED`.
     """
     grouped, key = GROUPED[by]
     numbers = {name: f"if({sql} >= 0, {sql}, NULL)" for name, sql in DISTRIBUTIONS.items()} | AMOUNTS | WORDS | SUMS

@@ -1,7 +1,7 @@
 """The contribution of each span of a trace to statistics: its groups, times, tokens and errors.
 
-Laws: tokens and dollars come from model calls only, each counted once, also where two instrumentations saw it (see
-`uncharged_spans`). What is not known is None, never 0.
+Laws: tokens and dollars come from model calls only. Each call counts once, even if two instrumentations recorded it (see
+`uncharged_spans`). An unknown value is None, never 0.
 """
 
 from __future__ import annotations
@@ -33,43 +33,44 @@ class Place:
     """The agent, step and user around a span."""
 
     agent: str | None = None
-    """Name of the nearest agent; its own on an agent's span."""
+    """Name of the nearest agent; for an agent's span, its own name."""
     step: str | None = None
-    """Name of the nearest span around it that is not an agent, workflow or inference."""
+    """Name of the nearest enclosing span that is not an inference; None if that span is an agent or workflow."""
     user: str | None = None
-    """Id of the user for whom it runs: its own, else that of the nearest span around it."""
+    """Id of the user that the span runs for, from the span itself or the nearest enclosing span."""
 
 
 @value
 class Step:
-    """A span with the values that are counted."""
+    """A span with the values that statistics count."""
 
     span: Span
     agent: str | None
     step: str
-    """Its role for the agent: the name of the span around a model call (a node, a function), else its own operation."""
+    """The span's role in the agent. For a model call: the name of the span around it (a node, a function), else its operation.
+    For a tool: ``execute_tool`` and the tool's name. Otherwise the span's name."""
     model: str | None
-    """The model that answered, else the one asked for."""
+    """The model that answered; if it is not known, the requested model."""
     prompt: str | None
     """Fingerprint of the system prompt."""
     user: str | None
-    """Id of the user for whom it ran."""
+    """Id of the user that the span ran for."""
     first_token: float | None
-    """Seconds until the first chunk; for an agent or workflow, of the first model call below it that streamed. Of an answer
-    that was not streamed, until its first token, where the engine tells it."""
+    """Seconds until the first chunk; for an agent or workflow, until the earliest first chunk of the model calls below it. For
+    an answer that was not streamed, seconds until its first token, if the inference engine reports them."""
     per_token: float | None
-    """Seconds for each output token after the first chunk; for all of them where the answer was not streamed. As the engine
-    tells it, where it does."""
+    """Seconds for each output token: the engine's own figure if it reports one. Otherwise measured after the first chunk, or
+    over the whole duration of an answer that was not streamed."""
     usage: Usage | None
     cost_usd: float | None
     tool_calls: int
-    """Tool calls that the model asked for here, or 1 on a tool's execution."""
+    """Number of tool calls that the model requested in this span; 1 for a tool's execution."""
     invalid: int
-    """Tool calls that break their schema."""
+    """Number of tool calls that break their schema."""
     corrections: int
-    """Faults of this model call that the model was asked to correct."""
+    """Number of faults in this model call that the model was asked to correct."""
     corrected: int
-    """Violations that it corrected."""
+    """Number of these faults that the model corrected."""
 
 
 def steps_of(trace: Trace) -> Iterator[Step]:
@@ -88,6 +89,7 @@ def _places(trace: Trace) -> dict[str, Place]:
     for _, span in trace.walk():
         parent = trace.parent(span)
         above = Place() if parent is None else places[parent.span_id]
+        # a model call inside a model call keeps the outer one's step
         if parent is not None and not isinstance(parent.operation, Inference):
             above = replace(above, step=None if isinstance(parent.operation, (AgentInvocation, Workflow)) else parent.step)
         operation = span.operation
@@ -98,18 +100,18 @@ def _places(trace: Trace) -> dict[str, Place]:
 
 
 def _first_tokens(trace: Trace) -> dict[str, float]:
-    """Seconds until the first chunk, by id: of the inference itself, and of every agent and workflow around it."""
+    """Return the seconds until the first chunk by span id, for each inference and for every agent and workflow around one."""
     seconds_by_span: dict[str, float] = {}
     for _, span in trace.walk():
         if not isinstance(span.operation, Inference):
             continue
         if span.operation.time_to_first_chunk is None:
             engine_seconds = span.attributes.get(ENGINE_FIRST_TOKEN)
-            if isinstance(engine_seconds, float):  # of a whole answer, in the engine: no agent saw anything of it yet
+            if isinstance(engine_seconds, float):  # the answer was not streamed, so no agent above saw its first token
                 seconds_by_span[span.span_id] = engine_seconds
             continue
         seconds_by_span[span.span_id] = waited = span.operation.time_to_first_chunk
-        if not math.isfinite(waited * 1e9):  # whoever wrote it: it says nothing of the agents around
+        if not math.isfinite(waited * 1e9):  # a broken value of some writer, from which no arrival time follows
             continue
         arrival = span.start + round(waited * 1e9)
         for above in trace.ancestors(span):
@@ -155,13 +157,14 @@ def _per_token(span: Span) -> float | None:
     if not isinstance(operation, Inference) or operation.partial or span.duration is None or span.failure is not None:
         return None
     engine_seconds = span.attributes.get(ENGINE_PER_TOKEN)
-    if isinstance(engine_seconds, float):  # the engine knows better than a clock around it, which counts queue and network too
+    if isinstance(engine_seconds, float):  # better than our clock, which also measures the queue and the network
         return engine_seconds
     tokens = None if operation.usage is None else operation.usage.output_tokens
     if not tokens:
         return None
     if operation.time_to_first_chunk is None:
         return None if operation.stream else span.duration / tokens
+    # the first token came with the first chunk
     return (span.duration - operation.time_to_first_chunk) / (tokens - 1) if tokens > 1 else None
 
 
@@ -172,6 +175,7 @@ def _tool_calls(span: Span) -> tuple[int, int]:
         return 1, min(1, len(wrong))
     if not isinstance(operation, Inference):
         return 0, 0
+    # without recorded content the output has no calls, but the violations still name some
     return max(len(wrong), sum(len(message.tool_calls()) for message in operation.output)), len(wrong)
 
 
@@ -179,7 +183,7 @@ def _tool_calls(span: Span) -> tuple[int, int]:
 
 
 class Corrections(NamedTuple):
-    """By id of the model call whose fault was to be corrected."""
+    """Numbers of requested and of successful corrections, by the span id of the model call that made the fault."""
 
     wanted: Counter[str]
     done: Counter[str]
@@ -204,7 +208,7 @@ def corrections_of(trace: Trace) -> Corrections:
 
 
 def _asking_call(trace: Trace, refused: Span) -> str | None:
-    """The id of the model call that asked for an execution: by the id of the tool call, else the last one before it."""
+    """Return the span id of the model call that requested an execution: by the tool call's id, else the last one before it."""
     call_id = refused.operation.call_id if isinstance(refused.operation, ToolExecution) else None
     last = None
     for span in trace.spans:

@@ -1,9 +1,9 @@
-"""A distribution of numbers in bounded memory: exact while they are few, within 1 % when they are many.
+"""A distribution of numbers in bounded memory: exact for few numbers, within 1 % for many.
 
-Quantiles are of the nearest rank: the smallest number such that at least that share of all numbers is no larger. So each is
-a number that was seen, not one between two. Beyond `EXACT` numbers, counts in buckets are kept instead, each 2 % wider than
-the one before it; a quantile is then the middle of its bucket, at most 1 % off. Law: the memory does not grow with the count,
-and no number at all gives None, never 0.
+Quantiles are of the nearest rank: the smallest number such that at least that share of all numbers is no larger. So a quantile
+is one of the numbers, not a value between two. Beyond `EXACT` numbers, only counts in buckets are kept, each bucket 2 % wider
+than the previous one. A quantile is then the middle of its bucket, at most 1 % off. Law: the memory does not grow with the
+count, and without numbers every figure is None, never 0.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 EXACT = 512
-"""Numbers up to which quantiles are exact."""
+"""Count of numbers up to which quantiles are exact."""
 GROWTH = 1.02
 LOG = math.log(GROWTH)
 SMALLEST = 1e-9
-"""Smaller numbers count as this: a nanosecond."""
+"""Lower bound of the buckets, in seconds: a nanosecond. Smaller numbers are in its bucket."""
 
 
 class Distribution:
@@ -35,7 +35,7 @@ class Distribution:
         self._buckets: Counter[int] = Counter()
 
     def add(self, number: float | None) -> None:
-        """Count a number. None (not known), NaN, infinity and what is below 0 are left out."""
+        """Count a number. None (unknown), NaN, infinity and negative numbers are left out."""
         if number is None or not 0 <= number < math.inf:
             return
         self.count += 1
@@ -45,7 +45,7 @@ class Distribution:
         if self.count <= EXACT:
             self._numbers.append(number)
             return
-        if self._numbers:
+        if self._numbers:  # the first number beyond `EXACT`: all numbers go into buckets
             self._buckets.update(map(_bucket, self._numbers))
             self._numbers = array("d")
         self._buckets[_bucket(number)] += 1
@@ -59,10 +59,10 @@ class Distribution:
         numbers: Iterable[float] = (),
         buckets: Mapping[int, int] | None = None,
     ) -> None:
-        """Count numbers that were summed up elsewhere; all of them 0 or more.
+        """Add numbers that were counted elsewhere, all of them 0 or more.
 
-        ``numbers``: all of them where they are no more than `EXACT`; else ``buckets``: how many are in each, by the number n of
-        a bucket that goes up to `GROWTH` to the power of n.
+        ``numbers``: all numbers, if there are at most `EXACT`. Otherwise ``buckets``: the counts by bucket. Bucket n ends at
+        `GROWTH` to the power of n.
         """
         if not count:
             return
@@ -79,7 +79,7 @@ class Distribution:
         self._buckets.update(buckets or {})
 
     def summed(self) -> tuple[int, float, float, float, list[float], dict[int, int]]:
-        """All of it, for `merge`."""
+        """Return the arguments for `merge` that add this distribution to another."""
         return self.count, self.total, self.smallest or 0, self.largest or 0, list(self._numbers), dict(self._buckets)
 
     @property
@@ -87,7 +87,7 @@ class Distribution:
         return self.total / self.count if self.count else None
 
     def quantile(self, share: float) -> float | None:
-        """The number that ``share`` (0 to 1) of all numbers do not exceed; None where there are none."""
+        """Return the smallest number that at least ``share`` (0 to 1) of all numbers do not exceed; None without numbers."""
         if self.smallest is None or self.largest is None:
             return None
         rank = max(1, math.ceil(share * self.count - 1e-9))
@@ -102,7 +102,7 @@ class Distribution:
         return min(max(middle, self.smallest), self.largest)
 
     def is_few(self, share: float) -> bool:
-        """True where the quantile of this share is no more than the largest number: a p99 needs 100 numbers, a p95 20."""
+        """Return True if the quantile of this share is just the largest number: a p99 needs 100 numbers, a p95 20."""
         return self.count < needed(share)
 
     def over(self, bounds: list[float]) -> list[int]:
@@ -118,7 +118,7 @@ class Distribution:
 
 
 def needed(share: float) -> int:
-    """Numbers from which a quantile of this share says more than the largest number does."""
+    """Return the count of numbers from which a quantile of this share is more than the largest number."""
     return round(1 / (1 - share))
 
 

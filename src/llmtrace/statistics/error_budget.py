@@ -1,8 +1,8 @@
 """The burn rate of each objective's error budget, computed from spans.
 
-An objective is on every span that it is about (`llmtrace.slo`), so it is known to whoever reads the store. "99 % within 8
-seconds" lets 1 % of the calls take longer: that is the error budget. Burn rate 1 uses it up exactly; 5 means that five times
-as many calls were too slow as may be.
+An objective is recorded on every span that it is about (`llmtrace.slo`), so every reader of the store knows it. "99 % within 8
+seconds" allows 1 % of the calls to take longer: that is the error budget. Burn rate 1 uses it up exactly; 5 means that five
+times as many calls were too slow as the budget allows.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ SHARES: Final[Mapping[str, tuple[str, float]]] = {
     SLO_P99: ("p99", 0.99),
     SLO_TIME_TO_FIRST_TOKEN: ("ttft", 0.99),
 }
-"""For each attribute of an objective: what it is called, and the share of calls that must keep to it."""
+"""Name and share of calls that must meet the bound, for each attribute of an objective."""
 WINDOWS: Final[Mapping[str, int]] = {"1h": 3600, "1d": 86400}
-"""Seconds before now that are also counted apart."""
+"""Windows before now that are also counted separately, in seconds."""
 MAX_OBJECTIVES = 256
 
 
@@ -32,14 +32,14 @@ class Objective:
     name: str
     """Name of the agent, workflow, tool or operation that has this objective."""
     measure: str
-    """p50, p95 or p99 of the duration, or ttft."""
+    """``p50``, ``p95`` or ``p99`` of the duration, or ``ttft`` (time to the first token)."""
     seconds: float
     share: float
-    """Share of calls that must meet the objective: 0.99."""
+    """Share of calls that must meet the objective, such as 0.99."""
 
 
 class Burn:
-    """Calls under one objective, and those that were too slow; over all that was read, and by window."""
+    """Numbers of all calls and of too slow calls under one objective, for each window and for ``all`` spans that were read."""
 
     def __init__(self) -> None:
         self.calls: dict[str, int] = dict.fromkeys(("all", *WINDOWS), 0)
@@ -66,7 +66,7 @@ class Objectives:
                     self.merge((name, measure, seconds), window, 1, took > seconds)
 
     def merge(self, key: tuple[str, str, float], window: str, calls: int, breaches: int) -> None:
-        """Count calls that were counted elsewhere. ``key``: the objective's name, measure and seconds."""
+        """Add calls that were counted elsewhere. ``key``: the objective's name, measure and seconds."""
         if key in self.burns or len(self.burns) < MAX_OBJECTIVES:
             burn = self.burns.setdefault(key, Burn())
             burn.calls[window] += calls
@@ -80,11 +80,11 @@ class Objectives:
 
 
 def burn_rate(objective: Objective, burn: Burn, window: str) -> float | None:
-    """Breaches by those that the budget allows for so many calls; None where there were no calls."""
+    """Return the number of breaches as a multiple of the number that the budget allows; None without calls."""
     calls = burn.calls[window]
     return burn.breaches[window] / calls / (1 - objective.share) if calls else None
 
 
 def is_few(objective: Objective, burn: Burn, window: str) -> bool:
-    """True where the budget is less than one call, so that a single breach spends all of it."""
+    """Return True if the budget is less than one call, so that a single breach spends all of it."""
     return burn.calls[window] < needed(objective.share)

@@ -1,7 +1,7 @@
-"""Spans counted in groups: by agent, operation, model, tool, prompt, name, user or day.
+"""Counts spans in groups: by agent, operation, model, tool, prompt, name, user or day.
 
-Law: a trace is looked at once and not kept; the memory is bounded by the number of groups, which is bounded too (the calls of
-further ones are counted together, under `OTHERS`). Rates are of all calls; unknown is None.
+Law: a trace is read once and not kept. The number of groups, and so the memory, is bounded: spans of further groups are counted
+together under `OTHERS`. Rates are shares of all calls. An unknown value is None.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from llmtrace.statistics.distribution import Distribution
 from llmtrace.statistics.error_budget import Objectives
 
 MOST: Final = 12
-"""Values of one setting up to which a new one is a change."""
+"""A setting with more values than this varies all the time, so new values are not changes."""
 _MOST_AGENTS: Final = 1000
 _LONGEST: Final = 80
-"""Characters of a value that are kept."""
+"""Number of characters of a setting's value that are kept."""
 
 Setting: TypeAlias = tuple[str, str]
-"""An agent (else the service) and the kind of a setting."""
+"""The agent's name (without an agent, the service's) and the kind of setting."""
 
 
 @value
@@ -52,22 +52,22 @@ class Change:
     kind: str
     """``model``, ``prompt``, ``tools`` or ``code``."""
     now: str
-    """The name of a model, the digest of a prompt or of tools, or a version."""
+    """The new value: the name of a model, the digest of a prompt or of tools, or a version."""
 
 
 class Settings:
-    """The values of each setting, with the start of the first trace that used them."""
+    """The values of each setting, each with the start of the first trace that used it."""
 
     def __init__(self) -> None:
         self.uses: dict[Setting, dict[str, int]] = {}
 
     def add(self, step: Step, start: int) -> None:
-        """Count the settings of a model call. ``start``: of its trace."""
+        """Count the settings of a model call. ``start``: start of its trace, in nanoseconds since the Unix epoch."""
         inference, resource = step.span.operation, step.span.resource
         if not isinstance(inference, Inference):
             return
         digests = inference.fingerprint
-        is_unanswered = step.span.failure is not None and not inference.response_model  # which model it was is not known
+        is_unanswered = step.span.failure is not None and not inference.response_model  # only the requested name is known
         settings = {
             "model": None if is_unanswered else step.model,
             "prompt": digests and (", ".join(digests.prompts) or digests.system),
@@ -80,18 +80,18 @@ class Settings:
                 self.merge((agent, kind), {content[:_LONGEST]: start})
 
     def merge(self, setting: Setting, uses: Mapping[str, int]) -> None:
-        """Count values that were counted before."""
+        """Add values that were counted elsewhere."""
         if setting not in self.uses and len(self.uses) >= _MOST_AGENTS:
             return
         starts = self.uses.setdefault(setting, {})
         for content, first in uses.items():
             if content in starts:
                 starts[content] = min(starts[content], first)
-            elif len(starts) <= MOST:
+            elif len(starts) <= MOST:  # one more than MOST, by which `changes` sees that there were too many
                 starts[content] = first
 
     def changes(self) -> Iterator[Change]:
-        """The changes of each setting."""
+        """Yield the changes of each setting that has at most `MOST` values."""
         for (agent, kind), uses in self.uses.items():
             if len(uses) <= MOST:
                 began = min(uses.values())
@@ -104,21 +104,21 @@ Key: TypeAlias = "tuple[str | None, ...]"
 MAX_GROUPS = 1000
 OTHERS: Key = ("(others)",)
 _KINDS = 32
-"""Different words (models, types of failure, names of evaluations) that a group tells apart."""
+"""Number of different words (models, types of failure, names of evaluations) that a group counts separately."""
 MALFORMED = frozenset({"malformed_output", "leaked_tool_call"})
-"""Quality signals that say that an answer is not in the form it should have."""
+"""Quality signals for answers that do not have the required form."""
 NO_QUALITY = (OUTCOME, "slo", "budget_", "drift.")
 """Prefixes of evaluations that are not about the quality of an answer."""
 
 USAGE_KINDS = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
-"""Parts of the input and output tokens that are counted apart, where the provider tells them."""
+"""Parts of the input and output tokens that are also counted separately, if the provider reports them."""
 
 PARTS: dict[By, tuple[str, ...]] = {**{by: (by,) for by in get_args(By)}, "operation": ("agent", "step", "model")}
 """The parts of a group's key."""
 
 
 class Amount:
-    """A sum of what is known, and how often it was not."""
+    """The sum of the known numbers, and the count of unknown ones."""
 
     __slots__ = ("sum", "unknown")
 
@@ -133,14 +133,14 @@ class Amount:
             self.sum = number if self.sum is None else self.sum + number
 
     def merge(self, total: float | None, unknown: int) -> None:
-        """Add what was summed up elsewhere."""
+        """Add an amount that was summed elsewhere."""
         self.unknown += unknown
         if total is not None:
             self.add(total)
 
 
 class Turns:
-    """The length and speed of the output of one kind of turns."""
+    """Output tokens and seconds per token of one kind of turns."""
 
     __slots__ = ("per_token", "tokens")
 
@@ -155,32 +155,32 @@ class Group:
     def __init__(self, key: Key) -> None:
         self.key = key
         self.calls = 0
-        """Ended spans of the kind that is grouped: agents' runs, model calls, executions of tools …"""
+        """Number of ended spans of the grouped kind: agent runs, model calls, tool executions …"""
         self.duration = Distribution()
-        """Seconds, without waits for a person. A call that failed is left out, unless it failed because it took too long."""
+        """Seconds of each call, without waits for a person. Failed calls are left out, except time-outs."""
         self.answered = Distribution()
-        """Seconds of the model calls that were answered whole."""
+        """Seconds of each model call with a complete answer of known length."""
         self.first_token = Distribution()
         self.per_token = Distribution()
         self.output_tokens = Distribution()
         """Output tokens of each model call."""
         self.answers = Turns()
         self.called = Turns()
-        """The same and the time per token, of turns that answer and of turns that call tools: two kinds of output."""
+        """`answers` is for turns that answer, `called` for turns that call tools: their lengths differ too much to mix."""
         self.lengths: dict[int, Distribution] = {}
-        """Seconds of the model calls whose output tokens are in the bucket (see `bucket`), by its upper bound."""
+        """Seconds of the model calls in each bucket of output tokens (see `bucket`), by the bucket's upper bound."""
         self.endings: Counter[str] = Counter()
-        """Failures of calls by error type, with time-outs, deadlines and cancellations under one word each."""
+        """Number of failed calls by error type. Time-outs, deadlines and cancellations count under one word each."""
         self.model_calls = 0
         self.tool_calls = 0
-        """Tool calls that models asked for; of a tool, its executions."""
+        """Number of tool calls that models requested; for a tool, of its executions."""
         self.invalid_calls = 0
         self.corrections = 0
-        """Faults that models were asked to correct: see `counted_steps.corrections_of`."""
+        """Number of faults that models were asked to correct: see `counted_steps.corrections_of`."""
         self.corrected = 0
         self.malformed = 0
         self.flawed = 0
-        """Spans with at least one evaluation of severity warning or error about quality."""
+        """Number of spans with at least one evaluation about quality of severity warning or error."""
         self.evaluations: Counter[str] = Counter()
         self.input_tokens = Amount()
         self.output = Amount()
@@ -188,25 +188,25 @@ class Group:
         self.cost_usd = Amount()
         self.models: Counter[str] = Counter()
         self.asked_for: Counter[str] = Counter()
-        """The names by which models were asked for that named themselves in their answer."""
+        """Requested model names, of calls whose answer names its model."""
         self.steps: Counter[str] = Counter()
         self.cut = 0
-        """Answers that ended at their limit of tokens, so that their true length is not known."""
+        """Number of answers that ended at their token limit, so that their full length is not known."""
         self.limits = Distribution()
         """``max_tokens`` of the requests that set it."""
 
     @property
     def errors(self) -> int:
-        """Calls that failed; those that the program cancelled are not among them."""
+        """Number of failed calls, without those that the program cancelled."""
         return sum(self.endings.values()) - self.endings[CANCELLED]
 
     def rate(self, count: int, of: int | None = None) -> float | None:
-        """``count`` as a share of all calls (or of ``of``); None where there were none."""
+        """Return ``count`` as a share of all calls, or of ``of``; None without calls."""
         of = self.calls if of is None else of
         return count / of if of else None
 
     def call(self, step: Step) -> None:
-        """Count a span of the kind that is grouped."""
+        """Count a span of the grouped kind: its duration and its failure."""
         span, seconds = step.span, step.span.latency
         self.calls += 1
         self.first_token.add(step.first_token)
@@ -216,7 +216,7 @@ class Group:
             self.duration.add(seconds)
 
     def answer(self, step: Step) -> None:
-        """Count how long the answer of a model call is, and how fast it came."""
+        """Count the length and speed of a model call's answer."""
         inference = step.span.operation
         if not isinstance(inference, Inference):
             return
@@ -224,7 +224,7 @@ class Group:
         self.per_token.add(step.per_token)
         turns.per_token.add(step.per_token)
         limit = inference.parameters.get("max_tokens")
-        self.limits.add(limit if type(limit) is int else None)
+        self.limits.add(limit if type(limit) is int else None)  # not a bool, which is an int, too
         tokens = None if step.usage is None else step.usage.output_tokens
         if step.span.failure is not None or inference.partial or tokens is None:
             return
@@ -235,7 +235,7 @@ class Group:
         self.lengths.setdefault(bucket(tokens), Distribution()).add(step.span.duration)
 
     def inside(self, step: Step) -> None:
-        """Count what was spent and what was wrong on a span of the group, or below the agent that is grouped."""
+        """Count tokens, cost and faults of a span in the group. In groups of agents, that includes the spans below an agent."""
         span = step.span
         if isinstance(span.operation, (Inference, Embedding)):
             self.model_calls += 1
@@ -264,23 +264,24 @@ class Group:
 
 
 def bucket(tokens: int) -> int:
-    """The upper bound of the length bucket of an answer: 16, 32, 64 and so on; each is twice as wide as the one before it."""
+    """Return the upper bound of the length bucket of an answer: 16, 32, 64 and so on, each the double of the previous one."""
     return max(16, 1 << (tokens - 1).bit_length()) if tokens > 0 else 16
 
 
 class Statistics:
-    """Groups over the traces that are added, and the objectives that their spans carry."""
+    """The groups of all traces that were added, and the objectives on their spans."""
 
     def __init__(self, by: By, *, now: int | None = None, agent: str | None = None) -> None:
-        """``now``: nanoseconds since the Unix epoch, for what happened lately. ``agent``: count only what this one did."""
+        """``now``: nanoseconds since the Unix epoch, for the windows of objectives. ``agent``: only its steps are counted."""
         self.by: By = by
         self.groups: dict[Key, Group] = {}
         self.traces = 0
         self.unfinished = 0
-        """Spans that never ended, or have not yet: none of them is a call."""
+        """Number of spans that have not ended. They do not count as calls."""
         self.first: int | None = None
-        """Start of the earliest span that was counted, in nanoseconds since the Unix epoch."""
+        """Start of the earliest counted span, in nanoseconds since the Unix epoch."""
         self.last: int | None = None
+        """Start of the latest counted span."""
         self.total = Group(())
         """All model calls together."""
         self.objectives = Objectives(now)
@@ -297,7 +298,7 @@ class Statistics:
                 self._add(step, trace.spans[0].start)
 
     def reach(self, first: int, last: int) -> None:
-        """Spans that were counted began between these times."""
+        """Extend `first` and `last` by the starts of counted spans."""
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
 
@@ -317,12 +318,13 @@ class Statistics:
             group.call(step)
         group.answer(step)
         group.inside(step)
-        if self.by != "agent" or isinstance(step.span.operation, Inference):  # else both the asking and the execution count
+        # an agent has both the request and the execution of a tool call below it: only the request counts
+        if self.by != "agent" or isinstance(step.span.operation, Inference):
             group.tool_calls += step.tool_calls
             group.invalid_calls += step.invalid
 
     def group(self, key: Key) -> Group:
-        """The group of a key, a new one where there is none yet; `OTHERS` where there are too many."""
+        """Return the group of a key, which is created if necessary. Returns `OTHERS` if there are `MAX_GROUPS` others."""
         group = self.groups.get(key)
         if group is None:
             if len(self.groups) >= MAX_GROUPS:
@@ -332,14 +334,15 @@ class Statistics:
 
 
 def collect(spans: Iterable[Span], into: Statistics) -> Statistics:
-    """Add spans, those of a trace together, as `Store.spans` gives them; one trace is in memory at a time."""
+    """Add spans to ``into``, and return it. The spans of a trace must come together, as from `Store.spans`: only one trace is
+    in memory at a time."""
     for trace in in_traces(spans):
         into.add(trace)
     return into
 
 
 def count(counter: Counter[str], word: str, times: int = 1) -> None:
-    """Count a word, under its own name while there are few."""
+    """Count a word. If the counter has `_KINDS` words, new ones count as "(others)"."""
     counter[word if word in counter or len(counter) < _KINDS else "(others)"] += times
 
 
@@ -350,7 +353,7 @@ def _by_operation(step: Step) -> Key | None:
 
 
 def _day(start: int) -> str:
-    """The day in UTC."""
+    """Return the day in UTC, as ``2026-05-17``."""
     return time.strftime("%Y-%m-%d", time.gmtime(start // 1_000_000_000))
 
 

@@ -1,4 +1,5 @@
-"""One row for one model: a call that failed has no model that answered, so it is grouped by the name it asked for.
+"""Joins the groups of one model. A failed call has no answering model, so it is grouped under the requested name; this adds it
+to the group of the model that answered other requests of that name.
 
 Law: no call is counted twice or left out.
 """
@@ -12,7 +13,10 @@ from llmtrace.statistics.saved_statistics import add_group, save_group
 
 
 def joined_keys(statistics: Statistics) -> dict[Key, Key]:
-    """Keys of groups in which no model named itself, with the key of the only model that answered under the same name."""
+    """Return the keys of groups without an answering model, each with the key of the model that answered to the same name.
+
+    A name to which several models answered is left out.
+    """
     if "model" not in PARTS[statistics.by]:
         return {}
     answered: dict[Key, set[Key]] = {}
@@ -24,7 +28,7 @@ def joined_keys(statistics: Statistics) -> dict[Key, Key]:
 
 
 def joined_groups(statistics: Statistics, keys: Mapping[Key, Key] | None = None) -> dict[Key, Group]:
-    """The groups, with those of ``keys`` (default: `joined_keys`) added to the group that they belong to."""
+    """Return the groups, with each group of ``keys`` (default: `joined_keys`) added to its model's group."""
     keys = joined_keys(statistics) if keys is None else keys
     joined: dict[Key, Group] = {}
     for key, group in statistics.groups.items():
@@ -32,6 +36,6 @@ def joined_groups(statistics: Statistics, keys: Mapping[Key, Key] | None = None)
         if model_key not in keys.values():
             joined[key] = group
             continue
-        whole = joined.setdefault(model_key, Group(model_key))
+        whole = joined.setdefault(model_key, Group(model_key))  # a copy: the groups of `statistics` stay as they are
         add_group(save_group(group), whole)
     return joined

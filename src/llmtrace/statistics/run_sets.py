@@ -1,7 +1,7 @@
-"""Two sets of runs beside each other: rates, lengths and latencies with their intervals, new and fixed kinds of failure.
+"""Compares two sets of runs: rates, lengths and latencies with their intervals, and new and fixed kinds of failure.
 
-Law: a difference is marked only where a permutation test of whole runs shows it, after a correction for the number of tests
-(`LEVEL`). A set is read run by run and not kept.
+Law: a difference is marked only if a permutation test of whole runs shows it, corrected for the number of tests (`LEVEL`). Runs
+are read one by one and not kept in memory.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from llmtrace.statistics.two_samples import (
 )
 
 LEVEL: Final = 0.05
-"""Share of differences among the marked ones that may be due to chance."""
+"""Share of the marked differences that may be due to chance (false discovery rate)."""
 _SEED: Final = 20240229
 _RESAMPLES: Final = 999
 _MOST_VALUES: Final = 3
-"""Values of a fact in one set from which on it varies from run to run, and is no cause."""
+"""A fact with more values than this in one set varies from run to run, so it is not a cause."""
 _OF_SOME_RUNS: Final = frozenset({"tool", "parameter", "prompt template", "library"})
-"""Kinds of facts that a run may lack; then the set has the value `ABSENT`, too."""
+"""Kinds of facts that only some runs may have; the set then has the value `ABSENT`, too."""
 RATES: Final = {
     "failed": "runs that failed",
     "suspect": "runs with a certain or likely suspect",
@@ -45,7 +45,7 @@ RATES: Final = {
 }
 _OF_RUN: Final = {"": 0.5}
 _OF_CALL: Final = {", p50": 0.5, ", p95": 0.95}
-"""The quantiles that are compared, by what is added to the title."""
+"""The compared quantiles, by the suffix of the title."""
 NUMBERS: Final = {
     "seconds": ("duration of a run", "s", _OF_RUN),
     "model calls": ("model calls in a run", "", _OF_RUN),
@@ -67,16 +67,16 @@ class RunSet:
         self.trace_ids: dict[str, None] = {}
         self.flags: dict[str, list[bool]] = {name: [] for name in RATES}
         self.numbers: dict[str, list[list[float]]] = {name: [] for name in NUMBERS}
-        """The numbers of each run: one, or one for each call; none where it is not known."""
+        """The numbers of each run: one per run, or one per call. Unknown numbers are left out."""
         self.kinds: Counter[tuple[str, str]] = Counter()
         """Runs by the check and title of their first suspect."""
         self.examples: dict[tuple[str, str], str] = {}
-        """A trace of each kind."""
+        """The id of one trace of each kind."""
         self.undiagnosed = 0
         self._callers: Counter[str] = Counter()
-        """Runs in which an agent called a model …"""
+        """Number of runs in which an agent called a model, by agent."""
         self._runs_with: Counter[Fact] = Counter()
-        """… and runs that have a fact."""
+        """Number of runs that have a fact."""
         self._facts: dict[Fact, dict[str, None]] = {}
         self._texts: dict[tuple[Fact, str], str] = {}
 
@@ -136,7 +136,7 @@ class RunSet:
                 self._texts.setdefault(key, text)
 
     def environment(self) -> Environment:
-        """The facts that do not vary from run to run within this set."""
+        """Return the facts that do not vary from run to run within this set."""
         facts = {fact: tuple(values) for fact, values in self._facts.items()}
         for fact, values in facts.items():
             runs = self._callers[fact.where] if fact.where else len(self.trace_ids)
@@ -148,18 +148,18 @@ class RunSet:
 
 @value
 class Compared:
-    """One line of the comparison: the same figure of both sets."""
+    """A figure of both sets: a line of the comparison."""
 
     name: str
     unit: str
-    """``%``, ``s``, ``tokens``, ``$`` or nothing."""
+    """``%``, ``s``, ``tokens``, ``$``, or empty."""
     before: float | None
     before_interval: Interval | None
-    """95 %: Wilson's for rates, by bootstrap for quantiles."""
+    """Interval of 95 %: Wilson's for rates, by bootstrap for quantiles."""
     now: float | None
     now_interval: Interval | None
     p: float
-    """Adjusted for the number of comparisons (Benjamini and Hochberg)."""
+    """The p-value, adjusted for the number of comparisons (Benjamini and Hochberg)."""
 
     @property
     def has_changed(self) -> bool:
@@ -168,27 +168,27 @@ class Compared:
 
 @value
 class Kind:
-    """A kind of failure: the runs of each set that have it first."""
+    """A kind of failure: check and title of a run's first suspect, with the number of such runs in each set."""
 
     check: str
     title: str
     before: int
     now: int
     example: str
-    """Id of a trace."""
+    """Id of one such trace."""
 
 
 @value
 class SetDifference:
     figures: tuple[Compared, ...]
     new: tuple[Kind, ...]
-    """Kinds of failure that only the second set has …"""
+    """Kinds of failure that only the second set has, the most frequent first."""
     fixed: tuple[Kind, ...]
-    """… and those that only the first has …"""
+    """Kinds of failure that only the first set has, the most frequent first."""
     lasting: tuple[Kind, ...]
-    """… and those of both. The most frequent first."""
+    """Kinds of failure that both sets have, the most frequent first."""
     causes: tuple[Change, ...]
-    """Return what differs in the environment between the sets and not within them, the first cause first."""
+    """Differences in the environment between the sets that do not vary within them, the likeliest cause first."""
 
 
 def compare_sets(before: RunSet, now: RunSet) -> SetDifference:
@@ -227,6 +227,7 @@ def _quantiles(before: RunSet, now: RunSet, chance: Random) -> list[Compared]:
         sides = before.numbers[name], now.numbers[name]
         for suffix, share in shares.items() if any(any(run) for runs in sides for run in runs) else ():
             by_run = ([quantile(numbers, share) for numbers in runs if numbers] for runs in sides)
+            # one number per run, since calls of one run are not independent; ranks, so that outliers do not decide
             p = shift_test([midranks(*by_run)], chance, resamples=_RESAMPLES).p
             quantiles = []
             for runs in sides:
@@ -246,6 +247,7 @@ def _duration(trace: Trace) -> float | None:
     ends = [span.end for span in trace.spans if span.end is not None]
     if not ends:
         return None
+    # the latency of a span is its duration less the time that it waited for a person
     waited = math.fsum((span.duration or 0) - (span.latency or 0) for span in trace.spans if trace.parent(span) is None)
     return max(0.0, (max(ends) - trace.spans[0].start) / 1e9 - waited)
 

@@ -1,6 +1,6 @@
-"""Statistics as JSON, to be added to others later: what a store keeps of traces that were counted before.
+"""Saves statistics as JSON, so that a store can cache them and add them to others later.
 
-Law: ``add(save(a), into=b)`` counts in ``b`` what was counted in ``a``.
+Law: ``add(save(a), into=b)`` counts in ``b`` everything that was counted in ``a``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from llmtrace.statistics.error_budget import WINDOWS
 from llmtrace.statistics.groups import Amount, Group, Statistics, Turns, count
 
 FORM: Final = 4
-"""Version of what is saved. Raise it when a span is counted in another way than before, or saved in another form."""
+"""Version of the saved form. Raise it when spans are counted differently, or when the form changes."""
 
 
 def save(statistics: Statistics) -> dict[str, Any]:
@@ -31,13 +31,16 @@ def save(statistics: Statistics) -> dict[str, Any]:
 
 
 def is_lasting(statistics: Statistics) -> bool:
-    """True if the statistics will be the same later: objectives also count what happened lately, as seen from now."""
+    """Return True if counting again later gives the same statistics.
+
+    Objectives also count by windows before now, so recent spans would count differently later.
+    """
     recent = (statistics.now or 0) - max(WINDOWS.values()) * 1_000_000_000
     return not statistics.objectives.burns or (statistics.last or 0) < recent
 
 
 def add(saved: dict[str, Any], into: Statistics) -> None:
-    """Add statistics that `save` returned."""
+    """Add statistics that `save` returned to ``into``."""
     into.traces += saved["traces"]
     into.unfinished += saved["unfinished"]
     if saved["reach"] is not None:
@@ -72,7 +75,7 @@ def _save(content: Any) -> Any:
 
 
 def add_group(saved: dict[str, Any], group: Group) -> None:
-    """Add counts that `save_group` returned."""
+    """Add counts that `save_group` returned to ``group``."""
     for name, content in saved.items():
         current = getattr(group, name)
         if isinstance(current, int):

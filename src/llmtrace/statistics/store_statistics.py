@@ -1,4 +1,4 @@
-"""Statistics of what a store holds: counted in its engine where that gives the same figures, else from its spans here."""
+"""Statistics over the spans of a store. The store's database counts them if the figures are the same, else this process."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from llmtrace.store.clickhouse import ClickHouse
 
 AT_ONCE = 500_000
-"""Spans that one query is to hold in the engine's memory; of more, traces are counted in several."""
+"""Number of spans that one query may hold in the database's memory. More are counted in several queries."""
 
 PATIENCE = 300.0
-"""Seconds that such a query may take."""
+"""Seconds that one counting query may take."""
 _MODELS = ("inference", "embedding")
 
 Row: TypeAlias = Mapping[str, Any]
@@ -33,11 +33,13 @@ Row: TypeAlias = Mapping[str, Any]
 
 
 def gather(store: Store, query: Query, into: Statistics) -> Statistics:
-    """Add the spans that ``query`` matches. Raises UnreadableStore.
+    """Add the spans that ``query`` matches to ``into``, and return it. Raises UnreadableStore.
 
-    In an engine it is counted there, but for the traces that the engine cannot judge; where it refuses (one that is too old, a
-    limit of its memory), a line says so, and all are counted here. A store with an index keeps the figures of each hour.
+    A local store caches the figures of each hour. ClickHouse counts in the database; only traces that SQL cannot judge are
+    counted in this process. If ClickHouse refuses (its version is too old, or its memory limit too low), a warning says so, and
+    all traces are counted in this process.
     """
+    # the figures of an hour are of all its spans, so the query may have no filter except the time
     if isinstance(store, LocalStore) and into.agent is None and query == Query(query.limit, query.since, query.until):
         for _, saved in saved_hours(store, query, into.by, into.now):
             saved_statistics.add(saved, into)
@@ -58,7 +60,7 @@ def gather(store: Store, query: Query, into: Statistics) -> Statistics:
 
 
 def saved_hours(store: LocalStore, query: Query, by: By, now: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the start of each hour, the newest first, and its saved statistics (see `saved_statistics`).
+    """Yield the start of each hour, the newest first, with the statistics saved for it (see `saved_statistics`).
 
     Raises UnreadableStore.
     """
@@ -86,14 +88,14 @@ def _counted(engine: ClickHouse, since: int, until: int, query: Query, into: Sta
     (size,) = engine.rows(_SIZE.format(table=engine.table, found=trace_ids), parameters)
     if int(size["traces"]) > query.limit:
         return None
-    parts = max(1, -(-int(size["spans"]) // AT_ONCE))
+    parts = max(1, -(-int(size["spans"]) // AT_ONCE))  # rounded up
     sql = counting(into.by, _PART.format(found=trace_ids, parts=parts), engine.table, of_agent=into.agent is not None)
     parameters |= {"now": into.now or 0, "began": query.since or 0, "agent": into.agent}
     return [row for part in range(parts) for row in engine.rows(sql, parameters | {"part": part}, seconds=PATIENCE)]
 
 
 def _add(rows: Iterable[Row], into: Statistics) -> list[str]:
-    """Add what was counted. Returns the ids of the traces that are to be counted here."""
+    """Add counted rows. Returns the ids of the traces that have to be counted in this process."""
     uncounted: dict[str, None] = {}
     for row in _ordered(rows):
         what, key = row["what"], tuple(row["key"])
@@ -113,7 +115,7 @@ def _add(rows: Iterable[Row], into: Statistics) -> list[str]:
 
 
 def _ordered(rows: Iterable[Row]) -> list[Row]:
-    """Large groups first: where there are too many, these have a name of their own."""
+    """Return the rows of large groups first: if there are too many groups, the small ones end up in `OTHERS`."""
     rows = list(rows)
     calls: Counter[str] = Counter()
     for row in rows:
@@ -122,7 +124,7 @@ def _ordered(rows: Iterable[Row]) -> list[Row]:
 
 
 def _add_steps(row: Row, group: Group, by: By, *, is_call: bool) -> None:
-    """Add steps that were counted in the engine, as `Group.call`, `Group.answer` and `Group.inside` count them."""
+    """Add steps that the database counted, as `Group.call`, `Group.answer` and `Group.inside` would count them."""
     what, calls = row["what"], int(row["calls"])
     if is_call:
         group.calls += calls
@@ -170,6 +172,7 @@ def _add_amount(amount: Amount, total: float | None, unknown: int | str, *, whol
 
 
 def _add_words(counter: Counter[str], columns: tuple[list[str], list[int | str]]) -> None:
+    # frequent words first: `count` puts the rest under one name once a counter is full
     for word, times in sorted(zip(*columns, strict=True), key=lambda pair: -int(pair[1])):
         count(counter, word, int(times))
 

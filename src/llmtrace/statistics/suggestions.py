@@ -1,11 +1,13 @@
 """Suggests ``max_tokens`` and a time-out for the calls of a prompt, based on its recorded answers.
 
-Turns that answer and turns that call tools are looked at apart: whoever sets a limit does not know which it will be. The kind
-that needs more decides. ``max_tokens``: half as much again as the p99 of its output tokens, and at least the longest
-of either kind, rounded up. Time-out:
-what an answer of that length takes at the p95 of the time per token, after the p99 of the time to the first token; where
-those are not known, twice the p99 of the duration; and at least what the slowest answer took. Nothing is suggested from
-fewer than `ENOUGH` answers, nor where answers were cut.
+Turns that answer and turns that call tools are measured separately, because a limit applies to both. The kind that needs more
+decides.
+
+* ``max_tokens``: the p99 of output tokens times `MARGIN`, at least the longest answer of either kind, rounded up.
+* Time-out: the p99 of the time to the first token, plus the time for ``max_tokens`` at the p95 of the time per token. If the
+  time per token is not known, the p99 of the duration times `TIMEOUT_MARGIN`. At least the time of the slowest answer.
+
+Nothing is suggested from fewer than `ENOUGH` answers, or if more than `_MOST_CUT` of the answers were cut.
 """
 
 from __future__ import annotations
@@ -16,15 +18,15 @@ from llmtrace.model.value import value
 from llmtrace.statistics.groups import Group, Turns
 
 ENOUGH = 20
-"""Answers from which something is suggested."""
+"""Number of answers that a suggestion needs."""
 FEW = 100
-"""Answers from which a p99 is more than the longest answer."""
+"""With fewer answers than this, a p99 is just the longest answer."""
 MARGIN = 1.5
 TIMEOUT_MARGIN = 2.0
 FAR = 10
-"""Multiple of the suggestion from which on a limit is far too high."""
+"""A limit above this multiple of the suggestion is far too high."""
 _MOST_CUT = 0.01
-"""Greatest share of answers that may have ended at their limit."""
+"""Share of answers that may have ended at their limit, at most."""
 
 
 @value
@@ -33,9 +35,9 @@ class Suggestion:
     timeout: float | None
     """Seconds."""
     why: str
-    """The computation, or why nothing is suggested."""
+    """The computation in words, or the reason why nothing is suggested."""
     set_to: str = ""
-    """The problem with the requests' limit: there is none, or it is far above the suggestion. Empty if it is fine."""
+    """The problem with the limit of the requests: it is not set, or far above the suggestion. Empty without a problem."""
 
 
 def suggest(group: Group) -> Suggestion:

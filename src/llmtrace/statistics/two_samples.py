@@ -1,7 +1,7 @@
-"""Are two samples different, how sure is that, and what would have been seen? Pure functions; chance comes from a `Random`.
+"""Tests for a difference between two samples, with intervals and power. Pure functions; randomness comes from a `Random`.
 
-The tests are by permutation within strata: of two samples of the same prompt, nothing but the label "before" or "now" is
-exchanged. Law: where nothing changed, P(p ≤ x) ≤ x, whatever the numbers look like; nothing is assumed of their distribution.
+The tests permute within strata: only the labels "before" and "now" of answers to the same prompt are exchanged. Law: if nothing
+changed, P(p ≤ x) ≤ x for every distribution of the numbers.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Any, Final, NamedTuple
 RESAMPLES: Final = 4999
 _AT_ONCE: Final = 250
 _MOST_SPLITS: Final = 1000
-"""Ways to split a stratum in two, up to which all are measured beforehand."""
+"""If a stratum has at most this many splits in two, all are measured in advance."""
 ENOUGH: Final = 25
-"""Permutations at least as extreme as the observed one after which a test stops: the p-value is not small."""
+"""A test stops after this many permutations that are at least as extreme as the observed one: its p-value is not small."""
 BOOTSTRAPS: Final = 400
 _MOST_WORK: Final = 2_000_000
-"""Numbers that one bootstrap may draw."""
+"""Number of values that one bootstrap may draw."""
 POWER: Final = 0.8
 CONFIDENCE: Final = 0.95
 _STEP: Final = 0.01
 
 
 class Stratum(NamedTuple):
-    """Two samples that are exchangeable if nothing changed: of one prompt, or of the runs of two sets."""
+    """Two samples that are exchangeable if nothing changed: answers to one prompt, or the runs of two sets."""
 
     before: Sequence[float]
     now: Sequence[float]
@@ -38,7 +38,7 @@ class Stratum(NamedTuple):
 class Tested(NamedTuple):
     p: float
     effect: float
-    """See the test that gives it; 0 where the samples are alike."""
+    """The size of the change, as each test defines it; 0 if the samples are alike."""
 
 
 Interval = tuple[float, float]
@@ -48,7 +48,7 @@ Interval = tuple[float, float]
 
 
 def wilson(count: int, total: int) -> Interval:
-    """Wilson's interval of 95 % for a share. (0, 1) without observations."""
+    """Return Wilson's interval of 95 % for a share; (0, 1) without observations."""
     if not total:
         return 0.0, 1.0
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
@@ -59,16 +59,18 @@ def wilson(count: int, total: int) -> Interval:
 
 
 def quantile(numbers: Sequence[float], share: float) -> float:
-    """The number that ``share`` (0 to 1) of all numbers do not exceed. Raises ValueError without numbers."""
+    """Return the smallest number that at least ``share`` (0 to 1) of all numbers do not exceed. Raises ValueError without
+    numbers."""
     if not numbers:
         raise ValueError("no numbers")
-    return sorted(numbers)[max(0, math.ceil(share * len(numbers) - 1e-9) - 1)]
+    return sorted(numbers)[max(0, math.ceil(share * len(numbers) - 1e-9) - 1)]  # 1e-9: 0.07 * 100 is a little more than 7
 
 
 def bootstrap_interval(groups: Sequence[Sequence[float]], share: float, chance: Random) -> Interval | None:
-    """Interval of 95 % for a quantile of all numbers in ``groups``. Whole groups are drawn, since numbers of a run are alike.
+    """Return the bootstrap interval of 95 % for a quantile of all numbers in ``groups``.
 
-    None with fewer than five groups, of which too few different samples can be drawn.
+    Whole groups are drawn, because the numbers of one run are not independent. None with fewer than five groups, since too few
+    different samples can be drawn from them.
     """
     groups = [group for group in groups if group]
     if len(groups) < 5:
@@ -87,12 +89,15 @@ def bootstrap_interval(groups: Sequence[Sequence[float]], share: float, chance: 
 
 
 def shift_test(strata: Sequence[Stratum], chance: Random, *, resamples: int = RESAMPLES) -> Tested:
-    """Are the numbers higher or lower now? ``effect``: the mean difference within strata, weighted by what each tells."""
+    """Test if the numbers are higher or lower now.
+
+    ``effect``: the mean difference within strata, weighted by how much each stratum can show: before · now / (before + now).
+    """
     pools = [([*before, *now], len(now)) for before, now in strata if before and now]
     weight = sum((len(pool) - size) * size / len(pool) for pool, size in pools)
     if not weight:
         return Tested(1.0, 0.0)
-    varied = [(pool, size) for pool, size in pools if min(pool) != max(pool)]
+    varied = [(pool, size) for pool, size in pools if min(pool) != max(pool)]  # equal numbers are the same in every split
     expected = math.fsum(size * math.fsum(pool) / len(pool) for pool, size in varied)
     observed = math.fsum(math.fsum(pool[-size:]) for pool, size in varied) - expected
     columns = [_Splits(pool, size, math.fsum) for pool, size in varied]
@@ -101,8 +106,11 @@ def shift_test(strata: Sequence[Stratum], chance: Random, *, resamples: int = RE
 
 
 def words_test(strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]], chance: Random) -> Tested:
-    """Are the words (first tokens …) distributed in another way? ``effect``: the total variation distance (0 to 1) between
-    before and now, averaged over the strata, above what chance alone gives; at least 0."""
+    """Test if the distribution of words (first tokens …) has changed.
+
+    ``effect``: the total variation distance (0 to 1) between before and now, averaged over the strata, less its mean over the
+    permutations; at least 0.
+    """
     observed, columns, number = _measured(strata, _distance_from_rest)
     p, mean = _p_value(observed, columns, lambda total: total, chance, RESAMPLES)
     return Tested(p, max(0.0, (observed - mean) / number))
@@ -112,7 +120,8 @@ def _measured(
     strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]],
     measure_of: Callable[[Sequence[Hashable], int], Callable[[Sequence[Hashable]], float]],
 ) -> tuple[float, list[_Splits], int]:
-    """The sum of a measure over the strata, their splits where words differ, and the number of strata (1 for none)."""
+    """Return the sum of a measure over the strata, the splits of each stratum with different words, and the number of strata (1
+    if there are none)."""
     pools = [([*before, *now], len(now)) for before, now in strata if before and now]
     columns = [_Splits(pool, size, measure_of(pool, size)) for pool, size in pools if len(set(pool)) > 1]
     return math.fsum(column.measure(column.pool[-column.size :]) for column in columns), columns, max(1, len(pools))
@@ -129,8 +138,11 @@ def _distance_from_rest(pool: Sequence[Hashable], size: int) -> Callable[[Sequen
 
 
 def novelty_test(strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]], chance: Random) -> Tested:
-    """Does one side have more words that the other side of its stratum lacks? It sees what `words_test` does not: rare words
-    that are another one each time. ``effect``: the share of such words now, less their share before."""
+    """Test if one side has more words that the other side of its stratum lacks.
+
+    It finds a change that `words_test` misses: rare words that differ in each answer. ``effect``: the share of such words now,
+    less their share before.
+    """
     observed, columns, number = _measured(strata, _novelty)
     p, _ = _p_value(abs(observed), columns, abs, chance, RESAMPLES)
     return Tested(p, observed / number)
@@ -149,7 +161,7 @@ def _novelty(pool: Sequence[Hashable], size: int) -> Callable[[Sequence[Hashable
 
 
 class _Splits:
-    """A measure of a random choice of ``size`` members of one stratum. Where there are few choices, all are measured once."""
+    """Draws the measure of random choices of ``size`` members of one stratum. Few possible choices are all measured once."""
 
     def __init__(self, pool: Sequence[Any], size: int, measure: Callable[[Sequence[Any]], float]) -> None:
         self.pool, self.size, self.measure = pool, size, measure
@@ -164,7 +176,7 @@ class _Splits:
 
 
 def shares_test(strata: Sequence[tuple[Sequence[bool], Sequence[bool]]]) -> Tested:
-    """Did the share of True change? Exact, over all permutations. ``effect``: the change of the share, within strata."""
+    """Test if the share of True changed. Exact, over all permutations. ``effect``: the change of the share within strata."""
     counts = [(len(before), len(now), sum(before) + sum(now), sum(now)) for before, now in strata if before and now]
     weight = sum(before * now / (before + now) for before, now, _, _ in counts)
     if not weight:
@@ -175,7 +187,10 @@ def shares_test(strata: Sequence[tuple[Sequence[bool], Sequence[bool]]]) -> Test
 
 
 def _exact_p(counts: Sequence[tuple[int, int, int, int]], observed: int) -> float:
-    """Probability of all sums of the strata's counts that are no likelier than the observed one."""
+    """Return the probability of all sums of the strata's counts that are at most as likely as the observed sum.
+
+    ``counts``: for each stratum, the answers before, the answers now, all hits, and the hits now.
+    """
     masses, lowest = [1.0], 0
     for before, now, hits, _ in counts:
         low, high = max(0, hits - before), min(now, hits)
@@ -186,12 +201,12 @@ def _exact_p(counts: Sequence[tuple[int, int, int, int]], observed: int) -> floa
         stratum = [
             math.exp(_log_choose(now, count) + _log_choose(before, hits - count) - ways) for count in range(low, high + 1)
         ]
-        joined = [0.0] * (len(masses) + len(stratum) - 1)
+        joined = [0.0] * (len(masses) + len(stratum) - 1)  # the convolution of both distributions
         for place, mass in enumerate(masses):
             for more, probability in enumerate(stratum):
                 joined[place + more] += mass * probability
         masses, lowest = joined, lowest + low
-    limit = masses[observed - lowest] * (1 + 1e-9)
+    limit = masses[observed - lowest] * (1 + 1e-9)  # equal probabilities may differ by rounding
     return min(1.0, math.fsum(mass for mass in masses if mass <= limit))
 
 
@@ -202,13 +217,13 @@ def _log_choose(total: int, count: int) -> float:
 def _p_value(
     observed: float, columns: Sequence[_Splits], statistic: Callable[[float], float], chance: Random, resamples: int
 ) -> tuple[float, float]:
-    """Sequential Monte Carlo p-value (Besag and Clifford, 1991), and the mean statistic of the permutations.
+    """Return a sequential Monte Carlo p-value (Besag and Clifford, 1991) and the mean statistic of the permutations.
 
-    It is exact in the sense of the module's law, and soon done where nothing changed.
+    The p-value keeps the module's law. The test stops early if nothing changed.
     """
     if not columns:
         return 1.0, 0.0
-    limit = observed - 1e-9 * max(1.0, abs(observed))
+    limit = observed - 1e-9 * max(1.0, abs(observed))  # equal statistics may differ by rounding
     extreme, total, number = 0, 0.0, 0
     while number < resamples:
         times = min(_AT_ONCE, resamples - number)
@@ -219,11 +234,11 @@ def _p_value(
             if extreme >= ENOUGH:
                 return extreme / (number + place), total / (number + times)
         number += times
-    return (extreme + 1) / (resamples + 1), total / resamples
+    return (extreme + 1) / (resamples + 1), total / resamples  # the observed sample is one of the permutations, too
 
 
 def adjust(p_values: Sequence[float]) -> list[float]:
-    """Benjamini and Hochberg's adjusted p-values, in the order of the given ones."""
+    """Return Benjamini and Hochberg's adjusted p-values, in the order of ``p_values``."""
     order = sorted(range(len(p_values)), key=lambda place: p_values[place], reverse=True)
     adjusted, smallest = [1.0] * len(p_values), 1.0
     for rank, place in enumerate(order):
@@ -233,7 +248,7 @@ def adjust(p_values: Sequence[float]) -> list[float]:
 
 
 def midranks(before: Sequence[float], now: Sequence[float]) -> Stratum:
-    """The ranks of all numbers in place of the numbers; equal ones share their mean rank."""
+    """Replace the numbers by their ranks among the numbers of both sides; equal numbers get their mean rank."""
     pool = [*before, *now]
     order = sorted(range(len(pool)), key=pool.__getitem__)
     ranks = [0.0] * len(pool)
@@ -252,14 +267,15 @@ def midranks(before: Sequence[float], now: Sequence[float]) -> Stratum:
 
 
 def detectable_drop(hits: int, before: int, now: int, alpha: float) -> float | None:
-    """The smallest drop of a share of ``hits`` in ``before`` that ``now`` more observations show with this power.
+    """Return the smallest drop of a share that ``now`` new observations would show with probability `POWER`.
 
-    In steps of one point, at the level ``alpha``. None if not even a drop to 0 would be seen.
+    The share was ``hits`` of ``before`` observations. ``alpha``: level of the test. The drop is in steps of one percentage
+    point. None if not even a drop to 0 would show.
     """
     if not before or not now:
         return None
     share = hits / before
-    low, high = -1, now  # the largest count that counts as a drop
+    low, high = -1, now  # bisection for the largest count now that is a significant drop
     while high - low > 1:
         middle = (low + high) // 2
         is_drop = middle * before < hits * now
@@ -273,9 +289,10 @@ def detectable_drop(hits: int, before: int, now: int, alpha: float) -> float | N
 
 
 def detectable_shift(before: Sequence[Sequence[float]], now: Sequence[int], alpha: float) -> float | None:
-    """The smallest shift of all numbers that would be seen with this power: by the spread within each group of ``before``.
+    """Return the smallest shift of all numbers that would show with probability `POWER`, by the spread within each group.
 
-    ``now``: how many numbers each group gets now. None without a group that shows a spread.
+    ``before``: the numbers of each group. ``now``: the count of new numbers in each group. ``alpha``: level of the test. None
+    if no group has two numbers, which its spread needs.
     """
     weight = variance = 0.0
     for numbers, size in zip(before, now, strict=True):
@@ -285,12 +302,12 @@ def detectable_shift(before: Sequence[Sequence[float]], now: Sequence[int], alph
             variance += pull * pvariance(numbers) * len(numbers) / (len(numbers) - 1)
     if not weight:
         return None
-    normal = NormalDist()
+    normal = NormalDist()  # an approximation of the permutation test's distribution
     return (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(POWER)) * math.sqrt(variance) / weight
 
 
 def _at_most(count: int, total: int, share: float) -> float:
-    """Probability of at most ``count`` in ``total`` binomial trials."""
+    """Return the probability of at most ``count`` successes in ``total`` trials that succeed with probability ``share``."""
     if count < 0:
         return 0.0
     if share <= 0:

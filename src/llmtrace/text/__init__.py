@@ -1,1 +1,1 @@
-"""Words, numbers, dates and names in texts: each idea once, for all rooms above."""
+"""Recognizes words, numbers, dates and names in texts. All other packages use these functions."""

@@ -1,7 +1,8 @@
-"""Words by which programs and people say that something failed.
+"""Recognizes how programs and people report a failure.
 
-`begins_as_error` reads the form that programs use at the start of an error, which is the same in every language. It makes a
-failure. `mentions_failure` reads words of natural languages. It is broad on purpose, and only ever excuses or hints.
+`begins_as_error` matches the forms in which programs begin an error message; they are much the same in every language. A match
+counts as a failure. `mentions_failure` matches words of natural languages. It is broad on purpose, so a match is only a hint or
+an excuse, never proof of a failure.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from llmtrace.text.patterns import lazy_pattern
 
 _START = 200
-"""Characters at the beginning of a text within which an error is announced."""
+"""Number of characters at the beginning of a text in which an error must show."""
 
 _ERROR_START = lazy_pattern(
     r"""\W{0,4}(?:
@@ -30,11 +31,11 @@ _ERROR_START = lazy_pattern(
     re.VERBOSE,
 )
 _ERROR_FLAG = lazy_pattern(r"\s*(?:meta=|CallToolResult\(|\{).*\b(?:isError|is_error)['\"]?\s*[=:]\s*[Tt]rue\b", re.DOTALL)
-"""The flag of MCP's results, as JSON or as Python prints them."""
+"""The error flag of MCP results, as JSON or as Python prints them."""
 
 
 def begins_as_error(text: str) -> bool:
-    """True if the text begins as programs write errors, or carries MCP's error flag."""
+    """Return True if the text begins as a program's error message does, or has MCP's error flag."""
     return _ERROR_START.match(text, 0, _START) is not None or ("rror" in text and _ERROR_FLAG.match(text) is not None)
 
 
@@ -60,5 +61,5 @@ _FAILURE_WORDS = lazy_pattern(
 
 
 def mentions_failure(text: str) -> bool:
-    """True if the text speaks of a failure, an obstacle or another way, in one of some twenty languages."""
+    """Return True if the text mentions a failure, an obstacle or an alternative, in one of about twenty languages."""
     return _FAILURE_WORDS.search(text) is not None

@@ -5,4 +5,4 @@ from __future__ import annotations
 from typing import Final
 
 LINKING_WORDS: Final = ("is", "was", "ist", "lautet", "est", "es")
-"""In English, German, French and Spanish."""
+"""Linking verbs in English, German, French and Spanish."""

@@ -1,7 +1,7 @@
-"""When two texts name the same value: both squashed to casefolded letters and digits, they are equal.
+"""Compares values in texts. Two texts name the same value if their letters and digits are equal, without regard to case.
 
-In a longer text the value stands where it begins and ends at the edge of a token. A token is a run of letters and digits of one
-script; in scripts that put no spaces between words each character is a token.
+A longer text contains a value if the value begins and ends at the edge of a token. A token is a run of letters and digits of
+one script. In scripts without spaces between words, each character is a token.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3000-\u30ff\u3130-\u318f\u3400-\u4dbf\u4e00-\u9fff"
     "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 )
-"""Scripts that put no space between words, or that attach particles to them. For use in a character class."""
+"""Scripts without spaces between words, or with particles attached to words. For use in a character class."""
 LONGEST_IDENTIFIER = 128
 
 _LATIN = "0-9A-Za-zÀ-ÖØ-öø-ɏ"
@@ -25,7 +25,7 @@ _TOKEN = lazy_pattern(rf"[{_LATIN}]+|(?![\W_])[{SPACELESS}]|[^\W_{_LATIN}{SPACEL
 _ASCII = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else 32 for code in range(256))
 _NO_TOKEN = bytes(code for code in range(256) if _ASCII[code] == 32)
 _OTHER_DIGIT = lazy_pattern(r"(?![0-9])\d")
-_OTHER_MARKS = {"’": "'", "٫": ".", "٬": ","}
+_OTHER_MARKS = {"’": "'", "٫": ".", "٬": ","}  # the apostrophe, and Arabic marks for decimals and thousands
 _SPACES = dict.fromkeys("nrtbf", " ")
 _ESCAPE = lazy_pattern(r"\\+(?:u([0-9a-fA-F]{4})|[^u])")
 
@@ -36,20 +36,20 @@ _OTHER = lazy_pattern(
     r"|#(?:[\da-f]{3,4}|[\da-f]{6})",
     re.IGNORECASE,
 )
-"""File and host names, versions, numbers, durations, hex colours."""
+"""Matches that are not identifiers: file and host names, versions, numbers, durations, hex colours."""
 _MEASURE = lazy_pattern(r"\d+[^\W\d_]{1,4}|128|192|256|384|512|4096|8192|16384|32768|65536")
-"""A number with its unit, or a size of keys and memory: ``AES-256`` is a standard."""
+"""A number with its unit, or a common size of keys or memory, so that ``AES-256`` is not an identifier."""
 _DAY_OR_YEAR = lazy_pattern(r"[^\W\d_]{0,2}(?:19|20)\d\d(?:(?:0\d|1[0-2])(?:[0-2]\d|3[01])(?:t\d{4,6}z?)?)?")
 _CHANGE = lazy_pattern(r"\d(?=[^\W\d_])|[^\W\d_](?=\d)")
 
 
 def normalize(text: str) -> str:
-    """The text with compatible characters made equal: full-width letters, digits of other scripts, all kinds of spaces."""
+    """Return the text with equivalent characters unified: full-width letters, digits of other scripts, all kinds of spaces."""
     if text.isascii():
         return text
     non_ascii = text.encode("utf-8", "surrogatepass").translate(None, bytes(range(128))).decode("utf-8", "surrogatepass")
     forms = {character: _plain_form(character) for character in set(non_ascii)}
-    if None not in forms.values() and len(forms) <= 32:  # ten times as fast where there are only signs
+    if None not in forms.values() and len(forms) <= 32:  # only signs and digits: ten times as fast as below
         for character, form in forms.items():
             text = text.replace(character, form or "")
         return text
@@ -60,7 +60,7 @@ def normalize(text: str) -> str:
 
 
 def normalize_each(text: str) -> str:
-    """Normalize each character by itself if the result is one character, so that every position stays the same."""
+    """Normalize each character separately, if that gives one character, so that all positions stay the same."""
     return text if text.isascii() else "".join(map(_normalize_character, text))
 
 
@@ -71,7 +71,7 @@ def _normalize_character(character: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _plain_form(character: str) -> str | None:
-    """Return the ASCII form of a sign or digit for comparison. None for letters, and for accents of the letter before."""
+    """Return the ASCII form of a sign or digit for comparison. None for letters and for combining accents."""
     form = _OTHER_MARKS.get(character) or unicodedata.normalize("NFKC", character)
     if form.isascii():
         return form
@@ -81,12 +81,13 @@ def _plain_form(character: str) -> str | None:
 
 
 def unescape(text: str) -> str:
-    r"""The text with JSON escapes resolved, so that ``\nW123`` does not read ``nW123``. Escaped white space becomes a space."""
+    r"""Return the text with JSON escapes resolved, so that ``\nW123`` is not read as ``nW123``. Escaped white space becomes a
+    space."""
     return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else _SPACES.get(match[0][-1], match[0][-1]), text)
 
 
 def tokens(text: str) -> list[str]:
-    """The tokens of a text, casefolded, in order."""
+    """Return the tokens of a text, casefolded, in order."""
     return tokens_of_normalized(normalize(text))
 
 
@@ -97,19 +98,22 @@ def tokens_of_normalized(text: str) -> list[str]:
 
 
 def squash(text: str) -> str:
-    """The letters and digits of a text, casefolded: equal for equal values."""
+    """Return the letters and digits of a text, casefolded. Texts that name the same value give the same result."""
     if text.isascii():
         return text.encode().translate(_ASCII, _NO_TOKEN).decode("ascii")
     return "".join(tokens(text))
 
 
 def contains(words: Sequence[str], key: str) -> bool:
-    """True if consecutive tokens together make up this squashed value."""
+    """Return True if consecutive tokens of ``words`` joined are the squashed value ``key``."""
     return any(key.startswith(word) and run_end(words, start, key) for start, word in enumerate(words))
 
 
 def stands_alone(written: str, text: str) -> bool:
-    """True if a text is written in another by itself. False also where only a longer look, `contains`, can tell."""
+    """Return True if ``text`` contains ``written`` verbatim, without a letter or digit next to it.
+
+    A fast test of the first occurrence only: `contains` may be true even if this returns False.
+    """
     start = text.find(written)
     if start < 0:
         return False
@@ -118,7 +122,7 @@ def stands_alone(written: str, text: str) -> bool:
 
 
 def run_end(words: Sequence[str], start: int, key: str) -> int:
-    """The position after the tokens from ``start`` on that make up a squashed value; 0 if they do not."""
+    """Return the end (exclusive) of the tokens from ``start`` on that joined are the squashed value; 0 if there are none."""
     length = 0
     for end in range(start, len(words)):
         if not key.startswith(words[end], length):
@@ -130,7 +134,7 @@ def run_end(words: Sequence[str], start: int, key: str) -> int:
 
 
 def occurrences(text: str, key: str) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of characters at which a squashed value stands in a text."""
+    """Yield the start and end of each occurrence of a squashed value in a text."""
     matches = list(_TOKEN.finditer(text))
     words = [squash(match[0]) for match in matches]
     for start, word in enumerate(words):
@@ -144,9 +148,10 @@ def is_email(text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_identifier(text: str) -> bool:
-    """True for a text that names one thing among many: letters and digits mixed, without spaces.
+    """Return True for a text that names one thing among many: a mix of letters and digits without spaces.
 
-    File and host names, versions, numbers, measures, days, hex colours and code words such as ``sha256`` or ``step_2`` are not.
+    False for file and host names, versions, numbers, measures, days, hex colours, and code words such as ``sha256`` or
+    ``step_2``.
     """
     if len(text) > LONGEST_IDENTIFIER or not _IDENTIFIER.fullmatch(text) or _OTHER.fullmatch(text):
         return False
@@ -158,7 +163,10 @@ def is_identifier(text: str) -> bool:
 
 
 def _is_distinctive(word: str, *, set_apart: bool) -> bool:
-    """A serial number of three digits counts only where it is set apart: ``TRANS-123``, but ``sha256``."""
+    """Return True if a word of a text makes it an identifier.
+
+    Three digits are enough only if they are a word of their own: ``TRANS-123``, but not ``sha256``.
+    """
     digits = sum(map(str.isdecimal, word))
     if digits < 2 or _DAY_OR_YEAR.fullmatch(word) or _MEASURE.fullmatch(word):
         return False

@@ -1,4 +1,4 @@
-"""Regular expressions that are compiled when they are first used: compiling those of all rooms takes 30 ms at start-up."""
+"""Regular expressions that are compiled at their first use. Compiling all of llmtrace's patterns at start-up takes 30 ms."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class _LazyPattern:
         self._flags = flags
 
     def __getattr__(self, name: str) -> Any:
-        """Called for the first method only: the methods of the compiled pattern are attributes from then on."""
+        """Compile the pattern at the first use of a method. From then on, the compiled pattern's methods are attributes."""
         pattern = re.compile(self._source, self._flags)
         self.__dict__.update({method: getattr(pattern, method) for method in _METHODS})
         return getattr(pattern, name)
 
 
 def lazy_pattern(source: str, flags: int = 0) -> re.Pattern[str]:
-    """Return what behaves as `re.compile` of the same arguments, but compiles at its first use."""
+    """Return a pattern like that of `re.compile`, but compiled at its first use."""
     return cast("re.Pattern[str]", _LazyPattern(source, flags))

@@ -1,4 +1,4 @@
-"""Words by which models decline a request, in some ten languages. They are only a hint."""
+"""Recognizes how models decline a request, in about ten languages. A match is only a hint."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from llmtrace.text.patterns import lazy_pattern
 
 _OPENING = 200
-"""Characters of an answer within which it must say so."""
+"""Number of characters at the beginning of an answer in which it must decline."""
 _LONGEST = 1200
-"""Characters of an answer beyond which it does more than decline."""
+"""Number of characters up to which an answer can be a refusal. A longer one does more than decline."""
 
 _NOT_ABLE = r"(?:can(?:no|['’])?t|can not|won['’]t|will not|am (?:not able|unable)|['’]m (?:not able|unable))"
 _HELP = r"(?:help|assist|comply|fulfil|support|provide|create|generate|produce|write|share|discuss|do that|engage|participate)"
@@ -33,7 +33,7 @@ _MARKS = (
 
 
 def declines(text: str) -> bool:
-    """True if a short answer opens by declining what was asked. It means unwillingness, not a failure that is reported."""
+    """Return True if a short answer begins by declining the request: the model is unwilling, it does not report a failure."""
     if not text or len(text) > _LONGEST:
         return False
     opening = text[:_OPENING]

@@ -1,4 +1,4 @@
-"""Names of tools split into words, and what their verbs say: does the tool only read, does it wait for something?"""
+"""Splits tool names into words, and classifies tools by these words: does the tool only read, does it wait for something?"""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ READING: Final = _words(
     найти поиск показать получить проверить прочитать pobierz pokaż sprawdź szukaj wyszukaj znajdź
     listele oku sorgula cari lihat بحث ابحث استعلام عرض"""
 )
-"""Words in the names of tools that read: verbs of reading, and nouns of what is read where the name has no verb. English,
-German, Spanish and Portuguese, French, Italian and Dutch, Russian and Polish, Turkish, Indonesian, Arabic."""
+"""Words in the names of tools that read: verbs of reading, and nouns for read data, for names without a verb. English, German,
+Spanish and Portuguese, French, Italian and Dutch, Russian and Polish, Turkish, Indonesian, Arabic."""
 
 _SPACELESS_READING: Final = _words(
     "検索 照会 参照 取得 一覧 閲覧 表示 計算 查询 查找 查看 搜索 获取 读取 列出 计算 검색 조회 목록 계산"
@@ -37,7 +37,7 @@ _SPACELESS_READING: Final = _words(
 _SPACELESS_CHANGING: Final = _words(
     "作成 削除 更新 変更 登録 送信 キャンセル 取消 创建 删除 修改 发送 생성 삭제 수정 변경 전송 취소"
 )
-"""The same where a name has no spaces between its words."""
+"""Verbs of change in languages without spaces between words; `_SPACELESS_READING`: words of reading. Matched as substrings."""
 
 CHANGING: Final = _words(
     """accept activate add adjust allocate append apply approve assign attach authorize cancel close commit confirm connect
@@ -48,7 +48,7 @@ CHANGING: Final = _words(
     anlegen bezahlen buchen erstellen löschen loeschen senden stornieren überweisen actualizar atualizar borrar cancelar crear
     criar eliminar enviar excluir guardar pagar reservar salvar annuler créer envoyer payer réserver supprimer"""
 )
-"""Verbs of change that are not nouns as well. One of them decides, wherever it stands in the name."""
+"""Verbs of change that are not also nouns. A name with one of them, at any position, is not a reading name."""
 
 _ALSO_NOUNS: Final = _words(
     """archive block book call change charge clear complete copy correct credit debit deploy do drop email exchange fill fix
@@ -56,23 +56,24 @@ _ALSO_NOUNS: Final = _words(
     push record refund release reply report request return run schedule sell set share ship sign start stop store swap
     sync transfer"""
 )
-"""Words that are verbs of change at the beginning of a name or behind an ``and`` only: ``order_book`` but ``get_order``."""
+"""Words that are verbs of change only at the beginning of a name or after a joining word: ``order_book`` changes something,
+``get_order`` does not."""
 
 _JOINING: Final = _words("and or then")
 
 POLLING: Final = _words("await heartbeat health logs monitor output ping poll progress state status tail track wait watch")
-"""Words in the names of tools that are called again until something has happened."""
+"""Words in the names of tools that are called repeatedly until something has happened."""
 
 
 @lru_cache(maxsize=4096)
 def split_name(name: str) -> tuple[str, ...]:
-    """The words of a name in lower case: ``getOrder_byID2`` gives ``get order by id``."""
+    """Return the words of a name in lower case: ``getOrder_byID2`` gives ``get order by id``."""
     return tuple(word.casefold() for word in _WORD.findall(name))
 
 
 @lru_cache(maxsize=4096)
 def is_reading_name(name: str) -> bool:
-    """True if the name has a word of reading and no verb of change. A name without either counts as a change."""
+    """Return True if the name has a word of reading and no verb of change. A name with neither counts as a change."""
     words = split_name(name)
     reads = not READING.isdisjoint(words) or any(word in name for word in _SPACELESS_READING)
     if not reads or not CHANGING.isdisjoint(words) or any(word in name for word in _SPACELESS_CHANGING):
@@ -84,5 +85,5 @@ def is_reading_name(name: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_polling_name(name: str) -> bool:
-    """True if the name says that the tool waits for something or reports how far it has come."""
+    """Return True if the name says that the tool waits for something or reports progress."""
     return not POLLING.isdisjoint(split_name(name))

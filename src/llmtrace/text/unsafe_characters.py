@@ -1,4 +1,4 @@
-"""Makes text of a model or user safe to show: no character in it can control a terminal, or hide or reorder other text."""
+"""Makes text of a model or user safe to show: no character can control a terminal, or hide or reorder other text."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SPACE = re.compile(r" *[\t\n\r\v\f\u2028\u2029][\t\n\r\v\f\u2028\u2029 ]*")
 
 
 def clean(text: str) -> str:
-    """The text on one line, with all unsafe characters written as escapes."""
+    """Return the text on one line, with all unsafe characters written as escapes."""
     return escape_unsafe(_SPACE.sub(" ", text).strip())
 
 
 def escape_unsafe(line: str) -> str:
-    """The line with its spaces as they are, and all unsafe characters written as escapes."""
+    """Return the line with all unsafe characters written as escapes. Its spaces are not changed."""
     return _UNSAFE.sub(_escape, line)
 
 

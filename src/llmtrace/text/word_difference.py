@@ -1,4 +1,4 @@
-"""The first difference of two texts, in words that a person can act on."""
+"""Shows the first difference of two texts, word by word."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import difflib
 import re
 
 AROUND = 6
-"""Words that are shown before and after a difference."""
+"""Number of words that are shown before and after a difference."""
 LONGEST = 300
-"""Characters of one difference."""
+"""Number of characters that are shown of a difference, at most."""
 
 
 def word_difference(before: str, now: str) -> str:
-    """The first difference of two texts, word by word: ``… words [-before-]{+now+} words …``."""
+    """Return the first difference of two different texts, as ``… words [-before-] {+now+} words …``."""
     old, new = (re.findall(r"\s*\S+", text) for text in (before, now))
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False) if len(old) + len(new) < 4000 else None
-    if matcher is None:  # a long text: up to the first word that differs, which takes no time
+    if matcher is None:  # matching long texts is slow, so only the first word that differs is shown
         start = next((place for place, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
         removed, added, after = old[start : start + 1], new[start : start + 1], new[start + 1 :]
     else:

@@ -1,7 +1,7 @@
-"""Checks: each is a law about agents that a record can prove, or make likely. One file, one idea; the folder is the registry.
+"""Checks: each looks for one kind of fault that a trace can prove or make likely. The folder is the registry.
 
-A module here has ``CHECKS``: a tuple of `Check`. A check never accuses for what may be right: in doubt its finding is
-``possible``, which marks nothing.
+Each module of this folder is about one idea and has ``CHECKS``, a tuple of `Check`. Law: if the run may have been right, the
+finding is only ``possible``, which does not mark the run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Need: TypeAlias = Literal["calls", "results", "schemas", "content", "inferences"
 """Data that a check needs to see."""
 
 MOST_LATER = 200
-"""Calls after a failed one that are searched for one that did the job."""
+"""Number of calls after a failed one that are searched for one that did its job."""
 
 
 class Run:
@@ -38,7 +38,7 @@ class Run:
     @cached_property
     def inferences(self) -> tuple[Span, ...]:
         """Model calls that ended, in order of time, each counted once."""
-        elsewhere = double_counted_spans(self.trace)
+        elsewhere = double_counted_spans(self.trace)  # two instrumentations may have recorded the same call
         spans = [
             span
             for span in self.trace.spans
@@ -49,11 +49,15 @@ class Run:
 
     @cached_property
     def final_inference(self) -> Span | None:
-        """The model call that the run's outcome is from. A call that fails or ends after the last answer (a title, a guard) is
-        not, unless tools were called after that answer."""
+        """The model call that produced the run's outcome.
+
+        A call that ends or fails after the last answer, such as one for a title or a guard, is not the final one, unless tools
+        were called after that answer.
+        """
         outcome = self.flow.outcome
         answers = {span.span_id: span for span in self.inferences}
         if outcome is not None and outcome.kind == "answer" and self._is_last(outcome):
+            # the answer that the root returned; a later one may be for a title or a guard
             root_answer = _answer_of(self.trace.root)
             same = (node.span_id for node in reversed(self.flow.answers) if root_answer and node.text.strip() == root_answer)
             return answers.get(next(same, outcome.span_id))
@@ -72,8 +76,10 @@ class Run:
 
     @property
     def has_one_task(self) -> bool:
-        """True if the user spoke once. In a conversation the user has seen what failed and could answer; a failure there is
-        part of the talk."""
+        """True if the user wrote at most one message.
+
+        In a longer conversation the user has seen each failure and could react, so a failure there is part of the conversation.
+        """
         return self.flow.log.turn <= 1
 
     @cached_property
@@ -84,10 +90,10 @@ class Run:
         return calls
 
     def later_calls(self, node: CallNode, tool: str | None = None) -> Iterator[CallNode]:
-        """Calls that were asked for after the model could know how this one went, so not those asked for beside it.
+        """Yield calls that were requested when the model could know the outcome of this one, so none from the same answer.
 
-        ``tool``: only calls of this tool. At most the next `MOST_LATER`, so that a run in which everything fails does not cost
-        the square of its length.
+        ``tool``: only calls of this tool. At most the next `MOST_LATER` calls are searched, so that a run in which everything
+        fails does not take time by the square of its length.
         """
         calls = self.calls if tool is None else self.calls_by_tool[tool]
         first = bisect_right(calls, node.position, key=lambda call: call.position)
@@ -96,12 +102,12 @@ class Run:
                 yield later
 
     def feeds_answer(self, node: Node) -> bool:
-        """True if a value of the node's result stands in the answer that the run ended with."""
+        """Return True if the run's outcome contains a value of the node's result."""
         return any(edge.via == "result" and edge.target is self.flow.outcome for edge in node.later)
 
 
 def _answer_of(root: Span) -> str:
-    """Return the answer of the outermost agent or workflow."""
+    """Return the answer of the root span, if it is an agent or workflow; else an empty text."""
     operation = root.operation
     output = operation.output if isinstance(operation, (AgentInvocation, Workflow)) else ()
     return "\n".join(message.text() for message in output).strip()
@@ -109,7 +115,7 @@ def _answer_of(root: Span) -> str:
 
 @value
 class Check:
-    """A check with what it needs to see. One check may give findings of several names."""
+    """A check and the data that it needs to see. One check may yield findings of several names."""
 
     name: str
     """The subject of the check, as listed under "checked"."""
@@ -119,6 +125,6 @@ class Check:
 
 @lru_cache(maxsize=1)
 def all_checks() -> tuple[Check, ...]:
-    """Every check, in the order of their files and places."""
+    """Return every check, ordered by file name and by position in `CHECKS`."""
     modules = sorted(module.name for module in pkgutil.iter_modules(__path__))
     return tuple(check for name in modules for check in importlib.import_module(f"{__name__}.{name}").CHECKS)

@@ -1,4 +1,4 @@
-"""Answers that ended badly: empty, cut, filtered, refused, or a stream that broke off."""
+"""Finds answers that ended badly: empty, cut, filtered, refused, or by a stream that broke off."""
 
 from __future__ import annotations
 
@@ -49,8 +49,10 @@ _TEXTS: dict[Ending, tuple[str, str, str]] = {
 
 
 def endings(run: Run) -> Iterator[Finding]:
-    """The run's last answer is empty or missing, was cut, filtered or refused, or its stream broke off. Earlier answers that
-    ended so are possible causes."""
+    """Find answers that are empty or missing, were cut, filtered or refused, or whose stream broke off.
+
+    Certain for the run's last answer, possible for earlier ones.
+    """
     final = run.final_inference
     for span in run.inferences:
         ending = ending_of(span)

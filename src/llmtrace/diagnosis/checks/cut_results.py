@@ -1,4 +1,4 @@
-"""Results of tools that are cut or empty, where the run went on with them."""
+"""Finds tool results that are cut or empty."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from llmtrace.evidence.result_form import is_cut_json, is_empty
 
 
 def cut_results(run: Run) -> Iterator[Finding]:
-    """A result begins as JSON and ends in the middle of a line, and a value of it was used afterwards. What ends with a line is
-    a part of a file that was read on purpose."""
+    """Find results that begin as JSON and end in the middle. Certain if a value of the result was used afterwards.
+
+    A result of several lines that ends with a whole line is left out: it is part of a file that was read on purpose.
+    """
     for node in run.calls:
         call = node.call
         if call.failed or not isinstance(call.result, str) or not is_cut_json(call.result):
@@ -29,7 +31,7 @@ def cut_results(run: Run) -> Iterator[Finding]:
 
 
 def empty_lookups(run: Run) -> Iterator[Finding]:
-    """A lookup came back empty."""
+    """Find lookups with an empty result."""
     for node in run.calls:
         call = node.call
         if call.failed is False and not call.is_change and call.has_result and is_empty(call.result):

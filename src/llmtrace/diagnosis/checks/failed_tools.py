@@ -1,4 +1,4 @@
-"""Tools that failed, and whether anything later did the job."""
+"""Finds tools that failed although no later call did their job, repeated errors, and answers without any data."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from llmtrace.evidence.result_form import is_empty
 from llmtrace.model import DEADLINE, TIMEOUT, failure_kind
 
 WORKED_AROUND = 5
-"""Calls that went well after a failure from which on the run has worked around it."""
+"""A run with this many successful calls after a failure has worked around the failure."""
 SAME_ERRORS = 3
 
 
 def failed_tools(run: Run) -> Iterator[Finding]:
-    """A tool failed, was refused or never ran, and no later call did that job.
+    """Find tools that failed, were refused or never ran, if no later call did their job.
 
-    It is certain where the run had one task, ended with an answer, and few other calls went well afterwards: a run that goes on
-    for long has worked around it. A lookup is only likely missed if the answer took its data from a later one. A later call did
-    the job if it was asked for after the failure, went well, and does not change another thing that was known before. A call of
-    another tool did it if it asked the same, or changed the same file. A tool that does not exist is left to the check of
-    unknown tools, since another one does its job.
+    Certain if the run had one task, ended with an answer, and fewer than `WORKED_AROUND` calls succeeded afterwards. Only
+    likely for a lookup if the answer took its data from a later call.
+
+    A later call did the job if it was asked for after the failure, succeeded, and is not a change of another thing that was
+    known before the failure. A call of another tool did the job if it asked for the same or changed the same file. Tools that
+    do not exist are left to `unknown_tools`, because another tool does their job.
     """
     for tool, calls in run.calls_by_tool.items():
         failures = [node for node in calls if node.call.failed and node.call.offered is not False]
+        # each search is bounded by `MOST_LATER`, so the calls of the same tool get a search of their own
         unresolved = [
             node
             for node in failures
@@ -49,13 +51,16 @@ def failed_tools(run: Run) -> Iterator[Finding]:
 
 
 def _may_have_happened(node: CallNode) -> bool:
-    """True for a change that timed out: whether it took effect is not known."""
+    """Return True for a change that timed out, which may have taken effect."""
     failure = node.call.failure
     return node.call.is_change and failure is not None and failure_kind(failure) in (TIMEOUT, DEADLINE)
 
 
 def _unresolved(run: Run, tool: str, nodes: list[CallNode], successes: int) -> Finding:
-    """``successes``: calls of the tool that went well, about other things or before."""
+    """Return the finding for failures that no later call made good.
+
+    ``successes``: number of calls of the tool that succeeded, either earlier or about other things.
+    """
     first = nodes[0]
     then = ", and the run ended with an answer" if run.is_answered else ""
     times = f" ({len(nodes)} times in all)" if len(nodes) > 1 else ""
@@ -71,7 +76,7 @@ def _unresolved(run: Run, tool: str, nodes: list[CallNode], successes: int) -> F
 def _confidence(run: Run, nodes: Sequence[CallNode]) -> Confidence:
     if not run.is_answered or not run.has_one_task:
         return "possible"
-    if all(node.call.may_be_finding for node in nodes):
+    if all(node.call.may_be_finding for node in nodes):  # the error may be the information that was asked for
         return "possible"
     later = [[after for after in run.later_calls(node) if after.call.failed is False] for node in nodes]
     if all(len(successes) >= WORKED_AROUND for successes in later) and not _is_batch(run, nodes):
@@ -80,7 +85,8 @@ def _confidence(run: Run, nodes: Sequence[CallNode]) -> Confidence:
 
 
 def _is_batch(run: Run, nodes: Sequence[CallNode]) -> bool:
-    """True for a change that the tool went on to make for other things: that is no way around it."""
+    """Return True if the tool went on to make the same change for other things: those successes do not work around the
+    failure."""
     call = nodes[0].call
     return call.is_change and any(_is_other_job(run, nodes[0], later) for later in run.later_calls(nodes[0], call.tool))
 
@@ -96,7 +102,7 @@ def _title(node: CallNode, successes: int) -> str:
 def _did_the_job(run: Run, failed: CallNode, later: CallNode) -> bool:
     if later.call.failed is not False:
         return False
-    if failed.tool == later.tool:
+    if failed.tool == later.tool:  # any later lookup counts, but not a change of another thing
         return not failed.call.is_change or not _is_other_job(run, failed, later)
     question = {use.key for use in failed.uses}
     was_asked_same = not failed.call.is_change and bool(question) and question == {use.key for use in later.uses}
@@ -104,10 +110,10 @@ def _did_the_job(run: Run, failed: CallNode, later: CallNode) -> bool:
 
 
 def _is_other_job(run: Run, failed: CallNode, later: CallNode) -> bool:
-    """True if a later change is about another thing, and no correction.
+    """Return True if a later change is about another thing, so that it is not a corrected attempt.
 
-    It has the same arguments. Of those that differ, the ones that were known before the failure name a thing (they hold a
-    digit, and are no plain number) or are the most.
+    Both calls have arguments of the same names. Among the values that differ, those known before the failure decide: one of
+    them names a thing (it contains a digit and is not a plain number), or they outnumber the values that are equal.
     """
     before = {use.pointer: use for use in failed.uses if use.whole}
     after = {use.pointer: use for use in later.uses if use.whole}
@@ -121,8 +127,11 @@ def _is_other_job(run: Run, failed: CallNode, later: CallNode) -> bool:
 
 
 def same_error(run: Run) -> Iterator[Finding]:
-    """A tool failed in the same way three times within one turn and did not go well after that, and nothing was changed in
-    between: the agent tried again without learning from the answer."""
+    """Find tools that failed again in the same words within one turn: the agent did not learn from the error.
+
+    Certain from `SAME_ERRORS` failures on, else possible; failures of one answer count once. If the tool succeeded afterwards,
+    only likely or possible. A change by any tool, or a success of this one, begins a new count.
+    """
     groups: dict[tuple[str, int], dict[str, list[CallNode]]] = defaultdict(lambda: defaultdict(list))
     for node in run.calls:
         if node.call.failed:
@@ -150,7 +159,7 @@ def _same_errors(tool: str, failures: Mapping[str, Sequence[CallNode]], *, went_
 
 
 def nothing_found(run: Run) -> Iterator[Finding]:
-    """A run with one task answered with values that stand nowhere, though each of its calls failed or came back empty."""
+    """Find an answer with values of unknown origin, if every call of the run failed or came back empty. Only for one task."""
     answer = run.flow.outcome
     calls = [node.call for node in run.calls]
     if answer is None or not run.is_answered or not run.has_one_task or not calls or not all(map(_is_barren, calls)):

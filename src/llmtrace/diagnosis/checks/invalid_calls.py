@@ -1,4 +1,4 @@
-"""Calls that broke their schema, and calls of tools that do not exist."""
+"""Finds calls that broke their schema, and calls of tools that do not exist."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _REPLY = 'Let the tool refuse bad calls and tell the model why: @llmtrace.tool(o
 
 
 def invalid_calls(run: Run) -> Iterator[Finding]:
-    """A call broke the schema of its tool.
+    """Find calls that broke the schema of their tool.
 
-    It is certain where the tool failed for it and no later call of it went well, in a run with one task that ended with an
-    answer, and where a change ran with it. The violation itself stands on the call's span, whatever becomes of the run.
+    Certain in two cases: the tool failed and no later call of it was right, in a run with one task that ended with an answer;
+    or the tool changed something with the invalid arguments. Otherwise possible; the violation itself is on the call's span in
+    any case.
     """
     for node in run.calls:
         call = node.call
@@ -36,7 +37,7 @@ def invalid_calls(run: Run) -> Iterator[Finding]:
 
 
 def _outcome(run: Run, node: CallNode) -> tuple[Confidence, str]:
-    """What became of an invalid call, and how sure it is that the run went wrong by it."""
+    """Return the confidence that the run went wrong by an invalid call, and the outcome of the call in words."""
     call = node.call
     if call.failed:
         later = [later.call for later in run.later_calls(node, node.tool)]
@@ -74,7 +75,10 @@ def _advice(node: CallNode, violation: Violation) -> str:
 
 
 def unknown_tools(run: Run) -> Iterator[Finding]:
-    """The model called a tool that was not on offer, and no call of an offered tool went well after it."""
+    """Find calls of tools that were not on offer.
+
+    Certain if no later call of an offered tool succeeded, in a run with one task that ended with an answer; else possible.
+    """
     for node in run.calls:
         if node.call.offered is not False or node.call.failed is False:
             continue

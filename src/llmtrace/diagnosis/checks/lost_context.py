@@ -1,4 +1,4 @@
-"""Messages that a model no longer knew, and hand-offs that left out what was needed."""
+"""Finds messages that were lost from the history, and hand-offs that left out needed data."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ _ADVICE = "Hand on what later steps need (ids, amounts, dates) as fields, not as
 
 
 def lost_messages(run: Run) -> Iterator[Finding]:
-    """Messages vanished from the history. It is likely a cause where afterwards the model looks up again what it had looked up,
-    with the same arguments, or makes up an identifier."""
+    """Find messages that vanished from the history.
+
+    Likely if the model afterwards repeats an earlier call with the same arguments, or makes up an identifier. Only possible if
+    it does neither, if a summary or hand-off replaced the messages, or if the conversation was restarted.
+    """
     needs = _LaterNeeds(run)
     for loss in run.flow.lost_messages.losses:
         place = loss.bridge or loss.span_id
@@ -34,27 +37,28 @@ def lost_messages(run: Run) -> Iterator[Finding]:
 
 
 class _LaterNeeds:
-    """Finds the places where a run repeats lookups, and where it makes identifiers up."""
+    """The calls of a run that repeat earlier calls, and those with made-up identifiers."""
 
     def __init__(self, run: Run) -> None:
         last: dict[tuple[int, str], int] = {}
         self._repeats: list[tuple[int, int]] = []
-        """For each call that came before: its position then, and the last position, up to here, of any that comes again."""
+        """For each repeated call, its previous position and its position."""
         self._last_invented = -1
         for node in run.calls:
             if node.call.is_polling:
                 continue
-            before = last.get((node.turn, node.call.key))  # what the user asks for again is not missed
+            before = last.get((node.turn, node.call.key))  # only within a turn: the user may ask for the same again
             if before is not None:
                 self._repeats.append((before, node.position))
             last[node.turn, node.call.key] = node.position
             if any(use.provenance.status == "ungrounded" and use.is_first_ungrounded for use in node.uses):
                 self._last_invented = node.position
         self._repeats.sort()
+        # prefix maxima of the second position, so that `are_missed_from` is one bisection
         self._ends = list(accumulate((end for _, end in self._repeats), max))
 
     def are_missed_from(self, position: int) -> bool:
-        """True if a call from this position on repeats one before it, or makes an identifier up."""
+        """Return True if a call from this position on repeats a call before it, or makes up an identifier."""
         earlier = bisect_left(self._repeats, (position, -1))
         return self._last_invented >= position or (earlier > 0 and self._ends[earlier - 1] >= position)
 

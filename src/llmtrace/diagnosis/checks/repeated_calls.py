@@ -1,4 +1,4 @@
-"""Calls that came again: with the same result, in a circle, or as a change that was made twice."""
+"""Finds repeated calls: with the same result, in a cycle, or as a change that was made twice."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from llmtrace.evidence.call_log import result_text
 from llmtrace.model import AgentInvocation, Inference, Span, ToolResult, Trace
 
 SAME = 3
-"""The same call with the same result this often is a loop."""
+"""Number of equal calls with the same result that make a loop."""
 _LONGEST_CYCLE = 4
 _STOP = "Stop the run when a call repeats: Budget(repeats=2), or have the tool say that the answer is the same as before."
 
 
 def same_calls(run: Run) -> Iterator[Finding]:
-    """The same call brought the same result three times within one turn of the user, asked for one after the other and not by
-    models that worked side by side, or by agents that did not know of each other.
+    """Find calls that were made again with the same arguments within one turn of the user.
 
-    It is no loop if its tool is polled, if the call brought another result in between or afterwards, if another tool changed
-    something in between, or if it may come again, as a key that is pressed. It is only likely one if the same tool may have
-    changed something in between, as a shell can. A change that was made twice with the same arguments is certain where the tool
-    is declared to change something with each call. Twice, and other changes, are worth a look.
+    Certain if the call returned the same result `SAME` times, requested one after the other. A change in between begins a new
+    count. Only likely if other changes in between came from the same tool, as with a shell. Possible if results differ, or if
+    the call may come again, as a key that is pressed. Calls of models that worked in parallel, or of agents that did not know
+    of each other, are not counted together. Polled tools are left out.
+
+    A change that was made twice is certain if the tool is declared to change something with each call.
     """
     counts = Counter(map(_key, run.calls))
     groups: dict[tuple[int, str], list[CallNode]] = defaultdict(list)
@@ -42,7 +43,10 @@ def same_calls(run: Run) -> Iterator[Finding]:
 
 
 def _key(node: CallNode) -> tuple[int, str] | None:
-    """The turn and what is called with which arguments; None if these are not known, or it is called again on purpose."""
+    """Return the turn and the key of a call, equal for repeated calls.
+
+    None if the arguments are not known, the call is not complete, or its tool is polled.
+    """
     call = node.call
     if not call.has_arguments or not call.is_complete or call.is_polling:
         return None
@@ -50,7 +54,7 @@ def _key(node: CallNode) -> tuple[int, str] | None:
 
 
 def _repeated(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) -> Finding:
-    """``nodes``: the same call, at least twice. ``changes``: all changes that went through."""
+    """Return the finding for a repeated call. ``nodes``: its occurrences. ``changes``: all successful changes of the run."""
     first, call = nodes[0], nodes[0].call
     times, spans = plural(len(nodes), "time"), tuple(node.place for node in nodes)
     results = {result_text(node.call) for node in nodes}
@@ -72,6 +76,7 @@ def _repeated(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) 
         advice = f"Give {first.tool} a key against repeats (an idempotency key), or have it refuse what is done already."
         if call.is_declared_change and len({node.span_id for node in nodes}) > 1:
             confidence = "certain"
+        # the finding is about the second change, since the first one was right
         title = f"{first.name} was done again with the same arguments"
         return of_call(
             "change_made_twice", confidence, done[1], title, evidence, advice, cause_key=call.effect_key, spans=spans
@@ -85,8 +90,8 @@ def _repeated(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) 
 
 
 def _longest_streak(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) -> int:
-    """Return the length of the longest sequence of the call, requested one after the other, without these changes in
-    between."""
+    """Return the length of the longest sequence of ``nodes`` that were requested one after the other, without any of
+    ``changes`` in between."""
     longest, streak = 1, 1
     for before, node in pairwise(nodes):
         if node.span_id == before.span_id or _overlap(run.trace.span(before.span_id), run.trace.span(node.span_id)):
@@ -100,13 +105,13 @@ def _longest_streak(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallN
 
 
 def _agent_around(trace: Trace, node: CallNode) -> str | None:
-    """Id of the innermost agent invocation around a call."""
+    """Return the id of the innermost agent invocation around a call."""
     around = trace.ancestors(trace.span(node.span_id))
     return next((above.span_id for above in around if isinstance(above.operation, AgentInvocation)), None)
 
 
 def _was_sent_result(trace: Trace, before: CallNode, node: CallNode) -> bool:
-    """True if the model that asked for the later call was sent the result of the earlier one, or may have been."""
+    """Return True if the request for the later call contained the result of the earlier one, or if that is not known."""
     request = trace.span(node.span_id).operation
     if not isinstance(request, Inference) or not request.input or before.call.id is None:
         return True
@@ -115,7 +120,7 @@ def _was_sent_result(trace: Trace, before: CallNode, node: CallNode) -> bool:
 
 
 def _overlap(first: Span, later: Span) -> bool:
-    """True if one began before the other had ended: neither could learn from the other."""
+    """Return True if each span began before the other ended, so that neither could know the other's result."""
     return later.start < (first.end or 0) and first.start < (later.end or 0)
 
 
@@ -124,12 +129,13 @@ def _first_after(nodes: Sequence[CallNode], node: CallNode) -> int:
 
 
 def cycles(run: Run) -> Iterator[Finding]:
-    """Two to four different calls came three times over in a row, with the same arguments and results, within one turn."""
+    """Find a sequence of two to four different calls that came three times in a row, with the same arguments and results."""
     calls = [node for node in run.calls if node.call.has_arguments and not node.call.is_polling and not node.call.is_held_back]
     keys = [(node.turn, node.call.effect_key, result_text(node.call)) for node in calls]
     for length in range(2, _LONGEST_CYCLE + 1):
         for start in range(len(keys) - 3 * length + 1):
             part, nodes = keys[start : start + length], calls[start : start + length]
+            # a part of equal calls is left to `same_calls`
             if len(set(part)) == 1 or keys[start : start + 3 * length] != part * 3:
                 continue
             if not all(node.call.may_come_again for node in nodes):

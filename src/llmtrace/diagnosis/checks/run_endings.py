@@ -1,4 +1,4 @@
-"""Endings of runs: by an error, by the death of the program, or by a budget."""
+"""Finds runs that ended by an error, by the death of the program, or by a budget."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ from llmtrace.semconv import REPLAY_OF
 
 
 def errors(run: Run) -> Iterator[Finding]:
-    """An error ended the run, or the last model call failed. It is told where it began: on the innermost span that nothing
-    below failed in the same way."""
+    """Find errors. Certain if the error ended the run or is that of the final model call, else possible.
+
+    A finding is on the innermost span with the error: no span below it failed in the same way.
+    """
     trace = run.trace
     is_budget_stop = trace.root.failure is not None and is_stopped_by_budget(trace.root)
     for span in trace.root_causes:
@@ -43,7 +45,7 @@ def errors(run: Run) -> Iterator[Finding]:
         is_lost = span is run.final_inference and failure_kind(span.failure) != CANCELLED
         ends_run = is_lost or (trace.health == "failed" and not is_budget_stop and not _went_on(run, span))
         if isinstance(span.operation, ToolExecution) and not ends_run:
-            continue  # the checks of calls say more
+            continue  # the checks of calls say more about it
         message = message_of(span.failure)
         evidence = f"It says “{message}”." if message else "The error began there: nothing below it failed in the same way."
         place = raised_at(span.failure)
@@ -64,7 +66,7 @@ def errors(run: Run) -> Iterator[Finding]:
 
 
 def _divergence(trace: Trace, span: Span, failure: Failure) -> Finding:
-    """Return the finding of a replay that diverged: not a fault of the program, which could only get recorded answers."""
+    """Return the finding for a replay that diverged. That is no fault of the program, which could only get recorded answers."""
     recorded = next((short_id(str(root.attributes[REPLAY_OF])) for root in trace.roots if REPLAY_OF in root.attributes), "ID")
     what = " ".join(failure.message.removeprefix(f"replay of {recorded}: ").split()).rstrip(".")
     evidence = f"The replay was stopped there, because the program did something else than in the recorded run. {what}."
@@ -79,7 +81,10 @@ def _divergence(trace: Trace, span: Span, failure: Failure) -> Finding:
 
 
 def _went_on(run: Run, span: Span) -> bool:
-    """True if a model answered, or a tool went well, after the error, and the root did not fail of it."""
+    """Return True if the run continued after the error.
+
+    If the root failed: it failed by another error, and a model was called later. Otherwise: a later model call succeeded.
+    """
     root = run.trace.root
     if root.failure is not None and span.failure is not None:
         return not passed_on(span.failure, root.failure) and any(later.start > span.start for later in run.inferences)
@@ -94,12 +99,12 @@ def _ended_as(run: Run, span: Span) -> Step | None:
 
 
 def interruptions(run: Run) -> Iterator[Finding]:
-    """The program died while a step was open: it began and never ended."""
+    """Find the innermost spans that were open when the program died: they began and never ended."""
     trace = run.trace
     open_spans = [span for span in trace.spans if trace.interrupted(span)]
     for span in open_spans:
         if any(trace.interrupted(child) for child in trace.children(span)):
-            continue  # what ran inside says more
+            continue  # the open span inside says more
         parent = trace.parent(span)
         inside = f", inside {name_of(parent)}" if parent is not None else ""
         evidence = f"{name_of(span)} was open when the program died{inside}: it began and never ended."
@@ -109,9 +114,10 @@ def interruptions(run: Run) -> Iterator[Finding]:
 
 
 def budgets(run: Run) -> Iterator[Finding]:
-    """A budget stopped the run, or was crossed. The budget's own message says who spent most of it.
+    """Find budgets that stopped the run or were exceeded. The budget's own message says which part of the run spent most.
 
-    It stopped the run if no model call went well afterwards, also where the program caught the budget's error.
+    A budget stopped the run if the run failed, or if no model call succeeded afterwards. A caught error of the limit on
+    ``repeats`` counts only if the run failed.
     """
     trace = run.trace
     stops = [(span, stop) for span in trace.root_causes if (stop := _budget_stop(span)) is not None]
@@ -137,8 +143,8 @@ def budgets(run: Run) -> Iterator[Finding]:
 
 
 def _budget_stop(span: Span) -> tuple[str, str | None, bool] | None:
-    """Return the message of the budget that stopped a span, its limit if known, and whether the program caught the error; else
-    None."""
+    """Return the message of the budget that stopped a span, the name of its limit if known, and True if the program caught the
+    error. None if no budget stopped the span."""
     if span.failure is not None and is_stopped_by_budget(span):
         return message_of(span.failure) or "its budget is spent", None, False
     for evaluation in span.evaluations:

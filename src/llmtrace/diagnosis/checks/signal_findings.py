@@ -1,6 +1,6 @@
-"""Findings of quality signals that no other check makes itself.
+"""Turns the evaluations of quality signals into findings, if no other check finds the same.
 
-A trace whose content was left out keeps the verdicts that were given while it ran: they are all the evidence there is.
+Without recorded content, the evaluations that were made during the run are the only evidence.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ _SAYS: dict[str, str] = {
     "leaked_tool_call syntax": "leaked_tool_call",
     "ungrounded_argument": "ungrounded_argument",
 }
-"""By signal and label: the check that says the same."""
+"""The check that finds the same, by signal, or by signal and label."""
 _READ_ANEW = frozenset({"failed_tool", "repeated_call", "duplicated_effect", "ungrounded_argument", "lost_context"})
-"""Signals of which checks read the same from the trace itself, where its content was kept."""
+"""Signals whose findings the checks derive again from a trace with content."""
 _ENDINGS = frozenset({"empty", "reasoning_only", "no_choice", "cut", "filtered", "stream_cut"})
-"""Labels of `defective_output` that the check of endings reads anew."""
+"""Labels of `defective_output` that `bad_answers` derives again from a trace with content."""
 _READ_BY_OTHER_CHECKS = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE, "invalid_tool_call", "end_state"})
 _TITLES = {
     "defective_output cut_arguments": "a tool call was cut in the middle of its arguments",
     "defective_output cut_json": "an answer was cut in the middle of its JSON",
 }
-"""By signal and label; others are titled by the names of the signal and its label."""
+"""Titles by signal and label. Other titles are made of the names of the signal and its label."""
 _NEVER = frozenset({"low_confidence", "empty_retrieval"})
-"""Signals that measure or hint, and never accuse."""
+"""Signals that only measure or hint. At severity info they never make a finding."""
 
 
 def signal_findings(run: Run) -> Iterator[Finding]:
-    """A quality signal reported it. An error of the program's own signal is certain: the program says so.
+    """Yield a finding for each evaluation that says more than other checks find in the trace.
 
-    A defective answer that the run went on from is only possible: the model was asked again, or its call was refused.
+    Its confidence is that of the signal (`signals.confidence_of`), with two exceptions. Likely becomes possible at severity
+    info. A defective answer is only possible if the run was answered later: the model was asked again, or its call was refused.
     """
     advice = signals.advice()
     has_content = any(node.call.has_arguments for node in run.calls) or bool(run.flow.answers)

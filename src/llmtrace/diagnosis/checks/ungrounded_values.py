@@ -1,4 +1,4 @@
-"""Identifiers that nothing visible contains."""
+"""Finds identifiers that are in no message and no result before their use."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from llmtrace.lineage import ValueUse
 
 
 def ungrounded_arguments(run: Run) -> Iterator[Finding]:
-    """An identifier that is a whole argument stands nowhere in what the model could see.
+    """Find arguments that are an identifier as a whole, which the model could not see anywhere.
 
-    It is likely wrong where a change went through with it that no person approved, or where a lookup answered and such a change
-    took the value over. A UUID may be chosen as the key of something new.
+    Likely if a change with the value succeeded that no person approved: the call itself, or a later one if the call succeeded,
+    too. Otherwise possible. A UUID is only possible, because it may be the key of something new.
     """
     changes: dict[str, list[CallNode]] = defaultdict(list)
     for node in run.calls:
@@ -32,11 +32,11 @@ def ungrounded_arguments(run: Run) -> Iterator[Finding]:
 
 
 def _of_use(node: CallNode, use: ValueUse, changes: Sequence[CallNode]) -> Finding:
-    """``changes``: the changes that went through with the value."""
+    """Return the finding for a made-up argument. ``changes``: the unapproved changes that succeeded with its value."""
     call = node.call
     ran = call.failed is False and call.ran_with(use.pointer, use.value)
     reviewed = how_reviewed(node)
-    if ran and call.corrected is not None:  # something else was corrected
+    if ran and call.corrected is not None:  # the correction was of another argument: the call ran with this value
         reviewed = f"a person approved the call of {node.tool}" if call.is_approved else ""
     confidence: Confidence = "likely" if changes and (ran or node in changes) and not use.is_uuid else "possible"
     label = use.argument_label.partition(" ")[0]
@@ -56,7 +56,7 @@ def _of_use(node: CallNode, use: ValueUse, changes: Sequence[CallNode]) -> Findi
 
 
 def ungrounded_answers(run: Run) -> Iterator[Finding]:
-    """The answer names an identifier that stands nowhere in what the model could see."""
+    """Find identifiers in answers that the model could not see anywhere."""
     for node in run.flow.answers:
         for use in node.uses:
             first = use.provenance.first
