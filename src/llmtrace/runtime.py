@@ -20,7 +20,7 @@ from llmtrace.content import Content
 from llmtrace.content.keys import words as key_words
 from llmtrace.content.paths import parse_path
 from llmtrace.errors import ConfigurationError, StoreError, TraceNotFound
-from llmtrace.exporters.forwarding.destination import is_enabled, named, standard_sinks
+from llmtrace.exporters.forwarding.destination import Destination, is_enabled, named, standard_sinks
 from llmtrace.external import tracer_provider as external_provider
 from llmtrace.external.processor import ExternalSpans
 from llmtrace.fingerprints import fingerprint
@@ -155,10 +155,8 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
     sinks: list[Sink] = [sink for sink in (store, external, Metrics(older=config.older_metrics)) if sink is not None]
     forwarder: Forwarder | None = None
     if destination is not None:
-        from llmtrace.exporters.forwarding.sending import forward
-
         own_provider = tracer_provider is not None
-        forwarding = guard(forward, destination, config, store, always=always, own_provider=own_provider)
+        forwarding = guard(_forward, destination, config, store, always=always, own_provider=own_provider)
         if forwarding is not None:
             forwarder = forwarding[0]
             sinks += forwarding[1]
@@ -234,6 +232,15 @@ _RULES: dict[str, Callable[[Any], object]] = {
     "redact_paths": parse_path,
     "redact_patterns": re.compile,
 }
+
+
+def _forward(
+    destination: Destination, config: Config, store: Store | None, *, always: bool, own_provider: bool
+) -> tuple[Forwarder, tuple[Sink, ...]]:
+    """Import the forwarder, which only a program that sends needs, and start it."""
+    from llmtrace.exporters.forwarding.sending import forward
+
+    return forward(destination, config, store, always=always, own_provider=own_provider)
 
 
 def _external(

@@ -11,8 +11,9 @@ responses, else internal.
 
 On the wire, an integer of more than 64 bits is sent as bytes: ``llmtrace:int:`` and its digits. Values nested deeper than 24
 levels are sent as JSON text, with NaN, Infinity and -Infinity. A lone surrogate becomes U+FFFD in protobuf. Only read, never
-written: ``gen_ai.usage.cache_creation.input_tokens`` of older writers. Only in a `Span`: ``otel.status_code`` and
-``otel.status_description``. Only in a message part: ``llmtrace.generic``.
+written: ``gen_ai.usage.cache_creation.input_tokens``, ``llmtrace.tool.arguments.wrapped`` and ``llmtrace.tool.result.wrapped``
+of older writers. Only in a `Span`: ``otel.status_code`` and ``otel.status_description``. Only in a message part:
+``llmtrace.generic``.
 """
 
 from typing import Final
@@ -328,6 +329,10 @@ TOOL_ARGUMENTS_FORM: Final = "llmtrace.tool.arguments.form"
 """string: `text` or `json` if the arguments alone are ambiguous; absent for an object."""
 TOOL_RESULT_FORM: Final = "llmtrace.tool.result.form"
 """string: `text` or `json` if the result alone is ambiguous; absent for an object or a list."""
+TOOL_ARGUMENTS_WRAPPED: Final = "llmtrace.tool.arguments.wrapped"
+"""True beside arguments that a version before the first release wrote as ``{"value": x}``; read, never written."""
+TOOL_RESULT_WRAPPED: Final = "llmtrace.tool.result.wrapped"
+"""The same for a result."""
 TOOL_CALL_VALID: Final = "llmtrace.tool_call.valid"
 """boolean: False if a checked tool call breaks its schema, true if all are valid; absent without a check."""
 EVALUATION_FAILED: Final = "llmtrace.evaluation.failed"

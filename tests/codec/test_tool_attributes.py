@@ -77,7 +77,7 @@ def test_another_writers_result_is_parsed_if_it_is_an_object_or_a_list(written: 
 
 @pytest.mark.parametrize("value", [{"value": 5}, '{"value": 5}'])
 def test_the_former_wrapped_form_is_read(value: Any) -> None:
-    raw = {sc.OPERATION_NAME: "execute_tool", sc.TOOL_CALL_RESULT: value, "llmtrace.tool.result.wrapped": True}
+    raw = {sc.OPERATION_NAME: "execute_tool", sc.TOOL_CALL_RESULT: value, sc.TOOL_RESULT_WRAPPED: True}
     span = genai.decode(RawSpan("1" * 32, "2" * 16, "", 1, 2, attributes=raw))
     assert span.operation == ToolExecution("", result=5, has_result=True)
     assert not span.attributes

@@ -33,7 +33,8 @@ def turn_of(event: Event) -> tuple[str, str] | None:
 def spans(trace_id: str, span_id: str, events: Sequence[Event], added: Sequence[Event]) -> Iterator[RawSpan]:
     """Return the spans of a turn that the records in ``added`` create or change. ``events``: all records of the turn so far.
 
-    Without the record of the prompt there is no span for the turn itself: an earlier process may have read that record.
+    If the record of the prompt is not among ``events``, no span of the turn itself is returned: an earlier process may have
+    made it.
     """
     prompt = next((event for event in events if event.name == _PROMPT), None)
     if prompt is not None:

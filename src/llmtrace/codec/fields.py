@@ -196,7 +196,7 @@ def text(field: str, key: str) -> Row:
 
 
 def name(field: str, key: str) -> Row:
-    """Text of a required field; empty if there is no attribute."""
+    """Return the row of a required text field, which is "" without the attribute."""
     return Row(field, key, None, as_text, "", omits_empty=True)
 
 

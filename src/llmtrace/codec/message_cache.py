@@ -1,7 +1,7 @@
 """Caches messages and tool definitions while spans are read together, since each request repeats its whole conversation.
 
 If a list of messages begins like that of an earlier call, only the rest is parsed, and both calls share the message objects.
-Law: the result equals what is read without the cache. There is no cache outside a `together` block.
+Law: the cache never changes a result. It exists only within a `together` block.
 """
 
 from __future__ import annotations

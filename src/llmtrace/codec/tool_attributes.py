@@ -19,11 +19,19 @@ _TEXT, _JSON = "text", "json"
 
 
 def _content(
-    field: str, key: str, form_key: str, json_types: tuple[type, ...], parse: Callable[[str], JsonValue], *, is_result: bool
+    field: str,
+    key: str,
+    form_key: str,
+    wrapped_key: str,
+    json_types: tuple[type, ...],
+    parse: Callable[[str], JsonValue],
+    *,
+    is_result: bool,
 ) -> Extra:
     """Return the field for arguments or result, which may have any JSON value.
 
-    ``json_types``: types whose JSON text needs no second attribute, since ``parse`` restores the value.
+    ``wrapped_key``: an attribute that is read, never written. ``json_types``: types whose JSON text needs no second attribute,
+    since ``parse`` restores the value.
     """
 
     def write(operation: ToolExecution, out: Attributes) -> None:
@@ -45,7 +53,6 @@ def _content(
             del rest[form_key]
         elif isinstance(value, str):
             value = parse(value)
-        wrapped_key = form_key.replace(".form", ".wrapped")
         if rest.get(wrapped_key) is True and isinstance(value, dict) and value.keys() == {"value"}:
             value = value["value"]  # written by versions before the first release; recorded traces have it
             del rest[wrapped_key]
@@ -108,8 +115,24 @@ def _read_custom_result(rest: Attributes) -> dict[str, Any]:
 
 
 EXTRAS: Final = (
-    _content("arguments", sc.TOOL_CALL_ARGUMENTS, sc.TOOL_ARGUMENTS_FORM, (dict,), _parse_arguments, is_result=False),
-    _content("result", sc.TOOL_CALL_RESULT, sc.TOOL_RESULT_FORM, (dict, list, tuple), _parse_result, is_result=True),
+    _content(
+        "arguments",
+        sc.TOOL_CALL_ARGUMENTS,
+        sc.TOOL_ARGUMENTS_FORM,
+        sc.TOOL_ARGUMENTS_WRAPPED,
+        (dict,),
+        _parse_arguments,
+        is_result=False,
+    ),
+    _content(
+        "result",
+        sc.TOOL_CALL_RESULT,
+        sc.TOOL_RESULT_FORM,
+        sc.TOOL_RESULT_WRAPPED,
+        (dict, list, tuple),
+        _parse_result,
+        is_result=True,
+    ),
     Extra(_write_definition, _read_definition, (sc.TOOL_DEFINITIONS,)),
 )
 CUSTOM_RESULT: Final = Extra(_write_custom_result, _read_custom_result, (sc.OPERATION_RESULT,))

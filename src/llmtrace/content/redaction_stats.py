@@ -1,4 +1,4 @@
-"""What cleaning did to one span or one message: counts, and the secrets that were removed."""
+"""Counts what cleaning removed from one span or one message, and remembers the removed secrets."""
 
 from __future__ import annotations
 

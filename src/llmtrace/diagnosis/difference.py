@@ -49,7 +49,7 @@ class Difference:
     traces: tuple[Trace, Trace]
     pairs: tuple[Pair, ...]
     first: int | None
-    """Position of the first pair whose steps are not the same; None if there is no such pair."""
+    """Position of the first pair whose steps differ; None if all are equal."""
     left_out: int
     """Number of steps in both traces beyond `MOST_STEPS`, which were not compared."""
 

@@ -402,8 +402,6 @@ class CallLog:
         if call is None:
             call = Call(execution.name, execution.call_id, execution.arguments, turn=self.turn)
             self._append(call)
-            if execution.executed is False:
-                call.offered = None
         call.execution = span
         call.definition = execution.definition or call.definition or find_tool(execution.name, self.tools)
         is_held_back = call.is_held_back

@@ -193,14 +193,15 @@ def failure_kind(failure: Failure) -> str:
 
 
 def raised_at(failure: Failure | None) -> str:
-    """Return where a Python exception was raised, as ``agent.py:17 in support``: the last frame outside of
-    libraries. Returns "" without a stack trace."""
+    """Return the last frame outside of libraries in which a Python exception was raised, such as ``agent.py:17 in support``.
+    Returns "" without a stack trace."""
     frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)', failure.stacktrace or "") if failure is not None else []
     own_frames = [frame for frame in frames if not re.search(r"site-packages|[\\/]lib[\\/]python", frame[0])] or frames
     if not own_frames:
         return ""
     path, line, function = own_frames[-1]
-    return f"{path.replace(chr(92), '/').rpartition('/')[2]}:{line} in {function}"
+    file = re.split(r"[/\\]", path)[-1]
+    return f"{file}:{line} in {function}"
 
 
 def is_stopped_by_budget(span: Span) -> bool:

@@ -55,9 +55,10 @@ class UngroundedArgument(Signal[State]):
                 completed.append(call)  # its execution may have ended before the model's span
         for call in completed:
             if call.failed is False and call.id is not None:
-                uses_of_call = () if call.is_approved else state.calls.pop(call.id, ())
-                ran = [use for use in uses_of_call if not use.is_uuid and call.ran_with(use.pointer, use.value)]
-                evaluations += [self._evaluation(use, "in_change", "warning") for use in ran]
+                uses_of_call = state.calls.pop(call.id, ())
+                if not call.is_approved:
+                    ran = [use for use in uses_of_call if not use.is_uuid and call.ran_with(use.pointer, use.value)]
+                    evaluations += [self._evaluation(use, "in_change", "warning") for use in ran]
         return evaluations
 
     def _evaluation(self, use: ValueUse, label: str, severity: Severity) -> Evaluation:

@@ -66,7 +66,7 @@ def errors(run: Run) -> Iterator[Finding]:
 
 
 def _divergence(trace: Trace, span: Span, failure: Failure) -> Finding:
-    """Return the finding for a replay that diverged. That is no fault of the program, which could only get recorded answers."""
+    """Return the finding for a replay that diverged. The program is not at fault: it could only get recorded answers."""
     recorded = next((short_id(str(root.attributes[REPLAY_OF])) for root in trace.roots if REPLAY_OF in root.attributes), "ID")
     what = " ".join(failure.message.removeprefix(f"replay of {recorded}: ").split()).rstrip(".")
     evidence = f"The replay was stopped there, because the program did something else than in the recorded run. {what}."
