@@ -115,6 +115,7 @@ def test_a_message_without_calls_has_no_answers() -> None:
     assert llmtrace.Tools(add).run({"role": "assistant", "content": "done"}) == []
     assert llmtrace.Tools(add).run({"role": "assistant", "content": "done", "tool_calls": None}) == []
     assert llmtrace.Tools(add).run([]) == []
+    assert llmtrace.Tools(add).run({"role": None, "content": "done", "tool_calls": None}) == []  # a server that sends no role
 
 
 def test_a_whole_response_is_refused_with_the_way_to_its_message() -> None:

@@ -32,6 +32,10 @@ def read(thing: Any, name: str) -> Any:
     return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
 
 
+def _has_field(thing: Any, name: str) -> bool:
+    return name in thing if isinstance(thing, Mapping) else hasattr(thing, name)
+
+
 def _items(message: Any, name: str) -> Sequence[Any] | None:
     """Return the list of calls: ``message`` if it is a list, else its field ``name``."""
     items = message if isinstance(message, (list, tuple)) else read(message, name)
@@ -52,9 +56,9 @@ class OpenAIChat:
     def calls(self, message: Any) -> list[ToolCall] | None:
         items = _items(message, "tool_calls")
         if items is None:
-            return (
-                [] if read(message, "role") == "assistant" and isinstance(read(message, "content"), (str, type(None))) else None
-            )
+            # Some servers send the role of a stream with each chunk, or never: the SDK's message then has no usable role.
+            is_ours = read(message, "role") == "assistant" or _has_field(message, "tool_calls")
+            return [] if is_ours and isinstance(read(message, "content"), (str, type(None))) else None
         if not all(read(item, "function") is not None or read(item, "custom") is not None for item in items):
             return None
         return [self._call(item) for item in items]
