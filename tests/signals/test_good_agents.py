@@ -5,16 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.agent_run import AgentRun
+from tests.agent_run import ROOT, TRACE_ID, AgentRun
 
 from llmtrace.diagnosis import diagnose
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import (
+    AgentInvocation,
     Evaluation,
     Failure,
+    Inference,
+    Message,
+    Operation,
+    Part,
     Span,
+    ToolCall,
     ToolDefinition,
+    ToolExecution,
+    ToolResult,
     Trace,
+    Workflow,
+    replace,
 )
 
 Step = tuple[Any, ...]
@@ -424,3 +434,56 @@ def test_a_good_agent_is_not_marked(name: str, traced: bool) -> None:
     tools, steps = AGENTS[name]
     marks = diagnose(Trace(play(tools, steps, traced=traced))).marked
     assert [suspect.check for suspect in marks] == (["never_succeeded"] if name in FAILED_LOOKUPS else [])
+
+
+def side_by_side(count: int, *, ids: bool) -> list[Span]:
+    """The spans of agents that run the same three calls at the same time, each for its own task, below one workflow."""
+    look_up, policy = tool("look_up", customer="string"), tool("read_policy", topic="string")
+    runs = []
+    for number in range(count):
+        run = AgentRun(look_up, policy)
+        run.user(f"Task {number}: which order of Ada can be refunded?")
+        run.call("look_up", {"order": "O-10042"}, customer="Ada").call("read_policy", "Up to 50 EUR.", topic="refunds")
+        run.answer("Order O-10042.")
+        runs.append(run.spans)
+    spans: list[Span] = []
+    for step, together in enumerate(zip(*runs, strict=True)):
+        for number, span in enumerate(together):
+            begin = step * 100 + number
+            operation = renamed_calls(span.operation, number if ids else None)
+            place = {"span_id": f"{len(spans) + 1:016x}", "parent_id": agent_id(number), "sequence": len(spans)}
+            spans.append(replace(span, **place, start=begin, end=begin + 50, operation=operation))
+    agents = [(agent_id(number), ROOT, AgentInvocation("worker")) for number in range(count)]
+    for span_id, parent_id, operation in (*agents, (ROOT, None, Workflow("fan out"))):
+        place = {"parent_id": parent_id, "run_id": TRACE_ID, "sequence": len(spans)}
+        spans.append(Span(TRACE_ID, span_id, operation.name or "", 0, 1000, operation=operation, **place))
+    return spans
+
+
+def agent_id(number: int) -> str:
+    return f"{number + 1:08x}{'0' * 8}"
+
+
+def renamed_calls(operation: Operation, number: int | None) -> Operation:
+    """The operation with call ids that no other agent has, or without ids."""
+
+    def part(old: Part) -> Part:
+        if not isinstance(old, (ToolCall, ToolResult)):
+            return old
+        return replace(old, id=None if number is None else f"{old.id}_{number}")
+
+    def messages(old: tuple[Message, ...]) -> tuple[Message, ...]:
+        return tuple(replace(message, parts=tuple(map(part, message.parts)), cache={}) for message in old)
+
+    if isinstance(operation, ToolExecution):
+        return replace(operation, call_id=None if number is None else f"{operation.call_id}_{number}")
+    assert isinstance(operation, Inference)
+    return replace(operation, input=messages(operation.input), output=messages(operation.output))
+
+
+@pytest.mark.parametrize("ids", [True, False], ids=["with ids", "without ids"])
+def test_agents_side_by_side_do_not_repeat_each_other(ids: bool) -> None:
+    """Equal calls of several agents are no loop: none of them has seen the result of another."""
+    spans = side_by_side(4, ids=ids)
+    assert [evaluation for evaluation in evaluations(spans) if evaluation.severity != "info"] == []
+    assert [suspect.title for suspect in diagnose(Trace(spans)).marked] == []

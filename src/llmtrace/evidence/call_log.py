@@ -59,6 +59,8 @@ class Call:
     """Position among the calls of the run."""
     turn: int = 0
     """Number of the user's turns before the call."""
+    conversation: int = 0
+    """Number of the conversation in which the model requested it. Agents that work side by side have one each."""
     asking_span: str | None = None
     """Id of the model call that requested this call; None for an execution that no recorded model call requested."""
     execution: Span | None = None
@@ -271,6 +273,9 @@ class CallLog:
     _is_loop = False
     """True if the last model call requested tools, by its finish reason."""
     _count = 0
+    _conversation = 0
+    """The conversation of the newest model call."""
+    _opened = 0
 
     def __init__(self, *, bounded: bool = True) -> None:
         """``bounded``: keep only the newest calls, as a live run does."""
@@ -280,6 +285,8 @@ class CallLog:
         self._last_with_id: dict[str, Call] = {}
         self._decisions: dict[str, str | None] = {}
         """A person's decisions by call id."""
+        self._conversations: OrderedDict[str | None, int] = OrderedDict()
+        """The conversation of the model calls below each span. A framework may put each step below a span of its own."""
         self._words: OrderedDict[int, None] = OrderedDict()
         """Digests of the texts of users and models."""
 
@@ -307,6 +314,7 @@ class CallLog:
 
     def _read_request(self, span: Span, inference: Inference) -> Sequence[Call]:
         completed: list[Call] = []
+        earlier: Call | None = None
         if not inference.input and not self._is_loop:
             self.turn += 1  # request not recorded: the user may have spoken, unless it only returned results of tools
         self._is_loop = not CALLED.isdisjoint(inference.finish_reasons)
@@ -324,34 +332,55 @@ class CallLog:
                     self.turn += 1  # otherwise it is the prompt of another agent
             for part in message.parts:
                 if type(part) is ToolResult:
-                    call = self._read_result(span, part, before)
-                    if call is not None:
+                    call = self._find_call_of_result(part, before)
+                    earlier = call or earlier
+                    if call is not None and self._read_result(span, part, call):
                         completed.append(call)
+        self._conversation = self._find_conversation(span, earlier, is_opening=before is None)
         return completed
 
-    def _read_result(self, span: Span, part: ToolResult, before: Message | None) -> Call | None:
-        # A result without an id belongs to the oldest waiting call among the newest ones, since results keep the calls' order.
-        waiting = (call for call in self.calls[-16:] if not call.is_complete and call.id is None)
-        call = self._last_with_id.get(part.id) if part.id is not None else next(waiting, None)
-        if call is None and before is not None:
-            call = self._from_history(part, before)
-        if call is None or call.telling_span is not None:
-            return None
+    def _find_conversation(self, span: Span, earlier: Call | None, *, is_opening: bool) -> int:
+        """Return the conversation of a request: the one below the same span, else the one with the call whose result it
+        returns. A request without any answer opens another one."""
+        number = self._conversations.get(span.parent_id)
+        if number is None:
+            if earlier is not None:
+                number = earlier.conversation
+            elif is_opening and self._conversations:
+                number = self._opened = self._opened + 1
+            else:
+                number = self._conversation
+            self._conversations[span.parent_id] = number
+            if self.bounded and len(self._conversations) > MOST_CALLS:
+                self._conversations.popitem(last=False)
+        return number
+
+    def _find_call_of_result(self, part: ToolResult, before: Message | None) -> Call | None:
+        if part.id is None:  # it belongs to the oldest waiting call among the newest ones, since results keep the calls' order
+            call = next((call for call in self.calls[-16:] if not call.is_complete and call.id is None), None)
+        else:
+            call = self._last_with_id.get(part.id)
+        return self._from_history(part, before) if call is None and before is not None else call
+
+    def _read_result(self, span: Span, part: ToolResult, call: Call) -> bool:
+        """Note a result that a request contains. Returns True if it is the first to show the outcome of the call."""
+        if call.telling_span is not None:
+            return False
         call.telling_span = span.span_id
         if call.is_held_back:
-            return None  # the result only says that the call did not run
+            return False  # the result only says that the call did not run
         if call.has_result or (call.execution is not None and call.failed):
-            return None  # the execution's span has shown the outcome
+            return False  # the execution's span has shown the outcome
         is_first = not call.is_complete
         call.result, call.has_result = part.response, True
         call.failed = call.offered is False or is_error(part.response)  # a tool that was not offered cannot succeed
-        return call if is_first else None
+        return is_first
 
     def _from_history(self, result: ToolResult, asking: Message) -> Call | None:
         """Create a call that only the request's history shows, because the requesting model span was not recorded."""
         for part in asking.tool_calls():
             if part.id is not None and part.id == result.id:
-                call = Call(part.name, part.id, part.arguments, turn=self.turn)
+                call = Call(part.name, part.id, part.arguments, turn=self.turn, conversation=self._conversation)
                 self._append(call)
                 return call
         return None
@@ -377,7 +406,7 @@ class CallLog:
                 and earlier.key == _key(part)
             ):
                 return  # two instrumentations report the same model call
-            call = Call(part.name, part.id, part.arguments, turn=self.turn)
+            call = Call(part.name, part.id, part.arguments, turn=self.turn, conversation=self._conversation)
             self._append(call)
         self.requested = (*self.requested, call)
         call.asking_span = span.span_id

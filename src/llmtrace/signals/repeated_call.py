@@ -1,11 +1,11 @@
-"""The same call brought the same result, or failed alike, three times in one turn of the user (`same_result`); the second time
-is `twice`. `cycle`: two to four different calls came three times in a row.
+"""The same call brought the same result, or failed alike, three times in one turn of the user and one conversation
+(`same_result`); the second time is `twice`. `cycle`: two to four different calls came three times in a row.
 
 * Labels: `same_result`, `cycle`: warning; `twice`: info
 * On: the call: its execution, or the inference that got its result.
 * Bad: `look_up(W1)` brings the same result three times.
-* Good: The result changed, or another tool changed something; the user spoke; the program began its next task; the tool is
-  polled; a person rejected the call; a key is pressed again, or a page scrolled.
+* Good: The result changed, or another tool changed something; the user spoke; the program began its next task; agents work side
+  by side; the tool is polled; a person rejected the call; a key is pressed again, or a page scrolled.
 
 A tool is polled if it has `@tool(polls=True)`, or a word such as `status` or `wait` in its name. `Budget(repeats=…)` ends a
 run that repeats itself.
@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
 
 from llmtrace.evidence.call_log import Call, result_digest
 from llmtrace.evidence.run_evidence import RunEvidence
@@ -46,9 +45,9 @@ class State:
     task: int = 0
     turn: int = 0
     repeats: OrderedDict[int, Repeat] = field(default_factory=OrderedDict)
-    """The calls of this turn, by the digest of tool and arguments."""
-    newest: deque[tuple[int, str]] = field(default_factory=partial(deque, (), OFTEN * LONGEST_ROUND))
-    """The newest calls of this turn: digest and span id."""
+    """The calls of this turn, by the digest of conversation, tool and arguments."""
+    newest: dict[int, deque[tuple[int, str]]] = field(default_factory=dict)
+    """The newest calls of this turn, by conversation: digest and span id."""
 
 
 class RepeatedCall(Signal[State]):
@@ -76,17 +75,18 @@ class RepeatedCall(Signal[State]):
             state.turn = call.turn
             state.repeats.clear()
             state.newest.clear()
-        key, span_id = hash(call.effect_key), call.span_id
-        state.newest.append((key, span_id))
+        key, span_id = hash((call.conversation, call.effect_key)), call.span_id
+        newest = state.newest.setdefault(call.conversation, deque(maxlen=OFTEN * LONGEST_ROUND))
+        newest.append((key, span_id))
         before = state.repeats.get(key)
         repeat = before if before is not None and before.result == result else Repeat(call.tool, result, span_id, span_id, 0)
         repeat.count += 1
         newest_span, repeat.newest_span = repeat.newest_span, span_id
         remember(state.repeats, key, repeat, MOST_CALLS)
-        length = _round_length(state.newest)
+        length = _round_length(newest)
         if length:
-            first = state.newest[-OFTEN * length][1]
-            state.newest.clear()  # so that a cycle is reported again only after three more rounds
+            first = newest[-OFTEN * length][1]
+            newest.clear()  # so that a cycle is reported again only after three more rounds
             text = f"the last {length} calls came for the {OFTEN}rd time in a row"
             return self._evaluation(call, "cycle", text, length, (first,))
         if repeat.count == 1:

@@ -12,7 +12,7 @@ from llmtrace.diagnosis.finding import Finding, of_call, plural
 from llmtrace.diagnosis.flow import CallNode
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.call_log import result_text
-from llmtrace.model import AgentInvocation, Inference, Span, ToolResult, Trace
+from llmtrace.model import Span
 
 SAME = 3
 """Number of equal calls with the same result that make a loop."""
@@ -25,8 +25,8 @@ def same_calls(run: Run) -> Iterator[Finding]:
 
     Certain if the call returned the same result `SAME` times, requested one after the other. A change in between begins a new
     count. Only likely if other changes in between came from the same tool, as with a shell. Possible if results differ, or if
-    the call may come again, as a key that is pressed. Calls of models that worked in parallel, or of agents that did not know
-    of each other, are not counted together. Polled tools are left out.
+    the call may come again, as a key that is pressed. Calls of models that worked in parallel, or in different conversations,
+    are not counted together. Polled tools are left out.
 
     A change that was made twice is certain if the tool is declared to change something with each call.
     """
@@ -94,29 +94,14 @@ def _longest_streak(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallN
     ``changes`` in between."""
     longest, streak = 1, 1
     for before, node in pairwise(nodes):
-        if node.span_id == before.span_id or _overlap(run.trace.span(before.span_id), run.trace.span(node.span_id)):
+        if node.span_id == before.span_id or before.call.conversation != node.call.conversation:
             continue
-        if _agent_around(run.trace, before) != _agent_around(run.trace, node) and not _was_sent_result(run.trace, before, node):
+        if _overlap(run.trace.span(before.span_id), run.trace.span(node.span_id)):
             continue
         between = changes[_first_after(changes, before) : _first_after(changes, node)]
         streak = 1 if between else streak + 1
         longest = max(longest, streak)
     return longest
-
-
-def _agent_around(trace: Trace, node: CallNode) -> str | None:
-    """Return the id of the innermost agent invocation around a call."""
-    around = trace.ancestors(trace.span(node.span_id))
-    return next((above.span_id for above in around if isinstance(above.operation, AgentInvocation)), None)
-
-
-def _was_sent_result(trace: Trace, before: CallNode, node: CallNode) -> bool:
-    """Return True if the request for the later call contained the result of the earlier one, or if that is not known."""
-    request = trace.span(node.span_id).operation
-    if not isinstance(request, Inference) or not request.input or before.call.id is None:
-        return True
-    results = (part for message in request.input for part in message.parts if isinstance(part, ToolResult))
-    return any(result.id == before.call.id for result in results)
 
 
 def _overlap(first: Span, later: Span) -> bool:
@@ -129,8 +114,17 @@ def _first_after(nodes: Sequence[CallNode], node: CallNode) -> int:
 
 
 def cycles(run: Run) -> Iterator[Finding]:
-    """Find a sequence of two to four different calls that came three times in a row, with the same arguments and results."""
-    calls = [node for node in run.calls if node.call.has_arguments and not node.call.is_polling and not node.call.is_held_back]
+    """Find a sequence of two to four different calls that came three times in a row in one conversation, with the same
+    arguments and results."""
+    conversations: dict[int, list[CallNode]] = defaultdict(list)
+    for node in run.calls:
+        if node.call.has_arguments and not node.call.is_polling and not node.call.is_held_back:
+            conversations[node.call.conversation].append(node)
+    for calls in conversations.values():
+        yield from _cycles_in(calls)
+
+
+def _cycles_in(calls: Sequence[CallNode]) -> Iterator[Finding]:
     keys = [(node.turn, node.call.effect_key, result_text(node.call)) for node in calls]
     for length in range(2, _LONGEST_CYCLE + 1):
         for start in range(len(keys) - 3 * length + 1):
