@@ -487,3 +487,20 @@ def test_agents_side_by_side_do_not_repeat_each_other(ids: bool) -> None:
     spans = side_by_side(4, ids=ids)
     assert [evaluation for evaluation in evaluations(spans) if evaluation.severity != "info"] == []
     assert [suspect.title for suspect in diagnose(Trace(spans)).marked] == []
+
+
+def test_another_try_at_the_same_task_repeats_nothing() -> None:
+    """A program that asks the same question anew each time, and compares the answers, loses no message and makes no loop."""
+    spans: list[Span] = []
+    for number in range(4):
+        run = AgentRun(tool("look_up", customer="string"))
+        run.user("Which order of Ada can be refunded?").call("look_up", {"order": "O-10042"}, customer="Ada")
+        for span in run.answer("Order O-10042.").spans:
+            step, operation = len(spans), renamed_calls(span.operation, number)
+            place = {"span_id": f"{step + 1:016x}", "sequence": step, "start": step * 10 + 1, "end": step * 10 + 9}
+            spans.append(replace(span, **place, operation=operation))
+    end = len(spans) * 10 + 10
+    root = Span(TRACE_ID, ROOT, "vote", 0, end, operation=Workflow("vote"), run_id=TRACE_ID, sequence=len(spans))
+    spans.append(root)
+    assert [evaluation for evaluation in evaluations(spans) if evaluation.severity != "info"] == []
+    assert [suspect.title for suspect in diagnose(Trace(spans)).marked] == []

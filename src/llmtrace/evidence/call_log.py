@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from llmtrace.evidence.conversations import ConversationNumbers
 from llmtrace.evidence.result_form import has_failed, is_acknowledgement, is_error, may_be_finding
 from llmtrace.lineage.message_history import USER_ROLES
 from llmtrace.lineage.read_values import read_value, scalars
@@ -273,9 +274,8 @@ class CallLog:
     _is_loop = False
     """True if the last model call requested tools, by its finish reason."""
     _count = 0
-    _conversation = 0
-    """The conversation of the newest model call."""
-    _opened = 0
+    _answer = ""
+    """Text of the newest answer."""
 
     def __init__(self, *, bounded: bool = True) -> None:
         """``bounded``: keep only the newest calls, as a live run does."""
@@ -285,8 +285,7 @@ class CallLog:
         self._last_with_id: dict[str, Call] = {}
         self._decisions: dict[str, str | None] = {}
         """A person's decisions by call id."""
-        self._conversations: OrderedDict[str | None, int] = OrderedDict()
-        """The conversation of the model calls below each span. A framework may put each step below a span of its own."""
+        self._conversations = ConversationNumbers(bounded=bounded)
         self._words: OrderedDict[int, None] = OrderedDict()
         """Digests of the texts of users and models."""
 
@@ -313,47 +312,47 @@ class CallLog:
         return self._by_id.get((call_id, tool)) if tool is not None else self._last_with_id.get(call_id)
 
     def _read_request(self, span: Span, inference: Inference) -> Sequence[Call]:
-        completed: list[Call] = []
-        earlier: Call | None = None
         if not inference.input and not self._is_loop:
             self.turn += 1  # request not recorded: the user may have spoken, unless it only returned results of tools
         self._is_loop = not CALLED.isdisjoint(inference.finish_reasons)
         new = new_messages(inference)
-        if not self._words:  # first request: count the user's turns before this run began
-            self._first_parent = span.parent_id
-            for message in inference.input[: len(inference.input) - len(new)]:
-                self.turn += message.role in USER_ROLES and self._is_new(message.text())
         start = len(inference.input) - len(new)
         before = inference.input[start - 1] if start else None
+        is_opening = before is None and bool(inference.input) and not inference.is_continued
+        goes_on = is_opening and not self._conversations.open(span, inference, self._newest_texts())
+        self._count_turns(span, inference, new, before, goes_on=goes_on)
+        completed: list[Call] = []
+        conversation: int | None = None
+        for part in (part for message in new for part in message.parts if type(part) is ToolResult):
+            call = self._find_call_of_result(part, before)
+            if call is not None:
+                conversation = call.conversation
+                if self._read_result(span, part, call):
+                    completed.append(call)
+        if not is_opening:
+            self._conversations.follow(span, inference, conversation)
+        return completed
+
+    def _count_turns(
+        self, span: Span, inference: Inference, new: Sequence[Message], before: Message | None, *, goes_on: bool
+    ) -> None:
+        """Count the user's turns. ``goes_on``: the prompt is that of the last request, with what was found out since."""
+        start = len(inference.input) - len(new)
+        if not self._words:  # first request: count the user's turns before this run began
+            self._first_parent = span.parent_id
+            for message in inference.input[:start]:
+                self.turn += message.role in USER_ROLES and self._is_new(message.text())
         for number, message in enumerate(new, start + 1):
-            if message.role in USER_ROLES and self._is_turn(message.text(), number, before):
+            if message.role in USER_ROLES and self._is_turn(message.text(), number, before) and not goes_on:
                 self.new_turns += ((number, message),)
                 if before is not None or not self.turn or span.parent_id == self._first_parent:
                     self.turn += 1  # otherwise it is the prompt of another agent
-            for part in message.parts:
-                if type(part) is ToolResult:
-                    call = self._find_call_of_result(part, before)
-                    earlier = call or earlier
-                    if call is not None and self._read_result(span, part, call):
-                        completed.append(call)
-        self._conversation = self._find_conversation(span, earlier, is_opening=before is None)
-        return completed
 
-    def _find_conversation(self, span: Span, earlier: Call | None, *, is_opening: bool) -> int:
-        """Return the conversation of a request: the one below the same span, else the one with the call whose result it
-        returns. A request without any answer opens another one."""
-        number = self._conversations.get(span.parent_id)
-        if number is None:
-            if earlier is not None:
-                number = earlier.conversation
-            elif is_opening and self._conversations:
-                number = self._opened = self._opened + 1
-            else:
-                number = self._conversation
-            self._conversations[span.parent_id] = number
-            if self.bounded and len(self._conversations) > MOST_CALLS:
-                self._conversations.popitem(last=False)
-        return number
+    def _newest_texts(self) -> Iterator[str]:
+        """Yield the newest answer of a model, and the newest result if it is a text."""
+        yield self._answer
+        if self.calls and isinstance(self.calls[-1].result, str):
+            yield self.calls[-1].result
 
     def _find_call_of_result(self, part: ToolResult, before: Message | None) -> Call | None:
         if part.id is None:  # it belongs to the oldest waiting call among the newest ones, since results keep the calls' order
@@ -380,7 +379,7 @@ class CallLog:
         """Create a call that only the request's history shows, because the requesting model span was not recorded."""
         for part in asking.tool_calls():
             if part.id is not None and part.id == result.id:
-                call = Call(part.name, part.id, part.arguments, turn=self.turn, conversation=self._conversation)
+                call = Call(part.name, part.id, part.arguments, turn=self.turn, conversation=self._conversations.newest)
                 self._append(call)
                 return call
         return None
@@ -392,7 +391,8 @@ class CallLog:
                 if type(part) is ToolCall:
                     has_call = True
                     self._ask(span, choice, part, tools)
-            if not has_call and (text := message.text()):
+            self._answer = text = message.text()
+            if not has_call and text:
                 self._is_new(text)  # recorded, so that a prompt that repeats this answer is not a turn of the user
 
     def _ask(self, span: Span, choice: int, part: ToolCall, tools: Sequence[ToolDefinition]) -> None:
@@ -406,7 +406,7 @@ class CallLog:
                 and earlier.key == _key(part)
             ):
                 return  # two instrumentations report the same model call
-            call = Call(part.name, part.id, part.arguments, turn=self.turn, conversation=self._conversation)
+            call = Call(part.name, part.id, part.arguments, turn=self.turn, conversation=self._conversations.newest)
             self._append(call)
         self.requested = (*self.requested, call)
         call.asking_span = span.span_id
@@ -429,7 +429,9 @@ class CallLog:
         call = self._find_call(span, execution) if self.calls else None
         is_first = call is None or not call.is_complete
         if call is None:
-            call = Call(execution.name, execution.call_id, execution.arguments, turn=self.turn)
+            call = Call(
+                execution.name, execution.call_id, execution.arguments, turn=self.turn, conversation=self._conversations.newest
+            )
             self._append(call)
         call.execution = span
         call.definition = execution.definition or call.definition or find_tool(execution.name, self.tools)

@@ -29,7 +29,8 @@ class Loss:
     before: str = ""
     """The last inference that was sent these messages."""
     is_restart: bool = False
-    """True if the conversation had been answered, and only the system prompt was sent again. It may be another task."""
+    """True if the conversation had been answered, and only its beginning was sent again. It may be another task, or another try
+    at the same."""
 
 
 @dataclass(slots=True)
@@ -82,7 +83,7 @@ class LostMessages:
         lost = len(conversation.digests) - remain
         # Requests with nothing in common, of which none continued another, are separate questions.
         if lost >= FEWEST_LOST and (remain or conversation.has_grown):
-            is_restart = conversation.is_answered and not remain
+            is_restart = conversation.is_answered and (not remain or begins_with(conversation.request, request))
             self.losses.append(Loss(span.span_id, lost, self._bridge(request), conversation.span_id, is_restart=is_restart))
         conversation.digests = current
 
