@@ -14,8 +14,7 @@ from itertools import islice
 from typing import Literal, TypeAlias, TypeVar
 
 from llmtrace.evidence.call_log import Call, CallLog
-from llmtrace.lineage import LineageTracker, Origin, ValueUse, moments
-from llmtrace.lineage.lost_messages import LostMessages
+from llmtrace.lineage import Origin, ValueUse, analyze
 from llmtrace.model import (
     AgentInvocation,
     FetchResponse,
@@ -114,11 +113,9 @@ class Flow:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.nodes: list[Node] = []
-        self.uses: list[ValueUse] = []
-        """Every value that a model wrote, in order of time."""
-        self.lineage = LineageTracker(trace.spans)
+        self.analysis = analyze(trace)
+        self.lineage = self.analysis.tracker
         self.log = CallLog(bounded=False)
-        self.lost_messages = LostMessages(trace)
         self.answer_spans: dict[str, list[Node]] = {}
         """Calls and answers that a model wrote, by the id of the inference's span."""
         self._by_call: dict[Call, CallNode] = {}
@@ -126,11 +123,13 @@ class Flow:
         self._last_use: dict[str, Node] = {}
         """The last node that used a value, by the value's key."""
         self._agents = _agents(trace)
-        for span, ended in moments(trace.spans):
-            if ended:
+        self._uses: dict[str, list[ValueUse]] = defaultdict(list)
+        """The values that a model wrote, by span id."""
+        for use in self.analysis.uses:
+            self._uses[use.span_id].append(use)
+        for span, has_ended in self.analysis.moments:
+            if has_ended:
                 self._add(span)
-            else:
-                self.lineage.begin(span)
         self._by_execution = {node.place: node for node in self._by_call.values() if node.call.execution is not None}
         self._link_all()
         taken_nodes = [node for node in self.nodes if not node.alternative]
@@ -191,13 +190,11 @@ class Flow:
         calls_before = len(self.log.calls)
         self.log.add(span)
         if isinstance(operation, Inference):
-            self._add_request(span, operation, self.log.calls[calls_before:])
+            self._add_request(span, self.log.calls[calls_before:])
         elif isinstance(operation, ToolExecution):
-            self.lost_messages.tasks.add_execution(operation)
             for call in self.log.calls[calls_before:]:
                 self._by_call[call] = self._append(CallNode("call", span.span_id, call), span)
-        uses = self.lineage.add(span)
-        self.uses += uses
+        uses = self._uses[span.span_id]
         if isinstance(operation, (Inference, FetchResponse)):
             taken_choice = _taken_choice(self.trace, span, operation.output)
             by_part: dict[tuple[int, int], list[ValueUse]] = defaultdict(list)
@@ -212,14 +209,13 @@ class Flow:
                 answer = self._append(Node("answer", span.span_id, text=text), span)
                 answer.uses.extend(uses)
 
-    def _add_request(self, span: Span, inference: Inference, new_calls: Sequence[Call]) -> None:
+    def _add_request(self, span: Span, new_calls: Sequence[Call]) -> None:
         for call in new_calls:
             if call.asking_span is None:  # known only from this request's history
                 self._by_call[call] = self._append(CallNode("call", span.span_id, call), span)
         for number, message in self.log.new_turns:
             turn = self._append(Node("user", span.span_id, text=message.text()), span)
             self._by_message[span.span_id, f"message {number} ({message.role})"] = turn
-        self.lost_messages.add(span, inference)
 
     def _add_message(
         self, span: Span, message: Message, uses: Sequence[list[ValueUse]], requested: list[Call], *, alternative: bool

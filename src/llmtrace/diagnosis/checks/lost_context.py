@@ -20,7 +20,7 @@ def lost_messages(run: Run) -> Iterator[Finding]:
     it does neither, if a summary or hand-off replaced the messages, or if the conversation was restarted.
     """
     needs = _LaterNeeds(run)
-    for loss in run.flow.lost_messages.losses:
+    for loss in run.flow.analysis.lost_messages.losses:
         place = loss.bridge or loss.span_id
         nodes = run.flow.answer_spans.get(place, [])
         first = nodes[0] if nodes else None
