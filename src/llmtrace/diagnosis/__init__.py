@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llmtrace.diagnosis.causes import causes_of, suspects_of
-from llmtrace.diagnosis.checks import Run, all_checks
+from llmtrace.diagnosis.checks import all_checks
 from llmtrace.diagnosis.finding import Finding
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.place_ranker import Ranker, places_of
@@ -31,7 +31,6 @@ __all__ = [
     "Flow",
     "Place",
     "Ranker",
-    "Run",
     "Step",
     "Suspect",
     "diagnose",
@@ -48,11 +47,10 @@ def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
     """
     with wrap_errors(trace.trace_id):
         flow = flow or Flow(trace)
-        run = Run(trace, flow)
-        findings = findings_of(run)
+        findings = findings_of(flow)
         failed = is_known_to_have_failed(trace)
-        places = places_of(run, findings) if failed else ()
-        ran = checks_that_ran(all_checks(), visible_needs(run))
+        places = places_of(flow, findings) if failed else ()
+        ran = checks_that_ran(all_checks(), visible_needs(flow))
         suspects = suspects_of(causes_of(findings, flow), flow)
         return Diagnosis(
             trace.trace_id,
@@ -60,7 +58,7 @@ def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
             suspects,
             places,
             tuple(check.name for check in ran),
-            unchecked(run),
+            unchecked(flow),
             reports_of(trace, suspects),
             any(set(check.needs) - {"inferences"} for check in ran),
             failed,
@@ -80,9 +78,9 @@ def _last_good_checkpoint(trace: Trace, suspects: tuple[Suspect, ...], *, failed
     return None
 
 
-def findings_of(run: Run) -> list[Finding]:
+def findings_of(flow: Flow) -> list[Finding]:
     """Return the findings of all checks, before findings of one cause are joined."""
-    return [finding for check in all_checks() for finding in check.look(run)]
+    return [finding for check in all_checks() for finding in check.look(flow)]
 
 
 @contextmanager

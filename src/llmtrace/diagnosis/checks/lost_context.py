@@ -6,23 +6,24 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
 
-from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.checks import Check
 from llmtrace.diagnosis.finding import Finding, plural
+from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.result import Confidence
 
 _ADVICE = "Hand on what later steps need (ids, amounts, dates) as fields, not as prose, or keep the messages."
 
 
-def lost_messages(run: Run) -> Iterator[Finding]:
+def lost_messages(flow: Flow) -> Iterator[Finding]:
     """Find messages that vanished from the history.
 
     Likely if the model afterwards repeats an earlier call with the same arguments, or makes up an identifier. Only possible if
     it does neither, if a summary or hand-off replaced the messages, or if the conversation was restarted.
     """
-    needs = _LaterNeeds(run)
-    for loss in run.flow.analysis.lost_messages.losses:
+    needs = _LaterNeeds(flow)
+    for loss in flow.analysis.lost_messages.losses:
         place = loss.bridge or loss.span_id
-        nodes = run.flow.answer_spans.get(place, [])
+        nodes = flow.answer_spans.get(place, [])
         first = nodes[0] if nodes else None
         missed = first is not None and needs.are_missed_from(first.position)
         confidence: Confidence = "likely" if missed and loss.bridge is None and not loss.is_restart else "possible"
@@ -39,12 +40,12 @@ def lost_messages(run: Run) -> Iterator[Finding]:
 class _LaterNeeds:
     """The calls of a run that repeat earlier calls, and those with made-up identifiers."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, flow: Flow) -> None:
         last: dict[tuple[int, str], int] = {}
         self._repeats: list[tuple[int, int]] = []
         """For each repeated call, its previous position and its position."""
         self._last_invented = -1
-        for node in run.calls:
+        for node in flow.calls:
             if node.call.is_polling:
                 continue
             before = last.get((node.turn, node.call.key))  # only within a turn: the user may ask for the same again

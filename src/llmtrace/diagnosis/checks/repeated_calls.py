@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.checks import Check
 from llmtrace.diagnosis.finding import Finding, of_call, plural
-from llmtrace.diagnosis.flow import CallNode
+from llmtrace.diagnosis.flow import CallNode, Flow
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.call_log import result_text
 from llmtrace.model import AgentInvocation, Inference, Span, ToolResult, Trace
@@ -20,7 +20,7 @@ _LONGEST_CYCLE = 4
 _STOP = "Stop the run when a call repeats: Budget(repeats=2), or have the tool say that the answer is the same as before."
 
 
-def same_calls(run: Run) -> Iterator[Finding]:
+def same_calls(flow: Flow) -> Iterator[Finding]:
     """Find calls that were made again with the same arguments within one turn of the user.
 
     Certain if the call returned the same result `SAME` times, requested one after the other. A change in between begins a new
@@ -30,16 +30,16 @@ def same_calls(run: Run) -> Iterator[Finding]:
 
     A change that was made twice is certain if the tool is declared to change something with each call.
     """
-    counts = Counter(map(_key, run.calls))
+    counts = Counter(map(_key, flow.calls))
     groups: dict[tuple[int, str], list[CallNode]] = defaultdict(list)
-    for node in run.calls:  # most calls of a long run come once, and need no list
+    for node in flow.calls:  # most calls of a long run come once, and need no list
         key = _key(node)
         if key is not None and counts[key] > 1:
             groups[key].append(node)
-    changes = [node for node in run.calls if node.call.is_change and node.call.failed is False]
+    changes = [node for node in flow.calls if node.call.is_change and node.call.failed is False]
     for nodes in groups.values():
         if len({node.span_id for node in nodes}) > 1 or (nodes[0].call.is_change and len(nodes) > 1):
-            yield _repeated(run, nodes, changes)
+            yield _repeated(flow, nodes, changes)
 
 
 def _key(node: CallNode) -> tuple[int, str] | None:
@@ -53,7 +53,7 @@ def _key(node: CallNode) -> tuple[int, str] | None:
     return node.turn, call.effect_key
 
 
-def _repeated(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) -> Finding:
+def _repeated(flow: Flow, nodes: Sequence[CallNode], changes: Sequence[CallNode]) -> Finding:
     """Return the finding for a repeated call. ``nodes``: its occurrences. ``changes``: all successful changes of the run."""
     first, call = nodes[0], nodes[0].call
     times, spans = plural(len(nodes), "time"), tuple(node.place for node in nodes)
@@ -62,9 +62,9 @@ def _repeated(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) 
     confidence: Confidence = "possible"
     if len(results) == 1 and not call.may_come_again:
         others = [change for change in changes if change.call.effect_key != call.effect_key]
-        if _longest_streak(run, nodes, others) >= SAME:
+        if _longest_streak(flow, nodes, others) >= SAME:
             confidence = "certain"
-        elif _longest_streak(run, nodes, [change for change in others if change.tool != first.tool]) >= SAME:
+        elif _longest_streak(flow, nodes, [change for change in others if change.tool != first.tool]) >= SAME:
             confidence = "likely"
     if call.is_change and len(done) > 1:
         description = (
@@ -89,14 +89,16 @@ def _repeated(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) 
     return of_call("same_call", confidence, first, title, evidence, _STOP, cause_key=first.tool, spans=spans)
 
 
-def _longest_streak(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) -> int:
+def _longest_streak(flow: Flow, nodes: Sequence[CallNode], changes: Sequence[CallNode]) -> int:
     """Return the length of the longest sequence of ``nodes`` that were requested one after the other, without any of
     ``changes`` in between."""
     longest, streak = 1, 1
     for before, node in pairwise(nodes):
-        if node.span_id == before.span_id or _overlap(run.trace.span(before.span_id), run.trace.span(node.span_id)):
+        if node.span_id == before.span_id or _overlap(flow.trace.span(before.span_id), flow.trace.span(node.span_id)):
             continue
-        if _agent_around(run.trace, before) != _agent_around(run.trace, node) and not _was_sent_result(run.trace, before, node):
+        if _agent_around(flow.trace, before) != _agent_around(flow.trace, node) and not _was_sent_result(
+            flow.trace, before, node
+        ):
             continue
         between = changes[_first_after(changes, before) : _first_after(changes, node)]
         streak = 1 if between else streak + 1
@@ -128,9 +130,9 @@ def _first_after(nodes: Sequence[CallNode], node: CallNode) -> int:
     return bisect_right(nodes, node.position, key=lambda candidate: candidate.position)
 
 
-def cycles(run: Run) -> Iterator[Finding]:
+def cycles(flow: Flow) -> Iterator[Finding]:
     """Find a sequence of two to four different calls that came three times in a row, with the same arguments and results."""
-    calls = [node for node in run.calls if node.call.has_arguments and not node.call.is_polling and not node.call.is_held_back]
+    calls = [node for node in flow.calls if node.call.has_arguments and not node.call.is_polling and not node.call.is_held_back]
     keys = [(node.turn, node.call.effect_key, result_text(node.call)) for node in calls]
     for length in range(2, _LONGEST_CYCLE + 1):
         for start in range(len(keys) - 3 * length + 1):
