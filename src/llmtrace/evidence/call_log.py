@@ -12,10 +12,10 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from llmtrace.codec import json_text
 from llmtrace.evidence.result_form import has_failed, is_acknowledgement, is_error, may_be_finding
 from llmtrace.lineage.message_history import USER_ROLES
 from llmtrace.lineage.read_values import read_value, scalars
-from llmtrace.lineage.sources import as_text
 from llmtrace.model import (
     Failure,
     FetchResponse,
@@ -236,13 +236,13 @@ def canonical(value: JsonValue) -> str:
     try:
         return _encode(value)
     except (TypeError, ValueError, RecursionError):
-        return as_text(value)
+        return json_text.write(value)
 
 
 def result_digest(call: Call) -> int | None:
     """Return a digest that is equal for equal results and failures, within one process. None if neither is visible."""
     if call.has_result:
-        return hash((type(call.result), call.result if isinstance(call.result, str) else as_text(call.result)))
+        return hash((type(call.result), call.result if isinstance(call.result, str) else json_text.write(call.result)))
     return None if call.failure is None else hash((call.failure.type, call.failure.message))
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from pydantic_core import from_json
-
+from llmtrace.codec import json_text
 from llmtrace.lineage.provenance import Match, ValueUse
 from llmtrace.lineage.read_values import Path, read_text, read_value
-from llmtrace.lineage.sources import Source, as_text
+from llmtrace.lineage.result_fields import structure_of
+from llmtrace.lineage.sources import Source
 from llmtrace.model import JsonValue
 from llmtrace.text.dates import dates_in
 from llmtrace.text.matching import normalize_each, occurrences
@@ -26,7 +26,7 @@ def find_matches(source: Source, use: ValueUse) -> list[Match]:
     """Return the places in a source that contain the value of a use. Values of members come before names of members."""
     if len(source.text) > LONGEST_SOURCE:
         return []
-    content = _parse(source.content)
+    content = structure_of(source.content)
     leaves = [((), source.text, False)] if content is None else sorted(_leaves(content, ()), key=lambda leaf: leaf[2])
     readings = read_text(use.value) if use.part == "answer" else []
     values = [*(reading.value for reading in readings if reading.value.keys[0] == use.key), read_value(use.value)]
@@ -62,14 +62,4 @@ def _leaves(content: JsonValue, path: Path) -> Iterator[tuple[Path, str, bool]]:
             if isinstance(content, dict):
                 yield (*path, name), str(name), True
     elif content is not None and not isinstance(content, (bool, dict, list)):
-        yield path, as_text(content) if isinstance(content, int) else str(content), False
-
-
-def _parse(content: JsonValue) -> JsonValue:
-    """Return structured content, parsed from JSON text if necessary; None for plain text."""
-    if not isinstance(content, str):
-        return content
-    try:
-        return from_json(content) if content.lstrip()[:1] in ("{", "[") else None
-    except (ValueError, TypeError):  # TypeError: an unpaired surrogate
-        return None
+        yield path, json_text.write(content) if isinstance(content, int) else str(content), False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-from llmtrace.lineage.sources import as_text
+from llmtrace.codec import json_text
 from llmtrace.model import Inference, Message, Part, Span, Text, ToolCall, ToolResult
 
 ASSISTANT, SYSTEM = frozenset({"assistant", "model"}), frozenset({"system", "developer"})
@@ -96,7 +96,7 @@ def digest(part: Part) -> Hashable:
     if isinstance(part, Text):
         return part.content.strip()
     if isinstance(part, ToolCall):
-        return ("call", part.id) if part.id is not None else ("call", part.name, as_text(part.arguments))
+        return ("call", part.id) if part.id is not None else ("call", part.name, json_text.write(part.arguments))
     if isinstance(part, ToolResult):
-        return ("result", part.id, part.response if isinstance(part.response, str) else as_text(part.response))
-    return ("part", as_text(part))
+        return ("result", part.id, part.response if isinstance(part.response, str) else json_text.write(part.response))
+    return ("part", json_text.write(part))

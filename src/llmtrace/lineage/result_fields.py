@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pydantic_core import from_json
-
+from llmtrace.codec import json_text
 from llmtrace.model import JsonValue
 from llmtrace.text.matching import squash
 from llmtrace.text.patterns import lazy_pattern
@@ -29,7 +28,7 @@ _QUOTES = lazy_pattern(r"'.*'|\".*\"")
 def fields_of(content: JsonValue) -> frozenset[str]:
     """Return the fields as squashed texts. Also adds the host of a web address, and the address in `Name <address>`."""
     if isinstance(content, str):
-        content = _structure_of(content)
+        content = structure_of(content) if content.lstrip()[:1] in ("{", "[") else _fields_of_lines(content)
     fields: set[str] = set()
     for text in _scalars(content, 0):
         if len(text) <= LONGEST_FIELD:
@@ -47,14 +46,14 @@ def host_of(text: str) -> str:
     return match[1].casefold() if match is not None else ""
 
 
-def _structure_of(text: str) -> JsonValue:
-    bare = text.strip()
-    if bare[:1] in ("{", "["):
+def structure_of(content: JsonValue) -> JsonValue:
+    """Return an object or a list, parsed from JSON text if necessary; None for anything else."""
+    if isinstance(content, str) and content.lstrip()[:1] in ("{", "["):
         try:
-            return from_json(bare)
-        except (ValueError, TypeError):
+            content = json_text.read(content)
+        except ValueError:
             return None
-    return _fields_of_lines(text)
+    return content if isinstance(content, (dict, list)) else None
 
 
 def _scalars(content: JsonValue, depth: int) -> Iterator[str]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from llmtrace.evidence.result_form import has_failed, is_empty, structure_of
+from llmtrace.evidence.result_form import has_failed, is_empty
+from llmtrace.lineage.result_fields import structure_of
 from llmtrace.model import CANCELLED, Span, ToolExecution, failure_kind
 from llmtrace.monitors._monitor import Observation, PlainMonitor, share
 from llmtrace.semconv import CONTENT_TRUNCATED
