@@ -10,11 +10,11 @@ from llmtrace.model import Evaluation, Span
 from llmtrace.monitors._call_keys import Key
 from llmtrace.monitors._change_causes import WORDS, Cause, InForce, evaluation, what
 from llmtrace.monitors._monitor import CALLS, Observation
-from llmtrace.monitors._number_stream import Numbers, Shift
+from llmtrace.monitors._number_stream import Numbers
 from llmtrace.monitors._run_similarity import Runs
 from llmtrace.monitors._shape_stream import Shapes
 from llmtrace.monitors._share_stream import Shares
-from llmtrace.monitors._stream import At
+from llmtrace.monitors._stream import At, Shift
 
 FORMAT: Final = 2
 """Version of the state's format. A state of another version is not read."""
