@@ -95,11 +95,7 @@ def wrap_errors(trace_id: str) -> Iterator[None]:
     except (LlmtraceError, OSError):
         raise
     except Exception as error:
-        raise DiagnosisFailed(trace_id, _describe(error)) from error
-
-
-def _describe(error: Exception) -> str:
-    """Return the error's type and message, and the innermost line that raised it."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    message = " ".join(str(error).split())[:200]
-    return f"{type(error).__qualname__}{f' ({message})' if message else ''} at {Path(last.filename).name}:{last.lineno}"
+        innermost = traceback.extract_tb(error.__traceback__)[-1]
+        message = " ".join(str(error).split())[:200]
+        what = type(error).__qualname__ + (f" ({message})" if message else "")
+        raise DiagnosisFailed(trace_id, f"{what} at {Path(innermost.filename).name}:{innermost.lineno}") from error

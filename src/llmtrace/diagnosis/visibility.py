@@ -61,7 +61,10 @@ def _sentences(flow: Flow) -> Iterator[str]:
     yield from _about_writers(flow.trace)
     if not flow.inferences:
         yield "No model call was recorded, so no value can be traced."
-    elif not any(_has_known_answer(span) for span in flow.inferences):
+    elif not any(  # an answer, an error, or a response without an answer
+        getattr(span.operation, "output", ()) or span.failure is not None or ending_of(span) == "missing"
+        for span in flow.inferences
+    ):
         yield (
             "The models' answers were not recorded, so neither calls nor answers were checked."
             + _content_settings(flow.inferences)
@@ -130,11 +133,6 @@ def _schema_settings(spans: Iterable[Span]) -> str:
             for writer in writers_of(spans)
         ]
     )
-
-
-def _has_known_answer(span: Span) -> bool:
-    """Return True if the outcome of a model call was recorded: an answer, an error, or a response without an answer."""
-    return bool(getattr(span.operation, "output", ())) or span.failure is not None or ending_of(span) == "missing"
 
 
 def _has_finish_reason(span: Span) -> bool:

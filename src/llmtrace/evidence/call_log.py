@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmtrace.codec import json_text
@@ -17,6 +17,8 @@ from llmtrace.evidence.result_form import has_failed, is_acknowledgement, is_err
 from llmtrace.lineage.message_history import USER_ROLES
 from llmtrace.lineage.read_values import read_value, scalars
 from llmtrace.model import (
+    DEADLINE,
+    TIMEOUT,
     Failure,
     FetchResponse,
     Inference,
@@ -29,6 +31,7 @@ from llmtrace.model import (
     ToolExecution,
     ToolResult,
     Violation,
+    failure_kind,
 )
 from llmtrace.model.operations import CALLED
 from llmtrace.text.matching import is_email, is_identifier, stands_alone
@@ -85,6 +88,11 @@ class Call:
     def failure(self) -> Failure | None:
         """The failure of its execution, if there is one."""
         return self.execution.failure if self.execution is not None else None
+
+    @property
+    def timed_out(self) -> bool:
+        """True if the execution ended by a time-out or a deadline. A change may have taken effect all the same."""
+        return self.failure is not None and failure_kind(self.failure) in (TIMEOUT, DEADLINE)
 
     @property
     def quoted_name(self) -> str:
@@ -184,7 +192,10 @@ class Call:
         Each repetition has an effect, so an equal result does not mean that the call was useless.
         """
         return (
-            self.is_change and self.failed is False and is_acknowledgement(self.result) and not _is_particular(self.arguments)
+            self.is_change
+            and self.failed is False
+            and is_acknowledgement(self.result)
+            and not any(_names_thing(path[-1], value) for path, value in scalars(self.arguments))
         )
 
     @property
@@ -200,11 +211,6 @@ _LONGEST_CHOICE = 40
 _IDS = frozenset({"id", "ids", "uuid"})
 
 
-def _is_particular(arguments: JsonValue) -> bool:
-    """Return True if an argument identifies a particular object, by parameter name or by form, or has three or more words."""
-    return any(_names_thing(path[-1], value) for path, value in scalars(arguments))
-
-
 def changes_same_file(failed: Call, later: Call) -> bool:
     """Return True if a later change succeeded and names a file of a failed change. The tools may differ."""
     if not (failed.is_change and later.is_change and later.failed is False):
@@ -215,6 +221,7 @@ def changes_same_file(failed: Call, later: Call) -> bool:
 
 
 def _names_thing(name: str | int, value: JsonValue) -> bool:
+    """Return True if an argument identifies a particular object, by its name or by its form, or has three or more words."""
     if isinstance(name, str) and not _IDS.isdisjoint(split_name(name)):
         return True
     if not isinstance(value, str):
@@ -386,7 +393,12 @@ class CallLog:
             call.definition = find_tool(part.name, tools)
             call.offered = call.definition is not None
         if span.violations:
-            call.violations = tuple(_violations_of(span, part))
+            call.violations = tuple(
+                violation
+                for violation in span.violations
+                if violation.where == "arguments"
+                and (violation.call_id == part.id if part.id is not None else violation.tool == part.name)
+            )
 
     def _find_early_execution(self, part: ToolCall) -> Call | None:
         """Return the call of an execution that ended before the model span that requested it; None if it is not found."""
@@ -507,13 +519,6 @@ def _bare(arguments: JsonValue) -> JsonValue:
 
 def _key(part: ToolCall) -> str:
     return f"{part.name} {canonical(part.arguments)}"
-
-
-def _violations_of(span: Span, part: ToolCall) -> Iterator[Violation]:
-    for violation in span.violations:
-        same_id = violation.call_id == part.id if part.id is not None else violation.tool == part.name
-        if violation.where == "arguments" and same_id:
-            yield violation
 
 
 def result_text(call: Call) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from llmtrace.evidence.call_log import Call
 from llmtrace.evidence.run_evidence import RunEvidence
-from llmtrace.model import DEADLINE, TIMEOUT, Evaluation, Inference, Severity, Span, ToolExecution, failure_kind
+from llmtrace.model import Evaluation, Inference, Severity, Span, ToolExecution
 from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
@@ -51,7 +51,7 @@ class DuplicatedEffect(Signal[State]):
         return [finding for call in state.run.completed if (finding := self._judge(state, call))]
 
     def _judge(self, state: State, call: Call) -> Evaluation | None:
-        timed_out = call.failure is not None and failure_kind(call.failure) in (TIMEOUT, DEADLINE)
+        timed_out = call.timed_out
         if not call.is_change or call.is_polling or not call.has_arguments or (call.failed is not False and not timed_out):
             return None
         key = hash(call.effect_key)

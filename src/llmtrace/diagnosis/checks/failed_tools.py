@@ -13,7 +13,6 @@ from llmtrace.diagnosis.flow import CallNode, Flow
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.call_log import Call, changes_same_file, result_text
 from llmtrace.evidence.result_form import is_empty
-from llmtrace.model import DEADLINE, TIMEOUT, failure_kind
 
 WORKED_AROUND = 5
 """A run with this many successful calls after a failure has worked around the failure."""
@@ -45,15 +44,9 @@ def failed_tools(flow: Flow) -> Iterator[Finding]:
             first = failures[0]
             title = f"{first.name} failed at first"
             evidence = f"{tool} failed: it {how_call_failed(first)}. A later call went well"
-            evidence += ", so the change may have been made twice." if _may_have_happened(first) else "."
+            evidence += ", so the change may have been made twice." if first.call.is_change and first.call.timed_out else "."
             advice = advice_for_tool(first)
             yield of_call("failed_then_succeeded", "possible", first, title, evidence, advice, cause_key=tool)
-
-
-def _may_have_happened(node: CallNode) -> bool:
-    """Return True for a change that timed out, which may have taken effect."""
-    failure = node.call.failure
-    return node.call.is_change and failure is not None and failure_kind(failure) in (TIMEOUT, DEADLINE)
 
 
 def _unresolved(flow: Flow, tool: str, nodes: list[CallNode], successes: int) -> Finding:
@@ -78,17 +71,13 @@ def _confidence(flow: Flow, nodes: Sequence[CallNode]) -> Confidence:
         return "possible"
     if all(node.call.may_be_finding for node in nodes):  # the error may be the information that was asked for
         return "possible"
+    first, call = nodes[0], nodes[0].call
     later = [[after for after in flow.later_calls(node) if after.call.failed is False] for node in nodes]
-    if all(len(successes) >= WORKED_AROUND for successes in later) and not _is_batch(flow, nodes):
+    # the same change for other things does not work around the failure
+    is_batch = call.is_change and any(_is_other_job(flow, first, after) for after in flow.later_calls(first, call.tool))
+    if all(len(successes) >= WORKED_AROUND for successes in later) and not is_batch:
         return "possible"
-    return "likely" if not nodes[0].call.is_change and any(map(flow.feeds_answer, later[-1])) else "certain"
-
-
-def _is_batch(flow: Flow, nodes: Sequence[CallNode]) -> bool:
-    """Return True if the tool went on to make the same change for other things: those successes do not work around the
-    failure."""
-    call = nodes[0].call
-    return call.is_change and any(_is_other_job(flow, nodes[0], later) for later in flow.later_calls(nodes[0], call.tool))
+    return "likely" if not call.is_change and any(map(flow.feeds_answer, later[-1])) else "certain"
 
 
 def _title(node: CallNode, successes: int) -> str:

@@ -12,7 +12,7 @@ from llmtrace.diagnosis.finding import Finding, of_call, plural
 from llmtrace.diagnosis.flow import CallNode, Flow
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.call_log import result_text
-from llmtrace.model import AgentInvocation, Inference, Span, ToolResult, Trace
+from llmtrace.model import AgentInvocation, Inference, ToolResult, Trace
 
 SAME = 3
 """Number of equal calls with the same result that make a loop."""
@@ -94,7 +94,9 @@ def _longest_streak(flow: Flow, nodes: Sequence[CallNode], changes: Sequence[Cal
     ``changes`` in between."""
     longest, streak = 1, 1
     for before, node in pairwise(nodes):
-        if node.span_id == before.span_id or _overlap(flow.trace.span(before.span_id), flow.trace.span(node.span_id)):
+        first, later = flow.trace.span(before.span_id), flow.trace.span(node.span_id)
+        # neither of two spans that overlap could know the other's result
+        if node.span_id == before.span_id or (later.start < (first.end or 0) and first.start < (later.end or 0)):
             continue
         if _agent_around(flow.trace, before) != _agent_around(flow.trace, node) and not _was_sent_result(
             flow.trace, before, node
@@ -119,11 +121,6 @@ def _was_sent_result(trace: Trace, before: CallNode, node: CallNode) -> bool:
         return True
     results = (part for message in request.input for part in message.parts if isinstance(part, ToolResult))
     return any(result.id == before.call.id for result in results)
-
-
-def _overlap(first: Span, later: Span) -> bool:
-    """Return True if each span began before the other ended, so that neither could know the other's result."""
-    return later.start < (first.end or 0) and first.start < (later.end or 0)
 
 
 def _first_after(nodes: Sequence[CallNode], node: CallNode) -> int:
