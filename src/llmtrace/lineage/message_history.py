@@ -73,7 +73,8 @@ class Conversations:
 
 
 def remember(memory: dict[Any, Any], key: Any, content: Any, limit: int | None) -> None:
-    """Add an entry to a dict, and drop the oldest entry if there are more than ``limit``."""
+    """Make this the newest entry of a dict, and drop the oldest one if there are more than ``limit``."""
+    memory.pop(key, None)
     memory[key] = content
     if limit is not None and len(memory) > limit:
         del memory[next(iter(memory))]

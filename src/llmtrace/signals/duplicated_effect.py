@@ -11,14 +11,13 @@ A tool declares a change with `@tool(changes=True)` or by an MCP server's annota
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from llmtrace.evidence.call_log import Call
 from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.lineage.message_history import remember
 from llmtrace.model import Evaluation, Inference, Severity, Span, ToolExecution
-from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 MOST_CALLS = 512
@@ -34,7 +33,7 @@ _FINDINGS: dict[str, tuple[Severity, str]] = {
 @dataclass(slots=True)
 class State:
     run: RunEvidence
-    changes: OrderedDict[int, tuple[int, str, bool]] = field(default_factory=OrderedDict)
+    changes: dict[int, tuple[int, str, bool]] = field(default_factory=dict)
     """The newest call that succeeded or timed out, by the digest of tool and arguments: turn, span, and True for a time-out."""
 
 

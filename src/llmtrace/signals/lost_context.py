@@ -9,15 +9,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from llmtrace.evidence.call_log import MODEL_ROLES
 from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.lineage.message_history import remember
 from llmtrace.model import Compaction, Evaluation, Inference, Message, Part, Severity, Span, ToolCall, ToolResult
-from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 MOST_ANSWERS = 64
@@ -41,7 +40,7 @@ class Answered:
     reported: set[str] = field(default_factory=set)
 
 
-Answers: TypeAlias = "OrderedDict[Hashable, Answered]"
+Answers: TypeAlias = "dict[Hashable, Answered]"
 
 
 class LostContext(Signal[Answers]):
@@ -50,7 +49,7 @@ class LostContext(Signal[Answers]):
     looks_at = (Inference,)
 
     def start(self, run: RunEvidence) -> Answers:  # noqa: ARG002
-        return OrderedDict()
+        return {}
 
     def step(self, state: Answers, span: Span) -> Iterable[Evaluation]:
         inference = span.operation

@@ -13,15 +13,15 @@ run that repeats itself.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
 from llmtrace.evidence.call_log import Call, result_digest
 from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.lineage.message_history import remember
 from llmtrace.model import Evaluation, Inference, Severity, Span, ToolExecution
-from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 MOST_CALLS = 512
@@ -45,7 +45,7 @@ class State:
     run: RunEvidence
     task: int = 0
     turn: int = 0
-    repeats: OrderedDict[int, Repeat] = field(default_factory=OrderedDict)
+    repeats: dict[int, Repeat] = field(default_factory=dict)
     """The calls of this turn, by the digest of tool and arguments."""
     newest: deque[tuple[int, str]] = field(default_factory=partial(deque, (), OFTEN * LONGEST_ROUND))
     """The newest calls of this turn: digest and span id."""

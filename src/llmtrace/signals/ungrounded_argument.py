@@ -13,14 +13,13 @@ docs/explanation/lineage.md defines identifiers and visible context. If some con
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.lineage import ValueUse
+from llmtrace.lineage.message_history import remember
 from llmtrace.model import Evaluation, Severity, Span
-from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 LONGEST_EVIDENCE = 200
@@ -32,7 +31,7 @@ MOST_CALLS = 256
 @dataclass(slots=True)
 class State:
     run: RunEvidence
-    calls: OrderedDict[str, list[ValueUse]] = field(default_factory=OrderedDict)
+    calls: dict[str, list[ValueUse]] = field(default_factory=dict)
     """The made-up identifiers by call id."""
 
 
