@@ -95,12 +95,11 @@ def _place(node: Node, probability: float, evidence: str) -> Place:
 
 def _evidence(nodes: Sequence[Node], findings: Sequence[Finding]) -> dict[int, str]:
     """Return the evidence of the findings at each node or else right after it, by the node's position."""
-    numbers = {id(node): number for number, node in enumerate(nodes)}
     evidence: dict[int, str] = {}
     consequences: dict[int, str] = {}
     for finding in findings:
-        number = numbers.get(id(finding.node))
-        if number is not None:
+        if finding.node is not None:
+            number = finding.node.position
             evidence.setdefault(number, finding.evidence)
             consequences.setdefault(_origin(number, nodes, finding.check), f"Right after it: {finding.evidence}")
     return consequences | evidence
@@ -152,12 +151,10 @@ def features_of(flow: Flow, findings: Iterable[Finding]) -> list[dict[str, float
 
 def _nodes_with_evidence(nodes: Sequence[Node], findings: Iterable[Finding]) -> set[int]:
     """Return the positions of the nodes at which a failure or a certain or likely finding began."""
-    numbers = {id(node): number for number, node in enumerate(nodes)}
     places = {_author(number, nodes) for number, node in enumerate(nodes) if _has_failed(node)}
     for finding in findings:
-        number = numbers.get(id(finding.node))
-        if number is not None and finding.confidence != "possible":
-            places.add(_origin(number, nodes, finding.check))
+        if finding.node is not None and finding.confidence != "possible":
+            places.add(_origin(finding.node.position, nodes, finding.check))
     return places
 
 

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Literal
 
-from llmtrace.codec import json_text
 from llmtrace.lineage.message_history import digest
 from llmtrace.lineage.provenance import Match, Origin, Provenance, ValueUse
 from llmtrace.lineage.read_values import IDENTIFIERS, Path, Reading, parts_of, read_arguments, read_text, read_value
-from llmtrace.lineage.result_fields import structure_of
+from llmtrace.lineage.result_fields import leaves_of, structure_of
 from llmtrace.lineage.source_index import SourceIndex
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.visible_context import VisibleContext, call_key
@@ -18,7 +17,6 @@ from llmtrace.model import (
     AgentInvocation,
     FetchResponse,
     Inference,
-    JsonValue,
     Message,
     Part,
     Span,
@@ -186,7 +184,6 @@ def _label(span: Span, call: ToolCall, path: Path) -> str:
 LONGEST_SOURCE = 1 << 20
 """Most characters of a source that is searched for places."""
 MOST_MATCHES = 20
-_DEEPEST = 64
 
 
 def find_matches(source: Source, use: ValueUse) -> list[Match]:
@@ -194,7 +191,7 @@ def find_matches(source: Source, use: ValueUse) -> list[Match]:
     if len(source.text) > LONGEST_SOURCE:
         return []
     content = structure_of(source.content)
-    leaves = [((), source.text, False)] if content is None else sorted(_leaves(content, ()), key=lambda leaf: leaf[2])
+    leaves = [((), source.text, False)] if content is None else sorted(leaves_of(content), key=lambda leaf: leaf[2])
     readings = read_text(use.value) if use.part == "answer" else []
     values = [*(reading.value for reading in readings if reading.value.keys[0] == use.key), read_value(use.value)]
     keys = (use.key,) if values[0] is None else values[0].keys
@@ -219,14 +216,3 @@ def _places_in(text: str, keys: tuple[str, ...]) -> Iterable[tuple[int, int]]:
             places = occurrences(text, key)
         spans.update(dict.fromkeys(places))
     return spans
-
-
-def _leaves(content: JsonValue, path: Path) -> Iterator[tuple[Path, str, bool]]:
-    """Yield every string and number with its path and False, and every member's name with its path and True."""
-    if isinstance(content, (dict, list)) and len(path) < _DEEPEST:
-        for name, member in content.items() if isinstance(content, dict) else enumerate(content):
-            yield from _leaves(member, (*path, name))
-            if isinstance(content, dict):
-                yield (*path, name), str(name), True
-    elif content is not None and not isinstance(content, (bool, dict, list)):
-        yield path, json_text.write(content) if isinstance(content, int) else str(content), False

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from llmtrace.codec import json_text
+from llmtrace.lineage.read_values import Path
 from llmtrace.model import JsonValue
 from llmtrace.text.matching import squash
 from llmtrace.text.patterns import lazy_pattern
@@ -30,7 +31,7 @@ def fields_of(content: JsonValue) -> frozenset[str]:
     if isinstance(content, str):
         content = structure_of(content) if content.lstrip()[:1] in ("{", "[") else _fields_of_lines(content)
     fields: set[str] = set()
-    for text in _scalars(content, 0):
+    for _, text, _ in leaves_of(content):
         if len(text) <= LONGEST_FIELD:
             fields.add(squash(text))
             if "." in text and (host := host_of(text)):
@@ -56,13 +57,15 @@ def structure_of(content: JsonValue) -> JsonValue:
     return content if isinstance(content, (dict, list)) else None
 
 
-def _scalars(content: JsonValue, depth: int) -> Iterator[str]:
-    if isinstance(content, (dict, list)):
-        yield from map(str, content) if isinstance(content, dict) else ()
-        for member in (content.values() if isinstance(content, dict) else content) if depth < _DEEPEST else ():
-            yield from _scalars(member, depth + 1)
+def leaves_of(content: JsonValue, path: Path = ()) -> Iterator[tuple[Path, str, bool]]:
+    """Yield every string and number with its path and False, and every member's name with its path and True."""
+    if isinstance(content, (dict, list)) and len(path) < _DEEPEST:
+        for name, member in content.items() if isinstance(content, dict) else enumerate(content):
+            yield from leaves_of(member, (*path, name))
+            if isinstance(content, dict):
+                yield (*path, name), str(name), True
     elif isinstance(content, (str, int, float)) and not isinstance(content, bool):
-        yield str(content)
+        yield path, json_text.write(content) if isinstance(content, int) else str(content), False
 
 
 def _fields_of_lines(text: str) -> list[JsonValue] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -30,27 +30,15 @@ def same_calls(flow: Flow) -> Iterator[Finding]:
 
     A change that was made twice is certain if the tool is declared to change something with each call.
     """
-    counts = Counter(map(_key, flow.calls))
     groups: dict[tuple[int, str], list[CallNode]] = defaultdict(list)
-    for node in flow.calls:  # most calls of a long run come once, and need no list
-        key = _key(node)
-        if key is not None and counts[key] > 1:
-            groups[key].append(node)
+    for node in flow.calls:
+        call = node.call
+        if call.has_arguments and call.is_complete and not call.is_polling:
+            groups[node.turn, call.effect_key].append(node)
     changes = [node for node in flow.calls if node.call.is_change and node.call.failed is False]
     for nodes in groups.values():
         if len({node.span_id for node in nodes}) > 1 or (nodes[0].call.is_change and len(nodes) > 1):
             yield _repeated(flow, nodes, changes)
-
-
-def _key(node: CallNode) -> tuple[int, str] | None:
-    """Return the turn and the key of a call, equal for repeated calls.
-
-    None if the arguments are not known, the call is not complete, or its tool is polled.
-    """
-    call = node.call
-    if not call.has_arguments or not call.is_complete or call.is_polling:
-        return None
-    return node.turn, call.effect_key
 
 
 def _repeated(flow: Flow, nodes: Sequence[CallNode], changes: Sequence[CallNode]) -> Finding:
