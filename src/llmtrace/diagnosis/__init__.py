@@ -19,7 +19,7 @@ from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.place_ranker import Ranker, places_of
 from llmtrace.diagnosis.result import Confidence, Diagnosis, Place, Step, Suspect
 from llmtrace.diagnosis.run_reports import is_known_to_have_failed, reports_of
-from llmtrace.diagnosis.visibility import checks_that_ran, unchecked, visible_needs
+from llmtrace.diagnosis.visibility import unchecked, visible_needs
 from llmtrace.errors import DiagnosisFailed, LlmtraceError
 from llmtrace.model import Trace
 from llmtrace.semconv import CHECKPOINT, CHECKPOINT_PASSED
@@ -50,7 +50,8 @@ def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
         findings = findings_of(flow)
         failed = is_known_to_have_failed(trace)
         places = places_of(flow, findings) if failed else ()
-        ran = checks_that_ran(all_checks(), visible_needs(flow))
+        needs = visible_needs(flow)
+        ran = [check for check in all_checks() if needs.issuperset(check.needs)]
         suspects = suspects_of(causes_of(findings, flow), flow)
         return Diagnosis(
             trace.trace_id,

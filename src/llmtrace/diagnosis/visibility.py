@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from llmtrace.codec.unread_writers import unread_writers
 from llmtrace.codec.writers import writers_of
-from llmtrace.diagnosis.checks import Check, Need
+from llmtrace.diagnosis.checks import Need
 from llmtrace.diagnosis.flow import CallNode, Flow
 from llmtrace.evidence.answer_endings import ending_of
 from llmtrace.evidence.call_log import Call
@@ -45,10 +45,6 @@ def can_be_judged(trace: Trace) -> bool:
         isinstance(operation, ToolExecution) or (isinstance(operation, (Inference, FetchResponse)) and operation.output)
         for operation in operations
     )
-
-
-def checks_that_ran(checks: Sequence[Check], needs: frozenset[Need]) -> tuple[Check, ...]:
-    return tuple(check for check in checks if needs.issuperset(check.needs))
 
 
 def unchecked(flow: Flow) -> tuple[str, ...]:

@@ -8,13 +8,12 @@ model span that requested it is not counted twice, and a result that only messag
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmtrace.codec import json_text
 from llmtrace.evidence.result_form import has_failed, is_acknowledgement, is_error, may_be_finding
-from llmtrace.lineage.message_history import USER_ROLES
+from llmtrace.lineage.message_history import ASSISTANT, USER_ROLES, MessageHistory, remember
 from llmtrace.lineage.read_values import read_value, scalars
 from llmtrace.model import (
     DEADLINE,
@@ -38,8 +37,6 @@ from llmtrace.text.matching import is_email, is_identifier, stands_alone
 from llmtrace.text.tool_names import is_polling_name, is_reading_name, split_name
 from llmtrace.validation.check_values import find_tool
 from llmtrace.validation.json_pointers import follow, steps
-
-MODEL_ROLES = frozenset({"assistant", "model"})
 
 _HELD_BACK = frozenset({"pending", "rejected", "timed_out", "unattended"})
 """Decisions of a review after which a call does not run."""
@@ -257,7 +254,7 @@ def new_messages(inference: Inference) -> tuple[Message, ...]:
     """Return the messages after the model's last message: the user's, and the results of the last calls."""
     messages = inference.input
     start = len(messages)
-    while start and messages[start - 1].role not in MODEL_ROLES:
+    while start and messages[start - 1].role not in ASSISTANT:
         start -= 1
     return messages[start:] if start else messages
 
@@ -287,8 +284,8 @@ class CallLog:
         self._last_with_id: dict[str, Call] = {}
         self._decisions: dict[str, str | None] = {}
         """A person's decisions by call id."""
-        self._words: OrderedDict[int, None] = OrderedDict()
-        """Digests of the texts of users and models."""
+        self._words = MessageHistory(_MOST_WORDS if bounded else None)
+        """The texts of users and models."""
 
     def add(self, span: Span) -> Sequence[Call]:
         """Process a span. Returns the calls whose outcome this span is the first to show."""
@@ -321,7 +318,7 @@ class CallLog:
         if not self._words:  # first request: count the user's turns before this run began
             self._first_parent = span.parent_id
             for message in inference.input[: len(inference.input) - len(new)]:
-                self.turn += message.role in USER_ROLES and self._is_new(message.text())
+                self.turn += message.role in USER_ROLES and self._words.add(message.text().strip())
         start = len(inference.input) - len(new)
         before = inference.input[start - 1] if start else None
         for number, message in enumerate(new, start + 1):
@@ -371,7 +368,7 @@ class CallLog:
                     has_call = True
                     self._ask(span, choice, part, tools)
             if not has_call and (text := message.text()):
-                self._is_new(text)  # recorded, so that a prompt that repeats this answer is not a turn of the user
+                self._words.add(text.strip())  # recorded, so that a prompt that repeats this answer is not a turn of the user
 
     def _ask(self, span: Span, choice: int, part: ToolCall, tools: Sequence[ToolDefinition]) -> None:
         call = self._find_early_execution(part)
@@ -453,9 +450,7 @@ class CallLog:
         call = self._last_with_id.get(call_id)
         if call is not None:
             call.decision = decision
-        if self.bounded and len(self._decisions) >= MOST_CALLS:
-            del self._decisions[next(iter(self._decisions))]
-        self._decisions[call_id] = decision
+        remember(self._decisions, call_id, decision, MOST_CALLS if self.bounded else None)
 
     def _append(self, call: Call) -> None:
         call.position = self._count
@@ -476,18 +471,9 @@ class CallLog:
         """Return True for a new text, and for the same text at a new position after an answer without tool calls."""
         if not text.strip():
             return False
-        is_new = self._is_new(text)
-        is_new_place = self._is_new(f"{number} {text}")  # computed even if is_new, since `_is_new` also records the text
+        is_new = self._words.add(text.strip())
+        is_new_place = self._words.add(f"{number} {text}".strip())  # also if it is new, since `add` records the text
         return is_new or (is_new_place and before is not None and not before.tool_calls())
-
-    def _is_new(self, text: str) -> bool:
-        digest = hash(text.strip())
-        if digest in self._words:
-            return False
-        self._words[digest] = None
-        if self.bounded and len(self._words) > _MOST_WORDS:
-            self._words.popitem(last=False)
-        return True
 
 
 def _is_held(span: Span) -> bool:

@@ -26,6 +26,9 @@ class MessageHistory:
         self._last: tuple[Message, ...] = ()
         self._seen: dict[int, None] = {}
 
+    def __len__(self) -> int:
+        return len(self._seen)
+
     def new_messages(self, messages: tuple[Message, ...]) -> Iterator[tuple[int, Message]]:
         """Yield the messages that were not sent before, with their position, counted from 1."""
         start = len(self._last) if begins_with(messages, self._last) else 0

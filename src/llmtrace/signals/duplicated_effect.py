@@ -39,12 +39,10 @@ class State:
 
 class DuplicatedEffect(Signal[State]):
     name = "duplicated_effect"
+    new_state = State
     advice = "Give the tool an idempotency key, or have it refuse what is done already."
     looks_at = (Inference, ToolExecution)
     needs = "results"
-
-    def start(self, run: RunEvidence) -> State:
-        return State(run)
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         return [finding for call in state.run.completed if (finding := self._judge(state, call))]

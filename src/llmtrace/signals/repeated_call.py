@@ -53,12 +53,10 @@ class State:
 
 class RepeatedCall(Signal[State]):
     name = "repeated_call"
+    new_state = State
     advice = "Look at what came before the first of them; Budget(repeats=) ends such a run early."
     looks_at = (Inference, ToolExecution)
     needs = "results"
-
-    def start(self, run: RunEvidence) -> State:
-        return State(run)
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         if state.run.tasks.number != state.task:

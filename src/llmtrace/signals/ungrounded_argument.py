@@ -37,11 +37,9 @@ class State:
 
 class UngroundedArgument(Signal[State]):
     name = "ungrounded_argument"
+    new_state = State
     needs = "ungrounded"
     advice = "Have the agent look the identifier up or ask for it; review='when ungrounded' holds such a call."
-
-    def start(self, run: RunEvidence) -> State:
-        return State(run)
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         uses = state.run.ungrounded
