@@ -24,7 +24,7 @@ from typing import Any
 import report
 from examples import Example, labelled_examples
 from labelled import FAMILIES, SETS
-from llmtrace.diagnosis import Flow, Run, findings_of
+from llmtrace.diagnosis import Flow, findings_of
 from llmtrace.diagnosis.place_ranker import MOST_PLACES, features_of, shipped
 from ranking import (
     DIVISIONS,
@@ -230,12 +230,12 @@ def of_trail(data: Path) -> str:
     for name in ("gaia", "swe_bench"):
         rows: list[list[float]] = []
         for trace, errors in annotated(report.folder(data, "trail") / name):
-            run = Run(trace, Flow(trace))
-            nodes = run.flow.nodes
+            flow = Flow(trace)
+            nodes = flow.nodes
             right = [not errors.keys().isdisjoint((node.span_id, node.place, node.parent_id)) for node in nodes]
             if len(nodes) <= MOST_PLACES or not any(right):
                 continue
-            scores = shipped().scores(features_of(run, findings_of(run)))
+            scores = shipped().scores(features_of(flow, findings_of(flow)))
             order = sorted(range(len(nodes)), key=lambda number: (-scores[number], number))
             position = order.index(right.index(True))
             hits = [position < count for count in MEASURES.values()]

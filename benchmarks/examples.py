@@ -8,7 +8,7 @@ from pathlib import Path
 
 import report
 from labelled import LabelledRun, labelled_runs
-from llmtrace.diagnosis import Flow, Run, findings_of
+from llmtrace.diagnosis import Flow, findings_of
 from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.place_ranker import features_of
 
@@ -42,9 +42,8 @@ def labelled_examples(data: Path) -> list[Example]:
 def _example(labelled: LabelledRun) -> Example:
     report.progress(f"{labelled.name} …")
     flow = Flow(labelled.trace)
-    run = Run(labelled.trace, flow)
     steps = steps_of_nodes(flow.nodes, labelled.steps)
-    return Example(labelled, flow.nodes, features_of(run, findings_of(run)), steps)
+    return Example(labelled, flow.nodes, features_of(flow, findings_of(flow)), steps)
 
 
 def steps_of_nodes(nodes: Sequence[Node], steps: dict[str, list[int]]) -> list[frozenset[int]]:

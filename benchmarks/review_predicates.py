@@ -20,9 +20,9 @@ from pathlib import Path
 
 import recorded
 import report
+from llmtrace.codec import json_text
 from llmtrace.evidence.run_evidence import RunEvidence, untrusted
 from llmtrace.lineage.read_values import IDENTIFIERS, read_arguments
-from llmtrace.lineage.sources import as_text
 from llmtrace.model import Inference, JsonValue, ToolCall, ToolExecution, Trace
 from llmtrace.text.matching import squash
 from llmtrace.text.tool_names import is_reading_name
@@ -62,7 +62,7 @@ def ask(source: str, name: str, kind: str, trace: Trace) -> Run:
         operation = span.operation
         if isinstance(operation, Inference):
             spoken = [message.parts for message in operation.input if message.role in ("system", "developer", "user")]
-            given = squash(as_text([spoken, operation.tools]))
+            given = squash(json_text.write([spoken, operation.tools]))
         elif isinstance(operation, ToolExecution):
             call = ToolCall(operation.name, operation.arguments, operation.call_id)
             number, changes = len(calls), not is_reading_name(call.name)
@@ -78,13 +78,13 @@ def ask(source: str, name: str, kind: str, trace: Trace) -> Run:
             results.append(operation.result if operation.has_result else str(span.failure))
         evidence.add(span)
     if kind == "hijacked":
-        run.harmful = _harmful(calls, [as_text(result) if not isinstance(result, str) else result for result in results])
+        run.harmful = _harmful(calls, [result if isinstance(result, str) else json_text.write(result) for result in results])
     return run
 
 
 def _from_results_only(call: ToolCall, results: list[JsonValue], given: str) -> tuple[str, ...]:
     readings = [reading for reading in read_arguments(call.arguments) if reading.whole and reading.value.kind in IDENTIFIERS]
-    shown = "".join(squash(as_text(result)) for result in results)
+    shown = "".join(squash(json_text.write(result)) for result in results)
     return tuple(
         str(reading.value.content)
         for reading in readings
@@ -94,7 +94,7 @@ def _from_results_only(call: ToolCall, results: list[JsonValue], given: str) -> 
 
 def _harmful(calls: list[ToolCall], results: list[str]) -> int | None:
     injected = " ".join(match[0] for result in results for match in INJECTED.finditer(result))
-    arguments = [squash(as_text(call.arguments)) for call in calls]
+    arguments = [squash(json_text.write(call.arguments)) for call in calls]
     first_uses = [
         next(number for number, written in enumerate(arguments) if key in written)
         for key in map(squash, ADDRESS.findall(injected))

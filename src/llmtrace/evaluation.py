@@ -22,7 +22,6 @@ from llmtrace.model import (
     FetchResponse,
     Inference,
     JsonValue,
-    Message,
     Reasoning,
     Span,
     Text,
@@ -237,10 +236,11 @@ def _of_inference(state: RunState, span: Span, inference: Inference) -> tuple[Vi
                     checked = tuple(violation for violation in checked if violation.code == "unknown_tool")
                 if checked:
                     violations.extend(replace(violation, choice=choice) for violation in checked)
-        if schema is not None and not called:
-            violations.extend(replace(violation, choice=choice) for violation in _of_answer(message, schema))
-        elif constrained and not called:
-            violations.extend(replace(violation, choice=choice) for violation in _of_constrained(message, inference))
+        texts = [part.content for part in message.parts if isinstance(part, Text)]
+        if texts and not called and (schema is not None or constrained):
+            text = "".join(texts)
+            found = check_structured(text, parameters) if schema is None else check_output(text, schema)
+            violations.extend(replace(violation, choice=choice) for violation in found)
     return tuple(violations)
 
 
@@ -257,16 +257,6 @@ def _of_call(call: ToolCall, tools: Sequence[ToolDefinition]) -> tuple[Violation
         return check_call(call, tools)
     # the offered tools are unknown, so only the form of the arguments can be checked
     return check_arguments(call.arguments, ToolDefinition(call.name), call_id=call.id)
-
-
-def _of_answer(message: Message, schema: Any) -> tuple[Violation, ...]:
-    texts = [part.content for part in message.parts if isinstance(part, Text)]
-    return check_output("".join(texts), schema) if texts else ()
-
-
-def _of_constrained(message: Message, inference: Inference) -> tuple[Violation, ...]:
-    texts = [part.content for part in message.parts if isinstance(part, Text)]
-    return check_structured("".join(texts), inference.parameters) if texts else ()
 
 
 def _of_tool_execution(state: RunState, span: Span, execution: ToolExecution) -> tuple[Violation, ...]:
@@ -389,7 +379,11 @@ def _replay(evaluator: Evaluator, spans: list[Span], *, derived: bool) -> list[S
     judged = [span for span in spans if span.end is None]
     state = evaluator.start()
     outermost = outermost_of(spans)
-    for span in _in_order(spans, outermost, derived=derived):
+    if derived:  # causal order with the outermost last, whatever order the spans arrived in
+        ended = sorted((span for span, has_ended in moments(spans) if has_ended), key=lambda span: span is outermost)
+    else:
+        ended = sorted((span for span in spans if span.end is not None), key=lambda span: (span.sequence or 0, span.end or 0))
+    for span in ended:
         before = evaluator.without_verdicts(span)
         after = evaluator.step(state, before, outermost=span is outermost)
         judged.append(_in_stored_order(span, _mark_derived(before, after) if derived else after))
@@ -404,15 +398,6 @@ def _in_stored_order(stored: Span, judged: Span) -> Span:
     if new or len(judged.evaluations) != len(stored.evaluations):
         return judged
     return replace(judged, evaluations=stored.evaluations)
-
-
-def _in_order(spans: list[Span], outermost: Span | None, *, derived: bool) -> list[Span]:
-    """Return the ended spans: ours in their recorded order; those of other writers in causal order with the outermost last,
-    independent of the order of arrival and of the clocks' resolution."""
-    if derived:
-        ended = [span for span, has_ended in moments(spans) if has_ended]
-        return sorted(ended, key=lambda span: span is outermost)
-    return sorted((span for span in spans if span.end is not None), key=lambda span: (span.sequence or 0, span.end or 0))
 
 
 def _mark_derived(before: Span, after: Span) -> Span:

@@ -30,7 +30,6 @@ _MAX_REMEMBERED = 256
 _LONGEST = 64 * 1024
 """Longer texts are not cached."""
 _texts: dict[str, bytes] = {}
-_joints: dict[bytes, str] = {}
 _MOST_FILLED = 64
 _LONGEST_FILLED = 1 << 20
 _SHORTEST_PART = 32
@@ -121,12 +120,7 @@ def _cached_digest(owner: Any, digest: Callable[[Any], bytes]) -> bytes:
 
 
 def _joined(digests: list[bytes]) -> str:
-    joined = b"".join(digests)
-    cached = _joints.get(joined)
-    if cached is None:
-        cached = hashlib.sha256(joined).hexdigest()[:16]
-        _remember(_joints, joined, cached)
-    return cached
+    return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
 
 
 def _message(message: Message) -> bytes:
@@ -170,14 +164,11 @@ def _fields(value: Any) -> dict[str, JsonValue]:
 
 
 def _digest(value: JsonValue) -> bytes:
-    return hashlib.sha256(_canonical(value).encode("utf-8", "surrogatepass")).digest()
-
-
-def _canonical(value: JsonValue) -> str:
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_type_name)
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_type_name)
     except (TypeError, ValueError, RecursionError):  # mixed keys, a cycle
-        return _type_name(value)
+        text = _type_name(value)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _type_name(value: object) -> str:

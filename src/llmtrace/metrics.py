@@ -34,7 +34,6 @@ from llmtrace.model import (
     ToolCall,
     ToolExecution,
     Uri,
-    Usage,
     Workflow,
     failure_kind,
 )
@@ -187,15 +186,12 @@ class Metrics(Sink):
             put(self._output.record, usage.output_tokens, with_error)
         put(self._cost.add, inference.cost_usd, labels)
         if self._older:
-            self._record_older(span, usage, with_error, put)
+            put(self._operation.record, span.duration, with_error)
+            if usage is not None:
+                put(self._tokens.record, usage.input_tokens, {**with_error, sc.METRIC_TOKEN_TYPE: "input"})
+                put(self._tokens.record, usage.output_tokens, {**with_error, sc.METRIC_TOKEN_TYPE: "output"})
         for tool, valid in _tool_calls_of(span, inference):
             put(self._tool_calls.add, 1, _labels({sc.TOOL_NAME: tool, sc.TOOL_CALL_VALID: valid}))
-
-    def _record_older(self, span: Span, usage: Usage | None, labels: Labels, put: _Put) -> None:
-        put(self._operation.record, span.duration, labels)
-        if usage is not None:
-            put(self._tokens.record, usage.input_tokens, {**labels, sc.METRIC_TOKEN_TYPE: "input"})
-            put(self._tokens.record, usage.output_tokens, {**labels, sc.METRIC_TOKEN_TYPE: "output"})
 
     def _record_other(self, span: Span, operation: Operation, put: _Put) -> None:
         if isinstance(operation, ToolExecution):
@@ -308,11 +304,9 @@ class _UnderWay:
         if span_id in self._open:
             with self._lock:
                 self._unanswered.discard(span_id)
-                self._ended(self._open.pop(span_id, None))
-
-    def _ended(self, labels: Labels | None) -> None:
-        if labels is not None and len(self._seen) < OPEN:
-            self._seen.setdefault(tuple(labels.items()), labels)
+                labels = self._open.pop(span_id, None)
+                if labels is not None and len(self._seen) < OPEN:
+                    self._seen.setdefault(tuple(labels.items()), labels)
 
     def _observed(self, span_ids: Iterable[str]) -> list[metrics.Observation]:
         with self._lock:

@@ -10,7 +10,7 @@ import pytest
 
 from llmtrace import diagnosis
 from llmtrace.cli import main
-from llmtrace.diagnosis import Finding, Run
+from llmtrace.diagnosis import Finding, Flow
 from llmtrace.diagnosis.checks import Check, all_checks
 from llmtrace.store import open_store
 from tests.cli.traces import SILENT, recovered, silent
@@ -49,8 +49,8 @@ def llmtrace(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
 def broken_check(monkeypatch: pytest.MonkeyPatch) -> None:
     """One more check, which fails on the silent trace."""
 
-    def look(run: Run) -> Iterator[Finding]:
-        if run.trace.trace_id == SILENT:
+    def look(flow: Flow) -> Iterator[Finding]:
+        if flow.trace.trace_id == SILENT:
             raise KeyError("order_id")
         yield from ()
 

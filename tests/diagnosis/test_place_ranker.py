@@ -8,7 +8,7 @@ import random
 import pytest
 from tests.diagnosis.stories import ROOT, TRACE_ID, Story, tool
 
-from llmtrace.diagnosis import Finding, Flow, Run, diagnose, findings_of
+from llmtrace.diagnosis import Finding, Flow, diagnose, findings_of
 from llmtrace.diagnosis.place_ranker import EVIDENCE, FEATURES, Ranker, features_of, places_of, shipped
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.model import (
@@ -60,21 +60,17 @@ def a_team(worker: str = "writer", terminal: str = "shell") -> Trace:
     return Trace([*spans, Span(TRACE_ID, ROOT, "team", 0, 100, operation=AgentInvocation("team"))])
 
 
-def run_of(trace: Trace) -> Run:
-    return Run(trace, Flow(trace))
-
-
-def finding_at(run: Run, number: int, confidence: Confidence, check: str = "ungrounded_argument") -> Finding:
-    node = run.flow.nodes[number]
+def finding_at(flow: Flow, number: int, confidence: Confidence, check: str = "ungrounded_argument") -> Finding:
+    node = flow.nodes[number]
     return Finding(check, confidence, node.place, "t", "e", "a", node=node)
 
 
 @pytest.mark.parametrize("trace", [a_conversation(), a_team()])
 def test_probabilities_sum_to_one(trace: Trace) -> None:
     """The probabilities of all nodes of a run sum to 1, and each node has one."""
-    run = run_of(trace)
-    probabilities = shipped().probabilities(features_of(run, findings_of(run)))
-    assert len(probabilities) == len(run.flow.nodes)
+    flow = Flow(trace)
+    probabilities = shipped().probabilities(features_of(flow, findings_of(flow)))
+    assert len(probabilities) == len(flow.nodes)
     assert math.isclose(sum(probabilities), 1.0)
     assert all(0 < probability < 1 for probability in probabilities)
 
@@ -83,48 +79,48 @@ def test_probabilities_sum_to_one(trace: Trace) -> None:
 @pytest.mark.parametrize("check", ["ungrounded_argument", "same_call"])
 def test_a_finding_never_lowers_a_place(trace: Trace, check: str) -> None:
     """Adding a finding lowers the score of no node, whatever was found before."""
-    run = run_of(trace)
-    for before in ([], findings_of(run)):
-        scores = shipped().scores(features_of(run, before))
-        for number in range(len(run.flow.nodes)):
+    flow = Flow(trace)
+    for before in ([], findings_of(flow)):
+        scores = shipped().scores(features_of(flow, before))
+        for number in range(len(flow.nodes)):
             for confidence in ("certain", "likely", "possible"):
-                after = shipped().scores(features_of(run, [*before, finding_at(run, number, confidence, check)]))
+                after = shipped().scores(features_of(flow, [*before, finding_at(flow, number, confidence, check)]))
                 assert all(new >= old for new, old in zip(after, scores, strict=True))
 
 
 def test_a_marked_finding_raises_its_place() -> None:
     """A certain or likely finding makes its node more probable; a possible one marks nothing and changes nothing."""
-    run = run_of(a_conversation())
-    answer = run.flow.nodes.index(run.flow.answers[-1])
-    before = shipped().probabilities(features_of(run, []))
+    flow = Flow(a_conversation())
+    answer = flow.nodes.index(flow.answers[-1])
+    before = shipped().probabilities(features_of(flow, []))
     for confidence in ("certain", "likely"):
-        assert shipped().probabilities(features_of(run, [finding_at(run, answer, confidence)]))[answer] > before[answer]
-    assert shipped().probabilities(features_of(run, [finding_at(run, answer, "possible")])) == before
+        assert shipped().probabilities(features_of(flow, [finding_at(flow, answer, confidence)]))[answer] > before[answer]
+    assert shipped().probabilities(features_of(flow, [finding_at(flow, answer, "possible")])) == before
 
 
 def test_a_loop_points_at_what_came_before_it() -> None:
     """A loop is a late symptom: its finding raises the node before the first repetition, and not the repetition."""
-    run = run_of(a_conversation())
-    calls = [number for number, node in enumerate(run.flow.nodes) if node.tool == "search_places"]
+    flow = Flow(a_conversation())
+    calls = [number for number, node in enumerate(flow.nodes) if node.tool == "search_places"]
     first = calls[1]
-    before = shipped().scores(features_of(run, []))
-    after = shipped().scores(features_of(run, [finding_at(run, first, "certain", "same_call")]))
+    before = shipped().scores(features_of(flow, []))
+    after = shipped().scores(features_of(flow, [finding_at(flow, first, "certain", "same_call")]))
     assert after[first - 1] > before[first - 1]
     assert after[first] == before[first]
 
 
 def test_who_wrote_it_stands_for_what_the_program_ran() -> None:
     """A failure of a step that no recorded model asked for began with whoever spoke before it."""
-    run = run_of(a_team())
-    rows = features_of(run, [])
+    flow = Flow(a_team())
+    rows = features_of(flow, [])
     (evidence,) = EVIDENCE
     assert [evidence in row for row in rows] == [False, True, False, False, False]
-    assert places_of(run, [])[0].span_id == run.flow.nodes[1].place
+    assert places_of(flow, [])[0].span_id == flow.nodes[1].place
 
 
 def test_names_do_not_matter() -> None:
     """Other names of agents and tools change no feature."""
-    assert features_of(run_of(a_team()), []) == features_of(run_of(a_team("Expert_7", "runner")), [])
+    assert features_of(Flow(a_team()), []) == features_of(Flow(a_team("Expert_7", "runner")), [])
 
 
 def test_the_order_of_spans_does_not_matter() -> None:
@@ -132,7 +128,7 @@ def test_the_order_of_spans_does_not_matter() -> None:
     trace = a_conversation()
     shuffled = list(trace.spans)
     random.Random(3).shuffle(shuffled)
-    first, again, other = (places_of(run, findings_of(run)) for run in map(run_of, (trace, trace, Trace(shuffled))))
+    first, again, other = (places_of(flow, findings_of(flow)) for flow in map(Flow, (trace, trace, Trace(shuffled))))
     assert first == again == other
 
 
@@ -144,9 +140,9 @@ def test_a_run_that_is_known_to_have_failed_has_five_places() -> None:
     assert len(places) == 5
     assert [place.probability for place in places] == sorted((place.probability for place in places), reverse=True)
     assert diagnose(trace).places == ()
-    few = run_of(Story().user("Hello?").answer("Hello.").trace())
-    assert len(places_of(few, [])) == len(few.flow.nodes)
-    assert places_of(run_of(Trace([trace.root])), []) == ()
+    few = Flow(Story().user("Hello?").answer("Hello.").trace())
+    assert len(places_of(few, [])) == len(few.nodes)
+    assert places_of(Flow(Trace([trace.root])), []) == ()
 
 
 def test_the_shipped_weights_are_few_and_named() -> None:
@@ -160,7 +156,7 @@ def test_the_shipped_weights_are_few_and_named() -> None:
 
 def test_the_temperature_flattens() -> None:
     """A higher temperature brings all probabilities nearer to each other and keeps their order."""
-    rows = features_of(run_of(a_conversation()), [])
+    rows = features_of(Flow(a_conversation()), [])
     cool, warm = (Ranker(shipped().weights, temperature).probabilities(rows) for temperature in (1.0, 3.0))
     order = sorted(range(len(rows)), key=cool.__getitem__)
     assert order == sorted(range(len(rows)), key=warm.__getitem__)

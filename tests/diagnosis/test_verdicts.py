@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.diagnosis.stories import ROOT, Story, tool
 
-from llmtrace.diagnosis import Diagnosis, Flow, Run, diagnose, findings_of
+from llmtrace.diagnosis import Diagnosis, Flow, diagnose, findings_of
 from llmtrace.model import (
     AgentInvocation,
     Evaluation,
@@ -27,11 +27,6 @@ from llmtrace.semconv import REPLAY_OF, SCOPE_NAME, STREAM_CUT
 REFUND = tool("refund", "order_id", changes=True, amount="number")
 LOOK_UP = tool("look_up", "order_id")
 PAY = tool("pay", "invoice_id", "account", amount="number")
-
-
-def run_of(story: Story) -> Run:
-    trace = story.trace()
-    return Run(trace, Flow(trace))
 
 
 def marks(diagnosis: Diagnosis) -> list[tuple[str, str]]:
@@ -179,7 +174,7 @@ def test_the_same_error_three_times_is_certain() -> None:
     story = Story(LOOK_UP).user("Where is my order?")
     for number in ("KS-1", "KS-2", "KS-3"):
         story.call("look_up", failure=Failure("ValueError", "give the customer's number"), order_id=number)
-    assert ("certain", "same_error") in [(one.confidence, one.check) for one in findings_of(run_of(story))]
+    assert ("certain", "same_error") in [(one.confidence, one.check) for one in findings_of(Flow(story.trace()))]
     found = story.call("look_up", {"state": "sent"}, order_id="C-9").answer("It was sent.").diagnosis()
     assert [suspect.confidence for suspect in found.marked] == ["likely"]
 

@@ -10,7 +10,7 @@ from tests.lineage_story import TRACE_ID, Story
 from llmtrace.lineage.lost_messages import Loss, LostMessages
 from llmtrace.lineage.message_history import Conversations, MessageHistory, begins_with
 from llmtrace.lineage.tasks import TaskTracker
-from llmtrace.model import AgentInvocation, Inference, Message, Span, Text, ToolCall, ToolExecution, ToolResult, Trace
+from llmtrace.model import AgentInvocation, Inference, Message, Span, Text, ToolCall, ToolResult, Trace
 
 
 class Watched(Message):
@@ -78,7 +78,7 @@ ROOT = Span(TRACE_ID, "a" * 16, "program", 0, 1)
 def losses(*requests: tuple[list[Message], str], parent: Span = AGENT) -> list[Loss]:
     found = LostMessages(Trace([ROOT, AGENT, OTHER_AGENT]))
     for number, (messages, answer) in enumerate(requests, 1):
-        found.add(*inference(number, messages, answer, parent.span_id))
+        found.add(inference(number, messages, answer, parent.span_id)[0])
     return found.losses
 
 
@@ -103,8 +103,8 @@ def test_a_window_that_slides_is_no_loss() -> None:
 def test_words_of_another_agent_are_a_hand_off() -> None:
     """What the first one knew and did not hand on is lost: its messages, and its answer as such."""
     found = LostMessages(Trace([ROOT, AGENT, OTHER_AGENT]))
-    found.add(*inference(1, TALK, "The order is late.", AGENT.span_id))
-    found.add(*inference(2, [message("user", "The order is late.")], parent=OTHER_AGENT.span_id))
+    found.add(inference(1, TALK, "The order is late.", AGENT.span_id)[0])
+    found.add(inference(2, [message("user", "The order is late.")], parent=OTHER_AGENT.span_id)[0])
     (loss,) = found.losses
     assert (loss.bridge, loss.lost) == (f"{1:016x}", 9)
 
@@ -130,21 +130,18 @@ def test_a_new_task_has_words_of_its_own(opening: str, is_new: bool) -> None:
     story.messages.clear()
     story.user(opening).answer("ok")
     tasks = TaskTracker()
-    turns = []
     for span in story.spans:
-        if isinstance(span.operation, ToolExecution):
-            tasks.add_execution(span.operation)
-        elif isinstance(span.operation, Inference):
-            turns.append(tasks.add_inference(span, span.operation))
-    assert turns == [False, False, is_new]
+        tasks.add(span)
     assert tasks.number == is_new
 
 
 def test_an_unanswered_conversation_and_another_agents_are_not_tasks() -> None:
     tasks = TaskTracker()
     asks = Inference("o", input=(Message("user", (Text("one"),)),), output=(Message("assistant", (ToolCall("act"),)),))
-    span, other = inference(1, [message("user", "two")])
-    assert not tasks.add_inference(span, asks)
-    assert not tasks.add_inference(span, other)
-    assert not tasks.add_inference(*inference(2, [message("user", "three")], parent="b" * 16))
-    assert not tasks.add_inference(*inference(3, [message("user", "four"), Message("tool", (ToolResult("x", "y"),))]))
+    spans = [
+        Span(TRACE_ID, "f" * 16, "chat", 0, 1, "a" * 16, operation=asks),
+        inference(1, [message("user", "two")])[0],
+        inference(2, [message("user", "three")], parent="b" * 16)[0],
+        inference(3, [message("user", "four"), Message("tool", (ToolResult("x", "y"),))])[0],
+    ]
+    assert not any(map(tasks.add, spans))

@@ -7,8 +7,7 @@ from typing import Any
 
 from tests.lineage_story import ROOT, TRACE_ID, Story
 
-from llmtrace.lineage import Edge, Propagation, analyze
-from llmtrace.lineage.lost_messages import LostMessages
+from llmtrace.lineage import Edge, analyze
 from llmtrace.model import (
     AgentInvocation,
     Inference,
@@ -181,10 +180,8 @@ def test_edges_lead_forward_and_their_number_is_linear() -> None:
 
 
 def test_the_edges_are_values() -> None:
-    """Equal for equal traces, and made without a trace too."""
+    """Equal for equal traces."""
     story = Story().user(json.dumps(WHO)).call("look_up", WHO, who="KS-20418")
-    assert analyze(story.trace()).propagation.edges == analyze(story.trace()).propagation.edges
-    assert Propagation(story.trace(), (), LostMessages(story.trace())).edges == tuple(
-        edge for edge in analyze(story.trace()).propagation.edges if edge.via not in ("value", "given")
-    )
-    assert isinstance(analyze(story.trace()).propagation.edges[0], Edge)
+    first, second = (analyze(story.trace()).propagation.edges for _ in range(2))
+    assert first == second
+    assert isinstance(first[0], Edge)

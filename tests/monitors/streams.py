@@ -21,8 +21,8 @@ from llmtrace.model import (
     Usage,
 )
 from llmtrace.monitors import Watch, load
-from llmtrace.monitors._number_stream import Numbers, Shift
-from llmtrace.monitors._stream import At
+from llmtrace.monitors._number_stream import Numbers
+from llmtrace.monitors._stream import At, Shift
 
 SECOND = 1_000_000_000
 BEGAN = 1_790_000_000 * SECOND

@@ -144,61 +144,13 @@ AGENTS: dict[str, tuple[tuple[ToolDefinition, ...], tuple[Step, ...]]] = {
             say("Leider finde ich das Buch nicht in unserem Katalog."),
         ),
     ),
-    "die Heizung wird in zwei Räumen gestellt": (
-        (tool("set_temperature", raum="string", grad="number"),),
-        (
-            user("Bitte 21 Grad im Bad und in der Küche."),
-            call("set_temperature", {"ok": True}, raum="Bad", grad=21),
-            call("set_temperature", {"ok": True}, raum="Küche", grad=21),
-            say("In Bad und Küche sind jetzt 21 Grad eingestellt."),
-        ),
-    ),
-    "ein Termin wird nach einer Störung gebucht": (
-        (tool("termine_lesen", arzt="string"), tool("termin_buchen", True, termin="string")),
-        (
-            user("Einen Termin bei Dr. Seidel, so früh wie möglich."),
-            fail("termine_lesen", "der Dienst antwortet nicht", arzt="Seidel"),
-            call("termine_lesen", [{"termin": "T-2201", "um": "8:40"}], arzt="Seidel"),
-            call("termin_buchen", {"gebucht": "T-2201"}, termin="T-2201"),
-            say("Gebucht: 8:40 Uhr bei Dr. Seidel."),
-        ),
-    ),
-    "noch eine Fahrkarte": (
-        (tool("kaufe_karte", True, zone="string"),),
-        (
-            user("Eine Karte für Zone B."),
-            call("kaufe_karte", {"karte": "K-901"}, zone="B"),
-            say("Hier ist die Karte K-901."),
-            user("Und noch eine für meine Tochter."),
-            call("kaufe_karte", {"karte": "K-902"}, zone="B"),
-            say("Die zweite Karte ist K-902."),
-        ),
-    ),
     # -- French
-    "une impression est suivie": (
-        (tool("poll_print_job", travail="string"),),
-        (
-            user("Préviens-moi quand le travail IMP-5512 est fini."),
-            *[call("poll_print_job", {"état": "en cours"}, travail="IMP-5512")] * 5,
-            call("poll_print_job", {"état": "fini", "pages": 40}, travail="IMP-5512"),
-            say("Le travail IMP-5512 est fini : 40 pages."),
-        ),
-    ),
     "un médicament manque, et on le dit": (
         (tool("vérifier_stock", produit="string"),),
         (
             user("Avez-vous du sirop de thym ?"),
             fail("vérifier_stock", "produit inconnu", produit="sirop de thym"),
             say("Malheureusement, ce produit est introuvable chez nous."),
-        ),
-    ),
-    "deux musées sont comparés": (
-        (tool("chercher_musée", nom="string"),),
-        (
-            user("Quel musée ferme plus tard, Orsay ou Rodin ?"),
-            call("chercher_musée", {"fermeture": "18:00"}, nom="Orsay"),
-            call("chercher_musée", {"fermeture": "18:30"}, nom="Rodin"),
-            say("Le musée Rodin ferme une demi-heure plus tard, à 18:30."),
         ),
     ),
     "une commande est annulée": (
@@ -212,44 +164,13 @@ AGENTS: dict[str, tuple[tuple[ToolDefinition, ...], tuple[Step, ...]]] = {
             say("La commande FR-20931 est annulée."),
         ),
     ),
-    "un message est envoyé à deux personnes": (
-        (tool("trouver_contact", nom="string"), tool("envoyer_message", True, à="string", texte="string")),
-        (
-            user("Dis à Léa et à Marc que je serai en retard."),
-            call("trouver_contact", {"courriel": "lea@exemple.fr"}, nom="Léa"),
-            call("trouver_contact", {"courriel": "marc@exemple.fr"}, nom="Marc"),
-            call("envoyer_message", {"ok": True}, à="lea@exemple.fr", texte="Je serai en retard."),
-            call("envoyer_message", {"ok": True}, à="marc@exemple.fr", texte="Je serai en retard."),
-            say("C'est fait : Léa et Marc sont prévenus."),
-        ),
-    ),
     # -- Spanish
-    "un taxi, y otro": (
-        (tool("pedir_taxi", True, lugar="string"),),
-        (
-            user("Un taxi a la Plaza Mayor."),
-            call("pedir_taxi", {"taxi": "TX-31"}, lugar="Plaza Mayor"),
-            say("El taxi TX-31 llega en cinco minutos."),
-            user("Somos siete, pide otro."),
-            call("pedir_taxi", {"taxi": "TX-32"}, lugar="Plaza Mayor"),
-            say("También viene el TX-32."),
-        ),
-    ),
     "una receta sin resultado": (
         (tool("buscar_receta", ingrediente="string"),),
         (
             user("¿Qué puedo hacer con salicornia?"),
             call("buscar_receta", {"total": 0, "recetas": []}, ingrediente="salicornia"),
             say("Lo siento, no encontré ninguna receta con salicornia."),
-        ),
-    ),
-    "se espera a que acabe la copia": (
-        (tool("backup_progress", disco="string"),),
-        (
-            user("Avísame cuando acabe la copia del disco DSK-7A10."),
-            *[call("backup_progress", {"porcentaje": 40}, disco="DSK-7A10")] * 3,
-            call("backup_progress", {"porcentaje": 100}, disco="DSK-7A10"),
-            say("La copia del disco DSK-7A10 ha terminado."),
         ),
     ),
     "se suman dos facturas": (
@@ -261,16 +182,6 @@ AGENTS: dict[str, tuple[tuple[ToolDefinition, ...], tuple[Step, ...]]] = {
             say("Suman 200 euros: 120,50 más 79,50."),
         ),
     ),
-    "se cambia una reserva": (
-        (tool("leer_reserva", código="string"), tool("cambiar_reserva", True, código="string", noches="integer")),
-        (
-            user("Quiero quedarme 3 noches, mi reserva es RSV-4410."),
-            call("leer_reserva", {"código": "RSV-4410", "noches": 2}, código="RSV-4410"),
-            fail("cambiar_reserva", "la reserva está bloqueada un momento", código="RSV-4410", noches=3),
-            call("cambiar_reserva", {"ok": True}, código="RSV-4410", noches=3),
-            say("Su reserva RSV-4410 es ahora de 3 noches."),
-        ),
-    ),
     # -- Japanese
     "ホテルを探し直す": (
         (tool("search_hotels", 都市="string", 上限="integer"),),
@@ -279,26 +190,6 @@ AGENTS: dict[str, tuple[tuple[ToolDefinition, ...], tuple[Step, ...]]] = {
             call("search_hotels", [], 都市="札幌", 上限=10000),
             call("search_hotels", [{"名前": "北のやど", "料金": 11800}], 都市="札幌", 上限=12000),
             say("1万円以下は見つかりませんでしたが、「北のやど」が11800円です。"),
-        ),
-    ),
-    "荷物の到着を待つ": (
-        (tool("track_package", 番号="string"),),
-        (
-            user("荷物 JP-66012 が届いたら教えて。"),
-            *[call("track_package", "配送中", 番号="JP-66012")] * 3,
-            call("track_package", "配達完了", 番号="JP-66012"),
-            say("荷物 JP-66012 は配達が完了しました。"),
-        ),
-    ),
-    "席をもう一つ予約する": (
-        (tool("reserve_seat", True, 公演="string"),),
-        (
-            user("公演 EV-3020 の席を一つお願いします。"),
-            call("reserve_seat", {"席": "A-11"}, 公演="EV-3020"),
-            say("席 A-11 を予約しました。"),
-            user("もう一つお願いします。"),
-            call("reserve_seat", {"席": "A-12"}, 公演="EV-3020"),
-            say("席 A-12 も予約しました。"),
         ),
     ),
     "天気を二つの方法で調べる": (
@@ -320,15 +211,6 @@ AGENTS: dict[str, tuple[tuple[ToolDefinition, ...], tuple[Step, ...]]] = {
         ),
     ),
     # -- Chinese
-    "等待退款完成": (
-        (tool("refund_status", 单号="string"),),
-        (
-            user("退款 RF-90233 到账了吗？等到账再告诉我。"),
-            *[call("refund_status", {"状态": "处理中"}, 单号="RF-90233")] * 4,
-            call("refund_status", {"状态": "已到账", "金额": 58.0}, 单号="RF-90233"),
-            say("退款 RF-90233 已到账，金额 58 元。"),
-        ),
-    ),
     "再买一张票": (
         (tool("buy_ticket", True, 场次="string"),),
         (
@@ -346,24 +228,6 @@ AGENTS: dict[str, tuple[tuple[ToolDefinition, ...], tuple[Step, ...]]] = {
             user("今晚从拉萨到林芝还有车吗？"),
             call("query_trains", {"车次": []}, 出发="拉萨", 到达="林芝"),
             say("抱歉，今晚没有车次了，未找到可买的票。"),
-        ),
-    ),
-    "先查再下单": (
-        (tool("search_goods", 关键词="string"), tool("create_order", True, 商品="string", 数量="integer")),
-        (
-            user("买两袋茉莉花茶。"),
-            call("search_goods", [{"商品": "TEA-5501", "名称": "茉莉花茶", "单价": 36}], 关键词="茉莉花茶"),
-            call("create_order", {"订单": "CN-77120", "合计": 72}, 商品="TEA-5501", 数量=2),
-            say("已下单 CN-77120，两袋共 72 元。"),
-        ),
-    ),
-    "重试一次成功": (
-        (tool("translate_text", 文本="string"),),
-        (
-            user("把“早上好”翻译成英文。"),
-            fail("translate_text", "timeout", 文本="早上好"),
-            call("translate_text", "Good morning", 文本="早上好"),
-            say("英文是 Good morning。"),
         ),
     ),
 }

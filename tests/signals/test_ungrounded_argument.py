@@ -8,7 +8,6 @@ import pytest
 from signal_cases import find
 from tests.lineage_story import Story, tool
 
-from llmtrace.codec import genai
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import Evaluation, Inference, ToolCall, replace
 from llmtrace.signals import load
@@ -63,11 +62,6 @@ def test_a_change_that_failed_is_not_held_against_the_run() -> None:
     assert [found.severity for found in findings(story)] == ["info"]
 
 
-def test_a_value_that_was_given_is_not() -> None:
-    story = Story(*TOOLS).user("Refund order ks-20418").call("look_up", {"total": 18.5}, order_id="KS-20418")
-    assert findings(story.call("refund", {}, order_id="KS-20418", amount=18.5)) == []
-
-
 @pytest.mark.parametrize(
     ("name", "arguments", "where"),
     [
@@ -90,21 +84,9 @@ def test_every_value_of_a_call_is_judged_by_itself() -> None:
     assert [(found.call_id, found.pointer) for found in findings(story)] == [("b", "/order_id/0"), ("b", "/order_id/1")]
 
 
-def test_context_that_is_not_visible_silences_it() -> None:
-    call = ToolCall("refund", {"order_id": "KS-20431"}, "a")
-    assert findings(Story(*TOOLS).user("Refund it").answer(call, previous_response_id="r1")) == []
-
-
 def test_it_needs_no_id_and_no_definition() -> None:
     story = Story().user("Refund it").answer(ToolCall("refund", {"order_id": "KS-20431"}))
     assert len(findings(story)) == 1
-
-
-def test_replaying_the_stored_spans_gives_the_same() -> None:
-    """Also through the codec, where messages are equal but no longer the same objects."""
-    story = kettle()
-    stored = [genai.decode(genai.encode(span)) for span in story.spans]
-    assert find(SIGNAL, stored) == find(SIGNAL, story.spans)
 
 
 def test_the_evaluator_puts_it_on_the_inference() -> None:

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llmtrace.diagnosis.causes import causes_of, suspects_of
-from llmtrace.diagnosis.checks import Run, all_checks
+from llmtrace.diagnosis.checks import all_checks
 from llmtrace.diagnosis.finding import Finding
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.place_ranker import Ranker, places_of
 from llmtrace.diagnosis.result import Confidence, Diagnosis, Place, Step, Suspect
 from llmtrace.diagnosis.run_reports import is_known_to_have_failed, reports_of
-from llmtrace.diagnosis.visibility import checks_that_ran, unchecked, visible_needs
+from llmtrace.diagnosis.visibility import unchecked, visible_needs
 from llmtrace.errors import DiagnosisFailed, LlmtraceError
 from llmtrace.model import Trace
 from llmtrace.semconv import CHECKPOINT, CHECKPOINT_PASSED
@@ -31,7 +31,6 @@ __all__ = [
     "Flow",
     "Place",
     "Ranker",
-    "Run",
     "Step",
     "Suspect",
     "diagnose",
@@ -48,11 +47,11 @@ def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
     """
     with wrap_errors(trace.trace_id):
         flow = flow or Flow(trace)
-        run = Run(trace, flow)
-        findings = findings_of(run)
+        findings = findings_of(flow)
         failed = is_known_to_have_failed(trace)
-        places = places_of(run, findings) if failed else ()
-        ran = checks_that_ran(all_checks(), visible_needs(run))
+        places = places_of(flow, findings) if failed else ()
+        needs = visible_needs(flow)
+        ran = [check for check in all_checks() if needs.issuperset(check.needs)]
         suspects = suspects_of(causes_of(findings, flow), flow)
         return Diagnosis(
             trace.trace_id,
@@ -60,7 +59,7 @@ def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
             suspects,
             places,
             tuple(check.name for check in ran),
-            unchecked(run),
+            unchecked(flow),
             reports_of(trace, suspects),
             any(set(check.needs) - {"inferences"} for check in ran),
             failed,
@@ -80,9 +79,9 @@ def _last_good_checkpoint(trace: Trace, suspects: tuple[Suspect, ...], *, failed
     return None
 
 
-def findings_of(run: Run) -> list[Finding]:
+def findings_of(flow: Flow) -> list[Finding]:
     """Return the findings of all checks, before findings of one cause are joined."""
-    return [finding for check in all_checks() for finding in check.look(run)]
+    return [finding for check in all_checks() for finding in check.look(flow)]
 
 
 @contextmanager
@@ -97,11 +96,7 @@ def wrap_errors(trace_id: str) -> Iterator[None]:
     except (LlmtraceError, OSError):
         raise
     except Exception as error:
-        raise DiagnosisFailed(trace_id, _describe(error)) from error
-
-
-def _describe(error: Exception) -> str:
-    """Return the error's type and message, and the innermost line that raised it."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    message = " ".join(str(error).split())[:200]
-    return f"{type(error).__qualname__}{f' ({message})' if message else ''} at {Path(last.filename).name}:{last.lineno}"
+        innermost = traceback.extract_tb(error.__traceback__)[-1]
+        message = " ".join(str(error).split())[:200]
+        what = type(error).__qualname__ + (f" ({message})" if message else "")
+        raise DiagnosisFailed(trace_id, f"{what} at {Path(innermost.filename).name}:{innermost.lineno}") from error

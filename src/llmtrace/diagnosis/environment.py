@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from llmtrace.fingerprints import fingerprint
+from llmtrace.lineage.message_history import SYSTEM
 from llmtrace.model import AgentInvocation, Inference, JsonValue, Part, Text, Trace, Workflow
 from llmtrace.model.value import value
 from llmtrace.semconv import (
@@ -257,7 +258,7 @@ def _add_call(facts: _Facts, where: str, inference: Inference, *, has_content: b
 def _system_text(inference: Inference) -> str | None:
     parts: list[Part] = [*inference.system]
     for message in inference.input:
-        if message.role in ("system", "developer"):
+        if message.role in SYSTEM:
             parts += message.parts
     return "\n".join(part.content for part in parts if isinstance(part, Text)) or None
 

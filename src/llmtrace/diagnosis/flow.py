@@ -7,15 +7,17 @@ number is linear in the number of values.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Literal, TypeAlias, TypeVar
 
+from llmtrace.evidence.answer_endings import ending_of
 from llmtrace.evidence.call_log import Call, CallLog
-from llmtrace.lineage import LineageTracker, Origin, ValueUse, moments
-from llmtrace.lineage.lost_messages import LostMessages
+from llmtrace.lineage import Origin, ValueUse, analyze
 from llmtrace.model import (
     AgentInvocation,
     FetchResponse,
@@ -28,12 +30,15 @@ from llmtrace.model import (
     ToolExecution,
     Trace,
     Workflow,
+    double_counted_spans,
     reads_as_data,
     refusal_as_text,
 )
 
 Via: TypeAlias = Literal["result", "same value"]
 
+MOST_LATER = 200
+"""Number of calls after a failed one that are searched for one that did its job."""
 _MOST_ABOVE = 16
 """Number of spans around an inference that are searched for the choice that the program took."""
 
@@ -114,11 +119,9 @@ class Flow:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.nodes: list[Node] = []
-        self.uses: list[ValueUse] = []
-        """Every value that a model wrote, in order of time."""
-        self.lineage = LineageTracker(trace.spans)
+        self.analysis = analyze(trace)
+        self.lineage = self.analysis.tracker
         self.log = CallLog(bounded=False)
-        self.lost_messages = LostMessages(trace)
         self.answer_spans: dict[str, list[Node]] = {}
         """Calls and answers that a model wrote, by the id of the inference's span."""
         self._by_call: dict[Call, CallNode] = {}
@@ -126,11 +129,13 @@ class Flow:
         self._last_use: dict[str, Node] = {}
         """The last node that used a value, by the value's key."""
         self._agents = _agents(trace)
-        for span, ended in moments(trace.spans):
-            if ended:
+        self._uses: dict[str, list[ValueUse]] = defaultdict(list)
+        """The values that a model wrote, by span id."""
+        for use in self.analysis.uses:
+            self._uses[use.span_id].append(use)
+        for span, has_ended in self.analysis.moments:
+            if has_ended:
                 self._add(span)
-            else:
-                self.lineage.begin(span)
         self._by_execution = {node.place: node for node in self._by_call.values() if node.call.execution is not None}
         self._link_all()
         taken_nodes = [node for node in self.nodes if not node.alternative]
@@ -140,12 +145,12 @@ class Flow:
         """The last answer; the last call if there is no answer."""
         self._last = taken_nodes[-1] if taken_nodes else None
 
-    @property
+    @cached_property
     def calls(self) -> list[CallNode]:
         """The calls that the program took, in order of time."""
         return [node for node in self.nodes if isinstance(node, CallNode) and not node.alternative]
 
-    @property
+    @cached_property
     def answers(self) -> list[Node]:
         return [node for node in self.nodes if node.kind == "answer" and not node.alternative]
 
@@ -186,18 +191,86 @@ class Flow:
                     queue.append(edge.target)
         return reached
 
+    @cached_property
+    def inferences(self) -> tuple[Span, ...]:
+        """Model calls that ended, in order of time, each counted once."""
+        elsewhere = double_counted_spans(self.trace)  # two instrumentations may have recorded the same call
+        spans = [
+            span
+            for span in self.trace.spans
+            if isinstance(span.operation, (Inference, FetchResponse)) and span.end is not None
+            if span.span_id not in elsewhere
+        ]
+        return tuple(sorted(spans, key=lambda span: (span.end or 0, span.sequence or 0)))
+
+    @cached_property
+    def final_inference(self) -> Span | None:
+        """The model call that produced the run's outcome.
+
+        A call that ends or fails after the last answer, such as one for a title or a guard, is not the final one, unless tools
+        were called after that answer.
+        """
+        outcome = self.outcome
+        answers = {span.span_id: span for span in self.inferences}
+        if outcome is not None and outcome.kind == "answer" and self._is_last(outcome):
+            # the answer that the root returned; a later one may be for a title or a guard
+            root_answer = _answer_of(self.trace.root)
+            same = (node.span_id for node in reversed(self.answers) if root_answer and node.text.strip() == root_answer)
+            return answers.get(next(same, outcome.span_id))
+        return self.inferences[-1] if self.inferences else None
+
+    def _is_last(self, outcome: Node) -> bool:
+        return not any(node.position > outcome.position for node in self.calls[-1:])
+
+    @cached_property
+    def is_answered(self) -> bool:
+        """True if the run ended with an answer in words."""
+        final, outcome = self.final_inference, self.outcome
+        if outcome is None or outcome.kind != "answer" or not self._is_last(outcome) or self.trace.health == "running":
+            return False
+        return final is None or (final.failure is None and ending_of(final) not in ("empty", "missing", "filtered", "left"))
+
+    @property
+    def has_one_task(self) -> bool:
+        """True if the user wrote at most one message.
+
+        In a longer conversation the user has seen each failure and could react, so a failure there is part of the conversation.
+        """
+        return self.log.turn <= 1
+
+    @cached_property
+    def calls_by_tool(self) -> dict[str, list[CallNode]]:
+        calls: dict[str, list[CallNode]] = defaultdict(list)
+        for node in self.calls:
+            calls[node.tool].append(node)
+        return calls
+
+    def later_calls(self, node: CallNode, tool: str | None = None) -> Iterator[CallNode]:
+        """Yield calls that were requested when the model could know the outcome of this one, so none from the same answer.
+
+        ``tool``: only calls of this tool. At most the next `MOST_LATER` calls are searched, so that a run in which everything
+        fails does not take time by the square of its length.
+        """
+        calls = self.calls if tool is None else self.calls_by_tool[tool]
+        first = bisect_right(calls, node.position, key=lambda call: call.position)
+        for later in calls[first : first + MOST_LATER]:
+            if later.span_id != node.span_id or node.is_from_history:
+                yield later
+
+    def feeds_answer(self, node: Node) -> bool:
+        """Return True if the run's outcome contains a value of the node's result."""
+        return any(edge.via == "result" and edge.target is self.outcome for edge in node.later)
+
     def _add(self, span: Span) -> None:
         operation = span.operation
         calls_before = len(self.log.calls)
         self.log.add(span)
         if isinstance(operation, Inference):
-            self._add_request(span, operation, self.log.calls[calls_before:])
+            self._add_request(span, self.log.calls[calls_before:])
         elif isinstance(operation, ToolExecution):
-            self.lost_messages.tasks.add_execution(operation)
             for call in self.log.calls[calls_before:]:
                 self._by_call[call] = self._append(CallNode("call", span.span_id, call), span)
-        uses = self.lineage.add(span)
-        self.uses += uses
+        uses = self._uses[span.span_id]
         if isinstance(operation, (Inference, FetchResponse)):
             taken_choice = _taken_choice(self.trace, span, operation.output)
             by_part: dict[tuple[int, int], list[ValueUse]] = defaultdict(list)
@@ -212,14 +285,13 @@ class Flow:
                 answer = self._append(Node("answer", span.span_id, text=text), span)
                 answer.uses.extend(uses)
 
-    def _add_request(self, span: Span, inference: Inference, new_calls: Sequence[Call]) -> None:
+    def _add_request(self, span: Span, new_calls: Sequence[Call]) -> None:
         for call in new_calls:
             if call.asking_span is None:  # known only from this request's history
                 self._by_call[call] = self._append(CallNode("call", span.span_id, call), span)
         for number, message in self.log.new_turns:
             turn = self._append(Node("user", span.span_id, text=message.text()), span)
             self._by_message[span.span_id, f"message {number} ({message.role})"] = turn
-        self.lost_messages.add(span, inference)
 
     def _add_message(
         self, span: Span, message: Message, uses: Sequence[list[ValueUse]], requested: list[Call], *, alternative: bool
@@ -300,17 +372,20 @@ def _join(edge: Edge) -> None:
     edge.target.earlier.append(edge)
 
 
+def _answer_of(span: Span) -> str:
+    """Return the answer of an agent or workflow; for any other span, an empty text."""
+    operation = span.operation
+    output = operation.output if isinstance(operation, (AgentInvocation, Workflow)) else ()
+    return "\n".join(message.text() for message in output).strip()
+
+
 def _taken_choice(trace: Trace, span: Span, output: Sequence[Message]) -> int:
     """Return the index of the choice that is the answer of an agent or workflow around the inference; 0 if none is."""
     if len(output) < 2:
         return 0
     choices = [message.text().strip() for message in output]
-    for above in islice(trace.ancestors(span), _MOST_ABOVE):
-        if isinstance(above.operation, (AgentInvocation, Workflow)):
-            answer = "\n".join(message.text() for message in above.operation.output).strip()
-            if answer and answer in choices:
-                return choices.index(answer)
-    return 0
+    answers = (_answer_of(above) for above in islice(trace.ancestors(span), _MOST_ABOVE))
+    return next((choices.index(answer) for answer in answers if answer and answer in choices), 0)
 
 
 def _agents(trace: Trace) -> dict[str, str]:

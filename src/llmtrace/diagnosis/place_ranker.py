@@ -15,9 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 
-from llmtrace.diagnosis.checks import Run
 from llmtrace.diagnosis.finding import Finding
-from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.result import Place
 from llmtrace.evidence.call_log import canonical, result_text
 from llmtrace.model.value import value
@@ -78,10 +77,10 @@ def shipped() -> Ranker:
     return Ranker(content["weights"], content["temperature"])
 
 
-def places_of(run: Run, findings: Sequence[Finding]) -> tuple[Place, ...]:
+def places_of(flow: Flow, findings: Sequence[Finding]) -> tuple[Place, ...]:
     """Return the `MOST_PLACES` most probable places, the most probable first."""
-    nodes = run.flow.nodes
-    probabilities = shipped().probabilities(features_of(run, findings))
+    nodes = flow.nodes
+    probabilities = shipped().probabilities(features_of(flow, findings))
     order = sorted(range(len(nodes)), key=lambda number: (-probabilities[number], number))
     evidence = _evidence(nodes, findings)
     return tuple(_place(nodes[number], probabilities[number], evidence.get(number, "")) for number in order[:MOST_PLACES])
@@ -96,12 +95,11 @@ def _place(node: Node, probability: float, evidence: str) -> Place:
 
 def _evidence(nodes: Sequence[Node], findings: Sequence[Finding]) -> dict[int, str]:
     """Return the evidence of the findings at each node or else right after it, by the node's position."""
-    numbers = {id(node): number for number, node in enumerate(nodes)}
     evidence: dict[int, str] = {}
     consequences: dict[int, str] = {}
     for finding in findings:
-        number = numbers.get(id(finding.node))
-        if number is not None:
+        if finding.node is not None:
+            number = finding.node.position
             evidence.setdefault(number, finding.evidence)
             consequences.setdefault(_origin(number, nodes, finding.check), f"Right after it: {finding.evidence}")
     return consequences | evidence
@@ -110,9 +108,9 @@ def _evidence(nodes: Sequence[Node], findings: Sequence[Finding]) -> dict[int, s
 # -- features
 
 
-def features_of(run: Run, findings: Iterable[Finding]) -> list[dict[str, float]]:
+def features_of(flow: Flow, findings: Iterable[Finding]) -> list[dict[str, float]]:
     """Return the features of every node of the run, in order. Features that are zero are left out."""
-    nodes = run.flow.nodes
+    nodes = flow.nodes
     evidence = _nodes_with_evidence(nodes, findings)
     texts = [_text_of(node) for node in nodes]
     lengths = [math.log1p(len(text)) for text in texts]
@@ -153,12 +151,10 @@ def features_of(run: Run, findings: Iterable[Finding]) -> list[dict[str, float]]
 
 def _nodes_with_evidence(nodes: Sequence[Node], findings: Iterable[Finding]) -> set[int]:
     """Return the positions of the nodes at which a failure or a certain or likely finding began."""
-    numbers = {id(node): number for number, node in enumerate(nodes)}
     places = {_author(number, nodes) for number, node in enumerate(nodes) if _has_failed(node)}
     for finding in findings:
-        number = numbers.get(id(finding.node))
-        if number is not None and finding.confidence != "possible":
-            places.add(_origin(number, nodes, finding.check))
+        if finding.node is not None and finding.confidence != "possible":
+            places.add(_origin(finding.node.position, nodes, finding.check))
     return places
 
 

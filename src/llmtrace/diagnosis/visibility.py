@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from llmtrace.codec.unread_writers import unread_writers
 from llmtrace.codec.writers import writers_of
-from llmtrace.diagnosis.checks import Check, Need, Run
-from llmtrace.diagnosis.flow import CallNode
+from llmtrace.diagnosis.checks import Need
+from llmtrace.diagnosis.flow import CallNode, Flow
 from llmtrace.evidence.answer_endings import ending_of
 from llmtrace.evidence.call_log import Call
 from llmtrace.lineage import ValueUse
@@ -15,10 +15,10 @@ from llmtrace.model import FetchResponse, Inference, Span, ToolExecution, ToolRe
 from llmtrace.semconv import CONTENT_LEVEL
 
 
-def visible_needs(run: Run) -> frozenset[Need]:
+def visible_needs(flow: Flow) -> frozenset[Need]:
     """Return the data that the checks can see in this trace."""
-    inferences = [span.operation for span in run.inferences if isinstance(span.operation, Inference)]
-    calls = [node.call for node in run.calls]
+    inferences = [span.operation for span in flow.inferences if isinstance(span.operation, Inference)]
+    calls = [node.call for node in flow.calls]
     needs: set[Need] = set()
     if inferences:
         needs.add("inferences")
@@ -31,7 +31,7 @@ def visible_needs(run: Run) -> frozenset[Need]:
         needs.add("results")
     if not calls or any(call.definition is not None and call.definition.parameters is not None for call in calls):
         needs.add("schemas")
-    if "content" in needs and not run.flow.lineage.hidden:
+    if "content" in needs and not flow.lineage.hidden:
         needs.add("lineage")
     # with neither answers nor calls, the checks of results and schemas have nothing to look at
     return frozenset(needs & {"inferences"} if not needs & {"content", "calls"} else needs)
@@ -47,47 +47,46 @@ def can_be_judged(trace: Trace) -> bool:
     )
 
 
-def checks_that_ran(checks: Sequence[Check], needs: frozenset[Need]) -> tuple[Check, ...]:
-    return tuple(check for check in checks if needs.issuperset(check.needs))
-
-
-def unchecked(run: Run) -> tuple[str, ...]:
+def unchecked(flow: Flow) -> tuple[str, ...]:
     """Return sentences about what could not be checked, because it was not recorded."""
-    return tuple(dict.fromkeys(_sentences(run)))
+    return tuple(dict.fromkeys(_sentences(flow)))
 
 
-def _sentences(run: Run) -> Iterator[str]:
-    calls = [node.call for node in run.calls if not node.is_from_history]
-    yield from _about_writers(run.trace)
-    if not run.inferences:
+def _sentences(flow: Flow) -> Iterator[str]:
+    calls = [node.call for node in flow.calls if not node.is_from_history]
+    yield from _about_writers(flow.trace)
+    if not flow.inferences:
         yield "No model call was recorded, so no value can be traced."
-    elif not any(_has_known_answer(span) for span in run.inferences):
+    elif not any(  # an answer, an error, or a response without an answer
+        getattr(span.operation, "output", ()) or span.failure is not None or ending_of(span) == "missing"
+        for span in flow.inferences
+    ):
         yield (
             "The models' answers were not recorded, so neither calls nor answers were checked."
-            + _content_settings(run.inferences)
+            + _content_settings(flow.inferences)
         )
-    elif any(span.run_id is None for span in run.inferences) and not any(map(_has_finish_reason, run.inferences)):
+    elif any(span.run_id is None for span in flow.inferences) and not any(map(_has_finish_reason, flow.inferences)):
         yield "No finish reason was recorded, so an answer that was cut by a limit does not show."
-    for reason, span_id in run.flow.lineage.hidden.items():
+    for reason, span_id in flow.lineage.hidden.items():
         yield f"Values that were not found were not judged: {reason} (span {span_id})."
     without_schema = sorted({call.tool for call in calls if call.definition is None or call.definition.parameters is None})
     if without_schema:
-        settings = _schema_settings([*run.inferences, *_tool_spans(run)])
+        settings = _schema_settings([*flow.inferences, *_tool_spans(flow)])
         yield f"Arguments were not checked against a schema, since none was recorded: {_some(without_schema)}.{settings}"
-    yield from _about_arguments(run, calls)
-    if not calls and run.inferences and _has_results(run.inferences[0]):
+    yield from _about_arguments(flow, calls)
+    if not calls and flow.inferences and _has_results(flow.inferences[0]):
         yield (
             "Earlier steps of this conversation are not in this trace, so the arguments of their calls were not checked: "
             "put them under one @agent, or use llmtrace run."
         )
-    numbers = sorted({f"{node.tool} {use.pointer}" for node in run.calls for use in node.uses if _is_unjudged(node, use)})
+    numbers = sorted({f"{node.tool} {use.pointer}" for node in flow.calls for use in node.uses if _is_unjudged(node, use)})
     if numbers:
         yield f"Numbers that stand nowhere were not judged, since they may be computed: {_some(numbers, 3)}."
-    is_over = run.trace.health != "running"
+    is_over = flow.trace.health != "running"
     unknown = sorted({call.tool for call in calls if call.failed is None and not call.is_held_back and is_over})
     if unknown:
-        yield f"No result was recorded, so failures do not show: {_some(unknown)}.{_content_settings(_tool_spans(run))}"
-    silent = next((span.span_id for span in run.trace.spans if _is_left_out(span)), None)
+        yield f"No result was recorded, so failures do not show: {_some(unknown)}.{_content_settings(_tool_spans(flow))}"
+    silent = next((span.span_id for span in flow.trace.spans if _is_left_out(span)), None)
     if silent is not None:
         yield f"What tools answered was left out, so an error in an answer does not show (span {silent})."
 
@@ -105,15 +104,15 @@ def _about_writers(trace: Trace) -> Iterator[str]:
             yield f"{writer.name} is known to change what it records: {writer.damage}."
 
 
-def _about_arguments(run: Run, calls: Iterable[Call]) -> Iterator[str]:
+def _about_arguments(flow: Flow, calls: Iterable[Call]) -> Iterator[str]:
     unwritten = sorted({call.tool for call in calls if call.arguments is None and call.definition is not None})
-    if unwritten and all(span.run_id is None for span in run.inferences):
-        settings = _content_settings(run.inferences)
+    if unwritten and all(span.run_id is None for span in flow.inferences):
+        settings = _content_settings(flow.inferences)
         yield f"Arguments were not checked, since none were recorded: {_some(unwritten)}.{settings}"
 
 
-def _tool_spans(run: Run) -> list[Span]:
-    return [span for span in run.trace.spans if isinstance(span.operation, ToolExecution)]
+def _tool_spans(flow: Flow) -> list[Span]:
+    return [span for span in flow.trace.spans if isinstance(span.operation, ToolExecution)]
 
 
 def _content_settings(spans: Iterable[Span]) -> str:
@@ -130,11 +129,6 @@ def _schema_settings(spans: Iterable[Span]) -> str:
             for writer in writers_of(spans)
         ]
     )
-
-
-def _has_known_answer(span: Span) -> bool:
-    """Return True if the outcome of a model call was recorded: an answer, an error, or a response without an answer."""
-    return bool(getattr(span.operation, "output", ())) or span.failure is not None or ending_of(span) == "missing"
 
 
 def _has_finish_reason(span: Span) -> bool:

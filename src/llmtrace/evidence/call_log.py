@@ -8,16 +8,17 @@ model span that requested it is not counted twice, and a result that only messag
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from llmtrace.codec import json_text
 from llmtrace.evidence.conversations import ConversationNumbers
 from llmtrace.evidence.result_form import has_failed, is_acknowledgement, is_error, may_be_finding
-from llmtrace.lineage.message_history import USER_ROLES
+from llmtrace.lineage.message_history import ASSISTANT, USER_ROLES, MessageHistory, remember
 from llmtrace.lineage.read_values import read_value, scalars
-from llmtrace.lineage.sources import as_text
 from llmtrace.model import (
+    DEADLINE,
+    TIMEOUT,
     Failure,
     FetchResponse,
     Inference,
@@ -30,14 +31,13 @@ from llmtrace.model import (
     ToolExecution,
     ToolResult,
     Violation,
+    failure_kind,
 )
 from llmtrace.model.operations import CALLED
 from llmtrace.text.matching import is_email, is_identifier, stands_alone
 from llmtrace.text.tool_names import is_polling_name, is_reading_name, split_name
 from llmtrace.validation.check_values import find_tool
 from llmtrace.validation.json_pointers import follow, steps
-
-MODEL_ROLES = frozenset({"assistant", "model"})
 
 _HELD_BACK = frozenset({"pending", "rejected", "timed_out", "unattended"})
 """Decisions of a review after which a call does not run."""
@@ -88,6 +88,11 @@ class Call:
     def failure(self) -> Failure | None:
         """The failure of its execution, if there is one."""
         return self.execution.failure if self.execution is not None else None
+
+    @property
+    def timed_out(self) -> bool:
+        """True if the execution ended by a time-out or a deadline. A change may have taken effect all the same."""
+        return self.failure is not None and failure_kind(self.failure) in (TIMEOUT, DEADLINE)
 
     @property
     def quoted_name(self) -> str:
@@ -187,7 +192,10 @@ class Call:
         Each repetition has an effect, so an equal result does not mean that the call was useless.
         """
         return (
-            self.is_change and self.failed is False and is_acknowledgement(self.result) and not _is_particular(self.arguments)
+            self.is_change
+            and self.failed is False
+            and is_acknowledgement(self.result)
+            and not any(_names_thing(path[-1], value) for path, value in scalars(self.arguments))
         )
 
     @property
@@ -203,11 +211,6 @@ _LONGEST_CHOICE = 40
 _IDS = frozenset({"id", "ids", "uuid"})
 
 
-def _is_particular(arguments: JsonValue) -> bool:
-    """Return True if an argument identifies a particular object, by parameter name or by form, or has three or more words."""
-    return any(_names_thing(path[-1], value) for path, value in scalars(arguments))
-
-
 def changes_same_file(failed: Call, later: Call) -> bool:
     """Return True if a later change succeeded and names a file of a failed change. The tools may differ."""
     if not (failed.is_change and later.is_change and later.failed is False):
@@ -218,6 +221,7 @@ def changes_same_file(failed: Call, later: Call) -> bool:
 
 
 def _names_thing(name: str | int, value: JsonValue) -> bool:
+    """Return True if an argument identifies a particular object, by its name or by its form, or has three or more words."""
     if isinstance(name, str) and not _IDS.isdisjoint(split_name(name)):
         return True
     if not isinstance(value, str):
@@ -239,13 +243,13 @@ def canonical(value: JsonValue) -> str:
     try:
         return _encode(value)
     except (TypeError, ValueError, RecursionError):
-        return as_text(value)
+        return json_text.write(value)
 
 
 def result_digest(call: Call) -> int | None:
     """Return a digest that is equal for equal results and failures, within one process. None if neither is visible."""
     if call.has_result:
-        return hash((type(call.result), call.result if isinstance(call.result, str) else as_text(call.result)))
+        return hash((type(call.result), call.result if isinstance(call.result, str) else json_text.write(call.result)))
     return None if call.failure is None else hash((call.failure.type, call.failure.message))
 
 
@@ -253,7 +257,7 @@ def new_messages(inference: Inference) -> tuple[Message, ...]:
     """Return the messages after the model's last message: the user's, and the results of the last calls."""
     messages = inference.input
     start = len(messages)
-    while start and messages[start - 1].role not in MODEL_ROLES:
+    while start and messages[start - 1].role not in ASSISTANT:
         start -= 1
     return messages[start:] if start else messages
 
@@ -286,8 +290,8 @@ class CallLog:
         self._decisions: dict[str, str | None] = {}
         """A person's decisions by call id."""
         self._conversations = ConversationNumbers(bounded=bounded)
-        self._words: OrderedDict[int, None] = OrderedDict()
-        """Digests of the texts of users and models."""
+        self._words = MessageHistory(_MOST_WORDS if bounded else None)
+        """The texts of users and models."""
 
     def add(self, span: Span) -> Sequence[Call]:
         """Process a span. Returns the calls whose outcome this span is the first to show."""
@@ -341,7 +345,7 @@ class CallLog:
         if not self._words:  # first request: count the user's turns before this run began
             self._first_parent = span.parent_id
             for message in inference.input[:start]:
-                self.turn += message.role in USER_ROLES and self._is_new(message.text())
+                self.turn += message.role in USER_ROLES and self._words.add(message.text().strip())
         for number, message in enumerate(new, start + 1):
             if message.role in USER_ROLES and self._is_turn(message.text(), number, before) and not goes_on:
                 self.new_turns += ((number, message),)
@@ -393,7 +397,7 @@ class CallLog:
                     self._ask(span, choice, part, tools)
             self._answer = text = message.text()
             if not has_call and text:
-                self._is_new(text)  # recorded, so that a prompt that repeats this answer is not a turn of the user
+                self._words.add(text.strip())  # recorded, so that a prompt that repeats this answer is not a turn of the user
 
     def _ask(self, span: Span, choice: int, part: ToolCall, tools: Sequence[ToolDefinition]) -> None:
         call = self._find_early_execution(part)
@@ -415,7 +419,12 @@ class CallLog:
             call.definition = find_tool(part.name, tools)
             call.offered = call.definition is not None
         if span.violations:
-            call.violations = tuple(_violations_of(span, part))
+            call.violations = tuple(
+                violation
+                for violation in span.violations
+                if violation.where == "arguments"
+                and (violation.call_id == part.id if part.id is not None else violation.tool == part.name)
+            )
 
     def _find_early_execution(self, part: ToolCall) -> Call | None:
         """Return the call of an execution that ended before the model span that requested it; None if it is not found."""
@@ -472,9 +481,7 @@ class CallLog:
         call = self._last_with_id.get(call_id)
         if call is not None:
             call.decision = decision
-        if self.bounded and len(self._decisions) >= MOST_CALLS:
-            del self._decisions[next(iter(self._decisions))]
-        self._decisions[call_id] = decision
+        remember(self._decisions, call_id, decision, MOST_CALLS if self.bounded else None)
 
     def _append(self, call: Call) -> None:
         call.position = self._count
@@ -495,18 +502,9 @@ class CallLog:
         """Return True for a new text, and for the same text at a new position after an answer without tool calls."""
         if not text.strip():
             return False
-        is_new = self._is_new(text)
-        is_new_place = self._is_new(f"{number} {text}")  # computed even if is_new, since `_is_new` also records the text
+        is_new = self._words.add(text.strip())
+        is_new_place = self._words.add(f"{number} {text}".strip())  # also if it is new, since `add` records the text
         return is_new or (is_new_place and before is not None and not before.tool_calls())
-
-    def _is_new(self, text: str) -> bool:
-        digest = hash(text.strip())
-        if digest in self._words:
-            return False
-        self._words[digest] = None
-        if self.bounded and len(self._words) > _MOST_WORDS:
-            self._words.popitem(last=False)
-        return True
 
 
 def _is_held(span: Span) -> bool:
@@ -538,13 +536,6 @@ def _bare(arguments: JsonValue) -> JsonValue:
 
 def _key(part: ToolCall) -> str:
     return f"{part.name} {canonical(part.arguments)}"
-
-
-def _violations_of(span: Span, part: ToolCall) -> Iterator[Violation]:
-    for violation in span.violations:
-        same_id = violation.call_id == part.id if part.id is not None else violation.tool == part.name
-        if violation.where == "arguments" and same_id:
-            yield violation
 
 
 def result_text(call: Call) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
+from llmtrace.lineage.result_fields import structure_of
 from llmtrace.model import INVALID_TOOL_CALL, JsonValue, Span, ToolExecution
 from llmtrace.text.failure_words import begins_as_error
 
@@ -36,16 +37,6 @@ def _parse(text: str) -> JsonValue:
         return from_json(text)
     except TypeError:  # a lone surrogate
         return from_json(text.encode("utf-8", "replace"))
-
-
-def structure_of(result: JsonValue) -> JsonValue:
-    """Return the result as an object or a list, parsed from JSON text if necessary; None if it is neither."""
-    if isinstance(result, (dict, list)):
-        return result
-    if not isinstance(result, str) or result.lstrip()[:1] not in ("{", "["):
-        return None
-    value = parse_json(result)
-    return None if value is NOT_JSON else value
 
 
 def is_cut_json(text: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from llmtrace.evidence.call_log import Call, CallLog
 from llmtrace.lineage import DoubtfulValue, LiveLineage, ValueUse
 from llmtrace.lineage.tasks import TaskTracker
-from llmtrace.model import Inference, Span, ToolCall, ToolDefinition, ToolExecution
+from llmtrace.model import Inference, Span, ToolCall, ToolDefinition
 from llmtrace.text.tool_names import is_reading_name
 
 
@@ -34,16 +34,13 @@ class RunEvidence:
         self.tasks = TaskTracker()
 
     def add(self, span: Span) -> None:
-        operation = span.operation
         self.newest = span
         self.completed = self.calls.add(span)
         self.ungrounded = self.lineage.add(span)
         self.has_ungrounded = self.has_ungrounded or bool(self.ungrounded)
-        if isinstance(operation, Inference):
+        self.tasks.add(span)
+        if isinstance(span.operation, Inference):
             self.newest_inference = span
-            self.tasks.add_inference(span, operation)
-        elif isinstance(operation, ToolExecution):
-            self.tasks.add_execution(operation)
 
 
 def ungrounded(evidence: RunEvidence, call: ToolCall) -> tuple[DoubtfulValue, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Literal
 
-from llmtrace.lineage.find_matches import find_matches
 from llmtrace.lineage.message_history import digest
 from llmtrace.lineage.provenance import Match, Origin, Provenance, ValueUse
-from llmtrace.lineage.read_values import IDENTIFIERS, Path, Reading, parts_of, read_arguments, read_text
+from llmtrace.lineage.read_values import IDENTIFIERS, Path, Reading, parts_of, read_arguments, read_text, read_value
+from llmtrace.lineage.result_fields import leaves_of, structure_of
 from llmtrace.lineage.source_index import SourceIndex
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.visible_context import VisibleContext, call_key
@@ -24,6 +25,9 @@ from llmtrace.model import (
     Workflow,
     refusal_as_text,
 )
+from llmtrace.text.dates import dates_in
+from llmtrace.text.matching import normalize_each, occurrences
+from llmtrace.text.numbers import places_of_number
 from llmtrace.validation.json_pointers import pointer
 
 _ANSWER = "answer"
@@ -172,3 +176,43 @@ def _label(span: Span, call: ToolCall, path: Path) -> str:
         members = container.get("properties") if isinstance(name, str) else container
         schema = members.get(name if isinstance(name, str) else "items") if isinstance(members, Mapping) else None
     return f"{pointer(path) if schema is not None else 'an argument'} of {call.name}"
+
+
+# -- the places of a value in a source
+
+
+LONGEST_SOURCE = 1 << 20
+"""Most characters of a source that is searched for places."""
+MOST_MATCHES = 20
+
+
+def find_matches(source: Source, use: ValueUse) -> list[Match]:
+    """Return the places in a source that contain the value of a use. Values of members come before names of members."""
+    if len(source.text) > LONGEST_SOURCE:
+        return []
+    content = structure_of(source.content)
+    leaves = [((), source.text, False)] if content is None else sorted(leaves_of(content), key=lambda leaf: leaf[2])
+    readings = read_text(use.value) if use.part == "answer" else []
+    values = [*(reading.value for reading in readings if reading.value.keys[0] == use.key), read_value(use.value)]
+    keys = (use.key,) if values[0] is None else values[0].keys
+    matches = (
+        Match(use.start, use.end, pointer(path), start, end, text[start:end], of_name)
+        for path, text, of_name in leaves
+        for start, end in _places_in(text, keys)
+    )
+    return list(islice(matches, MOST_MATCHES))
+
+
+def _places_in(text: str, keys: tuple[str, ...]) -> Iterable[tuple[int, int]]:
+    """Return the ranges of characters that match one of the keys, each once."""
+    plain = normalize_each(text)
+    spans: dict[tuple[int, int], None] = {}
+    for key in keys:
+        if key[0] == "=":
+            places = places_of_number(plain, key)
+        elif key[0] == "@":
+            places = ((start, end) for start, end, written in dates_in(plain) if key in written)
+        else:
+            places = occurrences(text, key)
+        spans.update(dict.fromkeys(places))
+    return spans

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from llmtrace.lineage.message_history import SYSTEM, Conversations, begins_with, digest
 from llmtrace.lineage.tasks import TaskTracker
-from llmtrace.model import AgentInvocation, Inference, Message, Span, ToolCall, ToolResult, Trace
+from llmtrace.model import AgentInvocation, Inference, Message, Span, ToolCall, ToolExecution, ToolResult, Trace
 from llmtrace.model.value import value
 
 FEWEST_LOST = 3
@@ -56,12 +56,18 @@ class LostMessages:
         self._last_answers = "", set[str]()
         """The id of the last inference, and its texts."""
 
-    def add(self, span: Span, inference: Inference) -> None:
-        """Process an inference. Inferences must come in order of time."""
+    def add(self, span: Span) -> None:
+        """Process a span. Spans must come in order of time."""
+        if isinstance(span.operation, ToolExecution):
+            self.tasks.add(span)
+        elif isinstance(span.operation, Inference):
+            self._add_inference(span, span.operation)
+
+    def _add_inference(self, span: Span, inference: Inference) -> None:
         request, name = inference.input, self.conversations.name_of(span, inference)
         if request and not inference.is_continued:
             # Only a program turns to new tasks. Inside an agent, a restart is a loss.
-            is_new_task = span.parent_id not in self._agents and self.tasks.add_inference(span, inference)
+            is_new_task = span.parent_id not in self._agents and self.tasks.add(span)
             conversation = None if is_new_task else self._conversations.get(name)
             if conversation is None:
                 conversation = self._conversations[name] = self._begin(span, request)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-from llmtrace.lineage.sources import as_text
+from llmtrace.codec import json_text
 from llmtrace.model import Inference, Message, Part, Span, Text, ToolCall, ToolResult
 
 ASSISTANT, SYSTEM = frozenset({"assistant", "model"}), frozenset({"system", "developer"})
@@ -25,6 +25,9 @@ class MessageHistory:
         self._limit = limit
         self._last: tuple[Message, ...] = ()
         self._seen: dict[int, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._seen)
 
     def new_messages(self, messages: tuple[Message, ...]) -> Iterator[tuple[int, Message]]:
         """Yield the messages that were not sent before, with their position, counted from 1."""
@@ -73,7 +76,8 @@ class Conversations:
 
 
 def remember(memory: dict[Any, Any], key: Any, content: Any, limit: int | None) -> None:
-    """Add an entry to a dict, and drop the oldest entry if there are more than ``limit``."""
+    """Make this the newest entry of a dict, and drop the oldest one if there are more than ``limit``."""
+    memory.pop(key, None)
     memory[key] = content
     if limit is not None and len(memory) > limit:
         del memory[next(iter(memory))]
@@ -96,7 +100,7 @@ def digest(part: Part) -> Hashable:
     if isinstance(part, Text):
         return part.content.strip()
     if isinstance(part, ToolCall):
-        return ("call", part.id) if part.id is not None else ("call", part.name, as_text(part.arguments))
+        return ("call", part.id) if part.id is not None else ("call", part.name, json_text.write(part.arguments))
     if isinstance(part, ToolResult):
-        return ("result", part.id, part.response if isinstance(part.response, str) else as_text(part.response))
-    return ("part", as_text(part))
+        return ("result", part.id, part.response if isinstance(part.response, str) else json_text.write(part.response))
+    return ("part", json_text.write(part))

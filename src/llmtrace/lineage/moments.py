@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from llmtrace.lineage.sources import as_text
+from llmtrace.codec import json_text
 from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, ToolCall, ToolExecution, ToolResult, Workflow
 
 
@@ -20,7 +20,7 @@ class CallJoins:
                 for call in (call for message in span.operation.output for call in message.tool_calls()):
                     if call.id is not None:
                         self._calls[call.id].append((span, call))
-                    self._calls[call.name, as_text(call.arguments)].append((span, call))
+                    self._calls[call.name, json_text.write(call.arguments)].append((span, call))
 
     def find(self, span: Span) -> tuple[Span, ToolCall] | None:
         """Return the inference that requested an execution, and its call; None if it is not found.
@@ -30,7 +30,7 @@ class CallJoins:
         if not isinstance(span.operation, ToolExecution):
             return None
         execution = span.operation
-        by_words = (execution.name, as_text(execution.arguments)) if execution.call_id is None else None
+        by_words = (execution.name, json_text.write(execution.arguments)) if execution.call_id is None else None
         calls = self._calls.get(by_words or execution.call_id, [])
         return calls[max(0, bisect_right(calls, span.start, key=lambda pair: pair[0].start) - 1)] if calls else None
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from llmtrace.lineage.lineage import LineageTracker
@@ -70,11 +71,12 @@ class Reached:
 class Propagation:
     """The edges of a trace."""
 
-    def __init__(self, trace: Trace, uses: Iterable[ValueUse], lost_messages: LostMessages) -> None:
+    def __init__(self, lineage: LineageResult) -> None:
+        lost_messages = lineage.lost_messages
         self.edges: tuple[Edge, ...] = (
-            *_value_edges(trace, uses),
-            *_call_edges(trace),
-            *_message_edges(trace, lost_messages.conversations),
+            *_value_edges(lineage.trace, lineage.uses),
+            *_call_edges(lineage.trace),
+            *_message_edges(lineage.moments, lost_messages.conversations),
             *(Edge(loss.before, loss.span_id, "vanished", lost=loss.lost) for loss in lost_messages.losses if loss.before),
         )
         self._into: dict[str, list[Edge]] = defaultdict(list)
@@ -147,31 +149,34 @@ def _is_invented(edge: Edge) -> bool:
     return edge.use is not None and edge.use.provenance.first is not None
 
 
-@dataclass(slots=True)
+@dataclass
 class LineageResult:
     """The lineage of a whole trace."""
 
+    trace: Trace
+    moments: list[tuple[Span, bool]]
+    """The spans in causal order, see `llmtrace.lineage.moments`."""
     tracker: LineageTracker
     uses: list[ValueUse]
     """All values that a model put into a call or an answer, in order of time."""
     lost_messages: LostMessages
-    propagation: Propagation
+
+    @cached_property
+    def propagation(self) -> Propagation:
+        """The path of each value through the trace."""
+        return Propagation(self)
 
 
 def analyze(trace: Trace) -> LineageResult:
     """Find the origin of every value of a trace, and its path through the trace."""
-    tracker, lost_messages = LineageTracker(trace.spans), LostMessages(trace)
-    uses: list[ValueUse] = []
-    for span, is_end in moments(trace.spans):
-        if not is_end:
-            tracker.begin(span)
-            continue
-        if isinstance(span.operation, Inference):
-            lost_messages.add(span, span.operation)
-        elif isinstance(span.operation, ToolExecution):
-            lost_messages.tasks.add_execution(span.operation)
-        uses += tracker.add(span)
-    return LineageResult(tracker, uses, lost_messages, Propagation(trace, uses, lost_messages))
+    result = LineageResult(trace, moments(trace.spans), LineageTracker(trace.spans), [], LostMessages(trace))
+    for span, is_end in result.moments:
+        if is_end:
+            result.lost_messages.add(span)
+            result.uses += result.tracker.add(span)
+        else:
+            result.tracker.begin(span)
+    return result
 
 
 def _value_edges(trace: Trace, uses: Iterable[ValueUse]) -> Iterator[Edge]:
@@ -227,11 +232,11 @@ def _answers(span: Span, holder: Span) -> bool:
     return is_nested or isinstance(operation, (AgentInvocation, Workflow))
 
 
-def _message_edges(trace: Trace, conversations: Conversations) -> Iterator[Edge]:
+def _message_edges(spans: Iterable[tuple[Span, bool]], conversations: Conversations) -> Iterator[Edge]:
     speakers = _Speakers()
     executions: dict[str, str] = {}
     histories: dict[str, MessageHistory] = defaultdict(MessageHistory)
-    for span, is_end in moments(trace.spans):
+    for span, is_end in spans:
         operation = span.operation
         if isinstance(operation, (AgentInvocation, Workflow)) and not is_end:
             yield from speakers.edges_to(span, operation.input)

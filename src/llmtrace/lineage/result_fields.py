@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pydantic_core import from_json
-
+from llmtrace.codec import json_text
+from llmtrace.lineage.read_values import Path
 from llmtrace.model import JsonValue
 from llmtrace.text.matching import squash
 from llmtrace.text.patterns import lazy_pattern
@@ -29,9 +29,9 @@ _QUOTES = lazy_pattern(r"'.*'|\".*\"")
 def fields_of(content: JsonValue) -> frozenset[str]:
     """Return the fields as squashed texts. Also adds the host of a web address, and the address in `Name <address>`."""
     if isinstance(content, str):
-        content = _structure_of(content)
+        content = structure_of(content) if content.lstrip()[:1] in ("{", "[") else _fields_of_lines(content)
     fields: set[str] = set()
-    for text in _scalars(content, 0):
+    for _, text, _ in leaves_of(content):
         if len(text) <= LONGEST_FIELD:
             fields.add(squash(text))
             if "." in text and (host := host_of(text)):
@@ -47,23 +47,25 @@ def host_of(text: str) -> str:
     return match[1].casefold() if match is not None else ""
 
 
-def _structure_of(text: str) -> JsonValue:
-    bare = text.strip()
-    if bare[:1] in ("{", "["):
+def structure_of(content: JsonValue) -> JsonValue:
+    """Return an object or a list, parsed from JSON text if necessary; None for anything else."""
+    if isinstance(content, str) and content.lstrip()[:1] in ("{", "["):
         try:
-            return from_json(bare)
-        except (ValueError, TypeError):
+            content = json_text.read(content)
+        except ValueError:
             return None
-    return _fields_of_lines(text)
+    return content if isinstance(content, (dict, list)) else None
 
 
-def _scalars(content: JsonValue, depth: int) -> Iterator[str]:
-    if isinstance(content, (dict, list)):
-        yield from map(str, content) if isinstance(content, dict) else ()
-        for member in (content.values() if isinstance(content, dict) else content) if depth < _DEEPEST else ():
-            yield from _scalars(member, depth + 1)
+def leaves_of(content: JsonValue, path: Path = ()) -> Iterator[tuple[Path, str, bool]]:
+    """Yield every string and number with its path and False, and every member's name with its path and True."""
+    if isinstance(content, (dict, list)) and len(path) < _DEEPEST:
+        for name, member in content.items() if isinstance(content, dict) else enumerate(content):
+            yield from leaves_of(member, (*path, name))
+            if isinstance(content, dict):
+                yield (*path, name), str(name), True
     elif isinstance(content, (str, int, float)) and not isinstance(content, bool):
-        yield str(content)
+        yield path, json_text.write(content) if isinstance(content, int) else str(content), False
 
 
 def _fields_of_lines(text: str) -> list[JsonValue] | None:

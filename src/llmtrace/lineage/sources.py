@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Container
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
-from pydantic_core import to_json
-
+from llmtrace.codec import json_text
 from llmtrace.lineage.provenance import Origin
 from llmtrace.lineage.result_fields import fields_of
 from llmtrace.model import JsonValue
@@ -21,7 +21,7 @@ results, documents and memory. ``model``: also text that the model may have comp
 call started."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Source:
     """A visible text, such as a message, a system prompt or a tool's result."""
 
@@ -35,68 +35,35 @@ class Source:
     speaker: Speaker = "tool"
     query: JsonValue = None
     """The arguments of the call that this result answers."""
-    _text: str | None = field(default=None, compare=False, repr=False)
-    _searchable: str | None = field(default=None, compare=False, repr=False)
-    _squashed: str | None = field(default=None, compare=False, repr=False)
-    _fields: frozenset[str] | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.text = self.content if isinstance(self.content, str) else json_text.write(self.content)
 
     @property
     def origin(self) -> Origin:
         return Origin(self.span_id, self.place, self.call_id, self.part)
 
-    @property
-    def text(self) -> str:
-        if self._text is None:
-            self._text = self.content if isinstance(self.content, str) else as_text(self.content)
-        return self._text
-
-    @property
+    @cached_property
     def searchable(self) -> str:
         """The text without escapes, for searching. Words of plain text with a backslash are contained with and without it."""
-        if self._searchable is None:
-            self._searchable = _without_escapes(self.text)
-        return self._searchable
+        text = self.text
+        if "\\" not in text:
+            return text
+        plain = unescape(text)
+        if text.lstrip()[:1] in ("{", "[", '"'):
+            return plain
+        return "\n".join([plain, *(word for word in text.split() if "\\" in word)])
 
-    @property
+    @cached_property
     def squashed(self) -> str:
-        """The letters and digits of the text. Computed on first use, as are `fields`."""
-        if self._squashed is None:
-            self._squashed = squash(self.searchable)
-        return self._squashed
+        """The letters and digits of the text."""
+        return squash(self.searchable)
 
-    @property
+    @cached_property
     def fields(self) -> frozenset[str]:
         """The fields of a structured result, squashed."""
-        if self._fields is None:
-            self._fields = fields_of(self.content)
-        return self._fields
+        return fields_of(self.content)
 
     @property
     def words(self) -> list[str]:
         return tokens(self.searchable)
-
-
-def holding(sources: Iterable[Source], key: str) -> Iterator[Source]:
-    """Return the sources whose letters and digits contain a squashed value."""
-    # A run may have hundreds of sources, so the attribute is read before the slower property.
-    return (source for source in sources if key in (source._squashed or source.squashed))
-
-
-def _without_escapes(text: str) -> str:
-    if "\\" not in text:
-        return text
-    plain = unescape(text)
-    if text.lstrip()[:1] in ("{", "[", '"'):
-        return plain
-    return "\n".join([plain, *(word for word in text.split() if "\\" in word)])
-
-
-def as_text(content: JsonValue) -> str:
-    """Return content as JSON; as ``repr`` if it cannot be written as JSON; empty if that fails, too."""
-    try:
-        return to_json(content, inf_nan_mode="constants").decode()
-    except Exception:  # a cycle, or an object of the program
-        try:
-            return repr(content)
-        except Exception:
-            return ""

@@ -27,8 +27,13 @@ class TaskTracker:
     _newest: Inference | None = None
     _result: JsonValue = None
 
-    def add_inference(self, span: Span, inference: Inference) -> bool:
-        """Process an inference. Returns True if it begins a new task."""
+    def add(self, span: Span) -> bool:
+        """Process a span that has ended. Returns True for an inference that begins a new task."""
+        inference = span.operation
+        if isinstance(inference, ToolExecution):
+            self._result = inference.result
+        if not isinstance(inference, Inference):
+            return False
         previous, self._newest = self._newest, inference
         if inference.is_continued or not _opens_conversation(inference):
             return False
@@ -43,9 +48,6 @@ class TaskTracker:
             return False
         self.number += 1
         return True
-
-    def add_execution(self, execution: ToolExecution) -> None:
-        self._result = execution.result
 
 
 def _opens_conversation(inference: Inference) -> bool:

@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from llmtrace.codec import json_text
 from llmtrace.lineage.provenance import DoubtfulValue
 from llmtrace.lineage.read_values import IDENTIFIERS, Path, Value, read_text, read_value, scalars
 from llmtrace.lineage.result_fields import host_of
-from llmtrace.lineage.sources import Source, as_text, holding
+from llmtrace.lineage.sources import Source
 from llmtrace.model import JsonValue, ToolCall
 from llmtrace.text.dates import dates_in
 from llmtrace.text.matching import contains, squash, stands_alone, tokens
@@ -87,7 +88,7 @@ def _origin(sources: Iterable[Source], written: str, *, is_host: bool) -> Source
     key, origin = squash(written), None
     # matches a host as a whole or as the domain of a longer one: `a.example` in `www.a.example`, not in `b-a.example`
     host = re.compile(rf"(?<![\w-]){re.escape(written)}(?![\w-]|\.\w)", re.IGNORECASE) if is_host else None
-    for source in holding(sources, key):
+    for source in (source for source in sources if key in source.squashed):
         text = source.searchable
         if not (host.search(text) if host is not None else stands_alone(written, text) or contains(source.words, key)):
             continue
@@ -95,7 +96,7 @@ def _origin(sources: Iterable[Source], written: str, *, is_host: bool) -> Source
             # A quotation of the earlier result does not make the value trusted.
             if origin is None or not _quotes(source, origin, key):
                 return None
-        elif source.speaker == "tool" and key not in squash(as_text(source.query)):
+        elif source.speaker == "tool" and key not in squash(json_text.write(source.query)):
             if key in source.fields:
                 return None
             origin = origin or source

@@ -13,7 +13,7 @@ from typing import Any, Final
 from llmtrace.model import Evaluation, Inference, JsonValue, Operation, Span
 from llmtrace.model.value import value
 from llmtrace.monitors._monitor import Observation
-from llmtrace.monitors._number_stream import Shift
+from llmtrace.monitors._stream import Shift
 from llmtrace.semconv import LIBRARIES, SERVICE_VERSION, VCS_REVISION
 
 _STILL: Final = 10

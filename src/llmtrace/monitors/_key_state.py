@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from llmtrace.model import Evaluation, Span
 from llmtrace.monitors._call_keys import Key
-from llmtrace.monitors._change_causes import WORDS, Cause, InForce, evaluation, what
+from llmtrace.monitors._change_causes import WORDS, InForce, evaluation, what
 from llmtrace.monitors._monitor import CALLS, Observation
-from llmtrace.monitors._number_stream import Numbers, Shift
+from llmtrace.monitors._number_stream import Numbers
 from llmtrace.monitors._run_similarity import Runs
 from llmtrace.monitors._shape_stream import Shapes
 from llmtrace.monitors._share_stream import Shares
-from llmtrace.monitors._stream import At
+from llmtrace.monitors._stream import At, Shift
 
 FORMAT: Final = 2
 """Version of the state's format. A state of another version is not read."""
@@ -103,20 +103,6 @@ class Row:
 
     def _report(self, monitor: str, seen: Observation, shift: Shift, mark: Mark) -> tuple[Mark, Evaluation]:
         causes = self.in_force.causes(shift.call)
-        self._note(monitor, seen, shift, causes, mark)
-        return mark, evaluation(monitor, seen, shift, causes)
-
-    def _begun(self, name: str, monitor: str, seen: Observation, pins: Pins) -> Any:
-        """Add a stream and return it; None if there are `_MOST_STREAMS` already."""
-        if len(self.streams) >= _MOST_STREAMS:
-            return None
-        stream = self.streams[name] = KINDS[seen.kind]()
-        self.about[name] = {"monitor": monitor, "kind": seen.kind, "noun": seen.noun, "unit": seen.unit, "part": seen.part}
-        if name in pins and pins[name].get("kind") == seen.kind:
-            stream.start_from(pins[name]["baseline"])
-        return stream
-
-    def _note(self, monitor: str, seen: Observation, shift: Shift, causes: Iterable[Cause], mark: Mark) -> None:
         change = {
             "monitor": monitor,
             "part": seen.part,
@@ -134,6 +120,17 @@ class Row:
         same = ("monitor", "part", "unit", "word", "pointer", "trace_id", "span_id")
         earlier = [cause for cause in self.changes if any(cause[name] != change[name] for name in same)]
         self.changes = [*earlier, change][-MOST_CHANGES:]
+        return mark, evaluation(monitor, seen, shift, causes)
+
+    def _begun(self, name: str, monitor: str, seen: Observation, pins: Pins) -> Any:
+        """Add a stream and return it; None if there are `_MOST_STREAMS` already."""
+        if len(self.streams) >= _MOST_STREAMS:
+            return None
+        stream = self.streams[name] = KINDS[seen.kind]()
+        self.about[name] = {"monitor": monitor, "kind": seen.kind, "noun": seen.noun, "unit": seen.unit, "part": seen.part}
+        if name in pins and pins[name].get("kind") == seen.kind:
+            stream.start_from(pins[name]["baseline"])
+        return stream
 
 
 def row_of(state: Mapping[str, Any]) -> Row | None:

@@ -19,16 +19,15 @@ Memory: counts in bins of 2 % (wider if there would be too many bins), and the l
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any, Final
 
-from llmtrace.model.value import value
 from llmtrace.monitors._run_similarity import Alike
-from llmtrace.monitors._stream import CALLS_PER_ALARM, MINIMUM, RECENT, RUNS_BEFORE, RUNS_SINCE, At, Stream
+from llmtrace.monitors._stream import CALLS_PER_ALARM, MINIMUM, RECENT, RUNS_BEFORE, RUNS_SINCE, At, Shift, Stream
 
 _WIDTH: Final = 0.02
 _MOST_BINS: Final = 400
@@ -56,59 +55,15 @@ streams (benchmarks/drift.py)."""
 _SCORE: Final = NormalDist().inv_cdf
 
 
-@value
-class Shift:
-    since: int
-    """Estimated time of the first call after the change, in nanoseconds since the Unix epoch."""
-    call: int
-    """Number of that call among the calls of its key."""
-    calls: int
-    """Number of the stream's calls since the change, including the one that raised the alarm."""
-    baseline: int
-    """Number of the stream's calls before the change."""
-    before: float
-    now: float
-    """The median, or the share, after the change; ``before``: before it."""
-    word: str = ""
-    """For a share: the word. For a shape: the kind of change."""
-    pointer: str | None = None
-    """For a shape: JSON Pointer of the changed field."""
-
-
-class _Bins:
-    """The count of numbers in each bin, ordered by bin."""
-
-    __slots__ = ("counts", "places")
-
-    def __init__(self, counts: Mapping[Any, int]) -> None:
-        pairs = sorted((int(place), int(count)) for place, count in counts.items())
-        self.places = [place for place, _ in pairs]
-        self.counts = [count for _, count in pairs]
-
-    def add(self, place: int) -> tuple[int, int]:
-        """Count one number in bin ``place``. Returns the count of numbers in lower bins, and the count in this bin."""
-        at = bisect.bisect_left(self.places, place)
-        if at == len(self.places) or self.places[at] != place:
-            self.places.insert(at, place)
-            self.counts.insert(at, 0)
-        self.counts[at] += 1
-        return sum(self.counts[:at]), self.counts[at]
-
-    def items(self) -> Iterator[tuple[int, int]]:
-        return zip(self.places, self.counts, strict=True)
-
-    def state(self) -> dict[str, int]:
-        return {str(place): count for place, count in self.items()}
-
-
 class Numbers(Stream):
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         saved = state or {}
         super().__init__(saved)
-        self.bins = _Bins(saved.get("bins", {}))
+        self.bins = _counts(saved.get("bins", {}))
+        """The count of numbers in each bin."""
         self.width: int = saved.get("width", 1)
         """Width of a bin, as a multiple of 2 %."""
-        self.count = sum(self.bins.counts)
+        self.count = sum(self.bins.values())
         self.odds: list[float] = saved.get("odds") or [0.0] * len(_WAYS)
         self.recent: list[list[Any]] = saved.get("recent", [])
         """For each of the last calls: its bin of 2 %, its score, its time, its number and its run."""
@@ -119,7 +74,7 @@ class Numbers(Stream):
 
     def state(self) -> dict[str, Any]:
         return super().state() | {
-            "bins": self.bins.state(),
+            "bins": {str(place): count for place, count in sorted(self.bins.items())},
             "width": self.width,
             "odds": self.odds,
             "recent": self.recent,
@@ -150,14 +105,16 @@ class Numbers(Stream):
 
     def _score(self, step: int, tie: float) -> float:
         """Add a number to the bins. Returns its normal score among all numbers so far."""
-        below, equal = self.bins.add(step // self.width)
+        at = step // self.width
+        below = sum([count for place, count in self.bins.items() if place < at])
+        equal = self.bins[at] = self.bins.get(at, 0) + 1
         self.count += 1
-        if len(self.bins.counts) > _MOST_BINS:
+        if len(self.bins) > _MOST_BINS:
             self.width *= 2
-            merged: dict[int, int] = {}
+            merged: Counter[int] = Counter()
             for place, count in self.bins.items():
-                merged[place // 2] = merged.get(place // 2, 0) + count
-            self.bins = _Bins(merged)
+                merged[place // 2] += count
+            self.bins = merged
         rank = (below + tie * equal) / self.count
         # the inverse normal distribution is infinite at 0 and 1
         return _SCORE(rank if 1e-9 < rank < 1 - 1e-9 else min(max(rank, 1e-9), 1 - 1e-9))
@@ -203,28 +160,27 @@ class Numbers(Stream):
             return None
         if self.first is not None and after[0][4] - self.first < RUNS_BEFORE:
             return None
-        old, new = dict(self.bins.items()), dict[int, int]()
-        for step, *_ in after:
-            old[step // self.width] = old.get(step // self.width, 0) - 1
-            new[step] = new.get(step, 0) + 1
+        new = Counter(step for step, *_ in after)
+        old = Counter(self.bins)
+        old.subtract(step // self.width for step, *_ in after)
         shift = Shift(
             after[0][2],
             after[0][3],
             len(after),
             self.count - len(after),
-            _quantile(_Bins(old), self.width, 0.5),
-            _quantile(_Bins(new), 1, 0.5),
+            _quantile(old, self.width, 0.5),
+            _quantile(new, 1, 0.5),
         )
         # start with an empty baseline, because the calls that raised the alarm are more extreme than those that follow; the
         # estimate of how much calls resemble each other is kept
-        self.bins, self.width, self.count, self.recent, self.armed, self.began = _Bins({}), 1, 0, [], False, None
+        self.bins, self.width, self.count, self.recent, self.armed, self.began = {}, 1, 0, [], False, None
         self.odds = [0.0] * len(_WAYS)
         return shift
 
     def baseline(self) -> dict[str, Any]:
         """Return the baseline to export or pin: the counts, and the estimates of how much calls resemble each other."""
         return {
-            "bins": self.bins.state(),
+            "bins": {str(place): count for place, count in sorted(self.bins.items())},
             "width": self.width,
             "count": self.count,
             "alike": self.alike[:2],
@@ -233,8 +189,8 @@ class Numbers(Stream):
 
     def start_from(self, baseline: Mapping[str, Any]) -> None:
         super().start_from(baseline)
-        self.bins = _Bins(baseline["bins"])
-        self.width, self.count = int(baseline["width"]), sum(self.bins.counts)
+        self.bins = _counts(baseline["bins"])
+        self.width, self.count = int(baseline["width"]), sum(self.bins.values())
         self.odds, self.recent = [0.0] * len(_WAYS), []
         self.alike, self.of_runs = [*baseline["alike"][:2], 0.0], Alike({**baseline["of_runs"], "open": {}})
 
@@ -281,11 +237,15 @@ def _of_several(way: tuple[float, float, float], after: Sequence[Sequence[Any]])
     return len(gains) >= RUNS_SINCE and 2 * max(gains.values()) <= sum(gains.values())
 
 
-def _quantile(bins: _Bins, width: int, share: float) -> float:
-    wanted = share * sum(bins.counts)
+def _quantile(bins: Mapping[int, int], width: int, share: float) -> float:
+    wanted = share * sum(bins.values())
     below = 0
-    for place, count in bins.items():
+    for place, count in sorted(bins.items()):
         below += count
         if below >= wanted and count:
             return math.exp((place + 0.5) * width * _WIDTH)
     return 0.0
+
+
+def _counts(saved: Mapping[Any, int]) -> dict[int, int]:
+    return {int(place): int(count) for place, count in saved.items()}

@@ -19,8 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from llmtrace.monitors._number_stream import Shift
-from llmtrace.monitors._stream import MINIMUM, RUNS_BEFORE, RUNS_SINCE, At, Stream
+from llmtrace.monitors._stream import MINIMUM, RUNS_BEFORE, RUNS_SINCE, At, Shift, Stream
 
 _PATHS: Final = 300
 _DEEP: Final = 8

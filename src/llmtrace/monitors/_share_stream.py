@@ -18,9 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from llmtrace.monitors._number_stream import Shift
 from llmtrace.monitors._run_similarity import AlikeWords
-from llmtrace.monitors._stream import CALLS_PER_ALARM, HEAD_START, MINIMUM, RUNS_BEFORE, RUNS_SINCE, At, Stream
+from llmtrace.monitors._stream import CALLS_PER_ALARM, HEAD_START, MINIMUM, RUNS_BEFORE, RUNS_SINCE, At, Shift, Stream
 
 _PLACES: Final = 24
 _WORDS: Final = 8

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from llmtrace.model.value import value
+
 CALLS_PER_ALARM: Final = 30_000
 """Least average number of calls of one stream between two false alarms: proved for independent calls.
 
@@ -47,6 +49,25 @@ class At(NamedTuple):
     """Number of the group of calls that may resemble this one (`_run_similarity.Runs`)."""
     hinted: bool = False
     """True if a setting that shapes answers changed since the stream's last call."""
+
+
+@value
+class Shift:
+    since: int
+    """Estimated time of the first call after the change, in nanoseconds since the Unix epoch."""
+    call: int
+    """Number of that call among the calls of its key."""
+    calls: int
+    """Number of the stream's calls since the change, including the one that raised the alarm."""
+    baseline: int
+    """Number of the stream's calls before the change."""
+    before: float
+    now: float
+    """The median, or the share, after the change; ``before``: before it."""
+    word: str = ""
+    """For a share: the word. For a shape: the kind of change."""
+    pointer: str | None = None
+    """For a shape: JSON Pointer of the changed field."""
 
 
 class History:

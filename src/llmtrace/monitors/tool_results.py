@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final
 
+from llmtrace.evidence.result_form import has_failed, is_empty
+from llmtrace.lineage.result_fields import structure_of
 from llmtrace.model import CANCELLED, Span, ToolExecution, failure_kind
 from llmtrace.monitors._monitor import Observation, PlainMonitor, share
 from llmtrace.semconv import CONTENT_TRUNCATED
-
-_EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
-_LONGEST: Final = 200_000
-"""Number of characters up to which a text is parsed as JSON."""
 
 
 def observe(span: Span) -> Iterator[Observation]:
@@ -24,37 +21,18 @@ def observe(span: Span) -> Iterator[Observation]:
         return
     if span.failure is not None and (failure_kind(span.failure) == CANCELLED or span.violations):
         return  # the fault of the program or of the model, not of the tool
-    result = _read(execution.result)
-    failed = span.failure is not None or _says_error(result)
-    if failed or execution.has_result:
+    failed, result = has_failed(span), execution.result
+    if failed is not None:
         yield share(failed, "the share of failed executions", "error_rate")
-    if failed or not execution.has_result or span.attributes.get(CONTENT_TRUNCATED):
+    if failed is not False or span.attributes.get(CONTENT_TRUNCATED):
         return
-    yield share(result in _EMPTY, "the share of empty results", "empty")
-    if result not in _EMPTY:
-        text = execution.result
-        text = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False, default=str)
+    empty = is_empty(result)
+    yield share(empty, "the share of empty results", "empty")
+    if not empty:
+        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
         yield Observation("number", len(text), "the size of results", "characters", "size")
-        yield Observation("shape", result, "the result", part="shape")
-
-
-def _read(result: Any) -> Any:
-    """Return the parsed value of a JSON object or list in a text; otherwise the result itself."""
-    if isinstance(result, str) and result[:1] in ("{", "[") and len(result) <= _LONGEST:
-        try:
-            return json.loads(result)
-        except (ValueError, RecursionError):
-            return result
-    return result
-
-
-def _says_error(result: Any) -> bool:
-    """Return True if the result reports an error although the tool did not raise."""
-    if isinstance(result, str):
-        return result[:40].lstrip().lower().startswith(("error", "exception", "traceback (most recent"))
-    if isinstance(result, dict):
-        return bool(result.get("error") or result.get("isError") or result.get("is_error"))
-    return False
+        structure = structure_of(result)
+        yield Observation("shape", result if structure is None else structure, "the result", part="shape")
 
 
 MONITOR = PlainMonitor("tool_results", observe)

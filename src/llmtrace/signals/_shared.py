@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from llmtrace import semconv
 from llmtrace.evidence.call_log import new_messages
@@ -22,17 +21,6 @@ text."""
 _CALLS = frozenset({ToolCall, ServerToolCall})
 _JSON_TYPES = frozenset({"json", "json_object", "json_schema", "application/json"})
 _QUESTION_MARKS = ("?", "？", "؟", "?”", '?"')
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
-
-
-def remember(memory: OrderedDict[K, V], key: K, value: V, limit: int) -> None:
-    """Make this the newest entry, and drop the oldest one if there are more than ``limit``."""
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > limit:
-        memory.popitem(last=False)
 
 
 def has_call(message: Message) -> bool:

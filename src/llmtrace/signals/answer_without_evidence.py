@@ -49,11 +49,9 @@ class State:
 
 class AnswerWithoutEvidence(Signal[State]):
     name = "answer_without_evidence"
+    new_state = State
     advice = "Require a tool call for such questions (tool_choice), or have the model say that it did not look."
     looks_at = (Inference, ToolExecution, Retrieval, Memory)
-
-    def start(self, run: RunEvidence) -> State:
-        return State(run)
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:
         if state.has_source:

@@ -34,9 +34,12 @@ class Signal(Generic[State]):
     needs: Need = ""
     """Condition that a span must meet for `step` to get it; default, none."""
 
+    new_state: Callable[[RunEvidence], State]
+    """Makes the state of a new run from the evidence that all signals share. Set it, or define `start`."""
+
     def start(self, run: RunEvidence) -> State:
         """Return the initial state for a new run. `step` gets and updates it. ``run``: evidence that all signals share."""
-        raise NotImplementedError
+        return self.new_state(run)
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:
         """Judge a span that has just ended. Spans come in the order in which they ended, validated and already in ``run``."""

@@ -11,14 +11,13 @@ A tool declares a change with `@tool(changes=True)` or by an MCP server's annota
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from llmtrace.evidence.call_log import Call
 from llmtrace.evidence.run_evidence import RunEvidence
-from llmtrace.model import DEADLINE, TIMEOUT, Evaluation, Inference, Severity, Span, ToolExecution, failure_kind
-from llmtrace.signals._shared import remember
+from llmtrace.lineage.message_history import remember
+from llmtrace.model import Evaluation, Inference, Severity, Span, ToolExecution
 from llmtrace.signals.base import Signal
 
 MOST_CALLS = 512
@@ -34,24 +33,22 @@ _FINDINGS: dict[str, tuple[Severity, str]] = {
 @dataclass(slots=True)
 class State:
     run: RunEvidence
-    changes: OrderedDict[int, tuple[int, str, bool]] = field(default_factory=OrderedDict)
+    changes: dict[int, tuple[int, str, bool]] = field(default_factory=dict)
     """The newest call that succeeded or timed out, by the digest of tool and arguments: turn, span, and True for a time-out."""
 
 
 class DuplicatedEffect(Signal[State]):
     name = "duplicated_effect"
+    new_state = State
     advice = "Give the tool an idempotency key, or have it refuse what is done already."
     looks_at = (Inference, ToolExecution)
     needs = "results"
-
-    def start(self, run: RunEvidence) -> State:
-        return State(run)
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         return [finding for call in state.run.completed if (finding := self._judge(state, call))]
 
     def _judge(self, state: State, call: Call) -> Evaluation | None:
-        timed_out = call.failure is not None and failure_kind(call.failure) in (TIMEOUT, DEADLINE)
+        timed_out = call.timed_out
         if not call.is_change or call.is_polling or not call.has_arguments or (call.failed is not False and not timed_out):
             return None
         key = hash(call.effect_key)

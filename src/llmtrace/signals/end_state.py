@@ -59,11 +59,9 @@ class State:
 
 class EndState(Signal[State]):
     name = "end_state"
+    new_state = State
     looks_at = (Inference, Retrieval)
     advice = "Have the program tell such an end from an answer: llmtrace.outcome, or a check on the agent."
-
-    def start(self, run: RunEvidence) -> State:
-        return State(run)
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:
         if isinstance(span.operation, Inference):

@@ -9,20 +9,17 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from llmtrace.evidence.call_log import MODEL_ROLES
 from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.lineage.message_history import ASSISTANT, SYSTEM, remember
 from llmtrace.model import Compaction, Evaluation, Inference, Message, Part, Severity, Span, ToolCall, ToolResult
-from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 MOST_ANSWERS = 64
 """Most answers that are kept to recognize requests that continue them; beyond it, the oldest is dropped."""
-_SYSTEM_ROLES = ("system", "developer")
 _FINDINGS: dict[str, tuple[Severity, str]] = {
     "system": ("warning", "the system prompt that an earlier call of this conversation had is gone"),
     "result": ("info", "the result of a call that the model asked for is not in the request, though the conversation goes on"),
@@ -41,7 +38,7 @@ class Answered:
     reported: set[str] = field(default_factory=set)
 
 
-Answers: TypeAlias = "OrderedDict[Hashable, Answered]"
+Answers: TypeAlias = "dict[Hashable, Answered]"
 
 
 class LostContext(Signal[Answers]):
@@ -50,19 +47,19 @@ class LostContext(Signal[Answers]):
     looks_at = (Inference,)
 
     def start(self, run: RunEvidence) -> Answers:  # noqa: ARG002
-        return OrderedDict()
+        return {}
 
     def step(self, state: Answers, span: Span) -> Iterable[Evaluation]:
         inference = span.operation
         if not isinstance(inference, Inference) or not inference.input or inference.is_continued:
             return ()
         start = 0
-        while start < len(inference.input) - 1 and inference.input[start].role in _SYSTEM_ROLES:
+        while start < len(inference.input) - 1 and inference.input[start].role in SYSTEM:
             start += 1
         system, messages = (*inference.system, *inference.input[:start]), inference.input[start:]
         now = Answered(span.span_id, system, len(messages))
         place = len(messages) - 1
-        while place >= 0 and messages[place].role not in MODEL_ROLES:
+        while place >= 0 and messages[place].role not in ASSISTANT:
             place -= 1
         before = state.get(_key(messages[place], span)) if place >= 0 else None
         losses: list[str] = []

@@ -42,7 +42,9 @@ def _check(span: Span, inference: Inference, form: str) -> Iterator[Evaluation]:
             continue
         fault = _fault(text, form)
         if fault is None:
-            yield from _schema(span, choice)
+            broken = [one for one in span.violations if one.where == "output" and one.code != "schema"]
+            if broken := [violation for violation in broken if violation.choice in (None, choice)]:
+                yield breach(SIGNAL.name, "the answer", "the schema that was asked for", broken, "schema")
         elif not _is_excused(inference, choice, message, text):
             yield Evaluation(SIGNAL.name, *_FINDINGS[fault], fault, evidence={"text": text[:200]})
 
@@ -70,13 +72,6 @@ def _begins_json(text: str, start: int = 0) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(value, (dict, list))
-
-
-def _schema(span: Span, choice: int) -> Iterator[Evaluation]:
-    violations = [violation for violation in span.violations if violation.where == "output" and violation.code != "schema"]
-    violations = [violation for violation in violations if violation.choice in (None, choice)]
-    if violations:
-        yield breach(SIGNAL.name, "the answer", "the schema that was asked for", violations, "schema")
 
 
 SIGNAL = Stateless(

@@ -13,14 +13,14 @@ run that repeats itself.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from llmtrace.evidence.call_log import Call, result_digest
 from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.lineage.message_history import remember
 from llmtrace.model import Evaluation, Inference, Severity, Span, ToolExecution
-from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 MOST_CALLS = 512
@@ -44,7 +44,7 @@ class State:
     run: RunEvidence
     task: int = 0
     turn: int = 0
-    repeats: OrderedDict[int, Repeat] = field(default_factory=OrderedDict)
+    repeats: dict[int, Repeat] = field(default_factory=dict)
     """The calls of this turn, by the digest of conversation, tool and arguments."""
     newest: dict[int, deque[tuple[int, str]]] = field(default_factory=dict)
     """The newest calls of this turn, by conversation: digest and span id."""
@@ -52,12 +52,10 @@ class State:
 
 class RepeatedCall(Signal[State]):
     name = "repeated_call"
+    new_state = State
     advice = "Look at what came before the first of them; Budget(repeats=) ends such a run early."
     looks_at = (Inference, ToolExecution)
     needs = "results"
-
-    def start(self, run: RunEvidence) -> State:
-        return State(run)
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         if state.run.tasks.number != state.task:

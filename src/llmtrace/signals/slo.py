@@ -9,14 +9,13 @@ token's time is passed up from child to parent, since children end first.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.lineage.message_history import remember
 from llmtrace.model import Evaluation, Inference, Span
 from llmtrace.semconv import SLO_NAME, SLO_P50, SLO_P95, SLO_P99, SLO_TIME_TO_FIRST_TOKEN
-from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 MOST_OPEN = 1024
@@ -29,7 +28,7 @@ _BOUNDS = (
     (SLO_TIME_TO_FIRST_TOKEN, "ttft", "first token after {:.3g} s; 99 % of"),
 )
 
-FirstChunks: TypeAlias = "OrderedDict[str, int]"
+FirstChunks: TypeAlias = dict[str, int]
 """Time of the first chunk below an open span, by the span's id, in nanoseconds since the Unix epoch."""
 
 
@@ -38,7 +37,7 @@ class Slo(Signal[FirstChunks]):
     advice = "See with llmtrace stats what took the time: the queue, a long answer, attempts."
 
     def start(self, run: RunEvidence) -> FirstChunks:  # noqa: ARG002
-        return OrderedDict()
+        return {}
 
     def step(self, state: FirstChunks, span: Span) -> Iterable[Evaluation]:
         first = state.pop(span.span_id, None) if state else None

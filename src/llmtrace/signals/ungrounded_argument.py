@@ -13,14 +13,13 @@ docs/explanation/lineage.md defines identifiers and visible context. If some con
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.lineage import ValueUse
+from llmtrace.lineage.message_history import remember
 from llmtrace.model import Evaluation, Severity, Span
-from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 LONGEST_EVIDENCE = 200
@@ -32,17 +31,15 @@ MOST_CALLS = 256
 @dataclass(slots=True)
 class State:
     run: RunEvidence
-    calls: OrderedDict[str, list[ValueUse]] = field(default_factory=OrderedDict)
+    calls: dict[str, list[ValueUse]] = field(default_factory=dict)
     """The made-up identifiers by call id."""
 
 
 class UngroundedArgument(Signal[State]):
     name = "ungrounded_argument"
+    new_state = State
     needs = "ungrounded"
     advice = "Have the agent look the identifier up or ask for it; review='when ungrounded' holds such a call."
-
-    def start(self, run: RunEvidence) -> State:
-        return State(run)
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         uses = state.run.ungrounded

@@ -4,7 +4,7 @@ store."""
 from llmtrace.statistics.distribution import Distribution
 from llmtrace.statistics.error_budget import Burn, Objective, burn_rate
 from llmtrace.statistics.groups import OTHERS, PARTS, Amount, By, Group, Key, Statistics, collect
-from llmtrace.statistics.joined_models import joined_groups, joined_keys
+from llmtrace.statistics.saved_statistics import joined_groups, joined_keys
 from llmtrace.statistics.store_statistics import gather
 from llmtrace.statistics.suggestions import Suggestion, suggest, usual_turns
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -110,10 +111,7 @@ class Distribution:
         counts = [0] * (len(bounds) - 1)
         middles = [(2 * GROWTH**bucket / (GROWTH + 1), times) for bucket, times in self._buckets.items()]
         for number, times in [*((number, 1) for number in self._numbers), *middles]:
-            for place in range(len(counts)):
-                if number <= bounds[place + 1] or place == len(counts) - 1:
-                    counts[place] += times
-                    break
+            counts[bisect_left(bounds, number, 1, len(counts)) - 1] += times
         return counts
 
 

@@ -346,12 +346,6 @@ def count(counter: Counter[str], word: str, times: int = 1) -> None:
     counter[word if word in counter or len(counter) < _KINDS else "(others)"] += times
 
 
-def _by_operation(step: Step) -> Key | None:
-    if isinstance(step.span.operation, (AgentInvocation, Workflow, Custom)):
-        return None
-    return (step.agent, step.step, step.model)
-
-
 def _day(start: int) -> str:
     """Return the day in UTC, as ``2026-05-17``."""
     return time.strftime("%Y-%m-%d", time.gmtime(start // 1_000_000_000))
@@ -359,7 +353,9 @@ def _day(start: int) -> str:
 
 _KEYS: dict[By, Callable[[Step], Key | None]] = {
     "agent": lambda step: (step.agent,),
-    "operation": _by_operation,
+    "operation": lambda step: (
+        None if isinstance(step.span.operation, (AgentInvocation, Workflow, Custom)) else (step.agent, step.step, step.model)
+    ),
     "model": lambda step: (step.model,) if isinstance(step.span.operation, (Inference, Embedding)) else None,
     "tool": lambda step: (step.span.operation.name,) if isinstance(step.span.operation, ToolExecution) else None,
     "prompt": lambda step: (step.prompt,) if isinstance(step.span.operation, Inference) else None,

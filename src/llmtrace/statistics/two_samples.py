@@ -6,6 +6,7 @@ changed, P(p ≤ x) ≤ x for every distribution of the numbers.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections import Counter
@@ -249,18 +250,12 @@ def adjust(p_values: Sequence[float]) -> list[float]:
 
 def midranks(before: Sequence[float], now: Sequence[float]) -> Stratum:
     """Replace the numbers by their ranks among the numbers of both sides; equal numbers get their mean rank."""
-    pool = [*before, *now]
-    order = sorted(range(len(pool)), key=pool.__getitem__)
-    ranks = [0.0] * len(pool)
-    at = 0
-    while at < len(order):
-        end = at
-        while end + 1 < len(order) and pool[order[end + 1]] == pool[order[at]]:
-            end += 1
-        for place in order[at : end + 1]:
-            ranks[place] = (at + end) / 2 + 1
-        at = end + 1
-    return Stratum(ranks[: len(before)], ranks[len(before) :])
+    ordered = sorted([*before, *now])
+
+    def rank(number: float) -> float:
+        return (bisect.bisect_left(ordered, number) + bisect.bisect_right(ordered, number) + 1) / 2
+
+    return Stratum([*map(rank, before)], [*map(rank, now)])
 
 
 # -- power
@@ -275,13 +270,11 @@ def detectable_drop(hits: int, before: int, now: int, alpha: float) -> float | N
     if not before or not now:
         return None
     share = hits / before
-    low, high = -1, now  # bisection for the largest count now that is a significant drop
-    while high - low > 1:
-        middle = (low + high) // 2
-        is_drop = middle * before < hits * now
-        low, high = (
-            (middle, high) if is_drop and _exact_p([(before, now, hits + middle, middle)], middle) <= alpha else (low, middle)
-        )
+
+    def is_no_drop(count: int) -> bool:
+        return count * before >= hits * now or _exact_p([(before, now, hits + count, count)], count) > alpha
+
+    low = bisect.bisect_left(range(now), True, key=is_no_drop) - 1  # the largest count now that is a significant drop
     for drop in range(1, round(share / _STEP) + 1):
         if _at_most(low, now, max(0.0, share - drop * _STEP)) >= POWER:
             return drop * _STEP

@@ -20,7 +20,7 @@ from llmtrace.viewer.rows import Row, span_row, title, trace_row
 if TYPE_CHECKING:
     from llmtrace.diagnosis import Flow
     from llmtrace.evaluation import Evaluator
-    from llmtrace.lineage import Propagation, ValueUse
+    from llmtrace.lineage import ValueUse
 
 
 class TraceView:
@@ -40,7 +40,6 @@ class TraceView:
         self._uses: dict[str, list[ValueUse]] | None = None
         self._diagnosis: dict[str, Any] | None = None
         self._flow: Flow | None = None
-        self._propagation: Propagation | None = None
         self._texts: list[tuple[str, str]] | None = None
         for span in self.trace.spans:
             alive = span.span_id if span.span_id in trace.alive else None
@@ -138,14 +137,10 @@ class TraceView:
 
     def reached(self, span_id: str) -> dict[str, Any]:
         """Return the spans that a span's values came from, and those that they went into. Raises KeyError."""
-        from llmtrace.lineage import Propagation
         from llmtrace.viewer import lineage_json
 
         self.trace.span(span_id)
-        if self._propagation is None:
-            flow = self._flowing()
-            self._propagation = Propagation(self.trace, flow.uses, flow.lost_messages)
-        return lineage_json.reached(self._propagation, span_id)
+        return lineage_json.reached(self._flowing().analysis.propagation, span_id)
 
     def search(self, query: str) -> list[str]:
         """Return the ids of the spans that contain each term of a query.

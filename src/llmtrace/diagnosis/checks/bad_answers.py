@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.checks import Check
 from llmtrace.diagnosis.finding import Finding
+from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.answer_endings import Ending, ending_of, is_visible
 
@@ -48,23 +49,23 @@ _TEXTS: dict[Ending, tuple[str, str, str]] = {
 }
 
 
-def endings(run: Run) -> Iterator[Finding]:
+def endings(flow: Flow) -> Iterator[Finding]:
     """Find answers that are empty or missing, were cut, filtered or refused, or whose stream broke off.
 
     Certain for the run's last answer, possible for earlier ones.
     """
-    final = run.final_inference
-    for span in run.inferences:
+    final = flow.final_inference
+    for span in flow.inferences:
         ending = ending_of(span)
         if ending is None or (ending in ("empty", "missing") and not is_visible(span)):
             continue
         title, evidence, advice = _TEXTS[ending]
-        is_last = span is final and ending != "left" and run.trace.health != "running"
-        last_call = run.calls[-1].call if run.calls else None
+        is_last = span is final and ending != "left" and flow.trace.health != "running"
+        last_call = flow.calls[-1].call if flow.calls else None
         if ending in ("empty", "missing") and last_call is not None and last_call.is_change and last_call.failed is False:
             is_last = False  # the tool may have delivered the answer
         confidence: Confidence = "certain" if is_last else "possible"
-        node = next(iter(run.flow.answer_spans.get(span.span_id, ())), None)
+        node = next(iter(flow.answer_spans.get(span.span_id, ())), None)
         yield Finding(f"answer_{ending}", confidence, span.span_id, title, evidence, advice, node=node, ends_run=is_last)
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.checks import Check
 from llmtrace.diagnosis.finding import Finding, of_call
+from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.result_form import is_cut_json, is_empty
 
 
-def cut_results(run: Run) -> Iterator[Finding]:
+def cut_results(flow: Flow) -> Iterator[Finding]:
     """Find results that begin as JSON and end in the middle. Certain if a value of the result was used afterwards.
 
     A result of several lines that ends with a whole line is left out: it is part of a file that was read on purpose.
     """
-    for node in run.calls:
+    for node in flow.calls:
         call = node.call
         if call.failed or not isinstance(call.result, str) or not is_cut_json(call.result):
             continue
@@ -30,9 +31,9 @@ def cut_results(run: Run) -> Iterator[Finding]:
         yield of_call("cut_result", confidence, node, title, evidence, advice, cause_key=node.tool)
 
 
-def empty_lookups(run: Run) -> Iterator[Finding]:
+def empty_lookups(flow: Flow) -> Iterator[Finding]:
     """Find lookups with an empty result."""
-    for node in run.calls:
+    for node in flow.calls:
         call = node.call
         if call.failed is False and not call.is_change and call.has_result and is_empty(call.result):
             evidence = f"The result of {node.tool} is empty."

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.checks import Check
 from llmtrace.diagnosis.finding import Finding, of_call, plural
-from llmtrace.diagnosis.flow import CallNode
+from llmtrace.diagnosis.flow import CallNode, Flow
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.call_log import result_text
-from llmtrace.model import Span
 
 SAME = 3
 """Number of equal calls with the same result that make a loop."""
@@ -20,7 +19,7 @@ _LONGEST_CYCLE = 4
 _STOP = "Stop the run when a call repeats: Budget(repeats=2), or have the tool say that the answer is the same as before."
 
 
-def same_calls(run: Run) -> Iterator[Finding]:
+def same_calls(flow: Flow) -> Iterator[Finding]:
     """Find calls that were made again with the same arguments within one turn of the user.
 
     Certain if the call returned the same result `SAME` times, requested one after the other. A change in between begins a new
@@ -30,30 +29,18 @@ def same_calls(run: Run) -> Iterator[Finding]:
 
     A change that was made twice is certain if the tool is declared to change something with each call.
     """
-    counts = Counter(map(_key, run.calls))
     groups: dict[tuple[int, str], list[CallNode]] = defaultdict(list)
-    for node in run.calls:  # most calls of a long run come once, and need no list
-        key = _key(node)
-        if key is not None and counts[key] > 1:
-            groups[key].append(node)
-    changes = [node for node in run.calls if node.call.is_change and node.call.failed is False]
+    for node in flow.calls:
+        call = node.call
+        if call.has_arguments and call.is_complete and not call.is_polling:
+            groups[node.turn, call.effect_key].append(node)
+    changes = [node for node in flow.calls if node.call.is_change and node.call.failed is False]
     for nodes in groups.values():
         if len({node.span_id for node in nodes}) > 1 or (nodes[0].call.is_change and len(nodes) > 1):
-            yield _repeated(run, nodes, changes)
+            yield _repeated(flow, nodes, changes)
 
 
-def _key(node: CallNode) -> tuple[int, str] | None:
-    """Return the turn and the key of a call, equal for repeated calls.
-
-    None if the arguments are not known, the call is not complete, or its tool is polled.
-    """
-    call = node.call
-    if not call.has_arguments or not call.is_complete or call.is_polling:
-        return None
-    return node.turn, call.effect_key
-
-
-def _repeated(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) -> Finding:
+def _repeated(flow: Flow, nodes: Sequence[CallNode], changes: Sequence[CallNode]) -> Finding:
     """Return the finding for a repeated call. ``nodes``: its occurrences. ``changes``: all successful changes of the run."""
     first, call = nodes[0], nodes[0].call
     times, spans = plural(len(nodes), "time"), tuple(node.place for node in nodes)
@@ -62,9 +49,9 @@ def _repeated(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) 
     confidence: Confidence = "possible"
     if len(results) == 1 and not call.may_come_again:
         others = [change for change in changes if change.call.effect_key != call.effect_key]
-        if _longest_streak(run, nodes, others) >= SAME:
+        if _longest_streak(flow, nodes, others) >= SAME:
             confidence = "certain"
-        elif _longest_streak(run, nodes, [change for change in others if change.tool != first.tool]) >= SAME:
+        elif _longest_streak(flow, nodes, [change for change in others if change.tool != first.tool]) >= SAME:
             confidence = "likely"
     if call.is_change and len(done) > 1:
         description = (
@@ -89,14 +76,16 @@ def _repeated(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) 
     return of_call("same_call", confidence, first, title, evidence, _STOP, cause_key=first.tool, spans=spans)
 
 
-def _longest_streak(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) -> int:
+def _longest_streak(flow: Flow, nodes: Sequence[CallNode], changes: Sequence[CallNode]) -> int:
     """Return the length of the longest sequence of ``nodes`` that were requested one after the other, without any of
     ``changes`` in between."""
     longest, streak = 1, 1
     for before, node in pairwise(nodes):
         if node.span_id == before.span_id or before.call.conversation != node.call.conversation:
             continue
-        if _overlap(run.trace.span(before.span_id), run.trace.span(node.span_id)):
+        first, later = flow.trace.span(before.span_id), flow.trace.span(node.span_id)
+        # neither of two spans that overlap could know the other's result
+        if later.start < (first.end or 0) and first.start < (later.end or 0):
             continue
         between = changes[_first_after(changes, before) : _first_after(changes, node)]
         streak = 1 if between else streak + 1
@@ -104,20 +93,15 @@ def _longest_streak(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallN
     return longest
 
 
-def _overlap(first: Span, later: Span) -> bool:
-    """Return True if each span began before the other ended, so that neither could know the other's result."""
-    return later.start < (first.end or 0) and first.start < (later.end or 0)
-
-
 def _first_after(nodes: Sequence[CallNode], node: CallNode) -> int:
     return bisect_right(nodes, node.position, key=lambda candidate: candidate.position)
 
 
-def cycles(run: Run) -> Iterator[Finding]:
+def cycles(flow: Flow) -> Iterator[Finding]:
     """Find a sequence of two to four different calls that came three times in a row in one conversation, with the same
     arguments and results."""
     conversations: dict[int, list[CallNode]] = defaultdict(list)
-    for node in run.calls:
+    for node in flow.calls:
         if node.call.has_arguments and not node.call.is_polling and not node.call.is_held_back:
             conversations[node.call.conversation].append(node)
     for calls in conversations.values():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.checks import Check
 from llmtrace.diagnosis.failure_text import advice_for_model_call, how_it_ended, is_from_outside
 from llmtrace.diagnosis.finding import Finding, message_of, name_of
+from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.result import Confidence, Step
 from llmtrace.errors import ReplayDiverged
 from llmtrace.model import (
@@ -29,12 +30,12 @@ from llmtrace.model.traces import passed_on, short_id
 from llmtrace.semconv import REPLAY_OF
 
 
-def errors(run: Run) -> Iterator[Finding]:
+def errors(flow: Flow) -> Iterator[Finding]:
     """Find errors. Certain if the error ended the run or is that of the final model call, else possible.
 
     A finding is on the innermost span with the error: no span below it failed in the same way.
     """
-    trace = run.trace
+    trace = flow.trace
     is_budget_stop = trace.root.failure is not None and is_stopped_by_budget(trace.root)
     for span in trace.root_causes:
         if span.failure is None or is_stopped_by_budget(span):
@@ -42,8 +43,8 @@ def errors(run: Run) -> Iterator[Finding]:
         if span.failure.type.rpartition(".")[2] == ReplayDiverged.__name__:
             yield _divergence(trace, span, span.failure)
             continue
-        is_lost = span is run.final_inference and failure_kind(span.failure) != CANCELLED
-        ends_run = is_lost or (trace.health == "failed" and not is_budget_stop and not _went_on(run, span))
+        is_lost = span is flow.final_inference and failure_kind(span.failure) != CANCELLED
+        ends_run = is_lost or (trace.health == "failed" and not is_budget_stop and not _went_on(flow, span))
         if isinstance(span.operation, ToolExecution) and not ends_run:
             continue  # the checks of calls say more about it
         message = message_of(span.failure)
@@ -60,8 +61,8 @@ def errors(run: Run) -> Iterator[Finding]:
         title = f"{name_of(span)} {how_it_ended(span.failure)}"
         confidence: Confidence = "certain" if ends_run else "possible"
         yield Finding(
-            "error", confidence, span.span_id, title, evidence, advice, cause_key=title, node=run.flow.node_at(span),
-            ends_run=ends_run, ended_as=_ended_as(run, span) if ends_run else None,
+            "error", confidence, span.span_id, title, evidence, advice, cause_key=title, node=flow.node_at(span),
+            ends_run=ends_run, ended_as=_ended_as(flow, span) if ends_run else None,
         )  # fmt: skip
 
 
@@ -80,27 +81,27 @@ def _divergence(trace: Trace, span: Span, failure: Failure) -> Finding:
     )  # fmt: skip
 
 
-def _went_on(run: Run, span: Span) -> bool:
+def _went_on(flow: Flow, span: Span) -> bool:
     """Return True if the run continued after the error.
 
     If the root failed: it failed by another error, and a model was called later. Otherwise: a later model call succeeded.
     """
-    root = run.trace.root
+    root = flow.trace.root
     if root.failure is not None and span.failure is not None:
-        return not passed_on(span.failure, root.failure) and any(later.start > span.start for later in run.inferences)
-    return any(later.start >= span.start and later is not span and later.failure is None for later in run.inferences)
+        return not passed_on(span.failure, root.failure) and any(later.start > span.start for later in flow.inferences)
+    return any(later.start >= span.start and later is not span and later.failure is None for later in flow.inferences)
 
 
-def _ended_as(run: Run, span: Span) -> Step | None:
-    root = run.trace.root
+def _ended_as(flow: Flow, span: Span) -> Step | None:
+    root = flow.trace.root
     if root is span or root.failure is None:
         return None
     return Step(root.span_id, f"{name_of(root)} {how_it_ended(root.failure)}", None, message_of(root.failure))
 
 
-def interruptions(run: Run) -> Iterator[Finding]:
+def interruptions(flow: Flow) -> Iterator[Finding]:
     """Find the innermost spans that were open when the program died: they began and never ended."""
-    trace = run.trace
+    trace = flow.trace
     open_spans = [span for span in trace.spans if trace.interrupted(span)]
     for span in open_spans:
         if any(trace.interrupted(child) for child in trace.children(span)):
@@ -113,17 +114,17 @@ def interruptions(run: Run) -> Iterator[Finding]:
         yield Finding("interrupted", "certain", span.span_id, title, evidence, advice, cause_key=title, ends_run=True)
 
 
-def budgets(run: Run) -> Iterator[Finding]:
+def budgets(flow: Flow) -> Iterator[Finding]:
     """Find budgets that stopped the run or were exceeded. The budget's own message says which part of the run spent most.
 
     A budget stopped the run if the run failed, or if no model call succeeded afterwards. A caught error of the limit on
     ``repeats`` counts only if the run failed.
     """
-    trace = run.trace
+    trace = flow.trace
     stops = [(span, stop) for span in trace.root_causes if (stop := _budget_stop(span)) is not None]
     for span, (message, limit, was_caught) in stops:
         end = span.end or math.inf
-        went_on = any(later.start >= end and later.failure is None for later in run.inferences)
+        went_on = any(later.start >= end and later.failure is None for later in flow.inferences)
         stopped = trace.health == "failed" or (limit != "repeats" and not went_on)
         evidence = f"{message[:1].upper()}{message[1:]}."
         if was_caught:
@@ -131,7 +132,7 @@ def budgets(run: Run) -> Iterator[Finding]:
         yield Finding(
             "budget", "certain" if stopped else "possible", span.span_id, f"{name_of(span)} was stopped by its budget",
             evidence, "Look at what was spent first: a loop, a prompt that grows, a long result. Or raise the budget.",
-            cause_key="budget", ends_run=stopped, ended_as=_ended_as(run, span) if stopped else None,
+            cause_key="budget", ends_run=stopped, ended_as=_ended_as(flow, span) if stopped else None,
         )  # fmt: skip
     for span in trace.spans if not stops else ():
         for evaluation in span.evaluations:

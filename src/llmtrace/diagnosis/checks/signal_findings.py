@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmtrace import signals
-from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.checks import Check
 from llmtrace.diagnosis.finding import Finding, name_of
+from llmtrace.diagnosis.flow import Flow
 from llmtrace.evidence.answer_endings import is_visible
 from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Evaluation, Inference, Span, ToolExecution
 
@@ -39,16 +40,16 @@ _NEVER = frozenset({"low_confidence", "empty_retrieval"})
 """Signals that only measure or hint. At severity info they never make a finding."""
 
 
-def signal_findings(run: Run) -> Iterator[Finding]:
+def signal_findings(flow: Flow) -> Iterator[Finding]:
     """Yield a finding for each evaluation that says more than other checks find in the trace.
 
     Its confidence is that of the signal (`signals.confidence_of`), with two exceptions. Likely becomes possible at severity
     info. A defective answer is only possible if the run was answered later: the model was asked again, or its call was refused.
     """
     advice = signals.advice()
-    has_content = any(node.call.has_arguments for node in run.calls) or bool(run.flow.answers)
-    has_content = has_content or any(map(is_visible, run.inferences))
-    for span in run.trace.spans:
+    has_content = any(node.call.has_arguments for node in flow.calls) or bool(flow.answers)
+    has_content = has_content or any(map(is_visible, flow.inferences))
+    for span in flow.trace.spans:
         for evaluation in span.evaluations:
             equivalent = _SAYS.get(f"{evaluation.name} {evaluation.label}") or _SAYS.get(evaluation.name)
             if equivalent is None and _is_left_out(evaluation):
@@ -58,9 +59,9 @@ def signal_findings(run: Run) -> Iterator[Finding]:
             check, confidence = equivalent or evaluation.name, signals.confidence_of(evaluation)
             if confidence == "likely" and evaluation.severity == "info":
                 confidence = "possible"
-            if evaluation.name == "defective_output" and run.is_answered and span is not run.final_inference:
+            if evaluation.name == "defective_output" and flow.is_answered and span is not flow.final_inference:
                 confidence = "possible"
-            node = run.flow.node_at(span, evaluation.call_id)
+            node = flow.node_at(span, evaluation.call_id)
             evidence = evaluation.explanation[:1].upper() + evaluation.explanation[1:].rstrip(".") + "."
             text = advice.get(evaluation.name.partition(".")[0], "Check for it in the program before the answer goes out.")
             yield Finding(

@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.checks import Check
 from llmtrace.diagnosis.failure_text import how_reviewed
 from llmtrace.diagnosis.finding import Finding, of_call, quote
-from llmtrace.diagnosis.flow import CallNode
+from llmtrace.diagnosis.flow import CallNode, Flow
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.lineage import ValueUse
 
 
-def ungrounded_arguments(run: Run) -> Iterator[Finding]:
+def ungrounded_arguments(flow: Flow) -> Iterator[Finding]:
     """Find arguments that are an identifier as a whole, which the model could not see anywhere.
 
     Likely if a change with the value succeeded that no person approved: the call itself, or a later one if the call succeeded,
     too. Otherwise possible. A UUID is only possible, because it may be the key of something new.
     """
     changes: dict[str, list[CallNode]] = defaultdict(list)
-    for node in run.calls:
+    for node in flow.calls:
         call = node.call
         for use in node.uses if call.is_change and call.failed is False and not call.is_approved else ():
             if call.ran_with(use.pointer, use.value) and node not in changes[use.key]:
                 changes[use.key].append(node)
-    for node in run.calls:
+    for node in flow.calls:
         for use in node.uses:
             if use.provenance.status == "ungrounded" and use.is_first_ungrounded and use.whole:
                 yield _of_use(node, use, changes[use.key])
@@ -55,9 +55,9 @@ def _of_use(node: CallNode, use: ValueUse, changes: Sequence[CallNode]) -> Findi
     )  # fmt: skip
 
 
-def ungrounded_answers(run: Run) -> Iterator[Finding]:
+def ungrounded_answers(flow: Flow) -> Iterator[Finding]:
     """Find identifiers in answers that the model could not see anywhere."""
-    for node in run.flow.answers:
+    for node in flow.answers:
         for use in node.uses:
             first = use.provenance.first
             if use.provenance.status == "ungrounded" and (first is None or first.span_id == use.span_id):
