@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from llmtrace.codec import messages
-from llmtrace.codec.dialects._dialect import parsed
+from llmtrace.codec.json_text import parsed
 from llmtrace.model import JsonValue, ToolDefinition, replace
 
 _TYPES: Final = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
@@ -44,11 +44,6 @@ def definition(item: JsonValue) -> ToolDefinition | None:
     item = parsed(item)
     if not isinstance(item, Mapping):
         return None
-    if isinstance(item.get("toolSpec"), Mapping):  # Bedrock
-        item = item["toolSpec"]
-    schema = item.get("inputSchema")
-    if isinstance(schema, Mapping):  # Vercel's jsonSchema, Bedrock's json
-        item = {**item, "inputSchema": schema.get("jsonSchema") or schema.get("json") or schema}
     tool = next(iter(messages.read_definitions([item]) or ()), None)
     if tool is None or not (tool.name or tool.parameters):
         return None

@@ -14,12 +14,16 @@ from typing import Any, Final
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
 from llmtrace.codec.best_fields import says_nothing
-from llmtrace.codec.dialects._message_shapes import ROLES
 from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.model import AgentInvocation, Custom, FetchResponse, Inference, Message, Span, ToolExecution, Workflow, replace
 from llmtrace.model.operations import CALLED
 
-_ROLES: Final = {**ROLES, **{role: role for role in ("system", "developer", "user", "assistant", "tool")}}
+_ROLES: Final = {
+    "human": "user",
+    "ai": "assistant",
+    "model": "assistant",
+    **{role: role for role in ("system", "developer", "user", "assistant", "tool")},
+}
 _STANDARD_ROLES: Final = frozenset(_ROLES.values())
 _PLACEHOLDER: Final = re.compile(r"[<(\[].*[>)\]]|none|null|unknown|undefined|n/a|", re.IGNORECASE)
 """``<not specified>`` (Google ADK) and the like."""

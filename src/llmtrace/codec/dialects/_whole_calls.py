@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from llmtrace.codec import json_members
 from llmtrace.codec.dialects import _message_shapes, _tool_shapes
 from llmtrace.codec.dialects._dialect import SpanReader
+from llmtrace.codec.messages import langchain_fields
 from llmtrace.model import JsonValue, Message, ToolDefinition, ToolExecution
 
 _MESSAGES: Final = ("messages", "input", "contents", "prompt", "prompts")
@@ -99,7 +100,7 @@ def _of_langchain(answer: Mapping[str, Any]) -> Answer:
     generations = generations[0] if len(generations) == 1 and isinstance(generations[0], list) else generations
     items = [item for item in generations if isinstance(item, Mapping)]
     messages = _message_shapes.of_conversation([item.get("message") or item.get("text") or "" for item in items], "assistant")
-    fields = [_message_shapes.langchain_fields(item.get("message")) or {} for item in items]
+    fields = [langchain_fields(item.get("message")) or {} for item in items]
     details = [json_members.object_(field, "response_metadata") for field in fields]
     reasons = [
         json_members.text(json_members.object_(item, "generation_info"), *_REASONS) or json_members.text(detail, *_REASONS)
@@ -150,7 +151,7 @@ def tool_named(result: JsonValue) -> str | None:
 
 def _tool_message(result: JsonValue) -> Mapping[str, Any] | None:
     wrapped = result["output"] if isinstance(result, Mapping) and set(result) == {"output"} else result
-    message = _message_shapes.langchain_fields(wrapped) or wrapped
+    message = langchain_fields(wrapped) or wrapped
     is_one = isinstance(message, Mapping) and isinstance(message.get("tool_call_id"), str) and "content" in message
     return message if is_one else None
 

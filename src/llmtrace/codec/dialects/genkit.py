@@ -7,35 +7,30 @@ and its tools stay plain steps, since each repeats the model span.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members
 from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes
-from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text, parsed
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
+from llmtrace.codec.json_text import parsed
+from llmtrace.codec.messages import read_message
 from llmtrace.model import (
     AgentInvocation,
     Custom,
     Embedding,
-    Generic,
     Inference,
     JsonValue,
     Message,
     Operation,
-    Part,
-    Reasoning,
     Retrieval,
-    Text,
-    ToolCall,
     ToolExecution,
-    ToolResult,
     Workflow,
 )
 
 _TYPE, _NAME, _SUBTYPE = "genkit:type", "genkit:name", "genkit:metadata:subtype"
 _INPUT, _OUTPUT = "genkit:input", "genkit:output"
 _GENERAL: Final = {"genkit:sessionId": sc.CONVERSATION_ID}
-_ROLES: Final = {"model": "assistant"}
 _COUNTS: Final = ("inputTokens", "outputTokens", "cachedContentTokens", "cacheCreationTokens", "thoughtsTokens")
 
 
@@ -76,33 +71,13 @@ def _model(reader: SpanReader, name: str) -> Operation:
         request_model=model,
         response_model=json_members.text(custom, "model", "modelVersion") or None,
         response_id=json_members.text(custom, "id", "responseId") or None,
-        input=tuple([_message(item) for item in json_members.objects(request, "messages")]),
-        output=(_message(message),) if isinstance(message, Mapping) else (),
+        input=_message_shapes.of_items(json_members.objects(request, "messages"), "user"),
+        output=(read_message(message, "assistant"),) if isinstance(message, Mapping) else (),
         tools=_tool_shapes.definitions(request.get("tools")),
         parameters=_tool_shapes.parameters(json_members.object_(request, "config")),
         finish_reasons=(finish,) if isinstance(finish, str) and finish != "unknown" else (),
         usage=_usage_shapes.of_counts(*[fields.as_count(usage.get(name)) for name in _COUNTS]),
     )
-
-
-def _message(item: Mapping[str, Any]) -> Message:
-    role = item.get("role")
-    role = _ROLES.get(role, role) if isinstance(role, str) else "user"
-    return Message(role, tuple([_part(part) for part in json_members.objects(item, "content")]))
-
-
-def _part(item: Mapping[str, Any]) -> Part:
-    text, reasoning = item.get("text"), item.get("reasoning")
-    call, response = item.get("toolRequest"), item.get("toolResponse")
-    if isinstance(text, str):
-        return Text(text)
-    if isinstance(reasoning, str):
-        return Reasoning(reasoning)
-    if isinstance(call, Mapping):
-        return ToolCall(json_members.text(call, "name") or "", call.get("input"), json_members.text(call, "ref") or None)
-    if isinstance(response, Mapping):
-        return ToolResult(response.get("output"), json_members.text(response, "ref") or None)
-    return Generic("", dict(item))
 
 
 def _tool(reader: SpanReader, name: str) -> Operation:
@@ -115,7 +90,7 @@ def _tool(reader: SpanReader, name: str) -> Operation:
 
 def _said(value: JsonValue, role: str) -> tuple[Message, ...]:
     if isinstance(value, Mapping) and isinstance(value.get("message"), Mapping):
-        return (_message(value["message"]),)
+        return (read_message(value["message"], role),)
     return _message_shapes.of_values(value, role)
 
 

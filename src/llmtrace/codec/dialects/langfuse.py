@@ -14,7 +14,8 @@ from typing import Final
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
 from llmtrace.codec.dialects import _merged_calls, _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
-from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text, parsed
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
+from llmtrace.codec.json_text import parsed
 from llmtrace.model import AgentInvocation, Custom, Embedding, Inference, Message, Operation, Retrieval, Usage, Workflow
 
 _PREFIX: Final = "langfuse.observation."

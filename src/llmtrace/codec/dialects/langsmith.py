@@ -12,7 +12,8 @@ from typing import Final
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members
 from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
-from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parsed
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader
+from llmtrace.codec.json_text import parsed
 from llmtrace.model import (
     AgentInvocation,
     Custom,

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes
-from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parsed
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader
+from llmtrace.codec.json_text import parsed
+from llmtrace.codec.messages import read_message
 from llmtrace.model import Inference, Message, Operation, RawSpan
 
 _REQUEST, _RESPONSE = "request_data", "response_data"
@@ -52,7 +54,7 @@ class LogfireDialect(Dialect):
 def _output(response: Mapping[str, Any]) -> tuple[Message, ...]:
     message = parsed(response.get("message"))
     if isinstance(message, Mapping):
-        return (_message_shapes.of_item(message, "assistant"),)
+        return (read_message(message, "assistant"),)
     return _message_shapes.of_text("assistant", response.get("combined_chunk_content", response.get("text")))
 
 

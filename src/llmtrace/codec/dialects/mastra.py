@@ -14,6 +14,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members, json_text
 from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
+from llmtrace.codec.messages import read_message
 from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Message, Operation, RawSpan, Reasoning, Workflow
 
 _TYPE: Final = "mastra.span.type"
@@ -84,7 +85,7 @@ def _output(answer: JsonValue) -> tuple[Message, ...]:
         return _message_shapes.of_text("assistant", answer)
     text, reasoning = answer.get("text"), answer.get("reasoningText")
     item = {"role": "assistant", "content": text or None, "toolCalls": answer.get("toolCalls")}
-    parts = _message_shapes.of_item(item, "assistant").parts
+    parts = read_message(item, "assistant").parts
     if isinstance(reasoning, str) and reasoning:
         parts = (Reasoning(reasoning), *parts)
     return (Message("assistant", parts),) if parts else ()

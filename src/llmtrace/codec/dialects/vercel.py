@@ -12,7 +12,8 @@ from typing import Final
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members, parts
 from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes
-from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text, parsed
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
+from llmtrace.codec.json_text import parsed
 from llmtrace.model import (
     AgentInvocation,
     Embedding,
@@ -129,7 +130,7 @@ def _answer(reader: SpanReader, *, finish: bool) -> tuple[Message, ...]:
     if text is not None:
         content.append(Text(text))
     calls = parsed(reader.rest.pop("ai.response.toolCalls", reader.rest.pop("ai.result.toolCalls", None)))
-    content += [_message_shapes.vercel_call(call) for call in json_members.objects({"calls": calls}, "calls")]
+    content += [parts.call(call) for call in json_members.objects({"calls": calls}, "calls")]
     if not finish:
         reader.drop(_FINISHED)
     return (Message("assistant", tuple(content)),) if content else ()
