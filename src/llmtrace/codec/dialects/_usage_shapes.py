@@ -19,33 +19,26 @@ def of_provider(details: Any) -> Usage | None:
 
     Anthropic's input count excludes cached tokens, which are added; the others' counts include their parts.
     """
-    return _of_provider(details) if isinstance(details, Mapping) else None
+    if not isinstance(details, Mapping):
+        return None
+    members: dict[str, Any] = {}
+    for name, value in details.items():
+        name = name.replace("_token_details", "_tokens_details")  # LangChain's
+        members |= {f"{name}.{part}": count for part, count in value.items()} if isinstance(value, Mapping) else {name: value}
 
+    def first(*names: str) -> int | None:
+        return next((count for name in names if (count := fields.as_count(members.get(name))) is not None), None)
 
-def _of_provider(details: Mapping[str, Any]) -> Usage:
-
-    def detail(names: tuple[str, ...], part: str) -> int | None:
-        found = [details.get(f"{name}_tokens_details") for name in names]
-        found += [details.get(f"{name}_token_details") for name in names]  # LangChain's
-        values = [fields.as_count(value.get(part)) for value in found if isinstance(value, Mapping)]
-        flat = [fields.as_count(details.get(f"{name}_tokens_details.{part}")) for name in names]
-        return next((count for count in (*values, *flat) if count is not None), None)
-
-    def total(*names: str) -> int | None:
-        return next((count for name in names if (count := fields.as_count(details.get(name))) is not None), None)
-
-    def first(*counts: int | None) -> int | None:
-        return next((count for count in counts if count is not None), None)
-
-    # Anthropic's names; its input excludes both
-    read, write = total("cache_read_input_tokens"), total("cache_creation_input_tokens")
-    input_tokens = total("prompt_tokens", "input_tokens")
+    read, write = first("cache_read_input_tokens"), first("cache_creation_input_tokens")  # Anthropic's; its input excludes both
+    input_tokens = first("prompt_tokens", "input_tokens")
     if input_tokens is not None:
         input_tokens += (read or 0) + (write or 0)
+    cached = ("prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens", "input_tokens_details.cache_read")
+    reasoning = ("completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens")
     return Usage(
         input_tokens,
-        total("completion_tokens", "output_tokens"),
-        first(detail(("prompt", "input"), "cached_tokens"), detail(("input",), "cache_read")) if read is None else read,
-        detail(("input",), "cache_creation") if write is None else write,
-        first(detail(("completion", "output"), "reasoning_tokens"), detail(("output",), "reasoning")),
+        first("completion_tokens", "output_tokens"),
+        first(*cached) if read is None else read,
+        first("input_tokens_details.cache_creation") if write is None else write,
+        first(*reasoning, "output_tokens_details.reasoning"),
     )
