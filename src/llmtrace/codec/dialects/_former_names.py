@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members, json_text, messages, parts
-from llmtrace.codec.dialects import _message_shapes, _tool_shapes
+from llmtrace.codec.dialects import _shapes
 from llmtrace.codec.dialects._dialect import SpanReader
 from llmtrace.codec.json_text import parsed
 from llmtrace.codec.messages import read_message
@@ -94,7 +94,7 @@ def _read_tool_definition(reader: SpanReader) -> None:
     if not isinstance(name, str) or sc.TOOL_DEFINITIONS in rest:
         return
     for key in _SCHEMAS:
-        schema = _tool_shapes.schema_of(parsed(rest.get(key)))
+        schema = _shapes.schema_of(parsed(rest.get(key)))
         if schema is not None:
             tool: dict[str, JsonValue] = {"type": "function", "name": name, "parameters": schema}
             if isinstance(rest.get(sc.TOOL_DESCRIPTION), str):
@@ -135,7 +135,7 @@ def _read_event_messages(reader: SpanReader) -> None:
 
 def _read_content_event(content: JsonValue, role: str) -> tuple[Message, ...]:
     items = parsed(content)
-    return _message_shapes.of_items(items, role) if isinstance(items, list) else _message_shapes.of_text(role, content)
+    return _shapes.of_items(items, role) if isinstance(items, list) else _shapes.of_text(role, content)
 
 
 def message_of(attributes: Mapping[str, JsonValue]) -> Message:

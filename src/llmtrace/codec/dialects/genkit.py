@@ -11,7 +11,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members
-from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes
+from llmtrace.codec.dialects import _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
 from llmtrace.codec.json_text import parsed
 from llmtrace.codec.messages import read_message
@@ -71,12 +71,12 @@ def _model(reader: SpanReader, name: str) -> Operation:
         request_model=model,
         response_model=json_members.text(custom, "model", "modelVersion") or None,
         response_id=json_members.text(custom, "id", "responseId") or None,
-        input=_message_shapes.of_items(json_members.objects(request, "messages"), "user"),
+        input=_shapes.of_items(json_members.objects(request, "messages"), "user"),
         output=(read_message(message, "assistant"),) if isinstance(message, Mapping) else (),
-        tools=_tool_shapes.definitions(request.get("tools")),
-        parameters=_tool_shapes.parameters(json_members.object_(request, "config")),
+        tools=_shapes.definitions(request.get("tools")),
+        parameters=_shapes.parameters(json_members.object_(request, "config")),
         finish_reasons=(finish,) if isinstance(finish, str) and finish != "unknown" else (),
-        usage=_usage_shapes.of_counts(*[fields.as_count(usage.get(name)) for name in _COUNTS]),
+        usage=_shapes.usage_of_counts(*[fields.as_count(usage.get(name)) for name in _COUNTS]),
     )
 
 
@@ -91,7 +91,7 @@ def _tool(reader: SpanReader, name: str) -> Operation:
 def _said(value: JsonValue, role: str) -> tuple[Message, ...]:
     if isinstance(value, Mapping) and isinstance(value.get("message"), Mapping):
         return (read_message(value["message"], role),)
-    return _message_shapes.of_values(value, role)
+    return _shapes.of_values(value, role)
 
 
 def _text_of(value: JsonValue) -> str | None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members
-from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
+from llmtrace.codec.dialects import _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader
 from llmtrace.codec.json_text import parsed
 from llmtrace.model import (
@@ -45,7 +45,7 @@ class LangSmith(Dialect):
         if kind == "tool":
             name, call_id = reader.text(sc.TOOL_NAME) or reader.raw.name, reader.text(sc.TOOL_CALL_ID)
             arguments, result = _only(inputs, "input"), _only(outputs, "output")
-            return _whole_calls.execution(reader, name, arguments, result, has_outputs, call_id=call_id)
+            return _shapes.execution(reader, name, arguments, result, has_outputs, call_id=call_id)
         if kind == "retriever":
             query = inputs.get("query", inputs.get("input")) if isinstance(inputs, Mapping) else inputs
             return Retrieval(query=query if isinstance(query, str) else None, documents=_only(outputs, "documents", "output"))
@@ -63,8 +63,8 @@ class LangSmith(Dialect):
 
 
 def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Operation:
-    request = _whole_calls.read_request(inputs)
-    answer = _whole_calls.read_answer(outputs)
+    request = _shapes.read_request(inputs)
+    answer = _shapes.read_answer(outputs)
     invocation = reader.object("langsmith.invocation_params", f"{_METADATA}ls_invocation_params") or {}
     settings = {**invocation, **request.rest}
     usage = answer.usage or reader.object(f"{_METADATA}usage_metadata") or {}
@@ -76,13 +76,13 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
         response_model=answer.model,
         input=request.messages,
         output=answer.messages,
-        tools=request.tools or _tool_shapes.definitions(settings.get("tools") or settings.get("functions")),
-        parameters=_tool_shapes.parameters({name: value for name, value in settings.items() if name not in _NOT_PARAMETERS}),
+        tools=request.tools or _shapes.definitions(settings.get("tools") or settings.get("functions")),
+        parameters=_shapes.parameters({name: value for name, value in settings.items() if name not in _NOT_PARAMETERS}),
         response_id=answer.response_id,
         finish_reasons=answer.finish_reasons,
-        usage=_usage_shapes.of_provider(usage)
+        usage=_shapes.usage_of_provider(usage)
         if usage
-        else _usage_shapes.of_counts(reader.count(sc.USAGE_INPUT_TOKENS), reader.count(sc.USAGE_OUTPUT_TOKENS)),
+        else _shapes.usage_of_counts(reader.count(sc.USAGE_INPUT_TOKENS), reader.count(sc.USAGE_OUTPUT_TOKENS)),
         cost_usd=reader.number("langsmith.total_cost"),
         stream=settings.get("stream") is True,
         time_to_first_chunk=reader.number(sc.RESPONSE_TIME_TO_FIRST_CHUNK),
@@ -111,8 +111,8 @@ def _messages(value: JsonValue, role: str) -> tuple[Message, ...]:
     if isinstance(value, Mapping) and len(value) == 1:
         (member,) = value.values()
         if isinstance(member, str):
-            return _message_shapes.of_text(role, member)
-    return _message_shapes.of_values(parsed(value), role)
+            return _shapes.of_text(role, member)
+    return _shapes.of_values(parsed(value), role)
 
 
 DIALECT = LangSmith()

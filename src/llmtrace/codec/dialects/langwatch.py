@@ -9,7 +9,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
-from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
+from llmtrace.codec.dialects import _former_names, _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
 from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Operation, Workflow
 
@@ -33,9 +33,9 @@ class LangWatch(Dialect):
         if kind == "llm":
             return _inference(reader, given, returned)
         if kind == "tool":
-            return _whole_calls.execution(reader, name, given, parse_text(returned), has_result)
+            return _shapes.execution(reader, name, given, parse_text(returned), has_result)
         if kind == "agent" or reader.raw.parent_id is None:
-            task, answer = _message_shapes.of_values(given, "user"), _message_shapes.of_values(returned, "assistant")
+            task, answer = _shapes.of_values(given, "user"), _shapes.of_values(returned, "assistant")
             return (AgentInvocation if kind == "agent" else Workflow)(name, input=task, output=answer)
         return Custom(given, returned, has_result)
 
@@ -53,11 +53,11 @@ def _inference(reader: SpanReader, given: JsonValue, returned: JsonValue) -> Ope
     return Inference(
         reader.text(sc.PROVIDER_NAME) or "",
         request_model=reader.text(sc.REQUEST_MODEL),
-        input=_message_shapes.of_values(given, "user"),
-        output=_message_shapes.of_values(returned, "assistant"),
-        tools=_tool_shapes.definitions(parameters.pop("tools", None)),
-        parameters=_tool_shapes.parameters(parameters),
-        usage=_usage_shapes.of_counts(
+        input=_shapes.of_values(given, "user"),
+        output=_shapes.of_values(returned, "assistant"),
+        tools=_shapes.definitions(parameters.pop("tools", None)),
+        parameters=_shapes.parameters(parameters),
+        usage=_shapes.usage_of_counts(
             fields.as_count(counts.get("prompt_tokens", counts.get("promptTokens"))),
             fields.as_count(counts.get("completion_tokens", counts.get("completionTokens"))),
         ),

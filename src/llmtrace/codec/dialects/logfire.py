@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes
+from llmtrace.codec.dialects import _former_names, _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader
 from llmtrace.codec.json_text import parsed
 from llmtrace.codec.messages import read_message
@@ -37,16 +37,16 @@ class LogfireDialect(Dialect):
         response = reader.object(_RESPONSE) or {}
         reader.drop("logfire.json_schema")
         items = request.get("messages", request.get("input"))
-        messages = _message_shapes.of_conversation(items if isinstance(items, list) else [items], "user") if items else ()
+        messages = _shapes.of_conversation(items if isinstance(items, list) else [items], "user") if items else ()
         model = request["model"]
         return Inference(
             "",
             operation=str(name),
             request_model=model if isinstance(model, str) else None,
-            input=(*_message_shapes.of_text("system", request.get("system")), *messages),
+            input=(*_shapes.of_text("system", request.get("system")), *messages),
             output=_output(response),
-            tools=_tool_shapes.definitions(request.get("tools")),
-            usage=_usage_shapes.of_provider(response.get("usage")),
+            tools=_shapes.definitions(request.get("tools")),
+            usage=_shapes.usage_of_provider(response.get("usage")),
             stream=request.get("stream") is True,
         )
 
@@ -55,7 +55,7 @@ def _output(response: Mapping[str, Any]) -> tuple[Message, ...]:
     message = parsed(response.get("message"))
     if isinstance(message, Mapping):
         return (read_message(message, "assistant"),)
-    return _message_shapes.of_text("assistant", response.get("combined_chunk_content", response.get("text")))
+    return _shapes.of_text("assistant", response.get("combined_chunk_content", response.get("text")))
 
 
 DIALECT = LogfireDialect()

@@ -12,7 +12,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members, json_text
-from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
+from llmtrace.codec.dialects import _former_names, _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
 from llmtrace.codec.messages import read_message
 from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Message, Operation, RawSpan, Reasoning, Workflow
@@ -56,7 +56,7 @@ def _read_instructions(reader: SpanReader) -> None:
 
 
 def _pop(reader: SpanReader, kind: str, what: str, role: str) -> tuple[Message, ...]:
-    return _message_shapes.of_values(parse_text(reader.rest.pop(f"mastra.{kind}.{what}", None)), role)
+    return _shapes.of_values(parse_text(reader.rest.pop(f"mastra.{kind}.{what}", None)), role)
 
 
 def _step(reader: SpanReader, kind: str) -> Operation:
@@ -72,17 +72,15 @@ def _step(reader: SpanReader, kind: str) -> Operation:
     return Inference(
         provider,
         request_model=reader.text(sc.REQUEST_MODEL) or json_members.text(model, "modelId"),
-        input=_message_shapes.of_items(request, "user")
-        if isinstance(request, list)
-        else _message_shapes.of_values(request, "user"),
+        input=_shapes.of_items(request, "user") if isinstance(request, list) else _shapes.of_values(request, "user"),
         output=_output(answer),
-        tools=_tool_shapes.definitions(tools),
+        tools=_shapes.definitions(tools),
     )
 
 
 def _output(answer: JsonValue) -> tuple[Message, ...]:
     if not isinstance(answer, Mapping):
-        return _message_shapes.of_text("assistant", answer)
+        return _shapes.of_text("assistant", answer)
     text, reasoning = answer.get("text"), answer.get("reasoningText")
     item = {"role": "assistant", "content": text or None, "toolCalls": answer.get("toolCalls")}
     parts = read_message(item, "assistant").parts

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members, json_text, messages
-from llmtrace.codec.dialects import _former_names, _message_shapes
+from llmtrace.codec.dialects import _former_names, _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader
 from llmtrace.codec.json_text import parsed
 from llmtrace.model import AgentInvocation, Custom, Message, Operation, RawSpan
@@ -92,7 +92,7 @@ def _agent(reader: SpanReader) -> Operation | None:
     answers = [number for number, message in enumerate(conversation) if message.role == "assistant"]
     first = answers[0] if answers else len(conversation)
     final = reader.rest.pop("final_result", None)
-    output = _message_shapes.of_text("assistant", final) or tuple([conversation[number] for number in answers[-1:]])
+    output = _shapes.of_text("assistant", final) or tuple([conversation[number] for number in answers[-1:]])
     reader.drop("pydantic_ai.all_messages", "all_messages_events")
     reader.drop("logfire.json_schema")
     return AgentInvocation(reader.text(sc.AGENT_NAME, "agent_name") or "", input=conversation[:first], output=output)
@@ -129,7 +129,7 @@ def _gemini_request(reader: SpanReader, request: Mapping[str, Any]) -> None:
     rest = reader.rest
     config = json_members.object_(request, "config")
     if isinstance(request.get("contents"), list) and sc.INPUT_MESSAGES not in rest:
-        input_messages = _message_shapes.of_items(json_members.objects(request, "contents"), "user")
+        input_messages = _shapes.of_items(json_members.objects(request, "contents"), "user")
         rest[sc.INPUT_MESSAGES] = messages.write_messages(input_messages)
     system = config.get("system_instruction")
     if isinstance(system, str) and sc.SYSTEM_INSTRUCTIONS not in rest:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members, parts
-from llmtrace.codec.dialects import _merged_calls, _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
+from llmtrace.codec.dialects import _merged_calls, _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text, stem
 from llmtrace.codec.json_text import parsed
 from llmtrace.codec.messages import is_message, read_message
@@ -87,9 +87,9 @@ def _llm(reader: SpanReader) -> Operation:
     answer = parsed(raw_output)
     if isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], Mapping):
         answer = answer[0]  # some instrumentors write a list of one response
-    whole = _whole_calls.read_answer(answer)
+    whole = _shapes.read_answer(answer)
     if any(map(_is_lossy, input_messages)):
-        input_messages = _completed(input_messages, _whole_calls.read_request(parsed(raw_input)).messages)
+        input_messages = _completed(input_messages, _shapes.read_request(parsed(raw_input)).messages)
     output_messages = _one_answer(_completed(output_messages, whole.messages), answer)
     output_messages = _merged_calls.separate_calls(reader.raw.scope.name, output_messages, tools)
     finish = reader.text("llm.finish_reason")
@@ -98,10 +98,10 @@ def _llm(reader: SpanReader) -> Operation:
         operation=sc.TEXT_COMPLETION if prompts and not input_messages else sc.CHAT,
         request_model=requested if isinstance(requested, str) else model,
         response_model=model,
-        input=input_messages or prompts or _message_shapes.of_text("user", raw_input),
-        output=output_messages or completions or _message_shapes.of_text("assistant", raw_output),
+        input=input_messages or prompts or _shapes.of_text("user", raw_input),
+        output=output_messages or completions or _shapes.of_text("assistant", raw_output),
         tools=tools,
-        parameters=_tool_shapes.parameters(parameters),
+        parameters=_shapes.parameters(parameters),
         response_id=whole.response_id or None,
         finish_reasons=(finish,) if finish else whole.finish_reasons,
         usage=_usage(reader),
@@ -122,9 +122,9 @@ def _is_helper(reader: SpanReader) -> bool:
 def _definitions(reader: SpanReader, parameters: dict[str, JsonValue]) -> tuple[ToolDefinition, ...]:
     """Return the tools on offer, from their own attributes or, in older versions, from the request's parameters."""
     keys = [key for key in reader.rest if key.startswith("llm.tools.") and key.endswith("json_schema")]
-    definitions = {key: tool for key in keys if (tool := _tool_shapes.definition(reader.rest[key])) is not None}
+    definitions = {key: tool for key in keys if (tool := _shapes.definition(reader.rest[key])) is not None}
     reader.drop(*definitions)
-    tools, functions = [_tool_shapes.definitions(parameters.pop(name, None)) for name in ("tools", "functions")]
+    tools, functions = [_shapes.definitions(parameters.pop(name, None)) for name in ("tools", "functions")]
     return tuple(definitions.values()) or (*tools, *functions)
 
 
@@ -181,7 +181,7 @@ def _completion(reader: SpanReader) -> tuple[tuple[Message, ...], tuple[Message,
     """Return the prompts and choices of a text completion."""
     prompts = [_inner(item, "prompt").get("text") for item in reader.numbered("llm.prompts.")]
     choices = [_inner(item, "completion").get("text") for item in reader.numbered("llm.choices.")]
-    return _message_shapes.of_conversation(prompts, "user"), _message_shapes.of_conversation(choices, "assistant")
+    return _shapes.of_conversation(prompts, "user"), _shapes.of_conversation(choices, "assistant")
 
 
 def _one_answer(messages: tuple[Message, ...], answer: JsonValue) -> tuple[Message, ...]:
@@ -202,7 +202,7 @@ def _usage(reader: SpanReader) -> Usage | None:
     total = fields.as_count(reader.rest.get("llm.token_count.total"))
     if total is not None and total == (counts[0] or 0) + (counts[1] or 0):
         del reader.rest["llm.token_count.total"]
-    usage = _usage_shapes.of_counts(*counts)
+    usage = _shapes.usage_of_counts(*counts)
     return usage and replace(usage, audio_input_tokens=spoken[0], audio_output_tokens=spoken[1])
 
 
@@ -221,18 +221,18 @@ def _tool(reader: SpanReader) -> Operation:
         result = result["raw_output"]  # LlamaIndex's ToolOutput
     reader.drop("input.mime_type", "output.mime_type")
     call_id = reader.text("tool_call.id", "tool.id")
-    return _whole_calls.execution(reader, name, recorded, result, has_result, call_id=call_id, definition=definition)
+    return _shapes.execution(reader, name, recorded, result, has_result, call_id=call_id, definition=definition)
 
 
 def _tool_definition(reader: SpanReader, name: str) -> ToolDefinition | None:
     description = reader.text("tool.description")
-    whole = _tool_shapes.definition(reader.rest.get("tool.json_schema"))
+    whole = _shapes.definition(reader.rest.get("tool.json_schema"))
     schema = whole.parameters if whole is not None and whole.parameters is not None else None
     if schema is None:
-        schema = _tool_shapes.schema_of(parsed(reader.rest.get("tool.json_schema")))
+        schema = _shapes.schema_of(parsed(reader.rest.get("tool.json_schema")))
     if schema is not None:
         reader.drop("tool.json_schema")
-    parameters = _tool_shapes.schema_of(parsed(reader.rest.get("tool.parameters")))
+    parameters = _shapes.schema_of(parsed(reader.rest.get("tool.parameters")))
     if parameters is not None:
         reader.drop("tool.parameters")
     schema = parameters if schema is None else schema
@@ -254,8 +254,8 @@ def _said(reader: SpanReader, key: str, role: str) -> tuple[Message, ...]:
     items = parsed(value)
     held = items.get("messages") if isinstance(items, Mapping) else items
     if isinstance(held, list) and held and all(map(is_message, held)):
-        return _message_shapes.of_items(held, role)
-    return _message_shapes.of_text(role, value)
+        return _shapes.of_items(held, role)
+    return _shapes.of_text(role, value)
 
 
 def _chain(reader: SpanReader) -> Operation:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members
-from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _whole_calls
+from llmtrace.codec.dialects import _former_names, _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text, stem
 from llmtrace.codec.json_text import parsed
 from llmtrace.codec.messages import read_message
@@ -93,15 +93,15 @@ def _entity(reader: SpanReader, kind: str) -> Operation:
     if kind == "task" or (kind not in _KINDS and reader.raw.parent_id is not None):
         has_result = _OUTPUT in reader.rest
         return Custom(reader.json(_INPUT), parse_text(reader.rest.pop(_OUTPUT, None)), has_result)
-    input_messages = _message_shapes.of_text("user", _only_argument(reader.rest.pop(_INPUT, None)))
-    output_messages = _message_shapes.of_text("assistant", parse_text(reader.rest.pop(_OUTPUT, None)))
+    input_messages = _shapes.of_text("user", _only_argument(reader.rest.pop(_INPUT, None)))
+    output_messages = _shapes.of_text("assistant", parse_text(reader.rest.pop(_OUTPUT, None)))
     name = (reader.text(sc.AGENT_NAME) or name) if kind == "agent" else name
     return (AgentInvocation if kind == "agent" else Workflow)(name, input=input_messages, output=output_messages)
 
 
 def _tool(reader: SpanReader, name: str) -> Operation:
     definition = None
-    schema = _tool_shapes.schema_of(parsed(reader.rest.get("traceloop.entity.schema")))
+    schema = _shapes.schema_of(parsed(reader.rest.get("traceloop.entity.schema")))
     if schema is not None:
         definition = ToolDefinition(name, schema)
         reader.drop("traceloop.entity.schema")
@@ -113,8 +113,8 @@ def _tool(reader: SpanReader, name: str) -> Operation:
     result = parse_text(reader.rest.pop(_OUTPUT, None))
     if isinstance(result, Mapping) and "output" in result and set(result) <= {"output", "kwargs"}:
         result = result["output"]
-    name, call_id = reader.text(sc.TOOL_NAME) or _whole_calls.tool_named(result) or name, reader.text(sc.TOOL_CALL_ID)
-    return _whole_calls.execution(reader, name, arguments, result, has_result, call_id=call_id, definition=definition)
+    name, call_id = reader.text(sc.TOOL_NAME) or _shapes.tool_named(result) or name, reader.text(sc.TOOL_CALL_ID)
+    return _shapes.execution(reader, name, arguments, result, has_result, call_id=call_id, definition=definition)
 
 
 def _only_argument(recorded: JsonValue) -> JsonValue:
@@ -135,7 +135,7 @@ def _read_flattened(reader: SpanReader) -> Operation | None:
     """Read a model call from numbered attributes. None if the conventions' names describe it completely."""
     input_messages = tuple([_message(item, "user") for item in reader.numbered("gen_ai.prompt.")])
     output_messages = tuple([_message(item, "assistant") for item in reader.numbered("gen_ai.completion.")])
-    tools = _tool_shapes.definitions([_function(item) for item in reader.numbered("llm.request.functions.")])
+    tools = _shapes.definitions([_function(item) for item in reader.numbered("llm.request.functions.")])
     kind = reader.rest.get(_TYPE)
     if sc.OPERATION_NAME not in reader.rest:
         names = {"completion": sc.TEXT_COMPLETION, "embedding": sc.EMBEDDINGS}

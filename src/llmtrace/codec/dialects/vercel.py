@@ -11,7 +11,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members, parts
-from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes
+from llmtrace.codec.dialects import _former_names, _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
 from llmtrace.codec.json_text import parsed
 from llmtrace.model import (
@@ -92,12 +92,12 @@ def _agent(reader: SpanReader, name: str) -> Operation:
 
 def _prompt(prompt: JsonValue) -> tuple[Message, ...]:
     if not isinstance(prompt, Mapping):
-        return _message_shapes.of_text("user", prompt)
-    system, content = _message_shapes.of_text("system", prompt.get("system")), prompt.get("prompt")
+        return _shapes.of_text("user", prompt)
+    system, content = _shapes.of_text("system", prompt.get("system")), prompt.get("prompt")
     items = content if isinstance(content, list) else prompt.get("messages")
     if isinstance(items, list):
-        return (*system, *_message_shapes.of_items(items, "user"))
-    return (*system, *_message_shapes.of_text("user", content))
+        return (*system, *_shapes.of_items(items, "user"))
+    return (*system, *_shapes.of_text("user", content))
 
 
 def _inference(reader: SpanReader, name: str) -> Operation:
@@ -110,9 +110,9 @@ def _inference(reader: SpanReader, name: str) -> Operation:
         request_model=reader.text("ai.model.id"),
         response_model=reader.text("ai.response.model"),
         response_id=reader.text("ai.response.id"),
-        input=_message_shapes.of_items(items, "user") if isinstance(items, list) else _message_shapes.of_text("user", items),
+        input=_shapes.of_items(items, "user") if isinstance(items, list) else _shapes.of_text("user", items),
         output=_answer(reader, finish=True),
-        tools=_tool_shapes.definitions(reader.json("ai.prompt.tools")),
+        tools=_shapes.definitions(reader.json("ai.prompt.tools")),
         parameters=_settings(reader),
         finish_reasons=() if reason is None else (reason,),
         usage=_usage(reader),
@@ -138,14 +138,14 @@ def _answer(reader: SpanReader, *, finish: bool) -> tuple[Message, ...]:
 
 def _settings(reader: SpanReader) -> dict[str, JsonValue]:
     settings = {name: reader.rest.pop(f"ai.settings.{name}", None) for name in _SETTINGS}
-    return _tool_shapes.parameters({**settings, "tool_choice": reader.json("ai.prompt.toolChoice")})
+    return _shapes.parameters({**settings, "tool_choice": reader.json("ai.prompt.toolChoice")})
 
 
 def _usage(reader: SpanReader) -> Usage | None:
     own = {name: reader.count(f"ai.usage.{name}") for name in _COUNTS}
     reader.drop("ai.usage.totalTokens")
     inputs, outputs = json_members.first(own, *_COUNTS[:3]), json_members.first(own, *_COUNTS[3:5])
-    return _usage_shapes.of_counts(inputs, outputs, own["cachedInputTokens"], None, own["reasoningTokens"])
+    return _shapes.usage_of_counts(inputs, outputs, own["cachedInputTokens"], None, own["reasoningTokens"])
 
 
 def _embedding(reader: SpanReader) -> Operation:

@@ -12,7 +12,7 @@ import re
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader
-from llmtrace.codec.dialects._usage_shapes import of_counts
+from llmtrace.codec.dialects._shapes import usage_of_counts
 from llmtrace.model import Inference, Link, Operation, RawSpan, replace
 
 _TIMES = {
@@ -52,7 +52,7 @@ class Vllm(Dialect):
             request_model=reader.text(sc.REQUEST_MODEL, sc.RESPONSE_MODEL),
             response_id=request,
             parameters={} if count is None else {"choice.count": count},
-            usage=of_counts(input_tokens, output_tokens),
+            usage=usage_of_counts(input_tokens, output_tokens),
             time_to_first_chunk=first,
         )
 
