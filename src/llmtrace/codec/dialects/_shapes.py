@@ -13,7 +13,18 @@ from llmtrace.codec import fields, json_members
 from llmtrace.codec.dialects._dialect import SpanReader
 from llmtrace.codec.json_text import parsed
 from llmtrace.codec.messages import is_message, langchain_fields, read_definitions, read_message
-from llmtrace.model import Generic, JsonValue, Message, Text, ToolDefinition, ToolExecution, Usage, replace
+from llmtrace.model import (
+    AgentInvocation,
+    Generic,
+    JsonValue,
+    Message,
+    Text,
+    ToolDefinition,
+    ToolExecution,
+    Usage,
+    Workflow,
+    replace,
+)
 
 # -- messages
 
@@ -48,16 +59,28 @@ def of_conversation(items: Sequence[JsonValue], role: str) -> tuple[Message, ...
 
 
 def of_values(value: JsonValue, role: str) -> tuple[Message, ...]:
-    """Read the input or output of an agent: a text, a list of messages, or an object that holds one of these."""
+    """Read the input or output of a run: a text, a list of messages, or an object that holds one of these."""
     if isinstance(value, Mapping):
         if not {"role", "lc"}.isdisjoint(value):
             return (read_message(value, role),)
+        if value.keys() == {"args", "kwargs"}:  # a function's call
+            return of_values(call_arguments(value, None), role)
         for name in _CONVERSATION:
             if isinstance(value.get(name), (str, list)) and (name == "messages" or value[name]):
                 return of_values(value[name], role)
+        if isinstance(value.get("message"), Mapping):
+            return (read_message(value["message"], role),)
+        only = next(iter(value.values())) if len(value) == 1 else None
+        return of_text(role, only if isinstance(only, str) else value)
     if isinstance(value, list) and value and all(map(is_message, value)):
         return of_items(value, role)
     return of_text(role, value)
+
+
+def run(kind: str, name: str, task: JsonValue, answer: JsonValue) -> AgentInvocation | Workflow:
+    """Return a run with its recorded input and output: an agent's if ``kind`` is "agent", else a workflow's."""
+    run_class = AgentInvocation if kind == "agent" else Workflow
+    return run_class(name, input=of_values(task, "user"), output=of_values(answer, "assistant"))
 
 
 # -- tools and parameters

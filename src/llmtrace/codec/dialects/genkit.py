@@ -16,16 +16,13 @@ from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
 from llmtrace.codec.json_text import parsed
 from llmtrace.codec.messages import read_message
 from llmtrace.model import (
-    AgentInvocation,
     Custom,
     Embedding,
     Inference,
     JsonValue,
-    Message,
     Operation,
     Retrieval,
     ToolExecution,
-    Workflow,
 )
 
 _TYPE, _NAME, _SUBTYPE = "genkit:type", "genkit:name", "genkit:metadata:subtype"
@@ -51,8 +48,7 @@ class Genkit(Dialect):
         has_result = _OUTPUT in reader.rest
         given, result = parse_text(reader.rest.pop(_INPUT, None)), parse_text(reader.rest.pop(_OUTPUT, None))
         if kind in ("flow", "agent"):
-            run = AgentInvocation if kind == "agent" else Workflow
-            return run(name, input=_said(given, "user"), output=_said(result, "assistant"))
+            return _shapes.run(kind, name, given, result)
         if kind == "retriever":
             return Retrieval(query=_text_of(given), documents=result)
         if kind == "embedder":
@@ -86,12 +82,6 @@ def _tool(reader: SpanReader, name: str) -> Operation:
     if isinstance(result, Mapping) and "output" in result and set(result) <= {"output", "content", "metadata"}:
         result = result["output"]  # a "tool.v2" also returns parts for the model
     return ToolExecution(name, parsed(reader.rest.pop(_INPUT, None)), result=result, has_result=has_result)
-
-
-def _said(value: JsonValue, role: str) -> tuple[Message, ...]:
-    if isinstance(value, Mapping) and isinstance(value.get("message"), Mapping):
-        return (read_message(value["message"], role),)
-    return _shapes.of_values(value, role)
 
 
 def _text_of(value: JsonValue) -> str | None:

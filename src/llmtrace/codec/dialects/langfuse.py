@@ -16,7 +16,7 @@ from llmtrace.codec import fields
 from llmtrace.codec.dialects import _merged_calls, _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
 from llmtrace.codec.json_text import parsed
-from llmtrace.model import AgentInvocation, Custom, Embedding, Inference, Message, Operation, Retrieval, Usage, Workflow
+from llmtrace.model import Custom, Embedding, Inference, Operation, Retrieval, Usage
 
 _PREFIX: Final = "langfuse.observation."
 _TYPE, _INPUT, _OUTPUT = _PREFIX + "type", _PREFIX + "input", _PREFIX + "output"
@@ -52,8 +52,8 @@ class Langfuse(Dialect):
             query, documents = parse_text(reader.rest.pop(_INPUT, None)), parsed(reader.rest.pop(_OUTPUT, None))
             return Retrieval(query=query if isinstance(query, str) else None, documents=documents)
         if kind == "agent" or (kind == "chain" and reader.raw.parent_id is None):
-            run = AgentInvocation if kind == "agent" else Workflow
-            return run(reader.raw.name, input=_said(reader, _INPUT, "user"), output=_said(reader, _OUTPUT, "assistant"))
+            task, answer = [parse_text(reader.rest.pop(key, None)) for key in (_INPUT, _OUTPUT)]
+            return _shapes.run(kind, reader.raw.name, task, answer)
         has_result = _OUTPUT in reader.rest
         return Custom(reader.json(_INPUT), parse_text(reader.rest.pop(_OUTPUT, None)), has_result)
 
@@ -95,13 +95,6 @@ def _first_chunk(reader: SpanReader) -> float | None:
         return None
     reader.drop(_FIRST)
     return max(0.0, seconds)
-
-
-def _said(reader: SpanReader, key: str, role: str) -> tuple[Message, ...]:
-    value = parse_text(reader.rest.pop(key, None))
-    if isinstance(value, Mapping) and value.keys() == {"args", "kwargs"}:  # a function's call
-        value = _shapes.call_arguments(value, None)
-    return _shapes.of_values(value, role)
 
 
 # -- token counts

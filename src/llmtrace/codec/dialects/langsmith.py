@@ -13,17 +13,13 @@ from llmtrace import semconv as sc
 from llmtrace.codec import json_members
 from llmtrace.codec.dialects import _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader
-from llmtrace.codec.json_text import parsed
 from llmtrace.model import (
-    AgentInvocation,
     Custom,
     Embedding,
     Inference,
     JsonValue,
-    Message,
     Operation,
     Retrieval,
-    Workflow,
 )
 
 _KIND: Final = "langsmith.span.kind"
@@ -52,11 +48,14 @@ class LangSmith(Dialect):
         if kind == "embedding":
             return Embedding(_provider(reader), request_model=_model(reader))
         if kind == "chain" and reader.raw.parent_id is None:
-            task, answer = _messages(inputs, "user"), _messages(outputs, "assistant")
+            if isinstance(outputs, Mapping) and isinstance(outputs.get("messages"), list):
+                outputs = {
+                    "messages": outputs["messages"][-1:]
+                }  # LangGraph returns the conversation, which ends with the answer
             agent = json_members.text(reader.rest, f"{_METADATA}lc_agent_name")
             # LangGraph is the default name of a graph's outermost run
             is_agent = reader.raw.name == "LangGraph" or agent is not None
-            return (AgentInvocation if is_agent else Workflow)(agent or reader.raw.name, input=task, output=answer)
+            return _shapes.run("agent" if is_agent else "workflow", agent or reader.raw.name, inputs, outputs)
         if kind == "chain" or has_outputs or inputs is not None:
             return Custom(inputs, _only(outputs, "output"), has_outputs)
         return None
@@ -102,17 +101,6 @@ def _only(value: JsonValue, *names: str) -> JsonValue:
     if isinstance(value, Mapping) and len(value) == 1:
         return next((value[name] for name in names if name in value), value)
     return value
-
-
-def _messages(value: JsonValue, role: str) -> tuple[Message, ...]:
-    """Read the input or output of a run. LangGraph returns the whole conversation, which ends with the answer."""
-    if role == "assistant" and isinstance(value, Mapping) and isinstance(value.get("messages"), list):
-        value = {"messages": value["messages"][-1:]}
-    if isinstance(value, Mapping) and len(value) == 1:
-        (member,) = value.values()
-        if isinstance(member, str):
-            return _shapes.of_text(role, member)
-    return _shapes.of_values(parsed(value), role)
 
 
 DIALECT = LangSmith()

@@ -11,7 +11,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import fields
 from llmtrace.codec.dialects import _former_names, _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
-from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Operation, Workflow
+from llmtrace.model import Custom, Inference, JsonValue, Operation
 
 _TYPE, _INPUT, _OUTPUT = "langwatch.span.type", "langwatch.input", "langwatch.output"
 _GENERAL: Final = {"langwatch.thread.id": sc.CONVERSATION_ID, "langwatch.user.id": sc.USER_ID}
@@ -35,8 +35,7 @@ class LangWatch(Dialect):
         if kind == "tool":
             return _shapes.execution(reader, name, given, parse_text(returned), has_result)
         if kind == "agent" or reader.raw.parent_id is None:
-            task, answer = _shapes.of_values(given, "user"), _shapes.of_values(returned, "assistant")
-            return (AgentInvocation if kind == "agent" else Workflow)(name, input=task, output=answer)
+            return _shapes.run(kind, name, given, returned)
         return Custom(given, returned, has_result)
 
 

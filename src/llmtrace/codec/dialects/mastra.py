@@ -15,7 +15,7 @@ from llmtrace.codec import fields, json_members, json_text
 from llmtrace.codec.dialects import _former_names, _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
 from llmtrace.codec.messages import read_message
-from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Message, Operation, RawSpan, Reasoning, Workflow
+from llmtrace.model import Custom, Inference, JsonValue, Message, Operation, RawSpan, Reasoning
 
 _TYPE: Final = "mastra.span.type"
 _MODEL: Final = "mastra.metadata.modelMetadata"
@@ -36,10 +36,9 @@ class Mastra(Dialect):
         reader.rename(dict.fromkeys(_THREADS, sc.CONVERSATION_ID))
         _read_instructions(reader)
         if kind in ("agent_run", "workflow_run"):
-            task, answer = _pop(reader, kind, "input", "user"), _pop(reader, kind, "output", "assistant")
-            if kind == "agent_run":
-                return AgentInvocation(reader.text(sc.AGENT_NAME) or reader.raw.name, input=task, output=answer)
-            return Workflow(reader.raw.name.removeprefix("invoke_workflow "), input=task, output=answer)
+            task, answer = [parse_text(reader.rest.pop(f"mastra.{kind}.{what}", None)) for what in ("input", "output")]
+            name = reader.text(sc.AGENT_NAME) if kind == "agent_run" else reader.raw.name.removeprefix("invoke_workflow ")
+            return _shapes.run(kind.removesuffix("_run"), name or reader.raw.name, task, answer)
         if reader.rest.get(sc.OPERATION_NAME) in (sc.CHAT, sc.EXECUTE_TOOL):
             return None
         if kind in _STEPS:
@@ -53,10 +52,6 @@ def _read_instructions(reader: SpanReader) -> None:
     text = reader.rest.get(sc.SYSTEM_INSTRUCTIONS)
     if isinstance(text, str) and fields.as_json(text) is None:
         reader.rest[sc.SYSTEM_INSTRUCTIONS] = json_text.write([{"type": "text", "content": text}])
-
-
-def _pop(reader: SpanReader, kind: str, what: str, role: str) -> tuple[Message, ...]:
-    return _shapes.of_values(parse_text(reader.rest.pop(f"mastra.{kind}.{what}", None)), role)
 
 
 def _step(reader: SpanReader, kind: str) -> Operation:

@@ -13,7 +13,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members
 from llmtrace.codec.dialects import _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader
-from llmtrace.model import AgentInvocation, Custom, Embedding, Inference, JsonValue, Message, Operation, Retrieval, Workflow
+from llmtrace.model import Custom, Embedding, Inference, JsonValue, Operation, Retrieval
 
 _TYPE: Final = "mlflow.spanType"
 _INPUTS, _OUTPUTS = "mlflow.spanInputs", "mlflow.spanOutputs"
@@ -40,9 +40,8 @@ class MLflow(Dialect):
             return Retrieval(query=query if isinstance(query, str) else None, documents=outputs)
         if kind == "EMBEDDING":
             return Embedding("", request_model=_text(reader, "mlflow.llm.model"))
-        task, answer = _messages(inputs, "user"), _messages(outputs, "assistant")
         if kind == "AGENT" or reader.raw.parent_id is None:
-            return (AgentInvocation if kind == "AGENT" else Workflow)(reader.raw.name, input=task, output=answer)
+            return _shapes.run(kind.lower(), reader.raw.name, inputs, outputs)
         return Custom(inputs, outputs, has_outputs)
 
 
@@ -86,11 +85,6 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
 def _only(value: JsonValue) -> JsonValue:
     """Return the value of an object's only member, such as a function's only argument; any other value as it is."""
     return next(iter(value.values())) if isinstance(value, Mapping) and len(value) == 1 else value
-
-
-def _messages(value: JsonValue, role: str) -> tuple[Message, ...]:
-    only = _only(value)
-    return _shapes.of_text(role, only) if isinstance(only, str) else _shapes.of_values(value, role)
 
 
 DIALECT = MLflow()
