@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from llmtrace.codec import otlp
 from llmtrace.model import RawSpan
-
-HEAD: Final = 16
-"""Number of bytes that `is_protobuf` needs."""
 
 
 def is_protobuf(head: bytes) -> bool:

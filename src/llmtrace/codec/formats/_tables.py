@@ -12,12 +12,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Any, BinaryIO, Final
 
 from llmtrace.model import JsonValue
 
-HEAD: Final = 4096
-"""Number of bytes that `is_csv` needs."""
 PARQUET: Final = b"PAR1"
 _DELIMITERS: Final = (",", ";", "\t")
 _IDS: Final = frozenset({"id", "trace_id", "traceid", "span_id", "context.span_id", "context.trace_id", "request_id"})
@@ -46,9 +44,9 @@ def _delimiter(head: bytes) -> str | None:
     return None
 
 
-def read_csv(file: io.BufferedIOBase, head: bytes) -> Iterator[tuple[str, JsonValue | ValueError]]:
+def read_csv(file: BinaryIO, head: bytes) -> Iterator[tuple[str, JsonValue | ValueError]]:
     csv.field_size_limit(_LONGEST_CELL)  # the default, 128 KiB, is too short for prompts
-    text = io.TextIOWrapper(cast("Any", file), encoding="utf-8-sig", errors="replace", newline="")
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
     rows = csv.reader(text, delimiter=_delimiter(head) or ",", strict=True)
     names = next(rows)
     line = rows.line_num + 1
@@ -67,7 +65,7 @@ def read_csv(file: io.BufferedIOBase, head: bytes) -> Iterator[tuple[str, JsonVa
         line = rows.line_num + 1
 
 
-def read_parquet(file: io.BufferedIOBase) -> Iterator[tuple[str, JsonValue | ValueError]]:
+def read_parquet(file: BinaryIO) -> Iterator[tuple[str, JsonValue | ValueError]]:
     """Yield the rows. Parquet is read from its end, so the file is copied to a temporary one first."""
     try:
         from pyarrow import ArrowException
