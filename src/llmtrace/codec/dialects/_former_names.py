@@ -21,7 +21,7 @@ FORMER: Final = {
     SYSTEM: sc.PROVIDER_NAME,
     "gen_ai.usage.prompt_tokens": sc.USAGE_INPUT_TOKENS,
     "gen_ai.usage.completion_tokens": sc.USAGE_OUTPUT_TOKENS,
-    "gen_ai.usage.cache_creation.input_tokens": sc.USAGE_CACHE_WRITE,
+    sc.USAGE_CACHE_CREATION: sc.USAGE_CACHE_WRITE,
     "gen_ai.usage.cache_creation_input_tokens": sc.USAGE_CACHE_WRITE,
     "gen_ai.usage.cache_write_input_tokens": sc.USAGE_CACHE_WRITE,
     "gen_ai.usage.cache_read_input_tokens": sc.USAGE_CACHE_READ,
