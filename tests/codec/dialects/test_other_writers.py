@@ -10,7 +10,7 @@ import pytest
 from llmtrace import semconv as sc
 from llmtrace.codec import genai
 from llmtrace.codec.dialects import decode
-from llmtrace.codec.unread_writers import unread_writers
+from llmtrace.codec.writers import unread_writers
 from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import (
     AgentInvocation,
