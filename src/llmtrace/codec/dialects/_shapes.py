@@ -18,6 +18,7 @@ from llmtrace.model import (
     Generic,
     JsonValue,
     Message,
+    Reasoning,
     Text,
     ToolDefinition,
     ToolExecution,
@@ -52,10 +53,17 @@ def of_answer(answer: JsonValue) -> tuple[Message, ...]:
     return output
 
 
+def of_ai_sdk(text: JsonValue, reasoning: JsonValue, calls: JsonValue) -> tuple[Message, ...]:
+    """Read an answer of Vercel's AI SDK, which Mastra uses too."""
+    message = read_message({"role": "assistant", "content": text or None, "tool_calls": calls}, "assistant")
+    thoughts = (Reasoning(reasoning),) if isinstance(reasoning, str) and reasoning else ()
+    return (replace(message, parts=(*thoughts, *message.parts)),) if thoughts or message.parts else ()
+
+
 def of_conversation(items: Sequence[JsonValue], role: str) -> tuple[Message, ...]:
     """Read messages. A plain text is a message of ``role``."""
     read = [of_text(role, item) if isinstance(item, (str, type(None))) else (read_message(item, role),) for item in items]
-    return tuple([message for messages_of_item in read for message in messages_of_item])
+    return tuple([message for messages in read for message in messages])
 
 
 def of_values(value: JsonValue, role: str) -> tuple[Message, ...]:

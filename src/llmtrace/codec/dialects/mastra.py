@@ -14,8 +14,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members, json_text
 from llmtrace.codec.dialects import _former_names, _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
-from llmtrace.codec.messages import read_message
-from llmtrace.model import Custom, Inference, JsonValue, Message, Operation, RawSpan, Reasoning
+from llmtrace.model import Custom, Inference, JsonValue, Message, Operation, RawSpan
 
 _TYPE: Final = "mastra.span.type"
 _MODEL: Final = "mastra.metadata.modelMetadata"
@@ -76,12 +75,7 @@ def _step(reader: SpanReader, kind: str) -> Operation:
 def _output(answer: JsonValue) -> tuple[Message, ...]:
     if not isinstance(answer, Mapping):
         return _shapes.of_text("assistant", answer)
-    text, reasoning = answer.get("text"), answer.get("reasoningText")
-    item = {"role": "assistant", "content": text or None, "toolCalls": answer.get("toolCalls")}
-    parts = read_message(item, "assistant").parts
-    if isinstance(reasoning, str) and reasoning:
-        parts = (Reasoning(reasoning), *parts)
-    return (Message("assistant", parts),) if parts else ()
+    return _shapes.of_ai_sdk(answer.get("text"), answer.get("reasoningText"), answer.get("toolCalls"))
 
 
 DIALECT = Mastra()

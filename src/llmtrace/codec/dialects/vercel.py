@@ -21,10 +21,7 @@ from llmtrace.model import (
     JsonValue,
     Message,
     Operation,
-    Part,
     RawSpan,
-    Reasoning,
-    Text,
     ToolExecution,
     Usage,
     replace,
@@ -122,18 +119,11 @@ def _inference(reader: SpanReader, name: str) -> Operation:
 
 
 def _answer(reader: SpanReader, *, finish: bool) -> tuple[Message, ...]:
-    content: list[Part] = []
-    reasoning = reader.text("ai.response.reasoning")
-    if reasoning is not None:
-        content.append(Reasoning(reasoning))
     text = reader.text("ai.response.text", "ai.response.object", "ai.result.text", "ai.result.object")
-    if text is not None:
-        content.append(Text(text))
     calls = parsed(reader.rest.pop("ai.response.toolCalls", reader.rest.pop("ai.result.toolCalls", None)))
-    content += [parts.call(call) for call in json_members.objects({"calls": calls}, "calls")]
     if not finish:
         reader.drop(_FINISHED)
-    return (Message("assistant", tuple(content)),) if content else ()
+    return _shapes.of_ai_sdk(text, reader.text("ai.response.reasoning"), calls)
 
 
 def _settings(reader: SpanReader) -> dict[str, JsonValue]:
