@@ -8,7 +8,6 @@ is removed, since runs are compared by name.
 from __future__ import annotations
 
 import re
-from operator import is_
 from typing import Any, Final
 
 from llmtrace import semconv as sc
@@ -105,8 +104,7 @@ def _is_unwritten(inference: Inference, reasons: tuple[str, ...]) -> bool:
 
 
 def _with_standard_words(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    renamed = tuple([_renamed(message) for message in messages])
-    return messages if all(map(is_, renamed, messages)) else renamed
+    return tuple([_renamed(message) for message in messages])
 
 
 def _renamed(message: Message) -> Message:
