@@ -99,15 +99,13 @@ def _decode_with(known_by: list[Dialect], raw: RawSpan) -> Span:
     operation: Operation | None = None
     reader = SpanReader(raw)
     for dialect in known_by:
-        is_first = dialect is known_by[0]
         try:
-            placed = dialect.place(raw) if is_first else reader.raw
-            attempt = SpanReader(replace(placed, attributes=reader.rest, events=tuple(reader.events)))
+            attempt = SpanReader(replace(reader.raw, attributes=reader.rest, events=tuple(reader.events)))
             addition = dialect.read(attempt)
         except Exception as error:  # an odd span: the others and the conventions still read most of it
             _log_failure(dialect, error)
             continue
-        if is_first or (addition is not None and _is_same_kind(addition, operation, reader)):
+        if dialect is known_by[0] or (addition is not None and _is_same_kind(addition, operation, reader)):
             operation = addition if operation is None or addition is None else fill_in(operation, addition)
             reader = attempt
     displaced: dict[str, Any] = {}

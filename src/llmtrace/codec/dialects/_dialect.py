@@ -34,15 +34,9 @@ class Dialect:
         """Return the span's operation, and remove the attributes and events that describe it from the reader.
 
         Return None if the GenAI conventions' names describe it, after renaming attributes in ``reader.rest`` if necessary.
+        Replace ``reader.raw`` for a span that loses its trace id on the way, or gets the status of another span.
         """
         raise NotImplementedError
-
-    def place(self, raw: RawSpan) -> RawSpan:
-        """Return the span with its correct trace id, parent and status.
-
-        Override it for spans that lose their trace id on the way, or get the status of another span.
-        """
-        return raw
 
 
 class SpanReader:

@@ -47,16 +47,11 @@ class Vercel(Dialect):
         operation = raw.attributes.get(OPERATION)
         return isinstance(operation, str) and operation.startswith("ai.")
 
-    def place(self, raw: RawSpan) -> RawSpan:
-        """Return the span without the error status that OpenInference's exporter copies from a failed tool to all spans around
-        it.
-
-        An error that the SDK itself sets comes with an exception event.
-        """
-        copied = raw.status == "error" and _TRANSLATOR in raw.attributes and not raw.events
-        return replace(raw, status="unset", status_message="") if copied and _FINISHED in raw.attributes else raw
-
     def read(self, reader: SpanReader) -> Operation | None:
+        raw = reader.raw
+        if raw.status == "error" and _TRANSLATOR in raw.attributes and _FINISHED in raw.attributes and not raw.events:
+            # OpenInference's exporter copies the error of a tool to all spans around it. The SDK sets none without an event
+            reader.raw = replace(raw, status="unset", status_message="")
         name = reader.rest.pop(OPERATION)
         _former_names.use_current_names(reader)
         if name == "ai.toolCall":
