@@ -91,7 +91,7 @@ def _messages(data: bytes) -> Iterator[RawSpan | Unreadable]:
 def _items(documents: Iterator[tuple[str, JsonValue | ValueError]]) -> Iterator[RawSpan | LogRecord | Skipped | Unreadable]:
     for where, document in documents:
         if isinstance(document, ValueError):
-            yield Unreadable(where, _reason(document))
+            yield Unreadable(where, str(document))
             continue
         try:
             items = spans_of(document)
@@ -102,11 +102,6 @@ def _items(documents: Iterator[tuple[str, JsonValue | ValueError]]) -> Iterator[
             yield Unreadable(where, _unknown(document))
         for item in items or ():
             yield Unreadable(where, item) if isinstance(item, str) else item
-
-
-def _reason(error: ValueError) -> str:
-    text = str(error)
-    return text if isinstance(error, _tables.BadTable) else f"not JSON ({text})"
 
 
 def _unknown(document: JsonValue) -> str:

@@ -52,7 +52,7 @@ def read(file: BinaryIO) -> Iterator[tuple[int, JsonValue | ValueError]]:
                 if _may_be_cut(value, text) and (more := utf8.decode(file.read(max(_CHUNK, len(text) - place)))):
                     text, place = text[place:] + more, 0
                     continue
-                value = ValueError(_reason(value)) if count is None else _broken_list(count)
+                value = _not_json(value) if count is None else _broken_list(count)
             yield line, value
             count = None if count is None or isinstance(value, ValueError) else count + 1
             line += text.count("\n", place, end)
@@ -83,9 +83,10 @@ def _may_be_cut(error: Exception, text: str) -> bool:
     return error.pos > len(text) - _MAX_TOKEN or error.msg.startswith("Unterminated string")
 
 
-def _reason(error: Exception) -> str:
-    return error.msg if isinstance(error, json.JSONDecodeError) else str(error) or "nested too deeply"
+def _not_json(error: Exception) -> ValueError:
+    reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error) or "nested too deeply"
+    return ValueError(f"not JSON ({reason})")
 
 
 def _broken_list(count: int) -> ValueError:
-    return ValueError(f"the list is cut off or broken after {count} of its items")
+    return ValueError(f"not JSON (the list is cut off or broken after {count} of its items)")

@@ -24,10 +24,6 @@ _ROWS: Final = 64
 """Number of rows of a parquet file in memory at a time."""
 
 
-class BadTable(ValueError):
-    """A row cannot be read. The message says why."""
-
-
 def is_csv(head: bytes) -> bool:
     """Return True if the first line of the file has column names, with an id among them."""
     return _delimiter(head) is not None
@@ -56,10 +52,10 @@ def read_csv(file: BinaryIO, head: bytes) -> Iterator[tuple[str, JsonValue | Val
         except StopIteration:
             return
         except csv.Error as error:
-            yield f"line {line}", BadTable(f"not CSV ({error}); the file may be cut off")
+            yield f"line {line}", ValueError(f"not CSV ({error}); the file may be cut off")
             return
         if row and len(row) != len(names):
-            yield f"line {line}", BadTable(f"{len(row)} cells, but {len(names)} columns; the file may be cut off")
+            yield f"line {line}", ValueError(f"{len(row)} cells, but {len(names)} columns; the file may be cut off")
         elif row:
             yield f"line {line}", {name: cell for name, cell in zip(names, row, strict=True) if cell != ""}
         line = rows.line_num + 1
@@ -71,10 +67,7 @@ def read_parquet(file: BinaryIO) -> Iterator[tuple[str, JsonValue | ValueError]]
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError:
-        yield (
-            "the file",
-            BadTable("parquet needs pyarrow. Run: pip install 'llmtrace-otel[parquet]', or export as JSON"),
-        )
+        yield "the file", ValueError("parquet needs pyarrow. Run: pip install 'llmtrace-otel[parquet]', or export as JSON")
         return
     number = 0
     with tempfile.TemporaryFile() as copy:
@@ -85,7 +78,7 @@ def read_parquet(file: BinaryIO) -> Iterator[tuple[str, JsonValue | ValueError]]
                     number += 1
                     yield f"row {number}", {name: _plain(cell) for name, cell in row.items() if cell is not None}
         except (ArrowException, OSError, ValueError) as error:
-            yield f"row {number + 1}", BadTable(f"not parquet ({str(error).splitlines()[0]}); the file may be cut off")
+            yield f"row {number + 1}", ValueError(f"not parquet ({str(error).splitlines()[0]}); the file may be cut off")
 
 
 def _plain(value: Any) -> Any:
