@@ -32,7 +32,6 @@ from llmtrace.model import (
     Span,
     Text,
     ToolCall,
-    ToolDefinition,
     ToolExecution,
     Trace,
     replace,
@@ -285,26 +284,14 @@ def _split_rest(text: str, earlier: Inference) -> tuple[Message, ...]:
 
 
 def _add_agent_tools(trace: Trace, changes: dict[str, Span]) -> None:
-    """Copy tool definitions from the agent's span to each of the agent's inferences."""
+    """Copy tool definitions from the span of the innermost agent to each of its inferences."""
     for span in trace.spans:
         current = changes.get(span.span_id, span)
-        if span.run_id is not None or not isinstance(current.operation, Inference) or current.operation.tools:
-            continue
-        tools = _tools_of(trace, span)
-        if tools:
-            changes[span.span_id] = replace(current, operation=replace(current.operation, tools=tools))
-
-
-def _tools_of(trace: Trace, span: Span) -> tuple[ToolDefinition, ...]:
-    """Return the tool definitions of the innermost agent around a span."""
-    seen = {span.span_id}
-    above = trace.parent(span)
-    while above is not None and above.span_id not in seen:
-        if isinstance(above.operation, AgentInvocation):
-            return messages.read_definitions(above.attributes.get(sc.TOOL_DEFINITIONS)) or ()
-        seen.add(above.span_id)
-        above = trace.parent(above)
-    return ()
+        if span.run_id is None and isinstance(current.operation, Inference) and not current.operation.tools:
+            agent = next((above for above in trace.ancestors(span) if isinstance(above.operation, AgentInvocation)), None)
+            tools = None if agent is None else messages.read_definitions(agent.attributes.get(sc.TOOL_DEFINITIONS))
+            if tools:
+                changes[span.span_id] = replace(current, operation=replace(current.operation, tools=tools))
 
 
 # -- tool executions and their calls
