@@ -15,10 +15,12 @@ from llmtrace.codec.json_text import parsed
 from llmtrace.codec.messages import is_message, langchain_fields, read_definitions, read_message
 from llmtrace.model import (
     AgentInvocation,
+    Custom,
     Generic,
     JsonValue,
     Message,
     Reasoning,
+    Retrieval,
     Text,
     ToolDefinition,
     ToolExecution,
@@ -403,6 +405,29 @@ def execution(
             reader.rest.setdefault("gen_ai.tool.call.outcome", "error")
     arguments = call_arguments(arguments, definition)
     return ToolExecution(name, arguments, result=result, has_result=has_result, call_id=call_id, definition=definition)
+
+
+def step(
+    reader: SpanReader, kind: str, name: str, inputs: JsonValue, outputs: JsonValue, has_outputs: bool
+) -> ToolExecution | Retrieval | AgentInvocation | Workflow | Custom:
+    """Make a step from its kind (tool, retriever, agent, workflow; any other is plain), its input and its output."""
+    if kind == "tool":
+        return execution(reader, name, inputs, outputs, has_outputs)
+    if kind == "retriever":
+        return Retrieval(query=query(inputs), documents=outputs)
+    if kind in ("agent", "workflow"):
+        return run(kind, name, inputs, outputs)
+    return Custom(inputs, outputs, has_outputs)
+
+
+def query(inputs: JsonValue) -> str | None:
+    """Return the query in a retriever's input: a text, or an object with a text or a list of parts."""
+    if isinstance(inputs, Mapping):
+        only = next(iter(inputs.values())) if len(inputs) == 1 else None
+        inputs = json_members.first({**inputs, "only": only}, "query", "input", "content", "only")
+    if isinstance(inputs, list):
+        inputs = next((part.get("text") for part in inputs if isinstance(part, Mapping)), None)
+    return inputs if isinstance(inputs, str) else None
 
 
 def tool_named(result: JsonValue) -> str | None:

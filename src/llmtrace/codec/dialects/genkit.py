@@ -13,16 +13,11 @@ from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members
 from llmtrace.codec.dialects import _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
-from llmtrace.codec.json_text import parsed
 from llmtrace.codec.messages import read_message
 from llmtrace.model import (
-    Custom,
     Embedding,
     Inference,
-    JsonValue,
     Operation,
-    Retrieval,
-    ToolExecution,
 )
 
 _TYPE, _NAME, _SUBTYPE = "genkit:type", "genkit:name", "genkit:metadata:subtype"
@@ -43,17 +38,13 @@ class Genkit(Dialect):
         reader.rename(_GENERAL)
         if kind in ("model", "background-model"):
             return _model(reader, name)
-        if kind == "tool":
-            return _tool(reader, name)
-        has_result = _OUTPUT in reader.rest
-        given, result = parse_text(reader.rest.pop(_INPUT, None)), parse_text(reader.rest.pop(_OUTPUT, None))
-        if kind in ("flow", "agent"):
-            return _shapes.run(kind, name, given, result)
-        if kind == "retriever":
-            return Retrieval(query=_text_of(given), documents=result)
         if kind == "embedder":
             return Embedding(name.rpartition("/")[0], request_model=name.rpartition("/")[2])  # "provider/model"
-        return Custom(given, result, has_result)
+        has_result = _OUTPUT in reader.rest
+        inputs, result = parse_text(reader.rest.pop(_INPUT, None)), parse_text(reader.rest.pop(_OUTPUT, None))
+        if kind == "tool" and isinstance(result, Mapping) and {"output"} <= set(result) <= {"output", "content", "metadata"}:
+            result = result["output"]  # a "tool.v2" also returns parts for the model
+        return _shapes.step(reader, "workflow" if kind == "flow" else kind, name, inputs, result, has_result)
 
 
 def _model(reader: SpanReader, name: str) -> Operation:
@@ -74,22 +65,6 @@ def _model(reader: SpanReader, name: str) -> Operation:
         finish_reasons=(finish,) if isinstance(finish, str) and finish != "unknown" else (),
         usage=_shapes.usage_of_counts(*[fields.as_count(usage.get(name)) for name in _COUNTS]),
     )
-
-
-def _tool(reader: SpanReader, name: str) -> Operation:
-    has_result = _OUTPUT in reader.rest
-    result = parse_text(reader.rest.pop(_OUTPUT, None))
-    if isinstance(result, Mapping) and "output" in result and set(result) <= {"output", "content", "metadata"}:
-        result = result["output"]  # a "tool.v2" also returns parts for the model
-    return ToolExecution(name, parsed(reader.rest.pop(_INPUT, None)), result=result, has_result=has_result)
-
-
-def _text_of(value: JsonValue) -> str | None:
-    if isinstance(value, Mapping):
-        value = value.get("query", value.get("content"))
-    if isinstance(value, list):
-        value = next((part.get("text") for part in value if isinstance(part, Mapping)), None)
-    return value if isinstance(value, str) else None
 
 
 DIALECT = Genkit()

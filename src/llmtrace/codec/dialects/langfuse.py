@@ -16,7 +16,7 @@ from llmtrace.codec import fields
 from llmtrace.codec.dialects import _merged_calls, _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
 from llmtrace.codec.json_text import parsed
-from llmtrace.model import Custom, Embedding, Inference, Operation, Retrieval, Usage
+from llmtrace.model import Embedding, Inference, Operation, Usage
 
 _PREFIX: Final = "langfuse.observation."
 _TYPE, _INPUT, _OUTPUT = _PREFIX + "type", _PREFIX + "input", _PREFIX + "output"
@@ -45,17 +45,11 @@ class Langfuse(Dialect):
             return _generation(reader)
         if kind == "embedding":
             return Embedding("", request_model=reader.text(_MODEL), usage=_usage(reader))
-        if kind == "tool":
-            has_result, result = _OUTPUT in reader.rest, parse_text(reader.rest.pop(_OUTPUT, None))
-            return _shapes.execution(reader, reader.raw.name, reader.rest.pop(_INPUT, None), result, has_result)
-        if kind == "retriever":
-            query, documents = parse_text(reader.rest.pop(_INPUT, None)), parsed(reader.rest.pop(_OUTPUT, None))
-            return Retrieval(query=query if isinstance(query, str) else None, documents=documents)
-        if kind == "agent" or (kind == "chain" and reader.raw.parent_id is None):
-            task, answer = [parse_text(reader.rest.pop(key, None)) for key in (_INPUT, _OUTPUT)]
-            return _shapes.run(kind, reader.raw.name, task, answer)
-        has_result = _OUTPUT in reader.rest
-        return Custom(reader.json(_INPUT), parse_text(reader.rest.pop(_OUTPUT, None)), has_result)
+        if kind == "chain" and reader.raw.parent_id is None:
+            kind = "workflow"
+        has_output = _OUTPUT in reader.rest
+        inputs, outputs = [parse_text(reader.rest.pop(key, None)) for key in (_INPUT, _OUTPUT)]
+        return _shapes.step(reader, kind, reader.raw.name, inputs, outputs, has_output)
 
 
 def _generation(reader: SpanReader) -> Operation:

@@ -43,8 +43,7 @@ class LangSmith(Dialect):
             arguments, result = _only(inputs, "input"), _only(outputs, "output")
             return _shapes.execution(reader, name, arguments, result, has_outputs, call_id=call_id)
         if kind == "retriever":
-            query = inputs.get("query", inputs.get("input")) if isinstance(inputs, Mapping) else inputs
-            return Retrieval(query=query if isinstance(query, str) else None, documents=_only(outputs, "documents", "output"))
+            return Retrieval(query=_shapes.query(inputs), documents=_only(outputs, "documents", "output"))
         if kind == "embedding":
             return Embedding(_provider(reader), request_model=_model(reader))
         if kind == "chain" and reader.raw.parent_id is None:

@@ -11,7 +11,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import fields
 from llmtrace.codec.dialects import _former_names, _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
-from llmtrace.model import Custom, Inference, JsonValue, Operation
+from llmtrace.model import Inference, JsonValue, Operation
 
 _TYPE, _INPUT, _OUTPUT = "langwatch.span.type", "langwatch.input", "langwatch.output"
 _GENERAL: Final = {"langwatch.thread.id": sc.CONVERSATION_ID, "langwatch.user.id": sc.USER_ID}
@@ -28,15 +28,13 @@ class LangWatch(Dialect):
             reader.rest.setdefault(sc.CONVERSATION_ID, metadata["thread_id"])
         kind = reader.text(_TYPE) or "span"
         has_result = _OUTPUT in reader.rest
-        given, returned = _value(reader, _INPUT), _value(reader, _OUTPUT)
+        inputs, outputs = _value(reader, _INPUT), _value(reader, _OUTPUT)
         name = reader.raw.name
         if kind == "llm":
-            return _inference(reader, given, returned)
-        if kind == "tool":
-            return _shapes.execution(reader, name, given, parse_text(returned), has_result)
-        if kind == "agent" or reader.raw.parent_id is None:
-            return _shapes.run(kind, name, given, returned)
-        return Custom(given, returned, has_result)
+            return _inference(reader, inputs, outputs)
+        if kind not in ("tool", "agent") and reader.raw.parent_id is None:
+            kind = "workflow"
+        return _shapes.step(reader, kind, name, inputs, parse_text(outputs), has_result)
 
 
 def _value(reader: SpanReader, key: str) -> JsonValue:
@@ -45,15 +43,15 @@ def _value(reader: SpanReader, key: str) -> JsonValue:
     return written.get("value") if written is not None else reader.rest.pop(key, None)
 
 
-def _inference(reader: SpanReader, given: JsonValue, returned: JsonValue) -> Operation:
+def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Operation:
     _former_names.use_current_names(reader)
     parameters = reader.object("langwatch.params") or {}
     counts = fields.as_object(_value(reader, "langwatch.metrics")) or {}
     return Inference(
         reader.text(sc.PROVIDER_NAME) or "",
         request_model=reader.text(sc.REQUEST_MODEL),
-        input=_shapes.of_values(given, "user"),
-        output=_shapes.of_values(returned, "assistant"),
+        input=_shapes.of_values(inputs, "user"),
+        output=_shapes.of_values(outputs, "assistant"),
         tools=_shapes.definitions(parameters.pop("tools", None)),
         parameters=_shapes.parameters(parameters),
         usage=_shapes.usage_of_counts(

@@ -13,7 +13,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members
 from llmtrace.codec.dialects import _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader
-from llmtrace.model import Custom, Embedding, Inference, JsonValue, Operation, Retrieval
+from llmtrace.model import Embedding, Inference, JsonValue, Operation
 
 _TYPE: Final = "mlflow.spanType"
 _INPUTS, _OUTPUTS = "mlflow.spanInputs", "mlflow.spanOutputs"
@@ -33,16 +33,11 @@ class MLflow(Dialect):
         reader.rename(_GENERAL)
         if kind in ("CHAT_MODEL", "LLM"):
             return _inference(reader, inputs, outputs)
-        if kind == "TOOL":
-            return _shapes.execution(reader, reader.raw.name, inputs, outputs, has_outputs)
-        if kind == "RETRIEVER":
-            query = _only(inputs)
-            return Retrieval(query=query if isinstance(query, str) else None, documents=outputs)
         if kind == "EMBEDDING":
             return Embedding("", request_model=_text(reader, "mlflow.llm.model"))
-        if kind == "AGENT" or reader.raw.parent_id is None:
-            return _shapes.run(kind.lower(), reader.raw.name, inputs, outputs)
-        return Custom(inputs, outputs, has_outputs)
+        if kind not in ("TOOL", "RETRIEVER", "AGENT") and reader.raw.parent_id is None:
+            kind = "WORKFLOW"
+        return _shapes.step(reader, kind.lower(), reader.raw.name, inputs, outputs, has_outputs)
 
 
 def _value(reader: SpanReader, key: str) -> JsonValue:
@@ -80,11 +75,6 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
         cost_usd=fields.as_number(cost.get("total_cost")) if isinstance(cost, Mapping) else None,
         stream=request.rest.get("stream") is True,
     )
-
-
-def _only(value: JsonValue) -> JsonValue:
-    """Return the value of an object's only member, such as a function's only argument; any other value as it is."""
-    return next(iter(value.values())) if isinstance(value, Mapping) and len(value) == 1 else value
 
 
 DIALECT = MLflow()
