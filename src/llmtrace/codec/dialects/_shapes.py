@@ -306,7 +306,7 @@ def read_request(request: JsonValue) -> Request:
         named = {"tools", "functions", "instructions", "system", name}
         rest = {key: value for key, value in request.items() if key not in named} if name is not None else {}
         request = request[name] if name is not None else [request]
-        if isinstance(system, str):
+        if isinstance(system, (str, list)):
             request = [{"role": "system", "content": system}, *as_list(request)]
     items = as_list(request)
     if len(items) == 1 and isinstance(items[0], list):  # LangChain's batch of one

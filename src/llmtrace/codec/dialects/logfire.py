@@ -36,16 +36,15 @@ class LogfireDialect(Dialect):
             return None
         response = reader.object(_RESPONSE) or {}
         reader.drop("logfire.json_schema")
-        items = request.get("messages", request.get("input"))
-        messages = _shapes.of_conversation(items if isinstance(items, list) else [items], "user") if items else ()
+        messages, tools, _ = _shapes.read_request(request)
         model = request["model"]
         return Inference(
             "",
             operation=str(name),
             request_model=model if isinstance(model, str) else None,
-            input=(*_shapes.of_text("system", request.get("system")), *messages),
+            input=messages,
             output=_output(response),
-            tools=_shapes.definitions(request.get("tools")),
+            tools=tools,
             usage=_shapes.usage_of_provider(response.get("usage")),
             stream=request.get("stream") is True,
         )

@@ -57,18 +57,16 @@ def _step(reader: SpanReader, kind: str) -> Operation:
     """Read the messages of one model call. Usage and model are on the inner span of the call, which old versions lack."""
     request, answer = reader.json(f"mastra.{kind}.input"), reader.json(f"mastra.{kind}.output")
     model = reader.object(_MODEL) or {}
-    tools: JsonValue = None
-    if isinstance(request, Mapping):
-        tools, request = request.get("tools"), request.get("messages", request.get("input"))
     if request is None and answer is None:
         return Custom()
+    messages, tools, _ = _shapes.read_request(request)
     provider = str(model.get("modelProvider") or "").partition(".")[0]
     return Inference(
         provider,
         request_model=reader.text(sc.REQUEST_MODEL) or json_members.text(model, "modelId"),
-        input=_shapes.of_items(request, "user") if isinstance(request, list) else _shapes.of_values(request, "user"),
+        input=messages,
+        tools=tools,
         output=_output(answer),
-        tools=_shapes.definitions(tools),
     )
 
 
