@@ -24,8 +24,6 @@ NOT_WRITTEN = {
     sc.OTEL_STATUS_CODE,
     sc.OTEL_STATUS_DESCRIPTION,
     sc.GENERIC_PART,
-    sc.TOOL_ARGUMENTS_WRAPPED,
-    sc.TOOL_RESULT_WRAPPED,
 }
 """Only read, a member of a message part, or only in a `Span`. The page mentions them in its text."""
 

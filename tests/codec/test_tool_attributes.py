@@ -75,14 +75,6 @@ def test_another_writers_result_is_parsed_if_it_is_an_object_or_a_list(written: 
     assert read(sc.TOOL_CALL_RESULT, written) == ToolExecution("", result=result, has_result=True)
 
 
-@pytest.mark.parametrize("value", [{"value": 5}, '{"value": 5}'])
-def test_the_former_wrapped_form_is_read(value: Any) -> None:
-    raw = {sc.OPERATION_NAME: "execute_tool", sc.TOOL_CALL_RESULT: value, sc.TOOL_RESULT_WRAPPED: True}
-    span = genai.decode(RawSpan("1" * 32, "2" * 16, "", 1, 2, attributes=raw))
-    assert span.operation == ToolExecution("", result=5, has_result=True)
-    assert not span.attributes
-
-
 @pytest.mark.parametrize("text", ["[1]", "words", '{"a": 1, "a": 2}', "5"])
 def test_another_writers_arguments_stay_text_unless_they_are_an_object(text: str) -> None:
     """The model wrote the text, so reading does not repair it."""
@@ -140,13 +132,3 @@ def test_the_output_type_is_derived(parameters: dict[str, Any], output: str | No
     span = replace(SPAN, operation=Inference("p", parameters=parameters))
     assert genai.attributes(span).get(sc.OUTPUT_TYPE) == output
     assert genai.decode(genai.encode(span)) == span
-
-
-def test_the_older_name_of_cache_writes_is_read() -> None:
-    """cache_creation is the former name of cache_write."""
-    written = {sc.OPERATION_NAME: "chat", sc.USAGE_CACHE_CREATION: 7}
-    raw = RawSpan("1" * 32, "2" * 16, "", 1, 2, attributes=written)
-    operation = genai.decode(raw).operation
-    assert isinstance(operation, Inference)
-    assert operation.usage is not None
-    assert operation.usage.cache_write_input_tokens == 7

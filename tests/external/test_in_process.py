@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from llmtrace.model import Custom, Inference, Span, ToolExecution
 from llmtrace.store import Query, open_store
 
+Run = Callable[[str], dict[str, Span]]
 OUTPUT = json.dumps([{"role": "assistant", "parts": [{"type": "tool_call", "id": "1", "name": "f", "arguments": "{"}]}])
 PRELUDE = f"""
 import llmtrace
@@ -21,6 +26,10 @@ CHAT = {{"gen_ai.operation.name": "chat", "gen_ai.provider.name": "theirs", "gen
 def their(name, **attributes):
     return trace.get_tracer("theirs").start_as_current_span(name, attributes=attributes)
 
+def their_chat(name):
+    with their(name, **CHAT):
+        pass
+
 def our_inference(model=None):
     from llmtrace.recorder import active
     from llmtrace.model import Inference
@@ -28,23 +37,26 @@ def our_inference(model=None):
 """
 
 
-def spans_of(tmp_path: Path, program: str) -> dict[str, Span]:
-    """Run a program of its own, since a provider is set once a process; its spans by name."""
-    path = tmp_path / "program.py"
-    path.write_text(PRELUDE + textwrap.dedent(program).replace("STORE", repr(str(tmp_path / "store"))))
-    ran = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=60, check=False)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    store = open_store(str(tmp_path / "store"))
-    found = [span for one in store.traces(Query(limit=100)) for span in store.trace(one.trace_id).spans]
-    store.close()
-    assert len({span.name for span in found}) == len(found)
-    return {span.name: span for span in found}
+@pytest.fixture
+def spans_of(tmp_path: Path) -> Run:
+    """Runs a program of its own, since a provider is set once a process; its spans by name."""
+
+    def run(program: str) -> dict[str, Span]:
+        path = tmp_path / "program.py"
+        path.write_text(PRELUDE + textwrap.dedent(program).replace("STORE", repr(str(tmp_path / "store"))))
+        ran = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=60, check=False)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        with contextlib.closing(open_store(str(tmp_path / "store"))) as store:
+            found = [span for one in store.traces(Query(limit=100)) for span in store.trace(one.trace_id).spans]
+        assert len({span.name for span in found}) == len(found)
+        return {span.name: span for span in found}
+
+    return run
 
 
-def test_a_tool_that_only_its_library_tells_of_is_refused_in_a_replay(tmp_path: Path) -> None:
+def test_a_tool_that_only_its_library_tells_of_is_refused_in_a_replay(spans_of: Run) -> None:
     """Its span says what it is when it starts, and no recorded result can take its place."""
     spans_of(
-        tmp_path,
         """
         from llmtrace.store import open_store
         ran = []
@@ -68,16 +80,14 @@ def test_a_tool_that_only_its_library_tells_of_is_refused_in_a_replay(tmp_path: 
     )
 
 
-def test_where_the_program_has_no_provider(tmp_path: Path) -> None:
+def test_where_the_program_has_no_provider(spans_of: Run) -> None:
     """Their inferences are recorded and judged when we are the only one there, by tracers that were made before too; other
     spans of a program are not taken."""
     spans = spans_of(
-        tmp_path,
         """
         early = trace.get_tracer("of a library that was imported before")
         llmtrace.configure(store=STORE)
-        with their("chat", **CHAT):
-            pass
+        their_chat("chat")
         with early.start_as_current_span("early chat", attributes=CHAT):
             pass
         with their("select from orders"):
@@ -91,10 +101,9 @@ def test_where_the_program_has_no_provider(tmp_path: Path) -> None:
     assert spans["chat"].run_id is not None
 
 
-def test_whoever_looks_sees_no_provider_of_ours(tmp_path: Path) -> None:
+def test_whoever_looks_sees_no_provider_of_ours(spans_of: Run) -> None:
     """A program may still set its provider, and tracers that were handed out before go over to it."""
     spans = spans_of(
-        tmp_path,
         """
         llmtrace.configure(store=STORE)
         assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
@@ -119,24 +128,21 @@ def test_whoever_looks_sees_no_provider_of_ours(tmp_path: Path) -> None:
     assert sorted(spans) == ["after", "before"]
 
 
-def test_where_the_program_has_set_its_provider_before(tmp_path: Path) -> None:
+def test_where_the_program_has_set_its_provider_before(spans_of: Run) -> None:
     spans = spans_of(
-        tmp_path,
         """
         trace.set_tracer_provider(TracerProvider())
         llmtrace.configure(store=STORE)
         llmtrace.configure(store=STORE)
-        with their("chat", **CHAT):
-            pass
+        their_chat("chat")
         """,
     )
     assert list(spans) == ["chat"]
 
 
-def test_where_the_programs_provider_is_a_proxy_of_one(tmp_path: Path) -> None:
+def test_where_the_programs_provider_is_a_proxy_of_one(spans_of: Run) -> None:
     """Like logfire's: no class of the SDK's, cannot be hashed, and gets another provider when it is configured again."""
     spans = spans_of(
-        tmp_path,
         """
         from dataclasses import dataclass
         from opentelemetry.trace import NoOpTracerProvider, TracerProvider as Interface
@@ -167,32 +173,28 @@ def test_where_the_programs_provider_is_a_proxy_of_one(tmp_path: Path) -> None:
         assert call.run_id == spans[f"agent {number}"].run_id
 
 
-def test_inside_suppress_theirs_is_left_out_too(tmp_path: Path) -> None:
+def test_inside_suppress_theirs_is_left_out_too(spans_of: Run) -> None:
     """Also where another instrumentation does not ask whether recording is off."""
     spans = spans_of(
-        tmp_path,
         """
         llmtrace.configure(store=STORE)
         with llmtrace.agent("support"):
             with llmtrace.suppress(), their("quiet", **CHAT):
                 pass
-            with their("loud", **CHAT):
-                pass
+            their_chat("loud")
         """,
     )
     assert sorted(spans) == ["invoke_agent support", "loud"]
 
 
-def test_below_ours_everything_is_taken_into_the_run(tmp_path: Path) -> None:
+def test_below_ours_everything_is_taken_into_the_run(spans_of: Run) -> None:
     """What happens in a tool is seen, whoever records it; it is judged at once, and has its place in the run."""
     spans = spans_of(
-        tmp_path,
         """
         llmtrace.configure(store=STORE)
         with llmtrace.span("ours"):
             with their("query"):
-                with their("chat", **CHAT):
-                    pass
+                their_chat("chat")
         """,
     )
     ours = spans["ours"]
@@ -204,16 +206,14 @@ def test_below_ours_everything_is_taken_into_the_run(tmp_path: Path) -> None:
     assert not any(found.derived for found in spans["chat"].evaluations)
 
 
-def test_inside_ours_theirs_is_left_out(tmp_path: Path) -> None:
+def test_inside_ours_theirs_is_left_out(spans_of: Run) -> None:
     """One inference a call: another instrumentation of the same call adds none."""
     spans = spans_of(
-        tmp_path,
         """
         llmtrace.configure(store=STORE)
         ours = our_inference()
         with ours.use():
-            with their("inside", **CHAT):
-                pass
+            their_chat("inside")
         ours.end()
         """,
     )
@@ -221,10 +221,9 @@ def test_inside_ours_theirs_is_left_out(tmp_path: Path) -> None:
     assert spans["chat"].operation == Inference("ours", fingerprint=spans["chat"].operation.fingerprint)  # type: ignore[union-attr]
 
 
-def test_a_report_on_a_stream_of_ours_that_is_over_is_left_out(tmp_path: Path) -> None:
+def test_a_report_on_a_stream_of_ours_that_is_over_is_left_out(spans_of: Run) -> None:
     """Below our span, but begun where it is current no more, and after its end: it says once more what our span says."""
     spans = spans_of(
-        tmp_path,
         """
         llmtrace.configure(store=STORE)
         with their("request"):
@@ -237,18 +236,16 @@ def test_a_report_on_a_stream_of_ours_that_is_over_is_left_out(tmp_path: Path) -
     assert sorted(spans) == ["chat ours", "request"]
 
 
-def test_a_span_that_begins_below_ours_where_ours_is_current_no_more_is_in_its_run(tmp_path: Path) -> None:
+def test_a_span_that_begins_below_ours_where_ours_is_current_no_more_is_in_its_run(spans_of: Run) -> None:
     """A report on a stream of theirs, below our agent (logfire)."""
     spans = spans_of(
-        tmp_path,
         """
         from opentelemetry.context import Context
         llmtrace.configure(store=STORE)
         outside = trace.set_span_in_context(trace.get_tracer("theirs").start_span("other request"))
         with llmtrace.agent("support"):
             around = trace.set_span_in_context(trace.get_current_span(), Context())
-            with their("chat", **CHAT):
-                pass
+            their_chat("chat")
             tracer = trace.get_tracer("theirs")
             tracer.start_span("report", context=around, attributes={"gen_ai.request.model": "m"}).end()
             tracer.start_span("other", context=outside, attributes=CHAT).end()
@@ -258,10 +255,9 @@ def test_a_span_that_begins_below_ours_where_ours_is_current_no_more_is_in_its_r
     assert spans["other"].run_id not in (None, spans["chat"].run_id)
 
 
-def test_inside_ours_their_execution_of_the_same_tool_is_a_plain_span(tmp_path: Path) -> None:
+def test_inside_ours_their_execution_of_the_same_tool_is_a_plain_span(spans_of: Run) -> None:
     """The tool ran once, and what it did stands below it. Another tool that it runs is an execution of its own."""
     spans = spans_of(
-        tmp_path,
         """
         from llmtrace.model import ToolExecution
         from llmtrace.recorder import active
@@ -281,11 +277,10 @@ def test_inside_ours_their_execution_of_the_same_tool_is_a_plain_span(tmp_path: 
     assert (spans["same"].parent_id, spans["other"].parent_id) == (spans["ours"].span_id, spans["same"].span_id)
 
 
-def test_their_steps_around_inside_and_beside_ours_are_plain_spans(tmp_path: Path) -> None:
+def test_their_steps_around_inside_and_beside_ours_are_plain_spans(spans_of: Run) -> None:
     """An agent, a workflow and an execution are recorded once, whichever is outside, and however a name is written. Where their
     instrumentation keeps parents of its own, theirs is beside ours. Another agent inside is one of its own."""
     spans = spans_of(
-        tmp_path,
         """
         from llmtrace.model import AgentInvocation, ToolExecution, Workflow
         from llmtrace.recorder import active
@@ -311,10 +306,9 @@ def test_their_steps_around_inside_and_beside_ours_are_plain_spans(tmp_path: Pat
     assert {name for name, span in spans.items() if isinstance(span.operation, Custom)} == {"around", "inside", "beside"}
 
 
-def test_around_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
+def test_around_ours_theirs_is_a_plain_span(spans_of: Run) -> None:
     """Theirs keeps its place in the tree; the inference is ours."""
     spans = spans_of(
-        tmp_path,
         """
         llmtrace.configure(store=STORE)
         with their("around", **CHAT):
@@ -326,11 +320,10 @@ def test_around_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
     assert spans["chat"].parent_id == spans["around"].span_id
 
 
-def test_roots_that_tell_of_one_call_are_one_inference(tmp_path: Path) -> None:
+def test_roots_that_tell_of_one_call_are_one_inference(spans_of: Run) -> None:
     """Spans of others that are never current (callbacks, streams) are roots of a trace of their own: the answer shows the call,
     and where ours has none yet, the model and the thread do. Another model, or another thread, is another call."""
     spans = spans_of(
-        tmp_path,
         """
         import json, threading
         from llmtrace.model import Inference, Message, Text, replace
@@ -369,10 +362,9 @@ def test_roots_that_tell_of_one_call_are_one_inference(tmp_path: Path) -> None:
     assert sum(isinstance(span.operation, Inference) for name, span in spans.items() if name.startswith("ours")) == 4
 
 
-def test_beside_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
+def test_beside_ours_theirs_is_a_plain_span(spans_of: Run) -> None:
     """A framework whose spans of a stream are current no more when the client makes its request: the answer shows it."""
     spans = spans_of(
-        tmp_path,
         """
         from llmtrace.model import Inference, Message, Text, replace
         def our(text, model):
@@ -408,11 +400,10 @@ def test_beside_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
     }
 
 
-def test_parallel_calls_with_the_same_answer_stay_apart(tmp_path: Path) -> None:
+def test_parallel_calls_with_the_same_answer_stay_apart(spans_of: Run) -> None:
     """A call of a library that is traced by others only, beside one of ours: the same model and the same answer at the same
     time do not make them one. Ids of the answers do, and so does the thread or the task that made the call."""
     spans = spans_of(
-        tmp_path,
         """
         import asyncio, json, threading
         from llmtrace.model import Inference, Message, Text, replace
@@ -461,19 +452,16 @@ def test_parallel_calls_with_the_same_answer_stay_apart(tmp_path: Path) -> None:
     }
 
 
-def test_a_fork_in_between(tmp_path: Path) -> None:
+def test_a_fork_in_between(spans_of: Run) -> None:
     """A child has neither our thread nor a lock that somebody holds: it goes on, and its spans are there."""
     spans = spans_of(
-        tmp_path,
         """
         import os
         llmtrace.configure(store=STORE)
-        with their("parent", **CHAT):
-            pass
+        their_chat("parent")
         child = os.fork()
         if child == 0:
-            with their("child", **CHAT):
-                pass
+            their_chat("child")
             llmtrace.flush()
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
@@ -493,16 +481,14 @@ def test_nothing_is_taken_where_nothing_is_kept(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(path)], check=True, timeout=60)
 
 
-def test_a_frameworks_agent_is_one_run(tmp_path: Path) -> None:
+def test_a_frameworks_agent_is_one_run(spans_of: Run) -> None:
     """Below an agent that a framework records, its spans and ours are one run: what one step taught counts in the next."""
     spans = spans_of(
-        tmp_path,
         """
         llmtrace.configure(store=STORE)
         with their("agent", **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "a"}):
             with their("step"):
-                with their("chat", **CHAT):
-                    pass
+                their_chat("chat")
             with llmtrace.span("ours"):
                 pass
         with their("another", **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "b"}):
@@ -516,10 +502,9 @@ def test_a_frameworks_agent_is_one_run(tmp_path: Path) -> None:
     assert spans["another"].run_id not in (None, spans["agent"].run_id)
 
 
-def test_the_conversation_of_a_frameworks_agent_is_that_of_our_calls_below(tmp_path: Path) -> None:
+def test_the_conversation_of_a_frameworks_agent_is_that_of_our_calls_below(spans_of: Run) -> None:
     """Also where a plain span is between, and the agent names it after it began. What the program says comes first."""
     spans = spans_of(
-        tmp_path,
         """
         llmtrace.configure(store=STORE)
         with their("agent", **{"gen_ai.operation.name": "invoke_agent"}) as agent:
@@ -537,11 +522,10 @@ def test_the_conversation_of_a_frameworks_agent_is_that_of_our_calls_below(tmp_p
     assert conversations == {"before": None, "below": "theirs", "own": "ours"}
 
 
-def test_a_request_is_one_run_and_its_tree_is_whole(tmp_path: Path) -> None:
+def test_a_request_is_one_run_and_its_tree_is_whole(spans_of: Run) -> None:
     """Plain spans of others around agents, and between them and their calls, are kept, the outermost too; those that have
     nothing of an agent below them are not."""
     spans = spans_of(
-        tmp_path,
         """
         AGENT = {"gen_ai.operation.name": "invoke_agent"}
         llmtrace.configure(store=STORE)
@@ -550,8 +534,7 @@ def test_a_request_is_one_run_and_its_tree_is_whole(tmp_path: Path) -> None:
                 pass
             with their("workflow"):
                 with their("agent 1", **AGENT):
-                    with their("chat", **CHAT):
-                        pass
+                    their_chat("chat")
                 with their("agent 2", **AGENT):
                     our_inference("ours").end()
             with their("step of our own"):
@@ -579,11 +562,10 @@ def test_a_request_is_one_run_and_its_tree_is_whole(tmp_path: Path) -> None:
     assert sorted(spans, key=lambda name: spans[name].sequence or 0)[-1] == "request"
 
 
-def test_an_execution_is_joined_to_its_call(tmp_path: Path) -> None:
+def test_an_execution_is_joined_to_its_call(spans_of: Run) -> None:
     """In a run, their execution answers the pending call of the same tool and arguments, whoever recorded the model call; one
     that names the call and keeps its arguments to itself has those of the call."""
     spans = spans_of(
-        tmp_path,
         """
         import json
         ASKED = [{"type": "tool_call", "id": str(n), "name": "f", "arguments": {"n": n}} for n in (1, 2, 3)]

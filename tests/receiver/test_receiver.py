@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
@@ -400,3 +402,39 @@ def test_a_damaged_span_costs_itself_only(running: Running) -> None:
     same = [raw(span=9, trace=2) for _ in range(1000)]
     assert running.send(otlp.to_protobuf(same), content_type=PROTOBUF)[0] == 200
     assert len(running.store.trace(f"{2:032x}")) == 1
+
+
+def test_a_body_of_another_signal_in_protobuf(running: Running) -> None:
+    """Its records look like spans without ids, and are rejected as such."""
+    metrics, logs = ExportMetricsServiceRequest(), ExportLogsServiceRequest()
+    metrics.resource_metrics.add().scope_metrics.add().metrics.add(name="http.server.duration")
+    logs.resource_logs.add().scope_logs.add().log_records.add(time_unix_nano=5).body.string_value = "hello"
+    for message in (metrics, logs):
+        status, said = running.send(message.SerializeToString(), content_type=PROTOBUF)
+        assert status in (200, 400)
+        assert status == 400 or ExportTraceServiceResponse.FromString(said).partial_success.rejected_spans == 1
+    assert running.spans() == 0
+
+
+def test_a_body_that_is_longer_than_its_length(running: Running) -> None:
+    """The first request is answered for itself, and what follows is refused."""
+    body = otlp.to_json_line([raw(1)])
+    head = START + b"content-type: application/json\r\ncontent-length: " + str(len(body)).encode() + b"\r\n\r\n"
+    said = raw_bytes(running, head + body * 10)
+    assert said.startswith(b"HTTP/1.1 200")
+    assert b" 400 " in said or b"Error code: 4" in said
+    assert running.spans() == 1
+
+
+def test_pages_of_named_origins_may_send() -> None:
+    """CORS: a preflight and a request of that origin are answered with its name, of others without."""
+    one = Running(origins=("http://localhost:3000",))
+    try:
+        for origin, allowed in (("http://localhost:3000", True), ("http://evil.example", False)):
+            status, headers = one.ask("OPTIONS", origin)
+            assert (status, headers.get("access-control-allow-origin")) == ((204, origin) if allowed else (403, None))
+            status, headers = one.ask("POST", origin)
+            assert (status, headers.get("access-control-allow-origin")) == (200, origin if allowed else None)
+        assert one.ask("OPTIONS", "")[0] == 403
+    finally:
+        one.receiver.close()

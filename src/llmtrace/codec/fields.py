@@ -88,12 +88,8 @@ def reader(rows: Rows) -> Read:
     return read
 
 
-def nested(field: str, value_class: type[Any], rows: Rows, *, former_names: Mapping[str, str] | None = None) -> Extra:
-    """Return the fields of a value inside a field.
-
-    ``former_names``: former names of counts, with their current names. They are read if the current name is absent.
-    """
-    former_names = former_names or {}
+def nested(field: str, value_class: type[Any], rows: Rows) -> Extra:
+    """Return the fields of a value inside a field."""
     read, write = reader(rows), writer(rows)
 
     def write_nested(value: Any, out: Attributes) -> None:
@@ -102,13 +98,10 @@ def nested(field: str, value_class: type[Any], rows: Rows, *, former_names: Mapp
             write(inner, out)
 
     def read_nested(rest: Attributes) -> dict[str, Any]:
-        for former, current in former_names.items():
-            if current not in rest and as_count(rest.get(former)) is not None:
-                rest[current] = rest.pop(former)
         values = read(rest)
         return {field: value_class(**values)} if values else {}
 
-    return Extra(write_nested, read_nested, (*(row.key for row in rows), *former_names))
+    return Extra(write_nested, read_nested, tuple(row.key for row in rows))
 
 
 _MAX_EXACT_INT: Final = 1 << 53

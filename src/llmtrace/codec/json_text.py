@@ -50,6 +50,16 @@ def read(text: str) -> JsonValue:
         raise ValueError("nested too deeply") from None
 
 
+def parsed(value: JsonValue) -> JsonValue:
+    """Parse text that is a JSON object or list; return any other value as it is."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
+        return value
+    try:
+        return read(value)
+    except ValueError:
+        return value
+
+
 def read_object(text: str) -> dict[str, JsonValue] | None:
     """Parse the text of one JSON object without duplicate keys. Returns None for any other text."""
     try:

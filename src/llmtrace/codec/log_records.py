@@ -7,7 +7,7 @@ nothing else. The body becomes attributes of the event: the members of a map, or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from llmtrace import semconv as sc
@@ -29,36 +29,24 @@ class LogRecord(NamedTuple):
     """False if no span is sent for it, so that `claude_code_events` creates one."""
 
 
-class _Record(NamedTuple):
-    """A log record as it was sent, with None for an absent or invalid id."""
-
-    trace_id: str | None
-    span_id: str | None
-    event: Event
-    body: JsonValue
-
-
 def from_json(document: Mapping[str, Any]) -> list[LogRecord]:
     """Read the records of an ExportLogsServiceRequest in JSON. Raises ValueError if it is nested too deeply."""
     try:
-        return list(_records_of_spans(_json_records(document)))
+        return list(_from_json(document))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def _json_records(document: Mapping[str, Any]) -> Iterator[_Record]:
+def _from_json(document: Mapping[str, Any]) -> Iterator[LogRecord]:
     for resource in json_members.objects(document, "resourceLogs", "resource_logs"):
         for scope in json_members.objects(resource, "scopeLogs", "scope_logs"):
             for record in json_members.objects(scope, "logRecords", "log_records"):
                 time = otlp.read_time(record, "timeUnixNano", "time_unix_nano")
                 time = time or otlp.read_time(record, "observedTimeUnixNano", "observed_time_unix_nano")
                 name = json_members.text(record, "eventName", "event_name") or ""
-                yield _Record(
-                    otlp.read_id(record, 16, "traceId", "trace_id"),
-                    otlp.read_id(record, 8, "spanId", "span_id"),
-                    Event(name, time, otlp.read_attributes(record)),
-                    otlp.read_value(record.get("body")),
-                )
+                ids = otlp.read_id(record, 16, "traceId", "trace_id"), otlp.read_id(record, 8, "spanId", "span_id")
+                event = Event(name, time, otlp.read_attributes(record))
+                yield from _of_span(*ids, event, otlp.read_value(record.get("body")))
 
 
 def from_protobuf(data: bytes) -> list[LogRecord]:
@@ -69,38 +57,32 @@ def from_protobuf(data: bytes) -> list[LogRecord]:
         request = LogsData.FromString(data)
     except Exception as error:  # google.protobuf's DecodeError
         raise ValueError(f"not an OTLP request for logs: {error}") from None
-    return list(_records_of_spans(_protobuf_records(request)))
+    records: list[LogRecord] = []
+    for record in [record for group in request.resource_logs for scoped in group.scope_logs for record in scoped.log_records]:
+        ids = otlp_protobuf.read_id(record.trace_id, 16), otlp_protobuf.read_id(record.span_id, 8)
+        time = record.time_unix_nano or record.observed_time_unix_nano
+        event = Event(record.event_name, time, otlp_protobuf.read_attributes(record.attributes))
+        records += _of_span(*ids, event, otlp_protobuf.read_value(record.body))
+    return records
 
 
-def _protobuf_records(request: Any) -> Iterator[_Record]:
-    for group in request.resource_logs:
-        for scoped in group.scope_logs:
-            for record in scoped.log_records:
-                time = record.time_unix_nano or record.observed_time_unix_nano
-                yield _Record(
-                    otlp_protobuf.read_id(record.trace_id, 16),
-                    otlp_protobuf.read_id(record.span_id, 8),
-                    Event(record.event_name, time, otlp_protobuf.read_attributes(record.attributes)),
-                    otlp_protobuf.read_value(record.body),
-                )
-
-
-def _records_of_spans(records: Iterable[_Record]) -> Iterator[LogRecord]:
-    for trace_id, span_id, event, body in records:
-        attributes = dict(event.attributes)
-        name = event.name or next((text for key in _NAMES if (text := fields.as_text(attributes.pop(key, None)))), "")
-        if isinstance(body, str) and body.startswith(claude_code_events.PREFIX):
-            yield from _claude_code_record(trace_id, span_id, Event(body, event.time, attributes))
-        elif trace_id is not None and span_id is not None and (name.startswith("gen_ai.") or name == sc.EXCEPTION_EVENT):
-            name = sc.EXCEPTION_EVENT if name == _EXCEPTION else name
-            yield LogRecord(trace_id, span_id, Event(name, event.time, {**attributes, **_body_attributes(body)}))
-
-
-def _claude_code_record(trace_id: str | None, span_id: str | None, event: Event) -> Iterator[LogRecord]:
+def _of_span(trace_id: str | None, span_id: str | None, event: Event, body: JsonValue) -> Iterator[LogRecord]:
+    """Yield a record as an event of its span, unless it is skipped. ``trace_id``, ``span_id``: None if absent or invalid."""
+    attributes = dict(event.attributes)
+    name = event.name or next((text for key in _NAMES if (text := fields.as_text(attributes.pop(key, None)))), "")
+    has_ids = trace_id is not None and span_id is not None
+    if isinstance(body, str) and body.startswith(claude_code_events.PREFIX):
+        event = Event(body, event.time, attributes)
+        turn = None if has_ids else claude_code_events.turn_of(event)
+        if turn is not None:
+            yield LogRecord(*turn, event, has_span=False)
+    elif name.startswith("gen_ai.") or name == sc.EXCEPTION_EVENT:
+        name = sc.EXCEPTION_EVENT if name == _EXCEPTION else name
+        event = Event(name, event.time, {**attributes, **_body_attributes(body)})
+    else:
+        return
     if trace_id is not None and span_id is not None:
         yield LogRecord(trace_id, span_id, event)
-    elif (turn := claude_code_events.turn_of(event)) is not None:
-        yield LogRecord(*turn, event, has_span=False)
 
 
 def _body_attributes(body: JsonValue) -> dict[str, JsonValue]:

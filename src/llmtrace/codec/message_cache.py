@@ -7,9 +7,9 @@ Law: the cache never changes a result. It exists only within a `together` block.
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections import OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from llmtrace.model import JsonValue
@@ -18,44 +18,43 @@ _T = TypeVar("_T")
 _LISTS = 32
 """Maximum number of conversations in the cache; agents may work side by side."""
 _TEXTS = 64
+"""Maximum number of other texts in the cache."""
 
 
 class _Cache:
     def __init__(self) -> None:
         self.lists: defaultdict[str, deque[tuple[str, tuple[Any, ...]]]] = defaultdict(lambda: deque(maxlen=_LISTS))
         """Texts without the closing bracket, and their messages, newest first; by the role of messages without one."""
-        self.texts: OrderedDict[tuple[Any, str], Any] = OrderedDict()
+        self.texts: dict[tuple[Any, str], Any] = {}
 
 
-class _ThreadCache(threading.local):
-    cache: _Cache | None = None
-
-
-_THREAD = _ThreadCache()
+_CACHE: ContextVar[_Cache | None] = ContextVar("llmtrace_message_cache", default=None)
 
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
     """Within this block, spans that this thread reads share messages and tool definitions."""
-    outer, _THREAD.cache = _THREAD.cache, _Cache()
+    outer = _CACHE.get()
+    _CACHE.set(_Cache())
     try:
         yield
     finally:
-        _THREAD.cache = outer
+        _CACHE.set(outer)
 
 
 def read_list(value: JsonValue, role: str, read: Callable[[JsonValue, str], tuple[_T, ...] | None]) -> tuple[_T, ...] | None:
     """Read a list with ``read``. If its beginning is in the cache, only the rest is read."""
-    cache = _THREAD.cache
+    cache = _CACHE.get()
     if cache is None or type(value) is not str or value[-1:] != "]":
         return read(value, role)
     lists = cache.lists[role]
-    for beginning, messages in lists:
-        if value.startswith(beginning):
-            if len(beginning) == len(value) - 1:
-                return messages
-            items = _read_rest(value[len(beginning) :], messages, value, role, read)
-            break
+    beginning, messages = next((known for known in lists if value.startswith(known[0])), ("", ()))
+    rest = value[len(beginning) :]
+    if rest == "]":
+        return messages
+    if beginning and rest[:1] == "," and rest[1:].lstrip()[:1] != "]":
+        more = read(f"[{rest[1:]}", role)
+        items = None if more is None else (*messages, *more)
     else:
         items = read(value, role)
     if items:
@@ -63,23 +62,14 @@ def read_list(value: JsonValue, role: str, read: Callable[[JsonValue, str], tupl
     return items
 
 
-def _read_rest(
-    rest: str, messages: tuple[_T, ...], value: str, role: str, read: Callable[[JsonValue, str], tuple[_T, ...] | None]
-) -> tuple[_T, ...] | None:
-    if rest[:1] != "," or rest[1:].lstrip()[:1] == "]":  # another value with the same beginning, or not JSON
-        return read(value, role)
-    more = read(f"[{rest[1:]}", role)
-    return None if more is None else (*messages, *more)
-
-
 def read_once(value: JsonValue, read: Callable[[JsonValue], _T]) -> _T:
     """Read a text with ``read``, or return the cached result."""
-    cache = _THREAD.cache
+    cache = _CACHE.get()
     if cache is None or type(value) is not str:
         return read(value)
     if (read, value) not in cache.texts:
+        if len(cache.texts) >= _TEXTS:
+            cache.texts.clear()
         cache.texts[read, value] = read(value)
-        while len(cache.texts) > _TEXTS:
-            cache.texts.popitem(last=False)
     result: _T = cache.texts[read, value]
     return result

@@ -1,9 +1,8 @@
 """Writes messages, system instructions and tool definitions as JSON text and reads them back.
 
 Law: reading gives equal values, from the JSON text as from the structured value (a list of dicts). A message or definition with
-a ``cache`` keeps its text there: a conversation that is sent again with each turn is serialised once. Messages of other writers
-may lack a role or parts, and may have ``content`` or OpenAI's ``tool_calls``. Tool definitions may have the form of OpenAI,
-Anthropic or MCP.
+a ``cache`` keeps its text there: a conversation that is sent again with each turn is serialised once. Messages and tool
+definitions of other writers may have the shape of any provider's or framework's API.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from llmtrace.codec import json_members, json_text, message_cache, parts
-from llmtrace.model import Generic, JsonValue, Message, Part, Text, ToolCall, ToolDefinition, ToolResult, changes_by_hints
+from llmtrace.model import Generic, JsonValue, Message, Part, Reasoning, Text, ToolDefinition, ToolResult, changes_by_hints
 
 _CACHE_KEY: Final = "codec.messages"
 """Key of the JSON text in the cache of a message or tool definition."""
@@ -116,7 +115,7 @@ def read_output(value: JsonValue) -> tuple[Message, ...] | None:
 
 def _read_messages(value: JsonValue, role: str) -> tuple[Message, ...] | None:
     items = read_list(value)
-    return None if items is None else tuple([_read_message(item, role) for item in items])
+    return None if items is None else tuple([read_message(item, role) for item in items])
 
 
 def read_parts(value: JsonValue) -> tuple[Part, ...] | None:
@@ -141,52 +140,119 @@ def _read_definitions(value: JsonValue) -> tuple[ToolDefinition, ...] | None:
     return tuple([_read_definition(item) for item in items])
 
 
-def _read_message(item: JsonValue, role: str) -> Message:
+def read_message(item: JsonValue, role: str) -> Message:
+    """Read a message in the shape of any API. ``role``: for a message without one."""
     if type(item) is not dict and not isinstance(item, Mapping):
-        return Message(role, (parts.read(item),))
-    inner = item.get("message")
-    if isinstance(inner, Mapping) and "role" not in item:  # one of the choices in an answer of OpenAI's API
-        item = {"finish_reason": item.get("finish_reason"), **inner}
+        return Message(item[0], (Text(item[1]),)) if _is_pair(item) else Message(role, (parts.read(item),))
+    if "role" not in item:
+        inner, kind = item.get("message"), item.get("type")
+        langchain = _langchain_message(item)
+        if langchain is not None:
+            return langchain
+        if isinstance(inner, Mapping):  # one of the choices in an answer of OpenAI's API
+            item = {"finish_reason": item.get("finish_reason"), **inner}
+        elif isinstance(kind, str) and kind in _ITEM_ROLES:
+            return Message(_ITEM_ROLES[kind], tuple(_item_parts(item)))
     item_role, item_parts = json_members.text(item, "role"), item.get("parts")
-    role = item_role if item_role is not None else role
-    read = map(parts.read, item_parts) if isinstance(item_parts, (list, tuple)) else _content_parts(item, role)
-    return Message(role, tuple(read), json_members.text(item, "name"), json_members.text(item, "finish_reason"))
+    read = map(parts.read, item_parts) if isinstance(item_parts, (list, tuple)) else _content_parts(item)
+    return Message(
+        role if item_role is None else item_role,
+        tuple(read),
+        json_members.text(item, "name"),
+        json_members.text(item, "finish_reason"),
+    )
 
 
-def _content_parts(item: Mapping[str, JsonValue], role: str) -> Iterable[Part]:
-    """Read the parts of a message in the form of the OpenAI and Anthropic APIs."""
+def _content_parts(item: Mapping[str, JsonValue]) -> Iterable[Part]:
+    """Read the parts of a message that has ``content`` and ``tool_calls`` instead."""
     content, call_id = item.get("content"), json_members.text(item, "tool_call_id")
-    if role == "tool" and call_id is not None:
+    if call_id is not None:
         yield ToolResult(content, call_id)
     elif isinstance(content, (list, tuple)):
         yield from map(parts.read, content)
     elif content is not None:
         yield Text(content) if isinstance(content, str) else Generic("", {"content": content})
-    calls, refusal = item.get("tool_calls"), item.get("refusal")
-    for call in calls if isinstance(calls, (list, tuple)) else ():
-        yield _read_call(call)
+    for call in json_members.items(item, "tool_calls", "toolCalls"):
+        is_call = isinstance(call, Mapping) and json_members.first(call, "function", "name", "toolName") is not None
+        yield parts.call(call) if is_call else parts.read(call)
+    former, refusal = item.get("function_call"), item.get("refusal")
+    if isinstance(former, Mapping):  # OpenAI's API before it had parallel calls
+        yield parts.call(former)
     if isinstance(refusal, str):
         yield Generic("refusal", {"refusal": refusal})
 
 
-def _read_call(call: JsonValue) -> Part:
-    function = call.get("function") if isinstance(call, Mapping) else None
-    if not isinstance(function, Mapping):
-        return parts.read(call)
-    return ToolCall(
-        json_members.text(function, "name") or "", parts.arguments(function.get("arguments")), json_members.text(call, "id")
-    )
+_ITEM_ROLES: Final = {
+    **dict.fromkeys(("function_call", "custom_tool_call", "reasoning"), "assistant"),
+    **dict.fromkeys(("function_call_output", "function_call_result", "custom_tool_call_output"), "tool"),
+}
+"""Items of OpenAI's Responses API other than messages, and who wrote them."""
+
+
+def _item_parts(item: Mapping[str, JsonValue]) -> Iterable[Part]:
+    if item["type"] != "reasoning":
+        return [parts.read(item)]
+    pieces = json_members.objects(item, "summary") or json_members.objects(item, "content")
+    return [Reasoning(text) for piece in pieces if (text := json_members.text(piece, "text"))]
+
+
+_PAIR_ROLES: Final = frozenset({"user", "human", "ai", "assistant", "system"})
+
+
+def _is_pair(item: Any) -> bool:
+    """Return True for LangChain's short form of a message, ``["user", "Hi"]``."""
+    is_pair = isinstance(item, (list, tuple)) and len(item) == 2 and all(isinstance(text, str) for text in item)
+    return is_pair and item[0] in _PAIR_ROLES
+
+
+_LANGCHAIN_ROLES: Final = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool", "function": "tool"}
+
+
+def langchain_fields(item: JsonValue) -> Mapping[str, Any] | None:
+    """Return the fields of an object of LangChain: serialised (``{"lc": 1, "id": [… class], "kwargs": {…}}``) or a message that
+    ``model_dump()`` wrote (``{"type": "human", "content": …, "additional_kwargs": …}``). Returns None for anything else."""
+    if not isinstance(item, Mapping):
+        return None
+    if "lc" in item:
+        return item["kwargs"] if isinstance(item.get("kwargs"), Mapping) else None
+    is_dump = "additional_kwargs" in item and "content" in item and _langchain_role(item.get("type")) is not None
+    return item if is_dump else None
+
+
+def _langchain_role(class_name: JsonValue) -> str | None:
+    return _LANGCHAIN_ROLES.get(class_name.partition("Message")[0].lower()) if isinstance(class_name, str) else None
+
+
+def _langchain_message(item: Mapping[str, Any]) -> Message | None:
+    fields, path = langchain_fields(item), item.get("id")
+    if fields is None:
+        return None
+    calls = [*json_members.items(fields, "tool_calls"), *json_members.items(fields, "invalid_tool_calls")]
+    message = {"content": fields.get("content") or None, "tool_call_id": fields.get("tool_call_id"), "tool_calls": calls}
+    class_name = path[-1] if isinstance(path, list) and path and isinstance(path[-1], str) else item.get("type")
+    return Message(_langchain_role(class_name) or "user", tuple(_content_parts(message)))
+
+
+def is_message(item: JsonValue) -> bool:
+    """Return True for a message in a shape that names its role or its API."""
+    if not isinstance(item, Mapping):
+        return _is_pair(item)
+    kind = item.get("type")
+    is_item = isinstance(kind, str) and kind in _ITEM_ROLES
+    return "role" in item or "lc" in item or is_item or langchain_fields(item) is not None
 
 
 def _read_definition(item: Mapping[str, JsonValue]) -> ToolDefinition:
     kind = json_members.text(item, "type")
-    function = item.get("function")
-    if isinstance(function, Mapping):
-        item = function
+    item = json_members.object_(item, "function", "toolSpec") or item
+    schema = item.get("inputSchema")
+    if isinstance(schema, Mapping):  # the AI SDK and Bedrock wrap it
+        schema = schema.get("jsonSchema") or schema.get("json") or schema
+    parameters = json_members.first(item, "parameters_json_schema", "parameters", "input_schema")
     name, changes = json_members.text(item, "name"), item.get("changes")
     return ToolDefinition(
         name=name if name is not None else kind or "",  # a provider's built-in tool has only a type
-        parameters=json_members.first(item, "parameters", "input_schema", "inputSchema"),
+        parameters=schema if parameters is None else parameters,
         description=json_members.text(item, "description"),
         type=kind if kind is not None else "function",
         strict=item.get("strict") is True,

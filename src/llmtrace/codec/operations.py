@@ -86,7 +86,6 @@ _USAGE: Final = fields.nested(
         fields.count("image_input_tokens", sc.USAGE_IMAGE_INPUT),
         fields.count("image_output_tokens", sc.USAGE_IMAGE_OUTPUT),
     ),
-    former_names={sc.USAGE_CACHE_CREATION: sc.USAGE_CACHE_WRITE},
 )
 _FINGERPRINT: Final = fields.nested(
     "fingerprint",

@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from llmtrace.codec import json_members, json_text, otlp_values
+from llmtrace.codec import json_members, json_text, otlp_protobuf
 from llmtrace.codec.otlp_protobuf import from_protobuf, to_protobuf
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
 
@@ -49,7 +49,7 @@ def to_json_line(spans: Sequence[RawSpan]) -> bytes:
                 for scope, members in groups
             ],
         }
-        for first, groups in otlp_values.group_spans(spans)
+        for first, groups in otlp_protobuf.group_spans(spans)
     ]
     return json_text.write({"resourceSpans": groups}).encode()
 
@@ -59,7 +59,7 @@ def _span(span: RawSpan) -> Json:
         "traceId": span.trace_id,
         "spanId": span.span_id,
         "name": span.name,
-        "kind": otlp_values.KIND_NUMBERS[span.kind],
+        "kind": otlp_protobuf.KIND_NUMBERS[span.kind],
         "startTimeUnixNano": str(span.start),
         "endTimeUnixNano": str(span.end or 0),
         "attributes": _attributes(span.attributes),
@@ -76,7 +76,7 @@ def _span(span: RawSpan) -> Json:
             {"traceId": link.trace_id, "spanId": link.span_id, "attributes": _attributes(link.attributes)}
             for link in span.links
         ]
-    out["status"] = {"code": otlp_values.STATUSES.index(span.status)}
+    out["status"] = {"code": otlp_protobuf.STATUSES.index(span.status)}
     if span.status_message:
         out["status"]["message"] = span.status_message
     return out
@@ -94,14 +94,14 @@ def _value(value: JsonValue, depth: int = 0) -> Json:
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):
-        if otlp_values.is_int64(value):
+        if otlp_protobuf.is_int64(value):
             return {"intValue": str(value)}
-        value = otlp_values.bytes_of_int(value)
+        value = otlp_protobuf.bytes_of_int(value)
     if isinstance(value, float):
         return {"doubleValue": value if math.isfinite(value) else _not_finite(value)}
     if isinstance(value, bytes):
         return {"bytesValue": base64.b64encode(value).decode()}
-    if depth >= otlp_values.MAX_DEPTH or not isinstance(value, (Mapping, list, tuple)):
+    if depth >= otlp_protobuf.MAX_DEPTH or not isinstance(value, (Mapping, list, tuple)):
         return {"stringValue": json_text.write(value)}
     if isinstance(value, Mapping):
         members = [{"key": str(key), "value": _value(member, depth + 1)} for key, member in value.items()]
@@ -162,8 +162,8 @@ def _read_span(item: Mapping[str, Any], resource: Json, scope: Scope) -> RawSpan
         start=read_time(item, "startTimeUnixNano", "start_time_unix_nano"),
         end=read_time(item, "endTimeUnixNano", "end_time_unix_nano") or None,
         parent_id=read_id(item, 8, "parentSpanId", "parent_span_id"),
-        kind=otlp_values.KINDS[_number(item.get("kind"), "SPAN_KIND_", ("unspecified", *otlp_values.KIND_NUMBERS))],
-        status=otlp_values.STATUSES[_number(status.get("code"), "STATUS_CODE_", otlp_values.STATUSES)],
+        kind=otlp_protobuf.KINDS[_number(item.get("kind"), "SPAN_KIND_", ("unspecified", *otlp_protobuf.KIND_NUMBERS))],
+        status=otlp_protobuf.STATUSES[_number(status.get("code"), "STATUS_CODE_", otlp_protobuf.STATUSES)],
         status_message=json_members.text(status, "message") or "",
         attributes=read_attributes(item),
         events=tuple(_read_events(item)),
@@ -237,7 +237,7 @@ def _read_kvlist(value: Any) -> JsonValue:
 
 def _read_bytes(value: Any) -> JsonValue:
     try:
-        return otlp_values.value_of_bytes(base64.b64decode(value))
+        return otlp_protobuf.value_of_bytes(base64.b64decode(value))
     except (ValueError, TypeError):
         return value
 

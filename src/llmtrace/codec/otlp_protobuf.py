@@ -1,4 +1,4 @@
-"""OTLP's protobuf encoding of raw spans. `otlp` has the laws of both encodings.
+"""OTLP's protobuf encoding of raw spans, and what JSON shares with it. `otlp` has the laws of both encodings.
 
 ``opentelemetry.proto`` is imported by the first call: it takes longer to load than all of llmtrace, and most programs send
 nothing.
@@ -6,11 +6,65 @@ nothing.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final, Literal, NamedTuple
 
-from llmtrace.codec import json_text, otlp_values
-from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
+from llmtrace.codec import json_text
+from llmtrace.model import Event, JsonValue, Kind, Link, RawSpan, Scope
+
+KINDS: Final[tuple[Kind, ...]] = ("internal", "internal", "server", "client", "producer", "consumer")
+"""Span kinds by OTLP number. 0 is "unspecified", which is read as internal."""
+KIND_NUMBERS: Final[dict[Kind, int]] = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
+STATUSES: Final[tuple[Literal["unset", "ok", "error"], ...]] = ("unset", "ok", "error")
+"""Status codes by OTLP number."""
+MAX_DEPTH: Final = 24
+"""Lists and dicts nested deeper are written as JSON text. Protobuf readers stop at 100 nested messages; a level needs three."""
+
+_BIG: Final = b"llmtrace:int:"
+
+
+class Group(NamedTuple):
+    """Spans of one resource and one scope."""
+
+    scope: Scope
+    spans: list[RawSpan]
+
+
+def group_spans(spans: Iterable[RawSpan]) -> list[tuple[RawSpan, list[Group]]]:
+    """Group spans by resource, then by scope, in order of first appearance. The first span of each resource is returned too."""
+    resources: dict[str, tuple[RawSpan, dict[tuple[str, str], Group]]] = {}
+    texts: dict[int, str] = {}  # spans of one process share one resource object, so that its text is written once
+    for span in spans:
+        text = texts.get(id(span.resource))
+        if text is None:  # compare texts, since in Python 1 == True == 1.0
+            text = texts[id(span.resource)] = json_text.write(span.resource)
+        _, groups = resources.setdefault(text, (span, {}))
+        scope = (span.scope.name, span.scope.version)
+        groups.setdefault(scope, Group(span.scope, [])).spans.append(span)
+    return [(first, list(groups.values())) for first, groups in resources.values()]
+
+
+def is_int64(value: int) -> bool:
+    return -(1 << 63) <= value < 1 << 63
+
+
+def bytes_of_int(value: int) -> bytes:
+    """Encode an integer beyond 64 bits."""
+    return _BIG + str(value).encode()
+
+
+def value_of_bytes(data: bytes) -> JsonValue:
+    """Decode an integer that `bytes_of_int` encoded. Other bytes become base64 text, since JSON has no bytes."""
+    if data.startswith(_BIG):
+        try:
+            return int(data[len(_BIG) :])
+        except ValueError:
+            pass
+    return base64.b64encode(data).decode()
+
+
+# -- writing
 
 
 def to_protobuf(spans: Sequence[RawSpan]) -> bytes:
@@ -18,7 +72,7 @@ def to_protobuf(spans: Sequence[RawSpan]) -> bytes:
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     data = TracesData()  # on the wire the same as ExportTraceServiceRequest
-    for first, groups in otlp_values.group_spans(spans):
+    for first, groups in group_spans(spans):
         resource_spans = data.resource_spans.add()
         _set_attributes(resource_spans.resource.attributes, first.resource)
         for scope, members in groups:
@@ -34,9 +88,9 @@ def _set_span(out: Any, span: RawSpan) -> None:
     out.trace_id, out.span_id = bytes.fromhex(span.trace_id), bytes.fromhex(span.span_id)
     if span.parent_id is not None:
         out.parent_span_id = bytes.fromhex(span.parent_id)
-    out.name, out.kind = _utf8(span.name), otlp_values.KIND_NUMBERS[span.kind]
+    out.name, out.kind = _utf8(span.name), KIND_NUMBERS[span.kind]
     out.start_time_unix_nano, out.end_time_unix_nano = span.start, span.end or 0
-    out.status.code, out.status.message = otlp_values.STATUSES.index(span.status), _utf8(span.status_message)
+    out.status.code, out.status.message = STATUSES.index(span.status), _utf8(span.status_message)
     _set_attributes(out.attributes, span.attributes)
     for event in span.events:
         target = out.events.add()
@@ -63,10 +117,10 @@ def _set_value(out: Any, value: JsonValue, depth: int) -> None:
     elif isinstance(value, bool):
         out.bool_value = value
     elif isinstance(value, int):
-        if otlp_values.is_int64(value):
+        if is_int64(value):
             out.int_value = value
         else:
-            out.bytes_value = otlp_values.bytes_of_int(value)
+            out.bytes_value = bytes_of_int(value)
     elif isinstance(value, float):
         out.double_value = value
     else:
@@ -76,7 +130,7 @@ def _set_value(out: Any, value: JsonValue, depth: int) -> None:
 def _set_nested(out: Any, value: JsonValue, depth: int) -> None:
     if isinstance(value, bytes):
         out.bytes_value = value
-    elif depth >= otlp_values.MAX_DEPTH or not isinstance(value, (Mapping, list, tuple)):
+    elif depth >= MAX_DEPTH or not isinstance(value, (Mapping, list, tuple)):
         out.string_value = json_text.write(value)
     elif isinstance(value, Mapping):
         out.kvlist_value.SetInParent()
@@ -94,6 +148,9 @@ def _utf8(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+# -- reading
 
 
 def from_protobuf(data: bytes) -> list[RawSpan]:
@@ -130,8 +187,8 @@ def _span(item: Any, resource: dict[str, JsonValue], scope: Scope) -> RawSpan:
         start=item.start_time_unix_nano,
         end=item.end_time_unix_nano or None,
         parent_id=read_id(item.parent_span_id, 8),
-        kind=otlp_values.KINDS[item.kind] if item.kind < len(otlp_values.KINDS) else "internal",
-        status=otlp_values.STATUSES[item.status.code] if item.status.code < len(otlp_values.STATUSES) else "unset",
+        kind=KINDS[item.kind] if item.kind < len(KINDS) else "internal",
+        status=STATUSES[item.status.code] if item.status.code < len(STATUSES) else "unset",
         status_message=item.status.message,
         attributes=read_attributes(item.attributes),
         events=tuple([Event(event.name, event.time_unix_nano, read_attributes(event.attributes)) for event in item.events]),
@@ -161,4 +218,4 @@ def read_value(value: Any) -> JsonValue:
         return [read_value(item) for item in content.values]
     if kind == "kvlist_value":
         return read_attributes(content.values)
-    return otlp_values.value_of_bytes(content) if kind == "bytes_value" else content
+    return value_of_bytes(content) if kind == "bytes_value" else content

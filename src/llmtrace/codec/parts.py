@@ -1,8 +1,9 @@
-"""Writes a part of a message as a JSON object and reads it back, also from the forms of the OpenAI and Anthropic APIs.
+"""Writes a part of a message as a JSON object and reads it back, also from the shapes of providers' and frameworks' APIs.
 
-``type`` names the class of the part; the other members are its fields. Laws: ``read(write(part)) == part``, and `read` accepts
-any value. A part with an unknown type, or with members that do not fit its type, becomes a `Generic` with all its members.
-Members that a known type does not have are lost.
+``type`` names the class of the part; the other members are its fields. No other module knows how OpenAI, Anthropic, Bedrock,
+Google, Genkit and the AI SDK write texts, tool calls and results. Laws: ``read(write(part)) == part``, and `read` accepts any
+value. A part with an unknown type, or with members that do not fit its type, becomes a `Generic` with all its members. Members
+that a known type does not have are lost.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ def read(item: JsonValue) -> Part:
     kind = item.get("type")
     if kind == "text" and type(content := item.get("content")) is str and GENERIC_PART not in item:  # most parts
         return Text(content)
+    if kind is None:
+        return _read_untyped(item) or Generic("", dict(item))
     if not isinstance(kind, str):
         return Generic("", dict(item))
     hidden = item.get(GENERIC_PART)
@@ -104,6 +107,77 @@ def arguments(value: JsonValue) -> JsonValue:
 
 
 _Item: TypeAlias = Mapping[str, JsonValue]
+_CALL_IDS: Final = ("call_id", "tool_use_id", "id", "tool_call_id", "toolCallId", "toolUseId", "ref")
+"""Names of a tool call's id. The items of OpenAI's Responses API also have an ``id`` of their own."""
+
+
+def call(item: _Item) -> ToolCall:
+    """Read a tool call in the shape of any API. OpenAI's has name and arguments in an inner object."""
+    function = item.get("function")
+    if isinstance(function, Mapping):
+        item = {**item, **function}
+    return ToolCall(
+        json_members.text(item, "name", "toolName") or "",
+        arguments(json_members.first(item, "arguments", "input", "args")),
+        json_members.text(item, *_CALL_IDS),
+    )
+
+
+def _read_result(item: _Item) -> ToolResult:
+    response = json_members.first(item, "response", "result", "content", "output")
+    return ToolResult(response, json_members.text(item, *_CALL_IDS))
+
+
+def _read_wrapped_result(item: _Item) -> ToolResult:
+    result = _read_result(item)
+    return ToolResult(unwrap(result.response), result.id)
+
+
+def unwrap(result: JsonValue) -> JsonValue:
+    """Unwrap a tool's result: a list of one text becomes that text, a list of one JSON value or a typed value that value."""
+    if isinstance(result, Mapping) and isinstance(result.get("type"), str) and "value" in result:  # the AI SDK
+        return result["value"]
+    if isinstance(result, (list, tuple)) and len(result) == 1 and isinstance(result[0], Mapping):
+        only = result[0]
+        if isinstance(only.get("text"), str) and set(only) <= {"text", "type"}:
+            return json_text.parsed(only["text"])
+        if set(only) == {"json"}:
+            return only["json"]
+    return result
+
+
+def _read_untyped(item: _Item) -> Part | None:
+    """Read a part of Bedrock's, Google's or Genkit's API: the name of its only member is its kind."""
+    text = item.get("text")
+    if isinstance(text, str):
+        return Reasoning(text) if item.get("thought") is True else Text(text)
+    if isinstance(item.get("reasoning"), str):
+        return Reasoning(item["reasoning"])
+    for name, reader in _UNTYPED.items():
+        member = item.get(name)
+        if isinstance(member, Mapping):
+            return reader(member)
+    return None
+
+
+def _read_google_call(item: _Item) -> ToolCall:
+    return call({**item, "args": item.get("args") or {}})
+
+
+def _read_bedrock_reasoning(item: _Item) -> Part | None:
+    text = item.get("reasoningText")
+    return Reasoning(json_members.text(text, "text") or "") if isinstance(text, Mapping) else None
+
+
+_UNTYPED: Final[dict[str, Callable[[_Item], Part | None]]] = {
+    "toolUse": call,
+    "toolResult": _read_wrapped_result,
+    "reasoningContent": _read_bedrock_reasoning,
+    "function_call": _read_google_call,
+    "function_response": _read_result,
+    "toolRequest": call,
+    "toolResponse": _read_result,
+}
 
 
 def _read_text(item: _Item) -> Part | None:
@@ -116,21 +190,6 @@ def _read_text(item: _Item) -> Part | None:
 def _read_reasoning(item: _Item) -> Part | None:
     content = json_members.text(item, "content", "thinking", "text")
     return None if content is None else Reasoning(content)
-
-
-def _read_tool_call(item: _Item) -> Part:
-    return ToolCall(
-        name=json_members.text(item, "name") or "",
-        arguments=arguments(json_members.first(item, "arguments", "input")),
-        id=json_members.text(item, "id", "call_id"),
-    )
-
-
-def _read_tool_result(item: _Item) -> Part:
-    return ToolResult(
-        response=json_members.first(item, "response", "result", "content", "output"),
-        id=json_members.text(item, "id", "tool_use_id", "call_id"),
-    )
 
 
 def _read_blob(item: _Item) -> Part | None:
@@ -179,22 +238,25 @@ def _read_compaction(item: _Item) -> Part | None:
     return Compaction(json_members.text(item, "content"), json_members.text(item, "id"))
 
 
-def _read_image_url(item: _Item) -> Part | None:
-    image = item.get("image_url")
-    url = image.get("url") if isinstance(image, Mapping) else image
-    if not isinstance(url, str):
+def _read_image(item: _Item) -> Part | None:
+    """Read OpenAI's ``image_url``, the AI SDK's ``image`` and OpenInference's ``image.image.url``."""
+    image = json_members.first(item, "image_url", "image")
+    while isinstance(image, Mapping):
+        image = json_members.first(image, "url", "image")
+    if not isinstance(image, str):
         return None
-    head, comma, data = url.partition(",")
+    mime_type = json_members.text(item, "mimeType", "mediaType")
+    head, comma, data = image.partition(",")
     if comma and head.startswith("data:") and head.endswith(";base64"):
         return Blob("image", head[len("data:") : -len(";base64")] or None, data)
-    return Uri(url, "image")
+    return Uri(image, "image", mime_type) if ":" in image else Blob("image", mime_type, image)  # base64 has no colon
 
 
 _READERS: Final[dict[str, Callable[[_Item], Part | None]]] = {
     "text": _read_text,
     "reasoning": _read_reasoning,
-    "tool_call": _read_tool_call,
-    "tool_call_response": _read_tool_result,
+    "tool_call": call,
+    "tool_call_response": _read_result,
     "blob": _read_blob,
     "uri": _read_uri,
     "file": _read_file,
@@ -204,11 +266,20 @@ _READERS: Final[dict[str, Callable[[_Item], Part | None]]] = {
     # names of OpenAI
     "input_text": _read_text,
     "output_text": _read_text,
-    "image_url": _read_image_url,
-    "function_call": _read_tool_call,
-    "function_call_output": _read_tool_result,
+    "image_url": _read_image,
+    "function_call": call,
+    "custom_tool_call": call,
+    "function_call_output": _read_wrapped_result,
+    "function_call_result": _read_wrapped_result,
+    "custom_tool_call_output": _read_wrapped_result,
     # names of Anthropic
     "thinking": _read_reasoning,
-    "tool_use": _read_tool_call,
-    "tool_result": _read_tool_result,
+    "tool_use": call,
+    "tool_result": _read_result,
+    # names of the AI SDK and of Bedrock
+    "tool-call": call,
+    "tool-result": _read_wrapped_result,
+    "toolUse": call,
+    "toolResult": _read_wrapped_result,
+    "image": _read_image,
 }

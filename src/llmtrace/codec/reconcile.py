@@ -15,23 +15,23 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, genai, messages
 from llmtrace.codec.best_fields import fill_in
-from llmtrace.codec.growing_prompts import split_growing_prompts
 from llmtrace.model import (
     AgentInvocation,
     Custom,
     Inference,
     JsonValue,
     Message,
+    Scope,
     Span,
+    Text,
     ToolCall,
-    ToolDefinition,
     ToolExecution,
     Trace,
     replace,
@@ -41,6 +41,8 @@ _RECORD_TYPE = "logfire.span_type"
 """``log`` on a log record that Logfire sends in the form of a span."""
 _MAX_BELOW = 100
 """Maximum number of inferences below a wrapper that are compared with it."""
+_MAX_EARLIER = 64
+"""Number of earlier calls that are compared with a call, so that long runs do not take quadratic time."""
 
 
 def reconcile(trace: Trace) -> Trace:
@@ -49,7 +51,7 @@ def reconcile(trace: Trace) -> Trace:
     trace = _without_copies(trace)
     external = [span for span in trace.spans if span.run_id is None]
     if any(isinstance(span.operation, Inference) for span in external):
-        changes |= split_growing_prompts(sorted(external, key=_began))
+        changes |= _split_growing_prompts(sorted(external, key=_began))
         _join_stream_records(external, changes)
         _join_siblings(external, changes)
         _count_once(trace, changes)
@@ -220,30 +222,76 @@ def _join_pair(first: Span, second: Span, changes: dict[str, Span]) -> None:
     changes[other.span_id] = _as_plain_step(other, counted)
 
 
+# -- prompts that grow
+
+
+class _Prompt(NamedTuple):
+    text: str
+    scope: Scope
+    inference: Inference
+    messages: tuple[Message, ...]
+    """What the text was split into."""
+
+
+def _split_growing_prompts(spans: Iterable[Span]) -> dict[str, Span]:
+    """Split prompts that a writer records as one text. Returns changed spans by id. ``spans``: sorted by start.
+
+    Some writers join the texts of all messages. The text of a call then begins with the text of an earlier call. The rest is
+    new: the answer and the user's next message, or the results of tools if the answer called tools. Only the user's own words
+    become a message of the user; otherwise every call would seem to start a new task.
+    """
+    prompts: list[_Prompt] = []
+    changes: dict[str, Span] = {}
+    for span in spans:
+        inference = span.operation
+        if not isinstance(inference, Inference) or (text := _only_text(inference)) is None:
+            continue
+        messages = inference.input
+        beginnings = [
+            prompt for prompt in prompts[-_MAX_EARLIER:] if text.startswith(prompt.text + "\n") and prompt.scope == span.scope
+        ]
+        if beginnings:
+            earlier = max(beginnings, key=lambda prompt: len(prompt.text))
+            new_messages = _split_rest(text[len(earlier.text) + 1 :], earlier.inference)
+            if new_messages:
+                messages = (*earlier.messages, *new_messages)
+                changes[span.span_id] = replace(span, operation=replace(inference, input=messages))
+        prompts.append(_Prompt(text, span.scope, inference, messages))
+    return changes
+
+
+def _only_text(inference: Inference) -> str | None:
+    """Return the text of a request with a single message of the user, else None."""
+    if len(inference.input) != 1 or inference.input[0].role != "user" or len(inference.input[0].parts) != 1:
+        return None
+    part = inference.input[0].parts[0]
+    return part.content if isinstance(part, Text) and part.content else None
+
+
+def _split_rest(text: str, earlier: Inference) -> tuple[Message, ...]:
+    """Return the messages after those of an earlier call; none if the text does not continue with its answer."""
+    if earlier.calls_tools:
+        return (Message("tool", (Text(text),)),)
+    answer = "\n".join([message.text() for message in earlier.output]).strip()
+    if not answer or not text.startswith(answer):
+        return ()
+    question = text[len(answer) :].strip()
+    answer_message = Message("assistant", (Text(answer),))
+    return (answer_message, Message("user", (Text(question),))) if question else (answer_message,)
+
+
 # -- tool definitions on the agent's span
 
 
 def _add_agent_tools(trace: Trace, changes: dict[str, Span]) -> None:
-    """Copy tool definitions from the agent's span to each of the agent's inferences."""
+    """Copy tool definitions from the span of the innermost agent to each of its inferences."""
     for span in trace.spans:
         current = changes.get(span.span_id, span)
-        if span.run_id is not None or not isinstance(current.operation, Inference) or current.operation.tools:
-            continue
-        tools = _tools_of(trace, span)
-        if tools:
-            changes[span.span_id] = replace(current, operation=replace(current.operation, tools=tools))
-
-
-def _tools_of(trace: Trace, span: Span) -> tuple[ToolDefinition, ...]:
-    """Return the tool definitions of the innermost agent around a span."""
-    seen = {span.span_id}
-    above = trace.parent(span)
-    while above is not None and above.span_id not in seen:
-        if isinstance(above.operation, AgentInvocation):
-            return messages.read_definitions(above.attributes.get(sc.TOOL_DEFINITIONS)) or ()
-        seen.add(above.span_id)
-        above = trace.parent(above)
-    return ()
+        if span.run_id is None and isinstance(current.operation, Inference) and not current.operation.tools:
+            agent = next((above for above in trace.ancestors(span) if isinstance(above.operation, AgentInvocation)), None)
+            tools = None if agent is None else messages.read_definitions(agent.attributes.get(sc.TOOL_DEFINITIONS))
+            if tools:
+                changes[span.span_id] = replace(current, operation=replace(current.operation, tools=tools))
 
 
 # -- tool executions and their calls

@@ -34,24 +34,17 @@ def _write_exchanges(exchanges: Iterable[Exchange]) -> str:
 
 
 def _write_exchange(exchange: Exchange) -> dict[str, JsonValue]:
-    item: dict[str, JsonValue] = {}
-    if exchange.status is not None:
-        item["status"] = exchange.status
-    if exchange.headers:
-        item["headers"] = dict(exchange.headers)
-    if exchange.body:
-        text = _as_text(exchange.body)
-        if text is None:
-            item["body"] = b64encode(zlib.compress(exchange.body, _COMPRESSION)).decode()
-        else:
-            item["text"] = text
-    if exchange.sizes:
-        item["sizes"] = list(exchange.sizes)
-    if exchange.error:
-        item["error"] = exchange.error
-    if exchange.message:
-        item["message"] = exchange.message
-    return item
+    text = _as_text(exchange.body)
+    item: dict[str, JsonValue] = {
+        "status": exchange.status,
+        "headers": dict(exchange.headers),
+        "text": text,
+        "body": b64encode(zlib.compress(exchange.body, _COMPRESSION)).decode() if text is None else None,
+        "sizes": list(exchange.sizes),
+        "error": exchange.error,
+        "message": exchange.message,
+    }
+    return {name: value for name, value in item.items() if value not in (None, "", {}, [])}
 
 
 def _read_exchanges(value: JsonValue) -> tuple[Exchange, ...] | None:

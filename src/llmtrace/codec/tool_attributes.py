@@ -22,7 +22,6 @@ def _content(
     field: str,
     key: str,
     form_key: str,
-    wrapped_key: str,
     json_types: tuple[type, ...],
     parse: Callable[[str], JsonValue],
     *,
@@ -30,8 +29,7 @@ def _content(
 ) -> Extra:
     """Return the field for arguments or result, which may have any JSON value.
 
-    ``wrapped_key``: an attribute that is read, never written. ``json_types``: types whose JSON text needs no second attribute,
-    since ``parse`` restores the value.
+    ``json_types``: types whose JSON text needs no second attribute, since ``parse`` restores the value.
     """
 
     def write(operation: ToolExecution, out: Attributes) -> None:
@@ -53,9 +51,6 @@ def _content(
             del rest[form_key]
         elif isinstance(value, str):
             value = parse(value)
-        if rest.get(wrapped_key) is True and isinstance(value, dict) and value.keys() == {"value"}:
-            value = value["value"]  # written by versions before the first release; recorded traces have it
-            del rest[wrapped_key]
         del rest[key]
         return {field: value, "has_result": True} if is_result else {field: value}
 
@@ -119,7 +114,6 @@ EXTRAS: Final = (
         "arguments",
         sc.TOOL_CALL_ARGUMENTS,
         sc.TOOL_ARGUMENTS_FORM,
-        sc.TOOL_ARGUMENTS_WRAPPED,
         (dict,),
         _parse_arguments,
         is_result=False,
@@ -128,7 +122,6 @@ EXTRAS: Final = (
         "result",
         sc.TOOL_CALL_RESULT,
         sc.TOOL_RESULT_FORM,
-        sc.TOOL_RESULT_WRAPPED,
         (dict, list, tuple),
         _parse_result,
         is_result=True,

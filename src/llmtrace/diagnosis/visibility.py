@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from llmtrace.codec.unread_writers import unread_writers
-from llmtrace.codec.writers import writers_of
+from llmtrace.codec.writers import unread_writers, writers_of
 from llmtrace.diagnosis.checks import Need
 from llmtrace.diagnosis.flow import CallNode, Flow
 from llmtrace.evidence.answer_endings import ending_of

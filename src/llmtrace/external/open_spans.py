@@ -15,7 +15,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
 
-from llmtrace.codec.unread_writers import PREFIXES
+from llmtrace.codec.writers import PREFIXES
 from llmtrace.external.same_call import Worker, current_worker, remember
 from llmtrace.locks import fork_safe_lock
 from llmtrace.recorder import Recording, keys

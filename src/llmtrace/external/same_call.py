@@ -12,7 +12,8 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict
-from typing import NamedTuple, TypeAlias, TypeVar
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanContext
@@ -43,7 +44,8 @@ def current_worker() -> Worker:
     return threading.get_ident(), 0 if task is None else id(task)
 
 
-class _Call(NamedTuple):
+@dataclass(slots=True)
+class _Call:
     """A call of ours, in names and numbers."""
 
     around: SpanContext
@@ -51,7 +53,7 @@ class _Call(NamedTuple):
     start: int
     worker: Worker
     models: tuple[str | None, ...]
-    taken_by: set[str]
+    taken_by: set[str] = field(default_factory=set)
     """Names of the instrumentations that have recorded this call too."""
     has_ended: bool = False
     response_id: str | None = None
@@ -70,7 +72,7 @@ class OurCalls:
     def started(self, span_id: str, operation: Inference) -> None:
         """Remember an inference of ours that starts now, below the current span."""
         around = trace.get_current_span().get_span_context()
-        call = _Call(around, time.time_ns(), current_worker(), (operation.request_model,), set())
+        call = _Call(around, time.time_ns(), current_worker(), (operation.request_model,))
         with self._lock:
             remember(self._calls, span_id, call)
 
@@ -80,17 +82,15 @@ class OurCalls:
 
     def ended(self, span: Span) -> None:
         """Update a remembered inference with its answer when it has ended."""
-        if span.span_id not in self._calls:
+        call = self._calls.get(span.span_id)
+        if call is None:
             return
         assert isinstance(span.operation, Inference)
-        operation, tokens, answer = span.operation, _output_tokens(span.operation), _answer(span.operation)
-        models = (operation.request_model, operation.response_model)
+        operation, answer = span.operation, _answer(span.operation)
         with self._lock:
-            call = self._calls.get(span.span_id)
-            if call is not None:
-                self._calls[span.span_id] = _Call(
-                    call.around, span.start, call.worker, models, call.taken_by, True, operation.response_id, tokens, answer
-                )
+            call.start, call.has_ended = span.start, True
+            call.models = (operation.request_model, operation.response_model)
+            call.response_id, call.output_tokens, call.answer = operation.response_id, _output_tokens(operation), answer
 
     def take(self, theirs: Span, worker: Worker) -> bool:
         """Return True if an ended external inference is one of our calls. Each instrumentation reports a call at most once.

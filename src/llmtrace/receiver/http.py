@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import socket
 import threading
-import time
 from collections.abc import Collection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,8 +15,8 @@ from google.rpc.status_pb2 import Status
 from llmtrace.receiver.request import JSON, MAX_BYTES, PROTOBUF, Refused, TakeLogs, TakeSpans, store, store_logs, success
 from llmtrace.recorder.guard import report
 
-REQUEST_SECONDS = 30.0
-"""Seconds in which the headers of a request must arrive, and then its body, however slowly they come."""
+IDLE_SECONDS = 30.0
+"""Seconds without a byte after which a connection is closed."""
 MOST_CONNECTIONS = 128
 """Connections, at most. For a new one, the connection that has waited longest for its request is closed."""
 DRAIN_SECONDS = 2.0
@@ -88,49 +86,18 @@ class Server(ThreadingHTTPServer):
         """Ignore a broken connection: the sender will notice."""
 
 
-class _Incoming(io.RawIOBase):
-    """Reads from a connection until a deadline. A timeout for each read would let a sender send single bytes for ever."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._deadline = 0.0
-
-    def within(self, seconds: float) -> None:
-        """Set the deadline to ``seconds`` from now."""
-        self._deadline = time.monotonic() + seconds
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError("the request came too slowly")
-        self._connection.settimeout(remaining)
-        received = self._connection.recv_into(buffer)
-        self._connection.settimeout(REQUEST_SECONDS)  # for the answer
-        return received
-
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "llmtrace"
     sys_version = ""
+    timeout = IDLE_SECONDS
     server: Server
-
-    def setup(self) -> None:
-        super().setup()
-        self.rfile.close()
-        self._incoming = _Incoming(self.connection)
-        self.rfile = io.BufferedReader(self._incoming, 1 << 16)
 
     def handle_one_request(self) -> None:
         self.server.wait_for(self.request)
-        self._incoming.within(REQUEST_SECONDS)
         super().handle_one_request()
 
     def do_POST(self) -> None:
-        self._incoming.within(REQUEST_SECONDS)
         kind = JSON if self.headers.get("content-type", "").startswith(JSON) else PROTOBUF
         try:
             self._check_host()
@@ -223,9 +190,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Read the rest of the body. Otherwise the sender may see a connection reset instead of our answer, and send again."""
         try:
             self.connection.shutdown(socket.SHUT_WR)
-            self._incoming.within(DRAIN_SECONDS)
+            self.connection.settimeout(DRAIN_SECONDS)
             remaining = MOST_DRAINED
-            while remaining > 0 and (piece := self._incoming.read(1 << 16)):
+            while remaining > 0 and (piece := self.connection.recv(1 << 16)):
                 remaining -= len(piece)
         except OSError:
             return

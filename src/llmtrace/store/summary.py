@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
-from llmtrace.codec.unread_writers import looks_like_agent
+from llmtrace.codec.writers import looks_like_agent
 from llmtrace.model import (
     OUTCOME,
     AgentInvocation,

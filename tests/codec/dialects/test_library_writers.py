@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from llmtrace import semconv as sc
-from llmtrace.codec import genai
 from llmtrace.codec.dialects import decode
 from llmtrace.codec.reconcile import reconcile
 from llmtrace.evaluation import evaluate_trace
@@ -30,32 +29,7 @@ from llmtrace.model import (
     Usage,
     Workflow,
 )
-
-SCHEMA = {"type": "object", "properties": {"order_id": {"type": "string"}}, "required": ["order_id"]}
-CALL = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": '{"order_id":"A1"}'}}
-ASKED = ToolCall("look_up", {"order_id": "A1"}, "c1")
-
-
-def read(attributes: dict[str, Any], number: int = 1, **fields: Any) -> Span:
-    values = {key: value if isinstance(value, (str, int, float)) else json.dumps(value) for key, value in attributes.items()}
-    raw = RawSpan("1" * 32, f"{number:016x}", fields.pop("name", "s"), number, number + 1, attributes=values, **fields)
-    span = decode(raw)
-    assert genai.decode(genai.encode(span)) == span
-    assert decode(genai.encode(span)) == span, "reading again changes it"
-    return span
-
-
-def inference(attributes: dict[str, Any], **fields: Any) -> Inference:
-    operation = read(attributes, **fields).operation
-    assert isinstance(operation, Inference)
-    return operation
-
-
-def execution(attributes: dict[str, Any], **fields: Any) -> ToolExecution:
-    operation = read(attributes, **fields).operation
-    assert isinstance(operation, ToolExecution)
-    return operation
-
+from tests.codec.dialects.reading import ASKED, CALL, SCHEMA, execution, inference, read
 
 # -- Langfuse
 

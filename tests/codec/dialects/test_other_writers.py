@@ -10,7 +10,7 @@ import pytest
 from llmtrace import semconv as sc
 from llmtrace.codec import genai
 from llmtrace.codec.dialects import decode
-from llmtrace.codec.unread_writers import unread_writers
+from llmtrace.codec.writers import unread_writers
 from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import (
     AgentInvocation,
@@ -20,7 +20,6 @@ from llmtrace.model import (
     FetchResponse,
     Inference,
     Message,
-    RawSpan,
     Scope,
     Span,
     Text,
@@ -33,16 +32,7 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.store.summary import summarise
-
-SCHEMA = {"type": "object", "properties": {"order_id": {"type": "string"}}, "required": ["order_id"]}
-
-
-def read(attributes: dict[str, Any], number: int = 1, **fields: Any) -> Span:
-    span = decode(
-        RawSpan("1" * 32, f"{number:016x}", fields.pop("name", "s"), number, number + 1, attributes=attributes, **fields)
-    )
-    assert genai.decode(genai.encode(span)) == span
-    return span
+from tests.codec.dialects.reading import SCHEMA, execution, inference, read
 
 
 def serialised(kind: str, **fields: Any) -> dict[str, Any]:
@@ -62,8 +52,7 @@ def tool_call(value: str, output: Any = None, **more: Any) -> dict[str, Any]:
 def test_an_argument_without_its_name_stays_as_it_is(value: str) -> None:
     """It is not wrapped in an object that nobody wrote; with the tool's only parameter known, neither."""
     for more in ({}, {"tool.parameters": json.dumps(SCHEMA)}):
-        operation = read(tool_call(value, **more)).operation
-        assert isinstance(operation, ToolExecution)
+        operation = execution(tool_call(value, **more))
         assert operation.arguments in (value, [1, 2])
 
 
@@ -75,8 +64,7 @@ def test_a_call_of_a_function_whose_parameters_are_not_known() -> None:
         ({"args": ["KS-1"], "kwargs": {"fast": True}}, ["KS-1", {"fast": True}]),
         ({"args": [], "kwargs": {"order_id": "KS-1"}}, {"order_id": "KS-1"}),
     ):
-        operation = read(tool_call(json.dumps(value))).operation
-        assert isinstance(operation, ToolExecution)
+        operation = execution(tool_call(json.dumps(value)))
         assert operation.arguments == arguments
 
 
@@ -202,8 +190,7 @@ def test_finish_reasons_in_one_vocabulary(written: Any, reason: str) -> None:
 
 
 def test_the_finish_reason_of_anthropics_own_spans() -> None:
-    operation = read({sc.OPERATION_NAME: "chat", "anthropic.message.stop_reason": "max_tokens"}).operation
-    assert isinstance(operation, Inference)
+    operation = inference({sc.OPERATION_NAME: "chat", "anthropic.message.stop_reason": "max_tokens"})
     assert operation.finish_reasons == ("length",)
 
 
@@ -235,12 +222,10 @@ def test_an_answer_that_was_not_written_is_not_empty() -> None:
     """Its tokens were counted. Where they were all spent on reasoning, or none are known, it is as empty as it looks."""
     said = json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": ""}]}])
     for usage, length in (({}, 1), ({sc.USAGE_OUTPUT_TOKENS: 2}, 1), ({sc.USAGE_OUTPUT_TOKENS: 20}, 0)):
-        operation = read({sc.OPERATION_NAME: "chat", sc.OUTPUT_MESSAGES: said, **usage}).operation
-        assert isinstance(operation, Inference)
+        operation = inference({sc.OPERATION_NAME: "chat", sc.OUTPUT_MESSAGES: said, **usage})
         assert len(operation.output) == length
     thought = {sc.USAGE_OUTPUT_TOKENS: 500, sc.USAGE_REASONING: 496}
-    operation = read({sc.OPERATION_NAME: "chat", sc.OUTPUT_MESSAGES: said, **thought}).operation
-    assert isinstance(operation, Inference)
+    operation = inference({sc.OPERATION_NAME: "chat", sc.OUTPUT_MESSAGES: said, **thought})
     assert len(operation.output) == 1
 
 
@@ -366,16 +351,14 @@ def test_a_call_that_is_written_twice_is_one_call() -> None:
     content[f"{message}contents.0.message_content.type"] = "tool_use"
     calls = {f"{message}tool_calls.0.{name}": value for name, value in call.items()}
     for written in (content, calls, {**content, **calls}):
-        operation = read({"openinference.span.kind": "LLM", f"{message}role": "assistant", **written}).operation
-        assert isinstance(operation, Inference)
+        operation = inference({"openinference.span.kind": "LLM", f"{message}role": "assistant", **written})
         assert operation.output == (Message("assistant", (ToolCall("look_up", {"order_id": "A1"}, "c1"),)),)
 
 
 def test_hidden_content_is_not_content() -> None:
     """OpenInference writes a word in place of what the program's settings hide."""
     hidden = {"input.value": "__REDACTED__", "output.value": "__REDACTED__"}
-    model_call = read({"openinference.span.kind": "LLM", **hidden, "llm.finish_reason": "tool_calls"}).operation
-    assert isinstance(model_call, Inference)
+    model_call = inference({"openinference.span.kind": "LLM", **hidden, "llm.finish_reason": "tool_calls"})
     assert (model_call.input, model_call.output) == ((), ())
     execution = read({"openinference.span.kind": "TOOL", "tool.name": "look_up", **hidden}).operation
     assert execution == ToolExecution("look_up")
@@ -385,8 +368,7 @@ def test_parts_of_bedrock_with_a_type() -> None:
     """Strands for TypeScript writes the parts of Bedrock's API with their names as types."""
     call = {"type": "toolUse", "name": "look_up", "toolUseId": "c1", "input": {"order_id": "A1"}}
     choice = Event("gen_ai.choice", 1, {"finish_reason": "toolUse", "message": json.dumps([call])})
-    operation = read({sc.OPERATION_NAME: "chat", "gen_ai.system": "strands-js"}, events=(choice,)).operation
-    assert isinstance(operation, Inference)
+    operation = inference({sc.OPERATION_NAME: "chat", "gen_ai.system": "strands-js"}, events=(choice,))
     (message,) = operation.output
     assert message.parts == (ToolCall("look_up", {"order_id": "A1"}, "c1"),)
     assert message.finish_reason == "tool_call"
@@ -415,8 +397,7 @@ def test_a_call_whose_arguments_are_not_json() -> None:
         "llm.output_messages.0.message.role": "assistant",
         "output.value": json.dumps({"generations": [[{"text": "", "message": answer}]]}),
     }
-    operation = read(attributes).operation
-    assert isinstance(operation, Inference)
+    operation = inference(attributes)
     (message,) = operation.output
     assert message.tool_calls() == (ToolCall("look_up", '{"order_id": ', "c1"),)
 
@@ -424,8 +405,7 @@ def test_a_call_whose_arguments_are_not_json() -> None:
 def test_choices_in_place_of_messages() -> None:
     """Laminar for Python writes the choices of OpenAI's API as output messages."""
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Sent."}}
-    operation = read({sc.OPERATION_NAME: "chat", sc.OUTPUT_MESSAGES: json.dumps([choice])}).operation
-    assert isinstance(operation, Inference)
+    operation = inference({sc.OPERATION_NAME: "chat", sc.OUTPUT_MESSAGES: json.dumps([choice])})
     assert operation.output == (Message("assistant", (Text("Sent."),), finish_reason="stop"),)
 
 

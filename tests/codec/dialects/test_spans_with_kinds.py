@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from llmtrace import semconv as sc
-from llmtrace.codec import genai
-from llmtrace.codec.dialects import decode
 from llmtrace.model import (
     AgentInvocation,
     Custom,
     Inference,
     Message,
     Operation,
-    RawSpan,
     Scope,
     Span,
     Text,
@@ -25,16 +21,14 @@ from llmtrace.model import (
     Usage,
     Workflow,
 )
+from tests.codec.dialects import reading
+from tests.codec.dialects.reading import CALL
 
-CALL = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": '{"order_id":"A1"}'}}
 TASK, ANSWER = (Message("user", (Text("Where is A1?"),)),), (Message("assistant", (Text("Sent."),)),)
 
 
 def read(attributes: dict[str, Any], parent: str | None = "2" * 16, **fields: Any) -> Span:
-    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in attributes.items()}
-    span = decode(RawSpan("1" * 32, "1" * 16, fields.pop("name", "s"), 1, 2, parent_id=parent, attributes=values, **fields))
-    assert decode(genai.encode(span)) == genai.decode(genai.encode(span)) == span
-    return span
+    return reading.read(attributes, parent_id=parent, **fields)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from llmtrace import semconv as sc
-from llmtrace.codec import genai
 from llmtrace.codec.dialects import decode
 from llmtrace.model import (
     AgentInvocation,
@@ -22,7 +21,6 @@ from llmtrace.model import (
     Reasoning,
     Retrieval,
     Scope,
-    Span,
     Text,
     ToolCall,
     ToolDefinition,
@@ -31,18 +29,9 @@ from llmtrace.model import (
     Usage,
     replace,
 )
+from tests.codec.dialects.reading import SCHEMA, execution, inference, read
 
-SCHEMA = {"type": "object", "properties": {"order_id": {"type": "string"}}, "required": ["order_id"]}
 ASKED = ToolCall("look_up", {"order_id": "KS-1"}, "call_1")
-
-
-def read(attributes: dict[str, Any], **fields: Any) -> Span:
-    """The span, of which it is sure that reading it again gives the same."""
-    raw = RawSpan("1" * 32, "2" * 16, fields.pop("name", "span"), 1, 2, fields.pop("parent_id", "3" * 16), **fields)
-    raw.attributes = attributes  # type: ignore[misc]
-    span = decode(raw)
-    assert decode(genai.encode(span)) == genai.decode(genai.encode(span)) == span
-    return span
 
 
 def operation(attributes: dict[str, Any], **fields: Any) -> Operation:
@@ -148,8 +137,7 @@ def test_vercel_outer_span_is_the_agent() -> None:
 
 def test_vercel_stream_tool_and_embedding() -> None:
     """A stream has its time to the first chunk, in seconds; a tool its result without the quotes of JSON."""
-    found = operation({"ai.operationId": "ai.streamText.doStream", "ai.response.msToFirstChunk": 250.0})
-    assert isinstance(found, Inference)
+    found = inference({"ai.operationId": "ai.streamText.doStream", "ai.response.msToFirstChunk": 250.0})
     assert (found.stream, found.time_to_first_chunk) == (True, 0.25)
     assert operation(
         {
@@ -360,8 +348,7 @@ def test_prompt_and_completion_events() -> None:
 def test_operation_details_event() -> None:
     """What today's event says is the inference's, where the attributes do not say it."""
     held = {sc.INPUT_MESSAGES: '[{"role":"user","parts":[{"type":"text","content":"Hi"}]}]', sc.SYSTEM_INSTRUCTIONS: "[]"}
-    found = operation({sc.OPERATION_NAME: "chat"}, events=(Event("gen_ai.client.inference.operation.details", 1, held),))
-    assert isinstance(found, Inference)
+    found = inference({sc.OPERATION_NAME: "chat"}, events=(Event("gen_ai.client.inference.operation.details", 1, held),))
     assert found.input == (Message("user", (Text("Hi"),)),)
 
 
@@ -376,7 +363,7 @@ def test_two_names_that_differ_are_both_kept() -> None:
 
 def test_numbers_as_text() -> None:
     """Some stores keep every attribute as text."""
-    found = operation(
+    found = inference(
         {
             "openinference.span.kind": "LLM",
             "llm.model_name": "m",
@@ -387,14 +374,13 @@ def test_numbers_as_text() -> None:
             "llm.token_count.completion_details.audio": "0",
         }
     )
-    assert isinstance(found, Inference)
     assert found.usage == Usage(21, 5, audio_input_tokens=7)
 
 
 def test_contents_of_several_parts() -> None:
     """Text, image and reasoning of one message; a legacy function call."""
     prefix = "llm.input_messages.0.message."
-    found = operation(
+    found = inference(
         {
             "openinference.span.kind": "LLM",
             prefix + "role": "user",
@@ -409,7 +395,6 @@ def test_contents_of_several_parts() -> None:
             "llm.output_messages.0.message.function_call_arguments_json": '{"order_id": "KS-1"}',
         }
     )
-    assert isinstance(found, Inference)
     text, image, thought = found.input[0].parts
     assert (text, thought) == (Text("Look"), Reasoning("Hm"))
     assert image.uri == "https://example.org/a.png"  # type: ignore[union-attr]
@@ -443,7 +428,7 @@ def test_other_kinds_are_steps_that_keep_their_kind() -> None:
 
 def test_positional_arguments_get_their_names() -> None:
     """By the order in which the tool's parameters were written; a nullable one may be left out."""
-    found = operation(
+    found = execution(
         {
             "openinference.span.kind": "TOOL",
             "tool.name": "look_up",
@@ -453,7 +438,6 @@ def test_positional_arguments_get_their_names() -> None:
             "input.value": json.dumps({"args": ["KS-1"], "kwargs": {"any": 2}, "sanitize_inputs_outputs": True}),
         }
     )
-    assert isinstance(found, ToolExecution)
     assert found.arguments == {"order_id": "KS-1", "any": 2}
     assert found.definition is not None
     assert found.definition.parameters == {

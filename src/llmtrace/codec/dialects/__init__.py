@@ -65,13 +65,10 @@ def decode(raw: RawSpan) -> Span:
         return genai.decode(raw)
     if sc.SAME_CALL in raw.attributes or not _is_marked(raw):  # another span counts this call, or no dialect knows the span
         return use_standard_words(genai.decode(raw))
-    dialect = next((dialect for dialect in dialects() if _knows(dialect, raw)), None)
-    if dialect is not None:
-        try:
-            return use_standard_words(_decode_with(dialect, dialect.place(raw)))
-        except Exception as error:  # an odd span: the conventions alone still read most of it
-            _log_failure(dialect, error)
-    return use_standard_words(genai.decode(raw))
+    known_by = [dialect for dialect in dialects() if _knows(dialect, raw)]
+    if len(known_by) > 1 and known_by[-1] is dialects()[-1]:
+        known_by.pop()  # `older_genai` is for spans that no other dialect knows
+    return use_standard_words(_decode_with(known_by, raw))
 
 
 def _is_marked(raw: RawSpan) -> bool:
@@ -97,38 +94,29 @@ def _log_failure(dialect: Dialect, error: Exception) -> None:
     warn_once(f"{problem}; such spans are read by the GenAI conventions only. This is reported once.")
 
 
-def _decode_with(dialect: Dialect, raw: RawSpan) -> Span:
+def _decode_with(known_by: list[Dialect], raw: RawSpan) -> Span:
+    """Read a span with the dialects that know it. The first has the say; the others fill in fields that only they have."""
+    operation: Operation | None = None
     reader = SpanReader(raw)
-    operation = dialect.read(reader)
-    order = dialects()
-    operation = _read_by_others(operation, reader, order[order.index(dialect) + 1 : -1])
+    for dialect in known_by:
+        try:
+            attempt = SpanReader(replace(reader.raw, attributes=reader.rest, events=tuple(reader.events)))
+            addition = dialect.read(attempt)
+        except Exception as error:  # an odd span: the others and the conventions still read most of it
+            _log_failure(dialect, error)
+            continue
+        if dialect is known_by[0] or (addition is not None and _is_same_kind(addition, operation, reader)):
+            operation = addition if operation is None or addition is None else fill_in(operation, addition)
+            reader = attempt
     displaced: dict[str, Any] = {}
     if operation is not None and operations.name_of(operation) != reader.rest.get(sc.OPERATION_NAME):
         displaced = _set_operation_name(reader, operation)
-    span = genai.decode(replace(raw, attributes=reader.rest, events=tuple(reader.events)))
+    span = genai.decode(replace(reader.raw, attributes=reader.rest, events=tuple(reader.events)))
     if operation is None:
         return span
-    if displaced:
-        span = replace(span, attributes={**span.attributes, **displaced})
     if type(span.operation) is type(operation):  # the conventions of today are trusted more than a library's own names
         operation = fill_in(span.operation, operation)
-    return replace(span, operation=operation)
-
-
-def _read_by_others(operation: Operation | None, reader: SpanReader, later: tuple[Dialect, ...]) -> Operation | None:
-    """Fill in the fields of the operation that only a later dialect on the same span has."""
-    for dialect in later:
-        if not _knows(dialect, reader.raw):
-            continue
-        second = SpanReader(replace(reader.raw, attributes=reader.rest, events=tuple(reader.events)))
-        try:
-            addition = dialect.read(second)
-        except Exception:  # keep what was read so far
-            continue
-        if addition is not None and _is_same_kind(addition, operation, reader):
-            operation = addition if operation is None else fill_in(operation, addition)
-            reader.rest, reader.events = second.rest, second.events
-    return operation
+    return replace(span, operation=operation, attributes={**span.attributes, **displaced})
 
 
 def _is_same_kind(addition: Operation, operation: Operation | None, reader: SpanReader) -> bool:

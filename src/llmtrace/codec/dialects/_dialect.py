@@ -12,6 +12,7 @@ from llmtrace.codec import fields, json_text
 from llmtrace.model import Event, JsonValue, Operation, RawSpan
 
 T = TypeVar("T")
+_MAX_DIGITS = 7
 
 
 class Dialect:
@@ -33,15 +34,9 @@ class Dialect:
         """Return the span's operation, and remove the attributes and events that describe it from the reader.
 
         Return None if the GenAI conventions' names describe it, after renaming attributes in ``reader.rest`` if necessary.
+        Replace ``reader.raw`` for a span that loses its trace id on the way, or gets the status of another span.
         """
         raise NotImplementedError
-
-    def place(self, raw: RawSpan) -> RawSpan:
-        """Return the span with its correct trace id, parent and status.
-
-        Override it for spans that lose their trace id on the way, or get the status of another span.
-        """
-        return raw
 
 
 class SpanReader:
@@ -77,7 +72,7 @@ class SpanReader:
 
     def json(self, key: str) -> JsonValue:
         """Remove an attribute and return its value, parsed if it is the text of an object or list. None if it is missing."""
-        return parsed(self.rest.pop(key, None))
+        return json_text.parsed(self.rest.pop(key, None))
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Rename attributes. A new name that is in use stays as it is; if both values are equal, the old one is dropped."""
@@ -89,74 +84,37 @@ class SpanReader:
         for key in keys:
             self.rest.pop(key, None)
 
-    def nested(self, prefix: str) -> Node:
-        """Return the attributes with this prefix as a tree, split at the dots in their names."""
-        root = Node(self)
-        for key in [key for key in self.rest if key.startswith(prefix)]:
-            node = root
-            for step in key[len(prefix) :].split("."):
-                node = node.members.setdefault(step, Node(self))
-            node.key = key
-        return root
+    def numbered(self, prefix: str) -> list[dict[str, Any]]:
+        """Remove the attributes of a list of objects (``prefix.0.role``, ``prefix.0.text`` …) and return it."""
+        tree: dict[str, Any] = {}
+        keys = [key for key in self.rest if key.startswith(prefix)]
+        for key in sorted(keys, key=lambda key: key.count("."), reverse=True):  # members before their object
+            *steps, last = key[len(prefix) :].split(".")
+            if steps and steps[0].isdecimal():
+                node = tree
+                for step in steps:
+                    node = node.setdefault(step, {})
+                if last not in node:
+                    node[last] = self.rest.pop(key)
+        items = _with_lists(tree)
+        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
-class Node:
-    """A node in the tree of attributes whose names are split at the dots. Values that are read are removed from the reader."""
-
-    __slots__ = ("_reader", "key", "members")
-
-    def __init__(self, reader: SpanReader) -> None:
-        self._reader = reader
-        self.key: str | None = None
-        self.members: dict[str, Node] = {}
-
-    def at(self, *path: str) -> Node | None:
-        node: Node | None = self
-        for step in path:
-            node = node.members.get(step) if node is not None else None
-        return node
-
-    def items(self, *path: str) -> list[Node]:
-        """Return the members of a numbered list, in order."""
-        node = self.at(*path)
-        if node is None:
-            return []
-        numbers = [step for step in node.members if step.isdecimal() and len(step) < 7]
-        return [node.members[step] for step in sorted(numbers, key=int)]
-
-    def value(self, *path: str) -> JsonValue:
-        node = self.at(*path)
-        return None if node is None or node.key is None else self._reader.rest.pop(node.key, None)
-
-    def text(self, *path: str) -> str | None:
-        node = self.at(*path)
-        return None if node is None or node.key is None else self._reader.text(node.key)
-
-    def everything(self) -> Any:
-        """Return all values of this node and below, as dicts and lists."""
-        if not self.members:
-            return self.value()
-        if all(step.isdecimal() for step in self.members):
-            return [node.everything() for node in self.items()]
-        return {step: node.everything() for step, node in self.members.items()}
-
-
-def parsed(value: JsonValue) -> JsonValue:
-    """Parse text that is a JSON object or list; return any other value as it is."""
-    if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
-        return value
-    try:
-        return json_text.read(value)
-    except ValueError:
-        return value
+def _with_lists(tree: Any) -> Any:
+    """Turn dicts with numbers as keys into lists."""
+    if not isinstance(tree, dict):
+        return tree
+    if tree and all(step.isdecimal() and len(step) < _MAX_DIGITS for step in tree):
+        return [_with_lists(tree[step]) for step in sorted(tree, key=int)]
+    return {step: _with_lists(member) for step, member in tree.items()}
 
 
 def parse_text(value: JsonValue) -> JsonValue:
-    """Parse like `parsed`, and also turn the JSON text of a string into that string."""
+    """Parse like `json_text.parsed`, and also turn the JSON text of a string into that string."""
     if isinstance(value, str) and len(value) > 1 and value[0] == '"' == value[-1]:
-        values = parsed(f"[{value}]")
+        values = json_text.parsed(f"[{value}]")
         return values[0] if isinstance(values, list) and len(values) == 1 else value
-    return parsed(value)
+    return json_text.parsed(value)
 
 
 def stem(name: str) -> str:

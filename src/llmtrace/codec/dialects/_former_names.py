@@ -9,17 +9,19 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec import fields, json_text, messages
-from llmtrace.codec.dialects import _message_shapes, _tool_shapes
-from llmtrace.codec.dialects._dialect import SpanReader, parsed
-from llmtrace.model import Event, JsonValue, Message, Text
+from llmtrace.codec import fields, json_members, json_text, messages, parts
+from llmtrace.codec.dialects import _shapes
+from llmtrace.codec.dialects._dialect import SpanReader
+from llmtrace.codec.json_text import parsed
+from llmtrace.codec.messages import read_message
+from llmtrace.model import Event, JsonValue, Message
 
 SYSTEM: Final = "gen_ai.system"
 FORMER: Final = {
     SYSTEM: sc.PROVIDER_NAME,
     "gen_ai.usage.prompt_tokens": sc.USAGE_INPUT_TOKENS,
     "gen_ai.usage.completion_tokens": sc.USAGE_OUTPUT_TOKENS,
-    "gen_ai.usage.cache_creation.input_tokens": sc.USAGE_CACHE_WRITE,
+    sc.USAGE_CACHE_CREATION: sc.USAGE_CACHE_WRITE,
     "gen_ai.usage.cache_creation_input_tokens": sc.USAGE_CACHE_WRITE,
     "gen_ai.usage.cache_write_input_tokens": sc.USAGE_CACHE_WRITE,
     "gen_ai.usage.cache_read_input_tokens": sc.USAGE_CACHE_READ,
@@ -87,16 +89,12 @@ def use_current_names(reader: SpanReader) -> None:
 
 
 def _read_tool_definition(reader: SpanReader) -> None:
-    """Rewrite definitions with ``inputSchema``, and turn the schema on a tool execution into the tool's definition."""
+    """Turn the schema on a tool execution into the tool's definition."""
     name, rest = reader.rest.get(sc.TOOL_NAME), reader.rest
-    tools = parsed(rest.get(sc.TOOL_DEFINITIONS))
-    if isinstance(tools, list) and any(isinstance(item, Mapping) and "inputSchema" in item for item in tools):
-        definitions = tuple([definition for definition in map(_tool_shapes.definition, tools) if definition is not None])
-        rest[sc.TOOL_DEFINITIONS] = messages.write_definitions(definitions)
     if not isinstance(name, str) or sc.TOOL_DEFINITIONS in rest:
         return
     for key in _SCHEMAS:
-        schema = _tool_shapes.schema_of(parsed(rest.get(key)))
+        schema = _shapes.schema_of(parsed(rest.get(key)))
         if schema is not None:
             tool: dict[str, JsonValue] = {"type": "function", "name": name, "parameters": schema}
             if isinstance(rest.get(sc.TOOL_DESCRIPTION), str):
@@ -137,7 +135,7 @@ def _read_event_messages(reader: SpanReader) -> None:
 
 def _read_content_event(content: JsonValue, role: str) -> tuple[Message, ...]:
     items = parsed(content)
-    return _message_shapes.of_items(items, role) if isinstance(items, list) else _message_shapes.of_text(role, content)
+    return _shapes.of_items(items, role) if isinstance(items, list) else _shapes.of_text(role, content)
 
 
 def message_of(attributes: Mapping[str, JsonValue]) -> Message:
@@ -160,24 +158,17 @@ def _message(attributes: Mapping[str, JsonValue], role: str) -> Message:
     if role == "tool" and isinstance(item.get("id"), str):
         item.setdefault("tool_call_id", item.pop("id"))
     item.setdefault("role", role)
-    return _message_shapes.of_item(item, role)
+    return read_message(item, role)
 
 
 def _choice(attributes: Mapping[str, JsonValue]) -> Message:
     item = _body(attributes)
     content = item.get("message", item.get("content"))
-    if isinstance(content, Mapping):
-        message = _message_shapes.of_item({**content, "role": content.get("role", "assistant")}, "assistant")
-    elif isinstance(content, list):
-        message = _message_shapes.of_item({"role": "assistant", "content": content}, "assistant")
-    else:
-        message = Message("assistant", () if content is None else (Text(str(content)),))
-    calls = item.get("tool_calls")
-    if isinstance(calls, list) and not message.tool_calls():
-        more = messages.read_messages([{"role": "assistant", "tool_calls": calls}], "assistant") or ()
-        message = Message("assistant", (*message.parts, *(part for extra in more for part in extra.parts)))
-    reason = attributes.get("finish_reason")
-    return Message("assistant", message.parts, message.name, reason) if isinstance(reason, str) else message
+    if not isinstance(content, Mapping):
+        content = {"content": content if content is None or isinstance(content, list) else str(content)}
+    calls = json_members.items(content, "tool_calls") or item.get("tool_calls")
+    reason = attributes.get("finish_reason") or content.get("finish_reason")
+    return read_message({"role": "assistant", **content, "tool_calls": calls, "finish_reason": reason}, "assistant")
 
 
 def _read_tool_events(reader: SpanReader) -> None:
@@ -188,7 +179,7 @@ def _read_tool_events(reader: SpanReader) -> None:
         if event.name == "gen_ai.tool.message":
             key, content = sc.TOOL_CALL_ARGUMENTS, event.attributes.get("content")
         elif event.name == _CHOICE:
-            key, content = sc.TOOL_CALL_RESULT, _message_shapes.unwrap_result(parsed(event.attributes.get("message")))
+            key, content = sc.TOOL_CALL_RESULT, parts.unwrap(parsed(event.attributes.get("message")))
         elif event.name == _DETAILS:
             for name in (sc.TOOL_CALL_ARGUMENTS, sc.TOOL_CALL_RESULT):
                 if name in event.attributes:

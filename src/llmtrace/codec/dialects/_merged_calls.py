@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
+from itertools import islice
 from typing import Any, Final
 
 from llmtrace.model import JsonValue, Message, ToolCall, ToolDefinition, replace
@@ -70,16 +72,17 @@ def _names(text: str, count: int, known: Sequence[str]) -> list[str] | None:
     parts = _equal_parts(text, count)
     if not known:
         return parts if len(parts) == count and len(set(parts)) == 1 and text else None
-    ways: dict[tuple[int, int], list[list[str]]] = {(0, 0): [[]]}
-    for number in range(count):
-        for (used, at), beginnings in list(ways.items()):
-            for name in known if used == number else ():
-                if name and text.startswith(name, at):
-                    more = ways.setdefault((used + 1, at + len(name)), [])
-                    # two ways suffice to know that there is not exactly one
-                    more += [[*beginning, name] for beginning in beginnings[: 2 - len(more)]]
-    found = ways.get((count, len(text)), [])
-    return found[0] if len(found) == 1 else None
+
+    @cache
+    def ways(text: str, count: int) -> list[list[str]]:
+        """Return the ways to split the text; two at most, which suffice to know that there is not exactly one."""
+        if not count:
+            return [] if text else [[]]
+        beginnings = [name for name in known if name and text.startswith(name)]
+        return list(islice(([name, *rest] for name in beginnings for rest in ways(text[len(name) :], count - 1)), 2))
+
+    splits = ways(text, count)
+    return splits[0] if len(splits) == 1 else None
 
 
 def _equal_parts(text: str, count: int) -> list[str]:

@@ -8,18 +8,21 @@ is removed, since runs are compared by name.
 from __future__ import annotations
 
 import re
-from operator import is_
 from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
 from llmtrace.codec.best_fields import says_nothing
-from llmtrace.codec.dialects._message_shapes import ROLES
 from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.model import AgentInvocation, Custom, FetchResponse, Inference, Message, Span, ToolExecution, Workflow, replace
 from llmtrace.model.operations import CALLED
 
-_ROLES: Final = {**ROLES, **{role: role for role in ("system", "developer", "user", "assistant", "tool")}}
+_ROLES: Final = {
+    "human": "user",
+    "ai": "assistant",
+    "model": "assistant",
+    **{role: role for role in ("system", "developer", "user", "assistant", "tool")},
+}
 _STANDARD_ROLES: Final = frozenset(_ROLES.values())
 _PLACEHOLDER: Final = re.compile(r"[<(\[].*[>)\]]|none|null|unknown|undefined|n/a|", re.IGNORECASE)
 """``<not specified>`` (Google ADK) and the like."""
@@ -101,8 +104,7 @@ def _is_unwritten(inference: Inference, reasons: tuple[str, ...]) -> bool:
 
 
 def _with_standard_words(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    renamed = tuple([_renamed(message) for message in messages])
-    return messages if all(map(is_, renamed, messages)) else renamed
+    return tuple([_renamed(message) for message in messages])
 
 
 def _renamed(message: Message) -> Message:

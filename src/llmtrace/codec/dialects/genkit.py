@@ -7,35 +7,22 @@ and its tools stay plain steps, since each repeats the model span.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members
-from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes
-from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text, parsed
+from llmtrace.codec.dialects import _shapes
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
+from llmtrace.codec.messages import read_message
 from llmtrace.model import (
-    AgentInvocation,
-    Custom,
     Embedding,
-    Generic,
     Inference,
-    JsonValue,
-    Message,
     Operation,
-    Part,
-    Reasoning,
-    Retrieval,
-    Text,
-    ToolCall,
-    ToolExecution,
-    ToolResult,
-    Workflow,
 )
 
 _TYPE, _NAME, _SUBTYPE = "genkit:type", "genkit:name", "genkit:metadata:subtype"
 _INPUT, _OUTPUT = "genkit:input", "genkit:output"
 _GENERAL: Final = {"genkit:sessionId": sc.CONVERSATION_ID}
-_ROLES: Final = {"model": "assistant"}
 _COUNTS: Final = ("inputTokens", "outputTokens", "cachedContentTokens", "cacheCreationTokens", "thoughtsTokens")
 
 
@@ -51,18 +38,13 @@ class Genkit(Dialect):
         reader.rename(_GENERAL)
         if kind in ("model", "background-model"):
             return _model(reader, name)
-        if kind == "tool":
-            return _tool(reader, name)
-        has_result = _OUTPUT in reader.rest
-        given, result = parse_text(reader.rest.pop(_INPUT, None)), parse_text(reader.rest.pop(_OUTPUT, None))
-        if kind in ("flow", "agent"):
-            run = AgentInvocation if kind == "agent" else Workflow
-            return run(name, input=_said(given, "user"), output=_said(result, "assistant"))
-        if kind == "retriever":
-            return Retrieval(query=_text_of(given), documents=result)
         if kind == "embedder":
             return Embedding(name.rpartition("/")[0], request_model=name.rpartition("/")[2])  # "provider/model"
-        return Custom(given, result, has_result)
+        has_result = _OUTPUT in reader.rest
+        inputs, result = parse_text(reader.rest.pop(_INPUT, None)), parse_text(reader.rest.pop(_OUTPUT, None))
+        if kind == "tool" and isinstance(result, Mapping) and {"output"} <= set(result) <= {"output", "content", "metadata"}:
+            result = result["output"]  # a "tool.v2" also returns parts for the model
+        return _shapes.step(reader, "workflow" if kind == "flow" else kind, name, inputs, result, has_result)
 
 
 def _model(reader: SpanReader, name: str) -> Operation:
@@ -76,55 +58,13 @@ def _model(reader: SpanReader, name: str) -> Operation:
         request_model=model,
         response_model=json_members.text(custom, "model", "modelVersion") or None,
         response_id=json_members.text(custom, "id", "responseId") or None,
-        input=tuple([_message(item) for item in json_members.objects(request, "messages")]),
-        output=(_message(message),) if isinstance(message, Mapping) else (),
-        tools=_tool_shapes.definitions(request.get("tools")),
-        parameters=_tool_shapes.parameters(json_members.object_(request, "config")),
+        input=_shapes.of_items(json_members.objects(request, "messages"), "user"),
+        output=(read_message(message, "assistant"),) if isinstance(message, Mapping) else (),
+        tools=_shapes.definitions(request.get("tools")),
+        parameters=_shapes.parameters(json_members.object_(request, "config")),
         finish_reasons=(finish,) if isinstance(finish, str) and finish != "unknown" else (),
-        usage=_usage_shapes.of_counts(*[fields.as_count(usage.get(name)) for name in _COUNTS]),
+        usage=_shapes.usage_of_counts(*[fields.as_count(usage.get(name)) for name in _COUNTS]),
     )
-
-
-def _message(item: Mapping[str, Any]) -> Message:
-    role = item.get("role")
-    role = _ROLES.get(role, role) if isinstance(role, str) else "user"
-    return Message(role, tuple([_part(part) for part in json_members.objects(item, "content")]))
-
-
-def _part(item: Mapping[str, Any]) -> Part:
-    text, reasoning = item.get("text"), item.get("reasoning")
-    call, response = item.get("toolRequest"), item.get("toolResponse")
-    if isinstance(text, str):
-        return Text(text)
-    if isinstance(reasoning, str):
-        return Reasoning(reasoning)
-    if isinstance(call, Mapping):
-        return ToolCall(json_members.text(call, "name") or "", call.get("input"), json_members.text(call, "ref") or None)
-    if isinstance(response, Mapping):
-        return ToolResult(response.get("output"), json_members.text(response, "ref") or None)
-    return Generic("", dict(item))
-
-
-def _tool(reader: SpanReader, name: str) -> Operation:
-    has_result = _OUTPUT in reader.rest
-    result = parse_text(reader.rest.pop(_OUTPUT, None))
-    if isinstance(result, Mapping) and "output" in result and set(result) <= {"output", "content", "metadata"}:
-        result = result["output"]  # a "tool.v2" also returns parts for the model
-    return ToolExecution(name, parsed(reader.rest.pop(_INPUT, None)), result=result, has_result=has_result)
-
-
-def _said(value: JsonValue, role: str) -> tuple[Message, ...]:
-    if isinstance(value, Mapping) and isinstance(value.get("message"), Mapping):
-        return (_message(value["message"]),)
-    return _message_shapes.of_values(value, role)
-
-
-def _text_of(value: JsonValue) -> str | None:
-    if isinstance(value, Mapping):
-        value = value.get("query", value.get("content"))
-    if isinstance(value, list):
-        value = next((part.get("text") for part in value if isinstance(part, Mapping)), None)
-    return value if isinstance(value, str) else None
 
 
 DIALECT = Genkit()

@@ -13,9 +13,10 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
-from llmtrace.codec.dialects import _merged_calls, _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
-from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text, parsed
-from llmtrace.model import AgentInvocation, Custom, Embedding, Inference, Message, Operation, Retrieval, Usage, Workflow
+from llmtrace.codec.dialects import _merged_calls, _shapes
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
+from llmtrace.codec.json_text import parsed
+from llmtrace.model import Embedding, Inference, Operation, Usage
 
 _PREFIX: Final = "langfuse.observation."
 _TYPE, _INPUT, _OUTPUT = _PREFIX + "type", _PREFIX + "input", _PREFIX + "output"
@@ -44,22 +45,16 @@ class Langfuse(Dialect):
             return _generation(reader)
         if kind == "embedding":
             return Embedding("", request_model=reader.text(_MODEL), usage=_usage(reader))
-        if kind == "tool":
-            has_result, result = _OUTPUT in reader.rest, parse_text(reader.rest.pop(_OUTPUT, None))
-            return _whole_calls.execution(reader, reader.raw.name, reader.rest.pop(_INPUT, None), result, has_result)
-        if kind == "retriever":
-            query, documents = parse_text(reader.rest.pop(_INPUT, None)), parsed(reader.rest.pop(_OUTPUT, None))
-            return Retrieval(query=query if isinstance(query, str) else None, documents=documents)
-        if kind == "agent" or (kind == "chain" and reader.raw.parent_id is None):
-            run = AgentInvocation if kind == "agent" else Workflow
-            return run(reader.raw.name, input=_said(reader, _INPUT, "user"), output=_said(reader, _OUTPUT, "assistant"))
-        has_result = _OUTPUT in reader.rest
-        return Custom(reader.json(_INPUT), parse_text(reader.rest.pop(_OUTPUT, None)), has_result)
+        if kind == "chain" and reader.raw.parent_id is None:
+            kind = "workflow"
+        has_output = _OUTPUT in reader.rest
+        inputs, outputs = [parse_text(reader.rest.pop(key, None)) for key in (_INPUT, _OUTPUT)]
+        return _shapes.step(reader, kind, reader.raw.name, inputs, outputs, has_output)
 
 
 def _generation(reader: SpanReader) -> Operation:
-    request = _whole_calls.read_request(parsed(reader.rest.pop(_INPUT, None)))
-    answer = _whole_calls.read_answer(parsed(reader.rest.pop(_OUTPUT, None)))
+    request = _shapes.read_request(parsed(reader.rest.pop(_INPUT, None)))
+    answer = _shapes.read_answer(parsed(reader.rest.pop(_OUTPUT, None)))
     parameters = reader.object(_PARAMETERS) or {}
     model, stream = reader.text(_MODEL), parameters.pop("stream", None)
     first = _first_chunk(reader)
@@ -73,7 +68,7 @@ def _generation(reader: SpanReader) -> Operation:
         input=request.messages,
         output=output,
         tools=request.tools,
-        parameters=_tool_shapes.parameters({name: value for name, value in parameters.items() if value != ""}),
+        parameters=_shapes.parameters({name: value for name, value in parameters.items() if value != ""}),
         response_id=answer.response_id,
         finish_reasons=answer.finish_reasons,
         usage=_usage(reader),
@@ -96,13 +91,6 @@ def _first_chunk(reader: SpanReader) -> float | None:
     return max(0.0, seconds)
 
 
-def _said(reader: SpanReader, key: str, role: str) -> tuple[Message, ...]:
-    value = parse_text(reader.rest.pop(key, None))
-    if isinstance(value, Mapping) and value.keys() == {"args", "kwargs"}:  # a function's call
-        value = _tool_shapes.arguments(value, None)
-    return _message_shapes.of_values(value, role)
-
-
 # -- token counts
 
 
@@ -111,7 +99,7 @@ def _usage(reader: SpanReader) -> Usage | None:
     if not details:
         return None
     if "prompt_tokens" in details or "input_tokens" in details:
-        return _usage_shapes.of_provider(details)
+        return _shapes.usage_of_provider(details)
     counts = {name: count for name, value in details.items() if (count := fields.as_count(value)) is not None}
     total = counts.pop("total", None)
     inputs = {name: count for name, count in counts.items() if name.startswith(("input", "cache"))}

@@ -11,18 +11,15 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members
-from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
-from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parsed
+from llmtrace.codec.dialects import _shapes
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader
 from llmtrace.model import (
-    AgentInvocation,
     Custom,
     Embedding,
     Inference,
     JsonValue,
-    Message,
     Operation,
     Retrieval,
-    Workflow,
 )
 
 _KIND: Final = "langsmith.span.kind"
@@ -44,26 +41,28 @@ class LangSmith(Dialect):
         if kind == "tool":
             name, call_id = reader.text(sc.TOOL_NAME) or reader.raw.name, reader.text(sc.TOOL_CALL_ID)
             arguments, result = _only(inputs, "input"), _only(outputs, "output")
-            return _whole_calls.execution(reader, name, arguments, result, has_outputs, call_id=call_id)
+            return _shapes.execution(reader, name, arguments, result, has_outputs, call_id=call_id)
         if kind == "retriever":
-            query = inputs.get("query", inputs.get("input")) if isinstance(inputs, Mapping) else inputs
-            return Retrieval(query=query if isinstance(query, str) else None, documents=_only(outputs, "documents", "output"))
+            return Retrieval(query=_shapes.query(inputs), documents=_only(outputs, "documents", "output"))
         if kind == "embedding":
             return Embedding(_provider(reader), request_model=_model(reader))
         if kind == "chain" and reader.raw.parent_id is None:
-            task, answer = _messages(inputs, "user"), _messages(outputs, "assistant")
+            if isinstance(outputs, Mapping) and isinstance(outputs.get("messages"), list):
+                outputs = {
+                    "messages": outputs["messages"][-1:]
+                }  # LangGraph returns the conversation, which ends with the answer
             agent = json_members.text(reader.rest, f"{_METADATA}lc_agent_name")
             # LangGraph is the default name of a graph's outermost run
             is_agent = reader.raw.name == "LangGraph" or agent is not None
-            return (AgentInvocation if is_agent else Workflow)(agent or reader.raw.name, input=task, output=answer)
+            return _shapes.run("agent" if is_agent else "workflow", agent or reader.raw.name, inputs, outputs)
         if kind == "chain" or has_outputs or inputs is not None:
             return Custom(inputs, _only(outputs, "output"), has_outputs)
         return None
 
 
 def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Operation:
-    request = _whole_calls.read_request(inputs)
-    answer = _whole_calls.read_answer(outputs)
+    request = _shapes.read_request(inputs)
+    answer = _shapes.read_answer(outputs)
     invocation = reader.object("langsmith.invocation_params", f"{_METADATA}ls_invocation_params") or {}
     settings = {**invocation, **request.rest}
     usage = answer.usage or reader.object(f"{_METADATA}usage_metadata") or {}
@@ -75,13 +74,13 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
         response_model=answer.model,
         input=request.messages,
         output=answer.messages,
-        tools=request.tools or _tool_shapes.definitions(settings.get("tools") or settings.get("functions")),
-        parameters=_tool_shapes.parameters({name: value for name, value in settings.items() if name not in _NOT_PARAMETERS}),
+        tools=request.tools or _shapes.definitions(settings.get("tools") or settings.get("functions")),
+        parameters=_shapes.parameters({name: value for name, value in settings.items() if name not in _NOT_PARAMETERS}),
         response_id=answer.response_id,
         finish_reasons=answer.finish_reasons,
-        usage=_usage_shapes.of_provider(usage)
+        usage=_shapes.usage_of_provider(usage)
         if usage
-        else _usage_shapes.of_counts(reader.count(sc.USAGE_INPUT_TOKENS), reader.count(sc.USAGE_OUTPUT_TOKENS)),
+        else _shapes.usage_of_counts(reader.count(sc.USAGE_INPUT_TOKENS), reader.count(sc.USAGE_OUTPUT_TOKENS)),
         cost_usd=reader.number("langsmith.total_cost"),
         stream=settings.get("stream") is True,
         time_to_first_chunk=reader.number(sc.RESPONSE_TIME_TO_FIRST_CHUNK),
@@ -101,17 +100,6 @@ def _only(value: JsonValue, *names: str) -> JsonValue:
     if isinstance(value, Mapping) and len(value) == 1:
         return next((value[name] for name in names if name in value), value)
     return value
-
-
-def _messages(value: JsonValue, role: str) -> tuple[Message, ...]:
-    """Read the input or output of a run. LangGraph returns the whole conversation, which ends with the answer."""
-    if role == "assistant" and isinstance(value, Mapping) and isinstance(value.get("messages"), list):
-        value = {"messages": value["messages"][-1:]}
-    if isinstance(value, Mapping) and len(value) == 1:
-        (member,) = value.values()
-        if isinstance(member, str):
-            return _message_shapes.of_text(role, member)
-    return _message_shapes.of_values(parsed(value), role)
 
 
 DIALECT = LangSmith()

@@ -9,9 +9,9 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
-from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
+from llmtrace.codec.dialects import _former_names, _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
-from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Operation, Workflow
+from llmtrace.model import Inference, JsonValue, Operation
 
 _TYPE, _INPUT, _OUTPUT = "langwatch.span.type", "langwatch.input", "langwatch.output"
 _GENERAL: Final = {"langwatch.thread.id": sc.CONVERSATION_ID, "langwatch.user.id": sc.USER_ID}
@@ -28,16 +28,13 @@ class LangWatch(Dialect):
             reader.rest.setdefault(sc.CONVERSATION_ID, metadata["thread_id"])
         kind = reader.text(_TYPE) or "span"
         has_result = _OUTPUT in reader.rest
-        given, returned = _value(reader, _INPUT), _value(reader, _OUTPUT)
+        inputs, outputs = _value(reader, _INPUT), _value(reader, _OUTPUT)
         name = reader.raw.name
         if kind == "llm":
-            return _inference(reader, given, returned)
-        if kind == "tool":
-            return _whole_calls.execution(reader, name, given, parse_text(returned), has_result)
-        if kind == "agent" or reader.raw.parent_id is None:
-            task, answer = _message_shapes.of_values(given, "user"), _message_shapes.of_values(returned, "assistant")
-            return (AgentInvocation if kind == "agent" else Workflow)(name, input=task, output=answer)
-        return Custom(given, returned, has_result)
+            return _inference(reader, inputs, outputs)
+        if kind not in ("tool", "agent") and reader.raw.parent_id is None:
+            kind = "workflow"
+        return _shapes.step(reader, kind, name, inputs, parse_text(outputs), has_result)
 
 
 def _value(reader: SpanReader, key: str) -> JsonValue:
@@ -46,18 +43,18 @@ def _value(reader: SpanReader, key: str) -> JsonValue:
     return written.get("value") if written is not None else reader.rest.pop(key, None)
 
 
-def _inference(reader: SpanReader, given: JsonValue, returned: JsonValue) -> Operation:
+def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Operation:
     _former_names.use_current_names(reader)
     parameters = reader.object("langwatch.params") or {}
     counts = fields.as_object(_value(reader, "langwatch.metrics")) or {}
     return Inference(
         reader.text(sc.PROVIDER_NAME) or "",
         request_model=reader.text(sc.REQUEST_MODEL),
-        input=_message_shapes.of_values(given, "user"),
-        output=_message_shapes.of_values(returned, "assistant"),
-        tools=_tool_shapes.definitions(parameters.pop("tools", None)),
-        parameters=_tool_shapes.parameters(parameters),
-        usage=_usage_shapes.of_counts(
+        input=_shapes.of_values(inputs, "user"),
+        output=_shapes.of_values(outputs, "assistant"),
+        tools=_shapes.definitions(parameters.pop("tools", None)),
+        parameters=_shapes.parameters(parameters),
+        usage=_shapes.usage_of_counts(
             fields.as_count(counts.get("prompt_tokens", counts.get("promptTokens"))),
             fields.as_count(counts.get("completion_tokens", counts.get("completionTokens"))),
         ),

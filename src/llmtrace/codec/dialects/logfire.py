@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes
-from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parsed
+from llmtrace.codec.dialects import _former_names, _shapes
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader
+from llmtrace.codec.json_text import parsed
+from llmtrace.codec.messages import read_message
 from llmtrace.model import Inference, Message, Operation, RawSpan
 
 _REQUEST, _RESPONSE = "request_data", "response_data"
@@ -34,17 +36,16 @@ class LogfireDialect(Dialect):
             return None
         response = reader.object(_RESPONSE) or {}
         reader.drop("logfire.json_schema")
-        items = request.get("messages", request.get("input"))
-        messages = _message_shapes.of_conversation(items if isinstance(items, list) else [items], "user") if items else ()
+        messages, tools, _ = _shapes.read_request(request)
         model = request["model"]
         return Inference(
             "",
             operation=str(name),
             request_model=model if isinstance(model, str) else None,
-            input=(*_message_shapes.of_text("system", request.get("system")), *messages),
+            input=messages,
             output=_output(response),
-            tools=_tool_shapes.definitions(request.get("tools")),
-            usage=_usage_shapes.of_provider(response.get("usage")),
+            tools=tools,
+            usage=_shapes.usage_of_provider(response.get("usage")),
             stream=request.get("stream") is True,
         )
 
@@ -52,8 +53,8 @@ class LogfireDialect(Dialect):
 def _output(response: Mapping[str, Any]) -> tuple[Message, ...]:
     message = parsed(response.get("message"))
     if isinstance(message, Mapping):
-        return (_message_shapes.of_item(message, "assistant"),)
-    return _message_shapes.of_text("assistant", response.get("combined_chunk_content", response.get("text")))
+        return (read_message(message, "assistant"),)
+    return _shapes.of_text("assistant", response.get("combined_chunk_content", response.get("text")))
 
 
 DIALECT = LogfireDialect()

@@ -12,9 +12,9 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members, json_text
-from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
+from llmtrace.codec.dialects import _former_names, _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
-from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Message, Operation, RawSpan, Reasoning, Workflow
+from llmtrace.model import Custom, Inference, JsonValue, Message, Operation, RawSpan
 
 _TYPE: Final = "mastra.span.type"
 _MODEL: Final = "mastra.metadata.modelMetadata"
@@ -35,10 +35,9 @@ class Mastra(Dialect):
         reader.rename(dict.fromkeys(_THREADS, sc.CONVERSATION_ID))
         _read_instructions(reader)
         if kind in ("agent_run", "workflow_run"):
-            task, answer = _pop(reader, kind, "input", "user"), _pop(reader, kind, "output", "assistant")
-            if kind == "agent_run":
-                return AgentInvocation(reader.text(sc.AGENT_NAME) or reader.raw.name, input=task, output=answer)
-            return Workflow(reader.raw.name.removeprefix("invoke_workflow "), input=task, output=answer)
+            task, answer = [parse_text(reader.rest.pop(f"mastra.{kind}.{what}", None)) for what in ("input", "output")]
+            name = reader.text(sc.AGENT_NAME) if kind == "agent_run" else reader.raw.name.removeprefix("invoke_workflow ")
+            return _shapes.run(kind.removesuffix("_run"), name or reader.raw.name, task, answer)
         if reader.rest.get(sc.OPERATION_NAME) in (sc.CHAT, sc.EXECUTE_TOOL):
             return None
         if kind in _STEPS:
@@ -54,40 +53,27 @@ def _read_instructions(reader: SpanReader) -> None:
         reader.rest[sc.SYSTEM_INSTRUCTIONS] = json_text.write([{"type": "text", "content": text}])
 
 
-def _pop(reader: SpanReader, kind: str, what: str, role: str) -> tuple[Message, ...]:
-    return _message_shapes.of_values(parse_text(reader.rest.pop(f"mastra.{kind}.{what}", None)), role)
-
-
 def _step(reader: SpanReader, kind: str) -> Operation:
     """Read the messages of one model call. Usage and model are on the inner span of the call, which old versions lack."""
     request, answer = reader.json(f"mastra.{kind}.input"), reader.json(f"mastra.{kind}.output")
     model = reader.object(_MODEL) or {}
-    tools: JsonValue = None
-    if isinstance(request, Mapping):
-        tools, request = request.get("tools"), request.get("messages", request.get("input"))
     if request is None and answer is None:
         return Custom()
+    messages, tools, _ = _shapes.read_request(request)
     provider = str(model.get("modelProvider") or "").partition(".")[0]
     return Inference(
         provider,
         request_model=reader.text(sc.REQUEST_MODEL) or json_members.text(model, "modelId"),
-        input=_message_shapes.of_items(request, "user")
-        if isinstance(request, list)
-        else _message_shapes.of_values(request, "user"),
+        input=messages,
+        tools=tools,
         output=_output(answer),
-        tools=_tool_shapes.definitions(tools),
     )
 
 
 def _output(answer: JsonValue) -> tuple[Message, ...]:
     if not isinstance(answer, Mapping):
-        return _message_shapes.of_text("assistant", answer)
-    text, reasoning = answer.get("text"), answer.get("reasoningText")
-    item = {"role": "assistant", "content": text or None, "toolCalls": answer.get("toolCalls")}
-    parts = _message_shapes.of_item(item, "assistant").parts
-    if isinstance(reasoning, str) and reasoning:
-        parts = (Reasoning(reasoning), *parts)
-    return (Message("assistant", parts),) if parts else ()
+        return _shapes.of_text("assistant", answer)
+    return _shapes.of_ai_sdk(answer.get("text"), answer.get("reasoningText"), answer.get("toolCalls"))
 
 
 DIALECT = Mastra()

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members
-from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
+from llmtrace.codec.dialects import _shapes
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader
-from llmtrace.model import AgentInvocation, Custom, Embedding, Inference, JsonValue, Message, Operation, Retrieval, Workflow
+from llmtrace.model import Embedding, Inference, JsonValue, Operation
 
 _TYPE: Final = "mlflow.spanType"
 _INPUTS, _OUTPUTS = "mlflow.spanInputs", "mlflow.spanOutputs"
@@ -33,17 +33,11 @@ class MLflow(Dialect):
         reader.rename(_GENERAL)
         if kind in ("CHAT_MODEL", "LLM"):
             return _inference(reader, inputs, outputs)
-        if kind == "TOOL":
-            return _whole_calls.execution(reader, reader.raw.name, inputs, outputs, has_outputs)
-        if kind == "RETRIEVER":
-            query = _only(inputs)
-            return Retrieval(query=query if isinstance(query, str) else None, documents=outputs)
         if kind == "EMBEDDING":
             return Embedding("", request_model=_text(reader, "mlflow.llm.model"))
-        task, answer = _messages(inputs, "user"), _messages(outputs, "assistant")
-        if kind == "AGENT" or reader.raw.parent_id is None:
-            return (AgentInvocation if kind == "AGENT" else Workflow)(reader.raw.name, input=task, output=answer)
-        return Custom(inputs, outputs, has_outputs)
+        if kind not in ("TOOL", "RETRIEVER", "AGENT") and reader.raw.parent_id is None:
+            kind = "WORKFLOW"
+        return _shapes.step(reader, kind.lower(), reader.raw.name, inputs, outputs, has_outputs)
 
 
 def _value(reader: SpanReader, key: str) -> JsonValue:
@@ -59,11 +53,11 @@ def _text(reader: SpanReader, key: str) -> str | None:
 
 
 def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Operation:
-    request, answer = _whole_calls.read_request(inputs), _whole_calls.read_answer(outputs)
+    request, answer = _shapes.read_request(inputs), _shapes.read_answer(outputs)
     model = _text(reader, "mlflow.llm.model")
     usage: Any = answer.usage or _value(reader, "mlflow.chat.tokenUsage")
     cost = _value(reader, "mlflow.llm.cost")
-    tools = request.tools or _tool_shapes.definitions(_value(reader, "mlflow.chat.tools"))
+    tools = request.tools or _shapes.definitions(_value(reader, "mlflow.chat.tools"))
     # autologging repeats the request's parameters as attributes: ``model``, ``tools``, ``temperature``
     copies = [key for key in reader.rest if "." not in key and (key == "tools" or key in request.rest)]
     reader.drop("mlflow.chat.tokenUsage", "mlflow.chat.tools", *copies)
@@ -74,23 +68,13 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
         input=request.messages,
         output=answer.messages,
         tools=tools,
-        parameters=_tool_shapes.parameters({key: value for key, value in request.rest.items() if key not in _NOT_PARAMETERS}),
+        parameters=_shapes.parameters({key: value for key, value in request.rest.items() if key not in _NOT_PARAMETERS}),
         response_id=answer.response_id,
         finish_reasons=answer.finish_reasons,
-        usage=_usage_shapes.of_provider(usage),
+        usage=_shapes.usage_of_provider(usage),
         cost_usd=fields.as_number(cost.get("total_cost")) if isinstance(cost, Mapping) else None,
         stream=request.rest.get("stream") is True,
     )
-
-
-def _only(value: JsonValue) -> JsonValue:
-    """Return the value of an object's only member, such as a function's only argument; any other value as it is."""
-    return next(iter(value.values())) if isinstance(value, Mapping) and len(value) == 1 else value
-
-
-def _messages(value: JsonValue, role: str) -> tuple[Message, ...]:
-    only = _only(value)
-    return _message_shapes.of_text(role, only) if isinstance(only, str) else _message_shapes.of_values(value, role)
 
 
 DIALECT = MLflow()

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members, json_text, messages
-from llmtrace.codec.dialects import _former_names, _message_shapes
-from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parsed
+from llmtrace.codec.dialects import _former_names, _shapes
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader
+from llmtrace.codec.json_text import parsed
 from llmtrace.model import AgentInvocation, Custom, Message, Operation, RawSpan
 
 _PYDANTIC: Final = ("model_request_parameters", "pydantic_ai.all_messages", "all_messages_events")
@@ -76,17 +77,7 @@ def _add_offered_tools(reader: SpanReader) -> None:
     parameters = parsed(reader.rest.get("model_request_parameters"))
     if not isinstance(parameters, Mapping):
         return
-    offered = [tool for name in ("function_tools", "output_tools") for tool in json_members.objects(parameters, name)]
-    tools = [
-        {
-            "type": "function",
-            "name": tool.get("name"),
-            "description": tool.get("description"),
-            "parameters": tool.get("parameters_json_schema"),
-            "strict": tool.get("strict") is True,
-        }
-        for tool in offered
-    ]
+    tools = [tool for name in ("function_tools", "output_tools") for tool in json_members.objects(parameters, name)]
     if tools and sc.TOOL_DEFINITIONS not in reader.rest:
         reader.rest[sc.TOOL_DEFINITIONS] = json_text.write(tools)
     del reader.rest["model_request_parameters"]
@@ -101,7 +92,7 @@ def _agent(reader: SpanReader) -> Operation | None:
     answers = [number for number, message in enumerate(conversation) if message.role == "assistant"]
     first = answers[0] if answers else len(conversation)
     final = reader.rest.pop("final_result", None)
-    output = _message_shapes.of_text("assistant", final) or tuple([conversation[number] for number in answers[-1:]])
+    output = _shapes.of_text("assistant", final) or tuple([conversation[number] for number in answers[-1:]])
     reader.drop("pydantic_ai.all_messages", "all_messages_events")
     reader.drop("logfire.json_schema")
     return AgentInvocation(reader.text(sc.AGENT_NAME, "agent_name") or "", input=conversation[:first], output=output)
@@ -111,7 +102,7 @@ def _read_message(item: Any) -> Message:
     """Read a message, or an event that holds one (``event.name``: ``gen_ai.user.message`` …)."""
     if isinstance(item, Mapping) and "event.name" in item:
         return _former_names.message_of(item)
-    return (messages.read_messages([item], "user") or (Message("user", ()),))[0]
+    return messages.read_message(item, "user")
 
 
 # -- Google ADK, whose requests and responses are those of Gemini
@@ -130,7 +121,7 @@ def _adk(reader: SpanReader) -> None:
     if isinstance(request, Mapping) and request:
         _gemini_request(reader, request)
     if isinstance(response, Mapping) and isinstance(response.get("content"), Mapping) and sc.OUTPUT_MESSAGES not in rest:
-        rest[sc.OUTPUT_MESSAGES] = messages.write_messages([_message_shapes.of_gemini(response["content"])])
+        rest[sc.OUTPUT_MESSAGES] = messages.write_messages([messages.read_message(response["content"], "user")])
         del rest[_ADK_RESPONSE]
 
 
@@ -138,22 +129,16 @@ def _gemini_request(reader: SpanReader, request: Mapping[str, Any]) -> None:
     rest = reader.rest
     config = json_members.object_(request, "config")
     if isinstance(request.get("contents"), list) and sc.INPUT_MESSAGES not in rest:
-        input_messages = list(map(_message_shapes.of_gemini, json_members.objects(request, "contents")))
+        input_messages = _shapes.of_items(json_members.objects(request, "contents"), "user")
         rest[sc.INPUT_MESSAGES] = messages.write_messages(input_messages)
     system = config.get("system_instruction")
     if isinstance(system, str) and sc.SYSTEM_INSTRUCTIONS not in rest:
         rest[sc.SYSTEM_INSTRUCTIONS] = json_text.write([{"type": "text", "content": system}])
     groups = json_members.objects(config, "tools")
-    functions = [_function(item) for group in groups for item in json_members.objects(group, "function_declarations")]
+    functions = [item for group in groups for item in json_members.objects(group, "function_declarations")]
     if functions and sc.TOOL_DEFINITIONS not in rest:
         rest[sc.TOOL_DEFINITIONS] = json_text.write(functions)
     del rest[_ADK_REQUEST]
-
-
-def _function(declaration: Mapping[str, Any]) -> dict[str, Any]:
-    schema = declaration.get("parameters_json_schema") or declaration.get("parameters")
-    item = {"name": declaration.get("name"), "parameters": schema, "description": declaration.get("description")}
-    return {"type": "function", **{name: value for name, value in item.items() if value is not None}}
 
 
 DIALECT = OlderGenAI()

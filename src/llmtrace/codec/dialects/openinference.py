@@ -8,12 +8,14 @@ other attributes lack, such as the answer's id.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec import fields, parts
-from llmtrace.codec.dialects import _merged_calls, _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
-from llmtrace.codec.dialects._dialect import Dialect, Node, SpanReader, parse_text, parsed, stem
+from llmtrace.codec import fields, json_members, parts
+from llmtrace.codec.dialects import _merged_calls, _shapes
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text, stem
+from llmtrace.codec.json_text import parsed
+from llmtrace.codec.messages import is_message, read_message
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -85,9 +87,9 @@ def _llm(reader: SpanReader) -> Operation:
     answer = parsed(raw_output)
     if isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], Mapping):
         answer = answer[0]  # some instrumentors write a list of one response
-    whole = _whole_calls.read_answer(answer)
+    whole = _shapes.read_answer(answer)
     if any(map(_is_lossy, input_messages)):
-        input_messages = _completed(input_messages, _whole_calls.read_request(parsed(raw_input)).messages)
+        input_messages = _completed(input_messages, _shapes.read_request(parsed(raw_input)).messages)
     output_messages = _one_answer(_completed(output_messages, whole.messages), answer)
     output_messages = _merged_calls.separate_calls(reader.raw.scope.name, output_messages, tools)
     finish = reader.text("llm.finish_reason")
@@ -96,10 +98,10 @@ def _llm(reader: SpanReader) -> Operation:
         operation=sc.TEXT_COMPLETION if prompts and not input_messages else sc.CHAT,
         request_model=requested if isinstance(requested, str) else model,
         response_model=model,
-        input=input_messages or prompts or _message_shapes.of_text("user", raw_input),
-        output=output_messages or completions or _message_shapes.of_text("assistant", raw_output),
+        input=input_messages or prompts or _shapes.of_text("user", raw_input),
+        output=output_messages or completions or _shapes.of_text("assistant", raw_output),
         tools=tools,
-        parameters=_tool_shapes.parameters(parameters),
+        parameters=_shapes.parameters(parameters),
         response_id=whole.response_id or None,
         finish_reasons=(finish,) if finish else whole.finish_reasons,
         usage=_usage(reader),
@@ -119,42 +121,46 @@ def _is_helper(reader: SpanReader) -> bool:
 
 def _definitions(reader: SpanReader, parameters: dict[str, JsonValue]) -> tuple[ToolDefinition, ...]:
     """Return the tools on offer, from their own attributes or, in older versions, from the request's parameters."""
-    definitions = []
-    for node in reader.nested("llm.tools.").items():
-        schema = node.at("tool", "json_schema")
-        definition = _tool_shapes.definition(reader.rest.get(schema.key or "")) if schema is not None else None
-        if definition is not None and schema is not None:
-            schema.value()
-            definitions.append(definition)
-    tools, functions = [_tool_shapes.definitions(parameters.pop(name, None)) for name in ("tools", "functions")]
-    return tuple(definitions) or (*tools, *functions)
+    keys = [key for key in reader.rest if key.startswith("llm.tools.") and key.endswith("json_schema")]
+    definitions = {key: tool for key in keys if (tool := _shapes.definition(reader.rest[key])) is not None}
+    reader.drop(*definitions)
+    tools, functions = [_shapes.definitions(parameters.pop(name, None)) for name in ("tools", "functions")]
+    return tuple(definitions.values()) or (*tools, *functions)
 
 
 def _messages_of(reader: SpanReader, prefix: str) -> tuple[Message, ...]:
-    return tuple([_message(node) for node in reader.nested(prefix).items()])
+    return tuple([_message(item) for item in reader.numbered(prefix)])
 
 
-def _message(item: Node) -> Message:
-    node = item.at("message") or item
-    written_role = node.text("role") or "user"
-    role = _message_shapes.ROLES.get(written_role, written_role)
-    content: list[Part] = [_content(part) for part in node.items("contents")]
-    text = node.value("content")
-    call_id = node.text("tool_call_id")
+def _message(item: Any) -> Message:
+    """Read a message. Each object in it has the name of its kind: ``message``, ``message_content``, ``tool_call``."""
+    item = _inner(item, "message")
+    content: list[Part] = [_content(part) for part in json_members.items(item, "contents")]
+    whole = read_message({"role": "user", **item, "content": None, "tool_calls": None}, "user")
+    texts = [part.content for part in content if isinstance(part, (Text, Reasoning))]
+    written, call_id = item.get("content"), json_members.text(item, "tool_call_id")
     if call_id is not None:
-        result = (
-            text if text is not None else _message_shapes.unwrap_result([{"text": part.content} for part in _texts(content)])
-        )
-        return Message(role, (ToolResult(result, call_id),), node.text("name"))
+        result = parts.unwrap([{"text": text} for text in texts]) if written is None else written
+        return replace(whole, parts=(ToolResult(result, call_id),))
     # some instrumentors write a text as content and again as parts
-    if text is not None and text != "" and text != "".join([part.content for part in _texts(content)]):
-        content.append(_message_shapes.as_part(text) if isinstance(text, (str, Mapping)) else parts.read({"value": text}))
-    calls = [_call(call) for call in node.items("tool_calls")]
+    if written is not None and written != "" and written != "".join(texts):
+        content.append(parts.read(written))
+    calls = [parts.call(_inner(call, "tool_call")) for call in json_members.items(item, "tool_calls")]
     content += [call for call in calls if call not in content]  # some instrumentors write a call as content, too
-    old = node.text("function_call_name")
-    if old is not None:
-        content.append(ToolCall(old, parts.arguments(node.value("function_call_arguments_json"))))
-    return Message(role, tuple(content), node.text("name"), node.text("finish_reason"))
+    former = json_members.text(item, "function_call_name")
+    if former is not None:
+        content.append(ToolCall(former, parts.arguments(item.get("function_call_arguments_json"))))
+    return replace(whole, parts=tuple(content))
+
+
+def _inner(item: Any, name: str) -> Mapping[str, Any]:
+    """Return the object inside an object that only names its kind."""
+    return json_members.object_(item, name) or item if isinstance(item, Mapping) else {}
+
+
+def _content(item: Any) -> Part:
+    call = _inner(item, "tool_call")
+    return parts.read(_inner(item, "message_content")) if call is item else parts.call(call)
 
 
 def _completed(messages: tuple[Message, ...], written: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -171,32 +177,11 @@ def _is_lossy(message: Message) -> bool:
     return not message.parts or any(call.id is None for call in message.tool_calls())
 
 
-def _texts(content: list[Part]) -> list[Text | Reasoning]:
-    return [part for part in content if isinstance(part, (Text, Reasoning))]
-
-
-def _content(item: Node) -> Part:
-    if item.at("tool_call") is not None:
-        item.text("message_content", "type")
-        return _call(item)
-    content = (item.at("message_content") or item).everything()
-    return _message_shapes.as_part(content)
-
-
-def _call(item: Node) -> ToolCall:
-    node = item.at("tool_call") or item
-    return ToolCall(
-        node.text("function", "name") or "",
-        parts.arguments(node.value("function", "arguments")),
-        node.text("id"),
-    )
-
-
 def _completion(reader: SpanReader) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
     """Return the prompts and choices of a text completion."""
-    prompts = [node.text("prompt", "text") for node in reader.nested("llm.prompts.").items()]
-    choices = [node.text("completion", "text") for node in reader.nested("llm.choices.").items()]
-    return _message_shapes.of_conversation(prompts, "user"), _message_shapes.of_conversation(choices, "assistant")
+    prompts = [_inner(item, "prompt").get("text") for item in reader.numbered("llm.prompts.")]
+    choices = [_inner(item, "completion").get("text") for item in reader.numbered("llm.choices.")]
+    return _shapes.of_conversation(prompts, "user"), _shapes.of_conversation(choices, "assistant")
 
 
 def _one_answer(messages: tuple[Message, ...], answer: JsonValue) -> tuple[Message, ...]:
@@ -217,7 +202,7 @@ def _usage(reader: SpanReader) -> Usage | None:
     total = fields.as_count(reader.rest.get("llm.token_count.total"))
     if total is not None and total == (counts[0] or 0) + (counts[1] or 0):
         del reader.rest["llm.token_count.total"]
-    usage = _usage_shapes.of_counts(*counts)
+    usage = _shapes.usage_of_counts(*counts)
     return usage and replace(usage, audio_input_tokens=spoken[0], audio_output_tokens=spoken[1])
 
 
@@ -236,18 +221,18 @@ def _tool(reader: SpanReader) -> Operation:
         result = result["raw_output"]  # LlamaIndex's ToolOutput
     reader.drop("input.mime_type", "output.mime_type")
     call_id = reader.text("tool_call.id", "tool.id")
-    return _whole_calls.execution(reader, name, recorded, result, has_result, call_id=call_id, definition=definition)
+    return _shapes.execution(reader, name, recorded, result, has_result, call_id=call_id, definition=definition)
 
 
 def _tool_definition(reader: SpanReader, name: str) -> ToolDefinition | None:
     description = reader.text("tool.description")
-    whole = _tool_shapes.definition(reader.rest.get("tool.json_schema"))
+    whole = _shapes.definition(reader.rest.get("tool.json_schema"))
     schema = whole.parameters if whole is not None and whole.parameters is not None else None
     if schema is None:
-        schema = _tool_shapes.schema_of(parsed(reader.rest.get("tool.json_schema")))
+        schema = _shapes.schema_of(parsed(reader.rest.get("tool.json_schema")))
     if schema is not None:
         reader.drop("tool.json_schema")
-    parameters = _tool_shapes.schema_of(parsed(reader.rest.get("tool.parameters")))
+    parameters = _shapes.schema_of(parsed(reader.rest.get("tool.parameters")))
     if parameters is not None:
         reader.drop("tool.parameters")
     schema = parameters if schema is None else schema
@@ -268,9 +253,9 @@ def _said(reader: SpanReader, key: str, role: str) -> tuple[Message, ...]:
     value = _pop_value(reader, key)
     items = parsed(value)
     held = items.get("messages") if isinstance(items, Mapping) else items
-    if isinstance(held, list) and held and all(_message_shapes.is_message(item) for item in held):
-        return _message_shapes.of_items(held, role)
-    return _message_shapes.of_text(role, value)
+    if isinstance(held, list) and held and all(map(is_message, held)):
+        return _shapes.of_items(held, role)
+    return _shapes.of_text(role, value)
 
 
 def _chain(reader: SpanReader) -> Operation:
@@ -293,7 +278,7 @@ def _pop_value(reader: SpanReader, key: str) -> JsonValue:
 
 def _retriever(reader: SpanReader) -> Operation:
     query = reader.rest.get(_INPUT)
-    documents = [(node.at("document") or node).everything() for node in reader.nested("retrieval.documents.").items()]
+    documents = [_inner(item, "document") for item in reader.numbered("retrieval.documents.")]
     if isinstance(query, str):
         _pop_value(reader, _INPUT)
     shown = _pop_value(reader, _OUTPUT)

@@ -8,12 +8,14 @@ Known by ``traceloop.span.kind`` on workflows, tasks, agents and tools, and by `
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec import parts
-from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _whole_calls
-from llmtrace.codec.dialects._dialect import Dialect, Node, SpanReader, parse_text, parsed, stem
+from llmtrace.codec import json_members
+from llmtrace.codec.dialects import _former_names, _shapes
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text, stem
+from llmtrace.codec.json_text import parsed
+from llmtrace.codec.messages import read_message
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -21,11 +23,8 @@ from llmtrace.model import (
     JsonValue,
     Message,
     Operation,
-    Part,
     RawSpan,
-    ToolCall,
     ToolDefinition,
-    ToolResult,
     Workflow,
 )
 
@@ -94,15 +93,15 @@ def _entity(reader: SpanReader, kind: str) -> Operation:
     if kind == "task" or (kind not in _KINDS and reader.raw.parent_id is not None):
         has_result = _OUTPUT in reader.rest
         return Custom(reader.json(_INPUT), parse_text(reader.rest.pop(_OUTPUT, None)), has_result)
-    input_messages = _message_shapes.of_text("user", _only_argument(reader.rest.pop(_INPUT, None)))
-    output_messages = _message_shapes.of_text("assistant", parse_text(reader.rest.pop(_OUTPUT, None)))
+    input_messages = _shapes.of_text("user", _only_argument(reader.rest.pop(_INPUT, None)))
+    output_messages = _shapes.of_text("assistant", parse_text(reader.rest.pop(_OUTPUT, None)))
     name = (reader.text(sc.AGENT_NAME) or name) if kind == "agent" else name
     return (AgentInvocation if kind == "agent" else Workflow)(name, input=input_messages, output=output_messages)
 
 
 def _tool(reader: SpanReader, name: str) -> Operation:
     definition = None
-    schema = _tool_shapes.schema_of(parsed(reader.rest.get("traceloop.entity.schema")))
+    schema = _shapes.schema_of(parsed(reader.rest.get("traceloop.entity.schema")))
     if schema is not None:
         definition = ToolDefinition(name, schema)
         reader.drop("traceloop.entity.schema")
@@ -114,8 +113,8 @@ def _tool(reader: SpanReader, name: str) -> Operation:
     result = parse_text(reader.rest.pop(_OUTPUT, None))
     if isinstance(result, Mapping) and "output" in result and set(result) <= {"output", "kwargs"}:
         result = result["output"]
-    name, call_id = reader.text(sc.TOOL_NAME) or _whole_calls.tool_named(result) or name, reader.text(sc.TOOL_CALL_ID)
-    return _whole_calls.execution(reader, name, arguments, result, has_result, call_id=call_id, definition=definition)
+    name, call_id = reader.text(sc.TOOL_NAME) or _shapes.tool_named(result) or name, reader.text(sc.TOOL_CALL_ID)
+    return _shapes.execution(reader, name, arguments, result, has_result, call_id=call_id, definition=definition)
 
 
 def _only_argument(recorded: JsonValue) -> JsonValue:
@@ -134,9 +133,9 @@ def _only_argument(recorded: JsonValue) -> JsonValue:
 
 def _read_flattened(reader: SpanReader) -> Operation | None:
     """Read a model call from numbered attributes. None if the conventions' names describe it completely."""
-    input_messages = tuple([_message(node, "user") for node in reader.nested("gen_ai.prompt.").items()])
-    output_messages = tuple([_message(node, "assistant") for node in reader.nested("gen_ai.completion.").items()])
-    tools = tuple([_function(node) for node in reader.nested("llm.request.functions.").items()])
+    input_messages = tuple([_message(item, "user") for item in reader.numbered("gen_ai.prompt.")])
+    output_messages = tuple([_message(item, "assistant") for item in reader.numbered("gen_ai.completion.")])
+    tools = _shapes.definitions([_function(item) for item in reader.numbered("llm.request.functions.")])
     kind = reader.rest.get(_TYPE)
     if sc.OPERATION_NAME not in reader.rest:
         names = {"completion": sc.TEXT_COMPLETION, "embedding": sc.EMBEDDINGS}
@@ -157,30 +156,12 @@ def _read_flattened(reader: SpanReader) -> Operation | None:
     )
 
 
-def _message(node: Node, role: str) -> Message:
-    role = node.text("role") or role
-    role = _message_shapes.ROLES.get(role, role)
-    content, call_id = parsed(node.value("content")), node.text("tool_call_id")
-    if call_id is not None:
-        return Message(role, (ToolResult(content, call_id),))
-    content_parts: tuple[Part, ...] = ()
-    if isinstance(content, list) and all(isinstance(item, Mapping) for item in content):
-        content_parts = tuple([_message_shapes.as_part(item) for item in content])
-    elif content is not None and content != "":
-        content_parts = (parts.read(content if isinstance(content, str) else {"content": content}),)
-    calls = [
-        ToolCall(call.text("name") or "", parts.arguments(call.value("arguments")), call.text("id"))
-        for call in node.items("tool_calls")
-    ]
-    old = node.text("function_call", "name")
-    if old is not None:
-        calls.append(ToolCall(old, parts.arguments(node.value("function_call", "arguments"))))
-    return Message(role, (*content_parts, *calls), finish_reason=node.text("finish_reason"))
+def _message(item: dict[str, Any], role: str) -> Message:
+    return read_message({"role": role, **item, "content": parsed(item.get("content")) or None}, role)
 
 
-def _function(node: Node) -> ToolDefinition:
-    schema = parsed(node.value("parameters") or node.value("input_schema"))
-    return ToolDefinition(node.text("name") or "", schema if isinstance(schema, Mapping) else None, node.text("description"))
+def _function(item: dict[str, Any]) -> JsonValue:
+    return {**item, "parameters": parsed(json_members.first(item, "parameters", "input_schema"))}
 
 
 DIALECT = OpenLLMetry()

@@ -11,8 +11,9 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members, parts
-from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes
-from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text, parsed
+from llmtrace.codec.dialects import _former_names, _shapes
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
+from llmtrace.codec.json_text import parsed
 from llmtrace.model import (
     AgentInvocation,
     Embedding,
@@ -20,10 +21,7 @@ from llmtrace.model import (
     JsonValue,
     Message,
     Operation,
-    Part,
     RawSpan,
-    Reasoning,
-    Text,
     ToolExecution,
     Usage,
     replace,
@@ -49,16 +47,11 @@ class Vercel(Dialect):
         operation = raw.attributes.get(OPERATION)
         return isinstance(operation, str) and operation.startswith("ai.")
 
-    def place(self, raw: RawSpan) -> RawSpan:
-        """Return the span without the error status that OpenInference's exporter copies from a failed tool to all spans around
-        it.
-
-        An error that the SDK itself sets comes with an exception event.
-        """
-        copied = raw.status == "error" and _TRANSLATOR in raw.attributes and not raw.events
-        return replace(raw, status="unset", status_message="") if copied and _FINISHED in raw.attributes else raw
-
     def read(self, reader: SpanReader) -> Operation | None:
+        raw = reader.raw
+        if raw.status == "error" and _TRANSLATOR in raw.attributes and _FINISHED in raw.attributes and not raw.events:
+            # OpenInference's exporter copies the error of a tool to all spans around it. The SDK sets none without an event
+            reader.raw = replace(raw, status="unset", status_message="")
         name = reader.rest.pop(OPERATION)
         _former_names.use_current_names(reader)
         if name == "ai.toolCall":
@@ -91,12 +84,12 @@ def _agent(reader: SpanReader, name: str) -> Operation:
 
 def _prompt(prompt: JsonValue) -> tuple[Message, ...]:
     if not isinstance(prompt, Mapping):
-        return _message_shapes.of_text("user", prompt)
-    system, content = _message_shapes.of_text("system", prompt.get("system")), prompt.get("prompt")
+        return _shapes.of_text("user", prompt)
+    system, content = _shapes.of_text("system", prompt.get("system")), prompt.get("prompt")
     items = content if isinstance(content, list) else prompt.get("messages")
     if isinstance(items, list):
-        return (*system, *_message_shapes.of_items(items, "user"))
-    return (*system, *_message_shapes.of_text("user", content))
+        return (*system, *_shapes.of_items(items, "user"))
+    return (*system, *_shapes.of_text("user", content))
 
 
 def _inference(reader: SpanReader, name: str) -> Operation:
@@ -109,9 +102,9 @@ def _inference(reader: SpanReader, name: str) -> Operation:
         request_model=reader.text("ai.model.id"),
         response_model=reader.text("ai.response.model"),
         response_id=reader.text("ai.response.id"),
-        input=_message_shapes.of_items(items, "user") if isinstance(items, list) else _message_shapes.of_text("user", items),
+        input=_shapes.of_items(items, "user") if isinstance(items, list) else _shapes.of_text("user", items),
         output=_answer(reader, finish=True),
-        tools=_tool_shapes.definitions(reader.json("ai.prompt.tools")),
+        tools=_shapes.definitions(reader.json("ai.prompt.tools")),
         parameters=_settings(reader),
         finish_reasons=() if reason is None else (reason,),
         usage=_usage(reader),
@@ -121,30 +114,23 @@ def _inference(reader: SpanReader, name: str) -> Operation:
 
 
 def _answer(reader: SpanReader, *, finish: bool) -> tuple[Message, ...]:
-    content: list[Part] = []
-    reasoning = reader.text("ai.response.reasoning")
-    if reasoning is not None:
-        content.append(Reasoning(reasoning))
     text = reader.text("ai.response.text", "ai.response.object", "ai.result.text", "ai.result.object")
-    if text is not None:
-        content.append(Text(text))
     calls = parsed(reader.rest.pop("ai.response.toolCalls", reader.rest.pop("ai.result.toolCalls", None)))
-    content += [_message_shapes.vercel_call(call) for call in json_members.objects({"calls": calls}, "calls")]
     if not finish:
         reader.drop(_FINISHED)
-    return (Message("assistant", tuple(content)),) if content else ()
+    return _shapes.of_ai_sdk(text, reader.text("ai.response.reasoning"), calls)
 
 
 def _settings(reader: SpanReader) -> dict[str, JsonValue]:
     settings = {name: reader.rest.pop(f"ai.settings.{name}", None) for name in _SETTINGS}
-    return _tool_shapes.parameters({**settings, "tool_choice": reader.json("ai.prompt.toolChoice")})
+    return _shapes.parameters({**settings, "tool_choice": reader.json("ai.prompt.toolChoice")})
 
 
 def _usage(reader: SpanReader) -> Usage | None:
     own = {name: reader.count(f"ai.usage.{name}") for name in _COUNTS}
     reader.drop("ai.usage.totalTokens")
     inputs, outputs = json_members.first(own, *_COUNTS[:3]), json_members.first(own, *_COUNTS[3:5])
-    return _usage_shapes.of_counts(inputs, outputs, own["cachedInputTokens"], None, own["reasoningTokens"])
+    return _shapes.usage_of_counts(inputs, outputs, own["cachedInputTokens"], None, own["reasoningTokens"])
 
 
 def _embedding(reader: SpanReader) -> Operation:

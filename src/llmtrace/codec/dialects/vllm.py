@@ -12,7 +12,7 @@ import re
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader
-from llmtrace.codec.dialects._usage_shapes import of_counts
+from llmtrace.codec.dialects._shapes import usage_of_counts
 from llmtrace.model import Inference, Link, Operation, RawSpan, replace
 
 _TIMES = {
@@ -33,8 +33,7 @@ class Vllm(Dialect):
         return raw.scope.name.startswith("vllm") and raw.name == _SPAN and sc.OPERATION_NAME not in raw.attributes
 
     def read(self, reader: SpanReader) -> Operation | None:
-        if sc.SAME_CALL in reader.rest:
-            return None
+        reader.raw = _below_caller(reader.raw)
         request = reader.text(_REQUEST)
         reader.rename(_TIMES)
         count = reader.count("gen_ai.request.n")
@@ -52,20 +51,21 @@ class Vllm(Dialect):
             request_model=reader.text(sc.REQUEST_MODEL, sc.RESPONSE_MODEL),
             response_id=request,
             parameters={} if count is None else {"choice.count": count},
-            usage=of_counts(input_tokens, output_tokens),
+            usage=usage_of_counts(input_tokens, output_tokens),
             time_to_first_chunk=first,
         )
 
-    def place(self, raw: RawSpan) -> RawSpan:
-        """Return the span as a child of our span that its request id names, with a link to its former parent."""
-        request_id = raw.attributes.get(_REQUEST)
-        caller = _OURS.search(request_id) if isinstance(request_id, str) else None
-        if caller is None or caller.groups() == (raw.trace_id, raw.parent_id):
-            return raw
-        if caller[1] == raw.trace_id and raw.parent_id is not None:
-            return raw  # a gateway's spans lie between
-        lost = () if raw.parent_id is None else (Link(raw.trace_id, raw.parent_id),)
-        return replace(raw, trace_id=caller[1], parent_id=caller[2], links=(*raw.links, *lost))
+
+def _below_caller(raw: RawSpan) -> RawSpan:
+    """Return the span as a child of our span that its request id names, with a link to its former parent."""
+    request_id = raw.attributes.get(_REQUEST)
+    caller = _OURS.search(request_id) if isinstance(request_id, str) else None
+    if caller is None or caller.groups() == (raw.trace_id, raw.parent_id):
+        return raw
+    if caller[1] == raw.trace_id and raw.parent_id is not None:
+        return raw  # a gateway's spans lie between
+    lost = () if raw.parent_id is None else (Link(raw.trace_id, raw.parent_id),)
+    return replace(raw, trace_id=caller[1], parent_id=caller[2], links=(*raw.links, *lost))
 
 
 DIALECT = Vllm()

@@ -9,14 +9,14 @@ The folder is the registry. Law: parts that cannot be read are reported with the
 from __future__ import annotations
 
 import gzip
+import io
 import pkgutil
 import zlib
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any, BinaryIO, Final, NamedTuple, Protocol, TypeAlias, cast
+from typing import BinaryIO, Final, NamedTuple, Protocol, TypeAlias, cast
 
 from llmtrace.codec.formats import _json_documents, _protobuf_file, _tables
-from llmtrace.codec.formats._json_documents import Peekable
 from llmtrace.codec.formats._parse import Skipped
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.model import JsonValue, RawSpan
@@ -27,6 +27,9 @@ EXPECTED: Final = (
     "OTLP (JSON, JSON lines or protobuf), the console exporter's output, Jaeger's JSON, an export of Langfuse, LangSmith, "
     "MLflow or Phoenix (JSON, CSV or parquet), or a record for each span"
 )
+_GZIP: Final = b"\x1f\x8b"
+_BUFFER: Final = 1 << 16
+"""Number of bytes at the beginning of a file by which its format is recognised."""
 _MAX_NAMES: Final = 6
 """Maximum number of members that a message about an unknown object names."""
 
@@ -59,29 +62,23 @@ FORMS: Final[tuple[Form, ...]] = tuple(
 def read(file: BinaryIO) -> Iterator[RawSpan | LogRecord | Skipped | Unreadable]:
     """Yield every span of a file, every log record that belongs to a span, and what could not be read, in order.
 
-    A file with lines or rows is read step by step, so it may be larger than the memory.
+    A file with lines or rows is read step by step, so it may be larger than the memory. The file is closed at the end.
     """
+    unpacked = io.BufferedReader(cast("io.RawIOBase", file), _BUFFER)
     try:
-        unpacked = _unpacked(file)
-        head = unpacked.peek(_tables.HEAD)
+        if unpacked.peek()[:2] == _GZIP:
+            unpacked = io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=unpacked)), _BUFFER)
+        head = unpacked.peek()
         if head.startswith(_tables.PARQUET):
             yield from _items(_tables.read_parquet(unpacked))
         elif _tables.is_csv(head):
             yield from _items(_tables.read_csv(unpacked, head))
-        elif _protobuf_file.is_protobuf(head[: _protobuf_file.HEAD]):
+        elif _protobuf_file.is_protobuf(head):
             yield from _messages(unpacked.read())
         else:
             yield from _items((f"line {number}", document) for number, document in _json_documents.read(unpacked))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         yield Unreadable("the end", f"the gzip data is cut off or broken ({error})")
-
-
-def _unpacked(file: BinaryIO) -> Peekable:
-    """Return the file without compression."""
-    peekable = Peekable(file)
-    if peekable.peek(2) == b"\x1f\x8b":
-        return Peekable(cast("BinaryIO", gzip.GzipFile(fileobj=cast("Any", peekable))))
-    return peekable
 
 
 def _messages(data: bytes) -> Iterator[RawSpan | Unreadable]:
@@ -94,7 +91,7 @@ def _messages(data: bytes) -> Iterator[RawSpan | Unreadable]:
 def _items(documents: Iterator[tuple[str, JsonValue | ValueError]]) -> Iterator[RawSpan | LogRecord | Skipped | Unreadable]:
     for where, document in documents:
         if isinstance(document, ValueError):
-            yield Unreadable(where, _reason(document))
+            yield Unreadable(where, str(document))
             continue
         try:
             items = spans_of(document)
@@ -105,11 +102,6 @@ def _items(documents: Iterator[tuple[str, JsonValue | ValueError]]) -> Iterator[
             yield Unreadable(where, _unknown(document))
         for item in items or ():
             yield Unreadable(where, item) if isinstance(item, str) else item
-
-
-def _reason(error: ValueError) -> str:
-    text = str(error)
-    return text if isinstance(error, _tables.BadTable) else f"not JSON ({text})"
 
 
 def _unknown(document: JsonValue) -> str:

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from llmtrace.codec import otlp
 from llmtrace.model import RawSpan
 
-HEAD: Final = 16
-"""Number of bytes that `is_protobuf` needs."""
-
 
 def is_protobuf(head: bytes) -> bool:
-    """Return True if a file with this beginning is binary. A message begins with a tag, which is a line break, and a length."""
-    first, second = head[:1], head[1:2]
-    if first == b"\n":
-        if second in (b"{", b"["):  # a message of 123 or 91 bytes, or JSON after an empty line
-            return head[2:3] == b"\n" and head[3:4] not in (b" ", b"\t", b"\n", b"\r", b'"', b"{", b"[", b"}", b"]")
-        return second != b"" and not second.isspace()
-    if first == b"" or first in b"{[ \t\r\xef":
-        return False
-    # before the first message: a length of four bytes (below 64 MiB), or a varint
-    size, place = _varint(head, 0)
-    return (head[0] < 4 and head[4:5] == b"\n") or (size is not None and head[place : place + 1] == b"\n")
+    """Return True if a file with this beginning is binary. The tags of scopes and spans are control characters."""
+    return any(byte < ord(" ") and byte not in b"\t\n\r" for byte in head)
 
 
 def read(data: bytes) -> Iterator[RawSpan]:

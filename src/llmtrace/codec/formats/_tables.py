@@ -12,22 +12,16 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Any, BinaryIO, Final
 
 from llmtrace.model import JsonValue
 
-HEAD: Final = 4096
-"""Number of bytes that `is_csv` needs."""
 PARQUET: Final = b"PAR1"
 _DELIMITERS: Final = (",", ";", "\t")
 _IDS: Final = frozenset({"id", "trace_id", "traceid", "span_id", "context.span_id", "context.trace_id", "request_id"})
 _LONGEST_CELL: Final = (1 << 31) - 1
 _ROWS: Final = 64
 """Number of rows of a parquet file in memory at a time."""
-
-
-class BadTable(ValueError):
-    """A row cannot be read. The message says why."""
 
 
 def is_csv(head: bytes) -> bool:
@@ -46,9 +40,9 @@ def _delimiter(head: bytes) -> str | None:
     return None
 
 
-def read_csv(file: io.BufferedIOBase, head: bytes) -> Iterator[tuple[str, JsonValue | ValueError]]:
+def read_csv(file: BinaryIO, head: bytes) -> Iterator[tuple[str, JsonValue | ValueError]]:
     csv.field_size_limit(_LONGEST_CELL)  # the default, 128 KiB, is too short for prompts
-    text = io.TextIOWrapper(cast("Any", file), encoding="utf-8-sig", errors="replace", newline="")
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
     rows = csv.reader(text, delimiter=_delimiter(head) or ",", strict=True)
     names = next(rows)
     line = rows.line_num + 1
@@ -58,25 +52,22 @@ def read_csv(file: io.BufferedIOBase, head: bytes) -> Iterator[tuple[str, JsonVa
         except StopIteration:
             return
         except csv.Error as error:
-            yield f"line {line}", BadTable(f"not CSV ({error}); the file may be cut off")
+            yield f"line {line}", ValueError(f"not CSV ({error}); the file may be cut off")
             return
         if row and len(row) != len(names):
-            yield f"line {line}", BadTable(f"{len(row)} cells, but {len(names)} columns; the file may be cut off")
+            yield f"line {line}", ValueError(f"{len(row)} cells, but {len(names)} columns; the file may be cut off")
         elif row:
             yield f"line {line}", {name: cell for name, cell in zip(names, row, strict=True) if cell != ""}
         line = rows.line_num + 1
 
 
-def read_parquet(file: io.BufferedIOBase) -> Iterator[tuple[str, JsonValue | ValueError]]:
+def read_parquet(file: BinaryIO) -> Iterator[tuple[str, JsonValue | ValueError]]:
     """Yield the rows. Parquet is read from its end, so the file is copied to a temporary one first."""
     try:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError:
-        yield (
-            "the file",
-            BadTable("parquet needs pyarrow. Run: pip install 'llmtrace-otel[parquet]', or export as JSON"),
-        )
+        yield "the file", ValueError("parquet needs pyarrow. Run: pip install 'llmtrace-otel[parquet]', or export as JSON")
         return
     number = 0
     with tempfile.TemporaryFile() as copy:
@@ -87,7 +78,7 @@ def read_parquet(file: io.BufferedIOBase) -> Iterator[tuple[str, JsonValue | Val
                     number += 1
                     yield f"row {number}", {name: _plain(cell) for name, cell in row.items() if cell is not None}
         except (ArrowException, OSError, ValueError) as error:
-            yield f"row {number + 1}", BadTable(f"not parquet ({str(error).splitlines()[0]}); the file may be cut off")
+            yield f"row {number + 1}", ValueError(f"not parquet ({str(error).splitlines()[0]}); the file may be cut off")
 
 
 def _plain(value: Any) -> Any:
