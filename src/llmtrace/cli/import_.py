@@ -126,9 +126,8 @@ def _is_stored(store: Store, span: Span, done: _Imported) -> bool:
     if spans is None:
         spans = done.stored[span.trace_id] = {}
         with contextlib.suppress(StoreError):  # the trace or the store does not exist yet
-            if store.outline(span.trace_id):
-                spans.update((stored.span_id, stored.end is not None) for stored in store.trace(span.trace_id).spans)
-                done.old_traces.add(span.trace_id)
+            spans.update((stored.span_id, stored.end is not None) for stored in store.trace(span.trace_id).spans)
+            done.old_traces.add(span.trace_id)
     done.new += span.span_id not in spans
     has_ended = span.end is not None
     is_stored = span.span_id in spans and spans[span.span_id] >= has_ended

@@ -73,8 +73,8 @@ class Viewer:
             _get("/api/suspicions", lambda request: self._source.suspicions(_ids(request, "traces"))),
             Route("/api/reviews", self._reviews),
             Route("/api/reviews/{review}", self._review, methods=["GET", "POST"]),
-            _get(trace, self._rows),
-            _get(f"{trace}/payloads", lambda request: self._source.payloads(_trace_id(request), _ids(request, "spans"))),
+            _get(trace, lambda request: self._trace_view(request).rows(_number(request, "after", 0))),
+            _get(f"{trace}/payloads", lambda request: self._trace_view(request).payloads(_ids(request, "spans"))),
             _get(f"{trace}/origins", lambda request: self._trace_view(request).origins(_ids(request, "spans"))),
             _get(f"{trace}/history", lambda request: self._trace_view(request).history(_text(request, "span"))),
             _get(f"{trace}/reached", lambda request: self._trace_view(request).reached(_text(request, "span"))),
@@ -104,9 +104,6 @@ class Viewer:
         size, offset = max(MINUTE, _number(request, "size", DAY)), _number(request, "offset", 0)
         seconds = max(1, _number(request, "seconds", 60))
         return self._source.over_time(*_period(request), by, size, offset, seconds)
-
-    def _rows(self, request: Request) -> Content:
-        return self._source.rows(_trace_id(request), _number(request, "after", 0), request.query_params.get("around"))
 
     def _trace_view(self, request: Request) -> TraceView:
         return self._source.trace_view(_trace_id(request))

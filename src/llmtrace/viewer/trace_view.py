@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import AgentInvocation, Inference, Span, Trace, Workflow
-from llmtrace.store import TraceSummary, search, summarise
+from llmtrace.store import search, summarise
 from llmtrace.viewer.call_inputs import Input, fresh, inputs
 from llmtrace.viewer.payload import Payload, messages, payload
 from llmtrace.viewer.rows import Row, span_row, title, trace_row
@@ -26,15 +26,14 @@ if TYPE_CHECKING:
 class TraceView:
     """One trace, its rows with the version of their last change, and cached results."""
 
-    def __init__(self, trace: Trace, summary: TraceSummary | None = None) -> None:
-        """Build the rows of ``trace``. ``summary``: the trace's summary, if it is known already."""
+    def __init__(self, trace: Trace) -> None:
         self.version = 0
         self._rows: dict[str, tuple[Span, str | None, Row, int]] = {}
         self._take(trace)
-        self.summary = summary or summarise(self.trace)
 
     def _take(self, trace: Trace) -> None:
         self.trace = as_read(trace)
+        self.summary = summarise(self.trace)
         self.version += 1
         self._inputs: dict[str, Input] | None = None
         self._uses: dict[str, list[ValueUse]] | None = None
@@ -71,7 +70,6 @@ class TraceView:
         if trace.spans[0].start != self.trace.spans[0].start:
             self._rows.clear()  # their times are relative to the first start
         self._take(trace)
-        self.summary = summarise(self.trace)
 
     def rows(self, after: int) -> dict[str, Any]:
         """Return the rows that changed after version ``after``."""
