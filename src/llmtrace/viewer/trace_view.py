@@ -11,9 +11,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from llmtrace.errors import DiagnosisFailed
+from llmtrace.evidence.call_inputs import Input, fresh, inputs
 from llmtrace.model import AgentInvocation, Inference, Span, Trace, Workflow
 from llmtrace.store import search, summarise
-from llmtrace.viewer.call_inputs import Input, fresh, inputs
 from llmtrace.viewer.payload import Payload, messages, payload
 from llmtrace.viewer.rows import Row, span_row, title, trace_row
 
