@@ -4,7 +4,6 @@
 
 Needs chromium, and the packages playwright and psutil. The place of the failure is drawn by a seed; the viewer is not told.
 ``cpu``: seconds that the server worked until the step was on the screen, which other programs on the machine do not change.
-``all rows``: when the page had those beyond the first screenful.
 ``longest block``: for how long the page's main thread answered nothing, at opening and at the slowest key.
 """
 
@@ -39,8 +38,6 @@ from llmtrace.viewer import page
 from llmtrace.viewer.trace_view import TraceView
 
 MOST_KEYS = 5
-ALL_ROWS = r"performance.getEntriesByType('resource').some((one) => /\/api\/traces\/\w+$/.test(one.name))"
-"""What the page asks for once it shows a screenful has been answered."""
 
 
 def main() -> None:
@@ -73,7 +70,6 @@ def show(rows: list[dict[str, Any]], shapes: list[dict[str, Any]], searched: dic
         "open": "rows, s",
         "step": "step, s",
         "cpu": "CPU, s",
-        "all": "all rows, s",
         "suspects": "suspects, s",
         "elements": "elements",
         "keys": "keys",
@@ -160,9 +156,6 @@ def llmtrace(browser: Any, made: Made, folder: Path) -> dict[str, Any]:
         tab.wait_for_selector(".pane h2")
         row["step"] = time.perf_counter() - began
         row["cpu"] = process.cpu() - before
-        while not tab.evaluate(ALL_ROWS):
-            tab.wait_for_timeout(10)
-        row["all"] = time.perf_counter() - began
         row["keys"] = _keys(tab, made)
         row["elements"] = tab.evaluate("document.querySelectorAll('*').length")
         tab.wait_for_selector(".suspects .score, .suspects .quiet:not(.looking)")

@@ -29,9 +29,9 @@ def test_a_store_elsewhere_is_asked_for_news(monkeypatch: pytest.MonkeyPatch) ->
         backend.keep(spans[:-1])
         assert follower.poll() == {RECOVERED}
         assert follower.poll() == set()
-        seen = source.rows(RECOVERED)["version"]
+        seen = source.trace_view(RECOVERED).version
         backend.keep(spans[-1:])
         assert follower.poll() == {RECOVERED}
-        assert [row["id"] for row in source.rows(RECOVERED, seen)["rows"]] == [spans[-1].span_id]
+        assert [row["id"] for row in source.trace_view(RECOVERED).rows(seen)["rows"]] == [spans[-1].span_id]
     finally:
         backend.close()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any, Final
+from typing import Final
+
+from pydantic import TypeAdapter
 
 from llmtrace.canary.endpoint import Endpoint
 from llmtrace.canary.probes import Probe
 from llmtrace.canary.sample import Sample, measure
 from llmtrace.errors import EndpointFailed
-from llmtrace.model import JsonValue
 from llmtrace.model.value import value
 from llmtrace.version import __version__
 
-FORM: Final = 1
+FORM: Final = 2
 _HOPELESS: Final = 3
 """Number of failed questions, without any answer, after which the endpoint is not asked again. Each is tried several times."""
 
@@ -55,49 +56,23 @@ class Baseline:
 
     def write(self) -> str:
         """Return the baseline as JSON, with one question a line."""
-        members: dict[str, JsonValue] = {
-            "llmtrace_canary": FORM,
-            "written_by": f"llmtrace-otel {__version__}",
-            "recorded": self.recorded,
-            "url": self.url,
-            "model": self.model,
-            "answered_by": list(self.answered_by),
-            "fingerprints": list(self.fingerprints),
-            "without": list(self.without),
-            "times": self.times,
-        }
-        lines = [
-            json.dumps(
-                {**prompt.probe.as_json(), "samples": [sample.as_json() for sample in prompt.samples]}, ensure_ascii=False
-            )
-            for prompt in self.observed
-        ]
+        members = TypeAdapter(Baseline).dump_python(self, mode="json", exclude={"problem"}, exclude_none=True)
+        lines = [json.dumps(question, ensure_ascii=False) for question in members.pop("observed")]
+        members = {"llmtrace_canary": FORM, "written_by": f"llmtrace-otel {__version__}", **members}
         head = json.dumps(members, indent=1, ensure_ascii=False)[:-2]  # without the closing brace
-        return head + ',\n "probes": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
+        return head + ',\n "observed": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
 
     @classmethod
     def read(cls, text: str) -> Baseline:
         """Return the baseline that `write` wrote. Raises ValueError for any other text."""
         try:
-            members: Mapping[str, Any] = json.loads(text)
-            if members["llmtrace_canary"] != FORM:
-                raise ValueError(f"form {members['llmtrace_canary']!r}, which this version cannot read (it reads {FORM})")
-            observed = [
-                Observed(Probe.from_json(member), tuple(Sample.from_json(sample) for sample in member["samples"]))
-                for member in members["probes"]
-            ]
-            return cls(
-                str(members["url"]),
-                str(members["model"]),
-                int(members["times"]),
-                tuple(observed),
-                tuple(members.get("answered_by", ())),
-                tuple(members.get("fingerprints", ())),
-                tuple(members.get("without", ())),
-                str(members.get("recorded", "")),
-            )
-        except (TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ValueError(f"not a baseline of llmtrace canary record ({type(error).__name__})") from None
+            members = json.loads(text)
+            form = members["llmtrace_canary"]
+            if form == FORM:
+                return TypeAdapter(Baseline).validate_python(members)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise ValueError("not a baseline of llmtrace canary record") from None
+        raise ValueError(f"form {form!r}, which this version cannot read (it reads {FORM})")
 
 
 def observe(

@@ -40,29 +40,6 @@ class Probe:
     def definitions(self) -> tuple[ToolDefinition, ...]:
         return tuple(read_definition(tool) for tool in self.tools)
 
-    def as_json(self) -> dict[str, JsonValue]:
-        members = {
-            "id": self.id,
-            "kind": self.kind,
-            "messages": list(self.messages),
-            "tools": list(self.tools),
-            "options": dict(self.options),
-            "tool": self.tool,
-        }
-        return {name: member for name, member in members.items() if member}
-
-    @classmethod
-    def from_json(cls, members: Mapping[str, Any]) -> Probe:
-        """Return the probe that `as_json` wrote. Raises KeyError or TypeError for other data."""
-        return cls(
-            str(members["id"]),
-            str(members["kind"]),
-            tuple(members["messages"]),
-            tuple(members.get("tools", ())),
-            dict(members.get("options", {})),
-            members.get("tool"),
-        )
-
 
 def read_prompts(text: str, options: Mapping[str, JsonValue], tools: Sequence[ToolDefinition] = ()) -> list[Probe]:
     """Read the probes of a prompts file: one JSON value a line, a text or an object with ``prompt`` or ``messages``.

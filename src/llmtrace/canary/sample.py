@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any, Final
 
 from llmtrace.canary.endpoint import Reply
@@ -35,15 +34,6 @@ class Sample:
     """True if the endpoint says that the model refused, or that a filter stopped the answer."""
     per_second: float | None = None
     """Tokens per second."""
-
-    def as_json(self) -> dict[str, JsonValue]:
-        members = {name: getattr(self, name) for name in type(self).__slots__}  # type: ignore[attr-defined]
-        return {name: member for name, member in members.items() if member is not None}
-
-    @classmethod
-    def from_json(cls, members: Mapping[str, Any]) -> Sample:
-        """Return the sample that `as_json` wrote. Members that a later version adds are ignored."""
-        return cls(**{name: members[name] for name in cls.__slots__ if name in members})  # type: ignore[attr-defined]
 
 
 def measure(probe: Probe, reply: Reply) -> Sample:

@@ -102,17 +102,21 @@ def _import(path: str, store: Store, ingestor: Ingestor, progress: Progress, don
     def show(part: float) -> None:
         progress.text = f"reading {path}" + (f" {part:.0%}" if part else "")
 
-    for item in read(path, show, records.append, lambda record: done.skipped.update((record,))):
+    for item in read(path, show):
         if isinstance(item, Unreadable):
             done.bad.append((path, item))
-            continue
-        is_stored = _is_stored(store, item, done)
-        if item.run_id is not None:
-            store.append(item)
-        elif not is_stored:
-            ingestor.ingest_span(item)
-        done.spans[item.trace_id] += 1
-        done.last = item
+        elif isinstance(item, Skipped):
+            done.skipped[item] += 1
+        elif isinstance(item, LogRecord):
+            records.append(item)
+        else:
+            is_stored = _is_stored(store, item, done)
+            if item.run_id is not None:
+                store.append(item)
+            elif not is_stored:
+                ingestor.ingest_span(item)
+            done.spans[item.trace_id] += 1
+            done.last = item
     if records:
         ingestor.ingest_logs(records)
         done.logs += len(records)
@@ -126,9 +130,8 @@ def _is_stored(store: Store, span: Span, done: _Imported) -> bool:
     if spans is None:
         spans = done.stored[span.trace_id] = {}
         with contextlib.suppress(StoreError):  # the trace or the store does not exist yet
-            if store.outline(span.trace_id):
-                spans.update((stored.span_id, stored.end is not None) for stored in store.trace(span.trace_id).spans)
-                done.old_traces.add(span.trace_id)
+            spans.update((stored.span_id, stored.end is not None) for stored in store.trace(span.trace_id).spans)
+            done.old_traces.add(span.trace_id)
     done.new += span.span_id not in spans
     has_ended = span.end is not None
     is_stored = span.span_id in spans and spans[span.span_id] >= has_ended

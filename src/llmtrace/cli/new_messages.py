@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from llmtrace.cli import format_text
+from llmtrace.evidence.call_inputs import inputs
 from llmtrace.model import (
     Blob,
     Compaction,
@@ -19,7 +19,6 @@ from llmtrace.model import (
     Reasoning,
     ServerToolCall,
     ServerToolResult,
-    Span,
     Text,
     ToolCall,
     ToolExecution,
@@ -29,50 +28,40 @@ from llmtrace.model import (
     refusal_as_text,
     replace,
 )
-from llmtrace.viewer.call_inputs import message_key
 
 _ASKING = frozenset({"system", "developer", "user"})
 
 
-class NewMessages:
-    """For each inference, the messages that no earlier inference had as input or output. Call `of` in the order of the trace.
+def new_messages(trace: Trace) -> dict[str, list[Message]]:
+    """Return the new messages of each inference, by span id; its system instructions first, if they are new.
 
-    A tool's result is also left out if the trace shows the same result at the tool's execution. If a conversation starts again
-    with the same words, the user's messages are returned again.
+    A tool's result is left out if the trace shows the same result at the tool's execution. If a conversation starts again with
+    the same words, the user's messages are returned again.
     """
+    results: dict[str | None, list[JsonValue]] = {}
+    for span in trace.spans:
+        operation = span.operation
+        if isinstance(operation, ToolExecution) and operation.has_result and operation.call_id is not None:
+            results.setdefault(operation.call_id, []).append(operation.result)
+    new: dict[str, list[Message]] = {}
+    for span_id, call_input in inputs(trace).items():
+        inference = trace.span(span_id).operation
+        assert isinstance(inference, Inference)
+        messages = [message for message in call_input.new_messages(inference) if not _is_shown(message, results)]
+        before = None if call_input.before is None else trace.span(call_input.before).operation
+        if inference.system and (not isinstance(before, Inference) or inference.system != before.system):
+            messages.insert(0, Message("system", inference.system))
+        if not messages and all(message.role in _ASKING for message in inference.input):  # the conversation starts again
+            messages = [message for message in inference.input if message.role == "user"]
+        new[span_id] = messages
+    return new
 
-    def __init__(self, trace: Trace) -> None:
-        self._seen: Counter[str] = Counter()  # by message, how often it occurred in a single call at most
-        self._results: dict[str | None, list[JsonValue]] = {}
-        for span in trace.spans:
-            operation = span.operation
-            if isinstance(operation, ToolExecution) and operation.has_result and operation.call_id is not None:
-                self._results.setdefault(operation.call_id, []).append(operation.result)
 
-    def of(self, span: Span) -> list[Message]:
-        """Return the new messages of an inference, its system instructions first; [] for any other span."""
-        inference = span.operation
-        if not isinstance(inference, Inference):
-            return []
-        system = (Message("system", inference.system),) if inference.system else ()
-        counts: Counter[str] = Counter()
-        new = []
-        for message in (*system, *inference.input):
-            key = message_key(message)
-            counts[key] += 1
-            if counts[key] > self._seen[key] and not self._shown(message):
-                new.append(message)
-        if not new and all(message.role in _ASKING for message in inference.input):  # the conversation starts again
-            new = [message for message in inference.input if message.role == "user"]
-        counts.update(message_key(message) for message in inference.output)
-        self._seen |= counts
-        return new
-
-    def _shown(self, message: Message) -> bool:
-        return bool(message.parts) and all(
-            isinstance(part, ToolResult) and any(_same(part.response, result) for result in self._results.get(part.id, ()))
-            for part in message.parts
-        )
+def _is_shown(message: Message, results: Mapping[str | None, list[JsonValue]]) -> bool:
+    return bool(message.parts) and all(
+        isinstance(part, ToolResult) and any(_same(part.response, result) for result in results.get(part.id, ()))
+        for part in message.parts
+    )
 
 
 def _same(response: JsonValue, result: JsonValue) -> bool:

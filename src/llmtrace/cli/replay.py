@@ -16,6 +16,7 @@ from llmtrace.cli import format_text
 from llmtrace.cli.edit_option import EditOption
 from llmtrace.cli.options import BadInput, add_repeated, positive, print_json
 from llmtrace.cli.recording import Recording, live_tools, load, program
+from llmtrace.cli.stores import find_span
 from llmtrace.cli.terminal import Screen, Style
 from llmtrace.errors import LlmtraceError
 from llmtrace.launch.replay_process import DIVERGED, INCOMPARABLE, SAME, NothingToldError, ReplayedProgram, run_replay
@@ -39,8 +40,10 @@ _BISECT_STOPS = 128
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "%(prog)s [TRACE] [--tool NAME=live] [--connect HOST:PORT] [--loose] [--live-after SPAN | --from NAME]"
-        " [--edit SPAN [--set PLACE[=VALUE]]] [--times N] [--bisect] [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
+        "%(prog)s [TRACE] [--tool NAME=live] [--connect HOST:PORT]\n"
+        "       [--loose] [--live-after SPAN | --from NAME]\n"
+        "       [--edit SPAN [--set PLACE[=VALUE]]] [--times N] [--bisect]\n"
+        "       [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
     )
     parser.add_argument(
         "trace", nargs="?", default="last", help="id, its first digits, or last (default): the newest that is not a replay"
@@ -131,7 +134,7 @@ def _run(args: argparse.Namespace) -> int:
 def _live_after(recording: Recording, span: str | None, checkpoint: str | None) -> str | None:
     """Return where answers from the recording end: id of a span, `CHANGE`, or None for the recording's end."""
     if checkpoint is None:
-        return span if span in (None, CHANGE) else recording.span_id("--live-after", span)
+        return span if span in (None, CHANGE) else find_span(recording.trace, span).span_id
     if span is not None:
         raise BadInput("--from and --live-after both say where the recording ends.\nLeave out one of them.")
     return find_checkpoint(recording.trace, checkpoint).span_id

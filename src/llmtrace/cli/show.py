@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from llmtrace.cli import format_text
 from llmtrace.cli.environment_text import write_facts
-from llmtrace.cli.new_messages import NewMessages, message_text, reasoning_text, texts_by_role
+from llmtrace.cli.new_messages import message_text, new_messages, reasoning_text, texts_by_role
 from llmtrace.cli.options import FINE, print_json
 from llmtrace.cli.repeated_steps import repetitions
 from llmtrace.cli.stores import MOMENT, find_span, opened, trace_of
@@ -120,8 +120,7 @@ class _Tree:
         self._trace = trace
         self._full = full
         self._ids = ids
-        new_messages = NewMessages(trace)
-        self._messages = {span.span_id: tuple(new_messages.of(span)) for _, span in trace.walk()}
+        self._messages = new_messages(trace)
 
     def show(self) -> None:
         repeated = {} if self._full else repetitions(self._trace)

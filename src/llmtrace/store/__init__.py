@@ -12,7 +12,7 @@ import pkgutil
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -133,20 +133,6 @@ class Store(Sink, ABC):
     def summary(self, trace_id: str) -> TraceSummary:
         """Return the summary of the trace that `trace` would return. Raises TraceNotFound, UnreadableStore."""
         return summarise(self.trace(trace_id))
-
-    def outline(self, trace_id: str) -> list[tuple[str, str | None, bool]]:  # noqa: ARG002 - for stores with an index
-        """Return span id, parent id and True if it failed, for each span in order of start; empty without an index.
-
-        Raises UnreadableStore.
-        """
-        return []
-
-    def pick(self, trace_id: str, span_ids: Collection[str], *, prompts: bool = True) -> list[Span]:  # noqa: ARG002
-        """Return the spans of a trace with these ids. ``prompts``: see `spans`; a store may ignore it.
-
-        Raises UnreadableStore.
-        """
-        return [span for span in self.trace(trace_id).spans if span.span_id in span_ids]
 
     def names(self, kind: str) -> list[str]:  # noqa: ARG002 - for stores with an index
         """Return up to 200 names of a kind of `filters.KINDS` that traces can be filtered by; empty without an index.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -43,26 +43,25 @@ class Reader:
                 file.close()
         self._files.clear()
 
-    def read(self, trace_id: str, *, prompts: bool = True, only: Collection[str] | None = None) -> Trace:
+    def read(self, trace_id: str, *, prompts: bool = True) -> Trace:
         """Read a trace's spans, without those whose file was removed meanwhile. Raises Misplaced.
 
-        ``prompts``: see `Store.spans`. ``only``: ids of the spans to read (default: all).
+        ``prompts``: see `Store.spans`.
         """
         running = journal_files.RunningWriters(self._journal)
         spans, alive = [], set()
         with message_cache.together():
-            for name, raw in self._raw(trace_id, prompts=prompts, only=only):
+            for name, raw in self._raw(trace_id, prompts=prompts):
                 spans.append(genai.decode(raw))
                 if raw.end is None and running.is_running(name):
                     alive.add(raw.span_id)
         return Trace(monitoring.with_findings(self._db, spans, trace_id), alive=frozenset(alive))
 
-    def _raw(self, trace_id: str, *, prompts: bool, only: Collection[str] | None) -> Iterator[tuple[str, RawSpan]]:
-        wanted = "" if only is None else f" AND s.span IN ({', '.join('?' * len(only))})"
+    def _raw(self, trace_id: str, *, prompts: bool) -> Iterator[tuple[str, RawSpan]]:
         rows = self._db.execute(
-            "SELECT f.name, s.span, s.file, s.ref, s.offset, s.length FROM spans s JOIN files f ON f.id = s.file"  # noqa: S608
-            f" WHERE s.trace = ?{wanted} ORDER BY s.file, s.offset",
-            (trace_id, *(only or ())),
+            "SELECT f.name, s.span, s.file, s.ref, s.offset, s.length FROM spans s JOIN files f ON f.id = s.file"
+            " WHERE s.trace = ? ORDER BY s.file, s.offset",
+            (trace_id,),
         )
         for name, span_id, *place in rows.fetchall():
             raw = self._span(name, *place, prompts=prompts)

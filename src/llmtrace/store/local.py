@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -232,22 +232,9 @@ class LocalStore(Store):
             lambda spans: [span for trace_id in trace_ids for span in spans.spans_of(trace_id, prompts=prompts)],
         )
 
-    def outline(self, trace_id: str) -> list[tuple[str, str | None, bool]]:
-        outline: list[tuple[str, str | None, bool]] = self._read(
-            lambda indexer, db: indexer.index.outline(db, trace_id), lambda _: []
-        )
-        return outline or ([] if self.replays is None else self.replays.outline(trace_id))
-
     def names(self, kind: str) -> list[str]:
         statement = "SELECT DISTINCT name FROM names WHERE kind = ? ORDER BY name LIMIT 200"
         return self.with_index(lambda _, db: [name for (name,) in db.execute(statement, (kind,))], [])
-
-    def pick(self, trace_id: str, span_ids: Collection[str], *, prompts: bool = True) -> list[Span]:
-        picked: list[Span] = self._read(
-            lambda indexer, db: _spans(indexer.index, db, [trace_id], only=span_ids, prompts=prompts) if span_ids else [],
-            lambda spans: [span for span in spans.spans_of(trace_id, prompts=prompts) if span.span_id in span_ids],
-        )
-        return picked or ([] if self.replays is None else self.replays.pick(trace_id, span_ids, prompts=prompts))
 
     def refresh(self, *, seconds: float = float("inf"), max_spans: int | None = None) -> int:
         """Show new spans to the monitors, for at most ``seconds``, so that their findings appear in the traces.
@@ -429,9 +416,9 @@ class BackgroundIndexing:
         self._running = False
 
 
-def _spans(index: Index, db: sqlite3.Connection, trace_ids: list[str], **which: Any) -> list[Span]:
+def _spans(index: Index, db: sqlite3.Connection, trace_ids: list[str], *, prompts: bool) -> list[Span]:
     with contextlib.closing(index.reader(db)) as reader:
-        return [span for trace_id in trace_ids for span in reader.read(trace_id, **which).spans]
+        return [span for trace_id in trace_ids for span in reader.read(trace_id, prompts=prompts).spans]
 
 
 def _batches(trace_sizes: list[tuple[str, int]]) -> Iterator[list[str]]:

@@ -283,11 +283,6 @@ class Index:
             return summary
         raise _removed(trace_id)
 
-    def outline(self, db: sqlite3.Connection, trace_id: str) -> list[tuple[str, str | None, bool]]:
-        """See `Store.outline`."""
-        rows = db.execute("SELECT span, parent, failed FROM spans WHERE trace = ? ORDER BY start, id", (trace_id,))
-        return [(span, parent, bool(failed)) for span, parent, failed in rows]
-
     def reader(self, db: sqlite3.Connection) -> Reader:
         """Return a reader for many traces. Use it only while the connection is open."""
         return Reader(db, self.journal)

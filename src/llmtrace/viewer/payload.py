@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from llmtrace.codec import parts
+from llmtrace.evidence.call_inputs import Input
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -24,7 +25,6 @@ from llmtrace.model import (
 )
 from llmtrace.model.spans import raised_at
 from llmtrace.semconv import CONVERSATION_ID
-from llmtrace.viewer.call_inputs import Input
 from llmtrace.viewer.js_numbers import plain
 from llmtrace.viewer.rows import arguments_of, title
 

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmtrace import listing
 from llmtrace.errors import StoreError, TraceNotFound
-from llmtrace.model import Span, Trace, replace
+from llmtrace.model import Span, replace
 from llmtrace.store import Query, Store, TraceSummary
-from llmtrace.viewer.payload import Payload, payload
-from llmtrace.viewer.rows import Row, session_row, span_row, trace_row
+from llmtrace.viewer.rows import session_row, trace_row
 from llmtrace.viewer.trace_view import TraceView
 
 if TYPE_CHECKING:
@@ -27,20 +26,15 @@ MOST_COUNTED = 5_000
 """Number of newest traces that trends count in a store without hourly statistics."""
 LIST_SECONDS = 0.5
 """Seconds that a list filtered by confidence may spend on diagnoses before it is answered."""
-LONG = 500
-"""Number of spans beyond which a trace is long. A long trace is first read without the inputs of its model calls."""
-SCREENFUL = 120
-"""Number of rows of a long trace that are sent first, before the others are read."""
 
 
 class Source:
-    """The viewer's view of a store. Long traces are cached apart until they are read with their models' input."""
+    """The viewer's view of a store."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self._lock = threading.RLock()
-        self._complete: OrderedDict[str, TraceView] = OrderedDict()
-        self._without_prompts: OrderedDict[str, TraceView] = OrderedDict()
+        self._open: OrderedDict[str, TraceView] = OrderedDict()
         self._summaries: dict[str, TraceSummary] = {}
 
     def traces(self, query: Query, offset: int) -> dict[str, Any]:
@@ -114,76 +108,19 @@ class Source:
 
         return drift(self.store, since, until) if self.store.has_index else []
 
-    def rows(self, trace_id: str, after: int = 0, around: str | None = None) -> dict[str, Any]:
-        """Return the rows that changed after version ``after``. Raises TraceNotFound, UnreadableStore.
-
-        ``around``: for a long trace that is not cached yet, return only the rows near this span, and ``more`` as true. If no
-        span has this id, return the rows near the first failed span.
-        """
-        with self._lock:
-            view = self._complete.get(trace_id) or self._without_prompts.get(trace_id)
-            summary = self._summaries.get(trace_id) if view is None else None
-            if view is None and summary is None and self.store.has_index:
-                summary = self.store.summary(trace_id)  # the trace was opened by its URL, not from the list
-                self._summaries[summary.trace_id] = summary
-            if summary is not None and _is_long(summary):
-                if around is not None and (some := self._rows_around(summary, around)):
-                    return {"version": 0, "trace": trace_row(summary), "rows": some, "more": True}
-                view = self._without_prompts[summary.trace_id] = self._read_without_prompts(summary)
-                _bound(self._without_prompts)
-        return (view or self.trace_view(trace_id)).rows(after)
-
-    def _rows_around(self, summary: TraceSummary, around: str) -> list[Row]:
-        """Return a screenful of rows with their ancestors; empty if the store cannot read a trace's outline."""
-        outline = self.store.outline(summary.trace_id)
-        if not outline:
-            return []
-        callers = {parent for _, parent, failed in outline if failed}
-        began = (at for at, (span, _, failed) in enumerate(outline) if failed and span not in callers)
-        at = next((at for at, (span, *_) in enumerate(outline) if span == around), next(began, 0))
-        parents = {span: parent for span, parent, _ in outline}
-        wanted = set[str]()
-        for span_id, *_ in (outline[0], *outline[max(0, at - SCREENFUL // 2) : at + SCREENFUL // 2]):
-            ancestor: str | None = span_id
-            while ancestor in parents and ancestor not in wanted:
-                wanted.add(ancestor)
-                ancestor = parents[ancestor]
-        trace = Trace(self.store.pick(summary.trace_id, wanted, prompts=False))
-        return [span_row(span, trace) for span in trace.spans]
-
     def trace_view(self, trace_id: str) -> TraceView:
-        """Return the complete trace. Raises TraceNotFound, UnreadableStore."""
+        """Return a trace. Raises TraceNotFound, UnreadableStore."""
         with self._lock:
-            view = self._complete.get(trace_id)
+            view = self._open.get(trace_id)
             if view is None:
-                trace = self.store.trace(trace_id)
-                lean = self._without_prompts.pop(trace.trace_id, None)
-                view = TraceView(trace, None if lean is None else lean.summary)
-                self._complete[trace.trace_id] = view
-                _bound(self._complete)
-            self._complete.move_to_end(view.trace.trace_id)
+                view = TraceView(self.store.trace(trace_id))
+                self._open[view.trace.trace_id] = view
+                if len(self._open) > MOST_OPEN:
+                    self._open.popitem(last=False)
+            self._open.move_to_end(view.trace.trace_id)
             return view
 
-    def payloads(self, trace_id: str, span_ids: list[str]) -> dict[str, Payload]:
-        """Return the payloads of these spans. Raises TraceNotFound, UnreadableStore.
-
-        Until a long trace was read completely, each payload has ``early``: it is not known yet which of a call's messages are
-        new.
-        """
-        summary = self._summaries.get(trace_id)
-        if summary is None or not _is_long(summary) or trace_id in self._complete or not self.store.has_index:
-            return self.trace_view(trace_id).payloads(span_ids)
-        picked = Trace(self.store.pick(trace_id, span_ids))
-        return {span.span_id: payload(span, picked, None) | {"early": True} for span in picked.spans}
-
-    def _read_without_prompts(self, summary: TraceSummary) -> TraceView:
-        query = Query(limit=10, since=summary.start, until=summary.start + 1)
-        spans = [span for span in self.store.spans(query, prompts=False) if span.trace_id == summary.trace_id]
-        if not spans:
-            raise TraceNotFound(f"trace {summary.trace_id} is gone")
-        return TraceView(Trace(spans), summary)
-
-    def add(self, spans: Iterable[Span], *, alive: bool = True) -> set[str]:
+    def add(self, spans: Iterable[Span]) -> set[str]:
         """Merge spans that the store got since it was read. Returns the ids of their traces."""
         by_trace: dict[str, list[Span]] = {}
         for span in spans:
@@ -191,42 +128,36 @@ class Source:
         with self._lock:
             for trace_id, new_spans in by_trace.items():
                 self._summaries.pop(trace_id, None)
-                self._without_prompts.pop(trace_id, None)
-                if trace_id in self._complete:
-                    self._complete[trace_id].merge(new_spans, alive=alive)
+                if trace_id in self._open:
+                    self._open[trace_id] = self._open[trace_id].merged(new_spans)
         return set(by_trace)
 
-    def reread(self) -> set[str]:
-        """Read again the cached traces that seem to be running, because their programs may have died.
+    def running(self) -> list[str]:
+        """Return the ids of the cached traces that seem to be running; their programs may have died."""
+        with self._lock:
+            return [trace_id for trace_id, view in self._open.items() if view.trace.alive]
 
-        Returns the ids of the traces that changed.
+    def reread(self, trace_ids: Iterable[str]) -> set[str]:
+        """Read cached traces again. Their version numbers continue, so that an open page gets the new rows.
+
+        Returns the ids of those that have new rows.
         """
         changed = set()
         with self._lock:
-            for trace_id, view in self._complete.items():
-                if view.trace.alive:
-                    trace = self.store.trace(trace_id)
-                    if trace.alive != view.trace.alive or len(trace) != len(view.trace):
-                        view.replace(trace)
-                        changed.add(trace_id)
-        return changed
-
-    def drop(self, trace_ids: Iterable[str]) -> None:
-        """Read these traces again. Their version numbers continue, so that an open page gets the new rows."""
-        with self._lock:
             for trace_id in trace_ids:
                 self._summaries.pop(trace_id, None)
-                self._without_prompts.pop(trace_id, None)
-                view = self._complete.get(trace_id)
+                before = self._open.get(trace_id)
                 with contextlib.suppress(TraceNotFound):
-                    if view is not None:
-                        view.replace(self.store.trace(trace_id))
+                    if before is not None:
+                        view = self._open[trace_id] = TraceView(self.store.trace(trace_id), before)
+                        if view.rows(before.version)["rows"]:
+                            changed.add(trace_id)
+        return changed
 
     def forget(self) -> None:
         """Drop all cached traces. Needed if the store changed in an unknown way."""
         with self._lock:
-            self._complete.clear()
-            self._without_prompts.clear()
+            self._open.clear()
             self._summaries.clear()
 
 
@@ -234,13 +165,3 @@ def _suspicion(verdict: listing.Verdict) -> dict[str, str] | None:
     if verdict.fault:
         return {"title": f"not diagnosed because of a bug in llmtrace: {verdict.fault}", "confidence": "error"}
     return None if verdict.confidence is None else {"title": verdict.title, "confidence": verdict.confidence}
-
-
-def _is_long(summary: TraceSummary) -> bool:
-    """Return True for an ended trace with many spans. Since it has ended, the parts that were read stay valid."""
-    return summary.spans > LONG and summary.end is not None
-
-
-def _bound(open_traces: OrderedDict[str, TraceView]) -> None:
-    while len(open_traces) > MOST_OPEN:
-        open_traces.popitem(last=False)

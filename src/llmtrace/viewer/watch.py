@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from llmtrace.model import Span
 from llmtrace.store import Query, TraceSummary
 from llmtrace.store.tail import Tail
 from llmtrace.viewer.source import Source
@@ -48,11 +47,11 @@ class Follower:
                 return set()
             self._source.forget()
             return None
-        spans = self.fresh() or []
+        spans = [written.span for written in self._tail.poll()]
         self._quiet = 0 if spans else self._quiet + 1
         if spans:
             return self._source.add(spans)
-        return self._source.reread() if self._quiet % QUIET_POLLS == 0 else set()
+        return self._source.reread(self._source.running()) if self._quiet % QUIET_POLLS == 0 else set()
 
     def _poll_remote(self) -> set[str]:
         """Compare the newest traces of a remote store with those of the last poll. Raises UnreadableStore."""
@@ -63,12 +62,8 @@ class Follower:
         newest = {summary.trace_id: summary for summary in self._source.store.traces(Query(limit=NEWEST))}
         before, self._summaries = self._summaries, newest
         changed = {trace_id for trace_id, summary in newest.items() if before is not None and before.get(trace_id) != summary}
-        self._source.drop(changed)
+        self._source.reread(changed)
         return changed
-
-    def fresh(self) -> list[Span] | None:
-        """Return the spans written since the last call, including unfinished ones; None if the store has no journal."""
-        return None if self._tail is None else [written.span for written in self._tail.poll()]
 
 
 def stamp_of(path: Path | None) -> tuple[int, int] | None:

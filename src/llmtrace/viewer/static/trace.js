@@ -56,27 +56,17 @@ export class TraceView extends Page {
 
   async open() {
     this.wait("trace", "reading the trace …");
-    const first = await this.data.rows(this.id, { around: this.query.span ?? "-" });
-    this.merge(first);
+    this.merge(await this.data.rows(this.id));
     this.id = this.trace?.id ?? this.id;
     this.build();
     await this.begin();
-    if (first.more) {
-      this.merge(await this.data.rows(this.id));
-      this.drawHead();
-      this.drawLines();
-      await (this.chosen ? this.go(this.cursor, this.focus.pointer) : this.begin());
-    }
     if (this.query.words) this.search(this.query.words, !this.chosen);
     await new Promise((then) => setTimeout(then, 30)); // what is on the screen comes first
     await this.diagnose();
   }
 
-  /** Then what was read early is read again. */
   async diagnose() {
-    const diagnosis = await this.data.diagnosis(this.id).catch(() => null);
-    for (const [id, payload] of this.payloads) if (payload.early) this.payloads.delete(id);
-    this.diagnosed(diagnosis);
+    this.diagnosed(await this.data.diagnosis(this.id).catch(() => null));
   }
 
   /** @param {Rows} reply */

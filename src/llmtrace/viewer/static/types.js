@@ -17,7 +17,7 @@
  * out?: number, cached?: number, cost?: number, first?: number, partial?: boolean}} Row
  */
 
-/** @typedef {{version: number, trace: TraceRow, rows: Row[], more?: boolean}} Rows */
+/** @typedef {{version: number, trace: TraceRow, rows: Row[]}} Rows */
 /** @typedef {any} Json A JSON value; a number that a browser would change is an object with one member, see format.js. */
 /** @typedef {{type: string, [member: string]: Json}} Part */
 /** @typedef {{role: string, parts: Part[], name?: string, finish_reason?: string}} Message */
@@ -41,7 +41,7 @@
  * attributes: Json, resource: Json, scope: Json, events: {name: string, time: string, attributes: Json}[], links: Json[],
  * facts: {[name: string]: Json}, system?: Part[], input?: (Message|[number, number])[], output?: Message[], tools?: Definition[],
  * before?: string|null, kept?: number, gone?: number, arguments?: Json, has_result?: boolean, result?: Json,
- * definition?: Definition, review?: Json, conversation: string|null, raised: string, early?: boolean}} Payload
+ * definition?: Definition, review?: Json, conversation: string|null, raised: string}} Payload
  */
 
 /** `matches`: the characters there, `origin_start` to `origin_end`. @typedef {{span: string, place: string, pointer: string, matches: Json[]}} Origin */

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmtrace.evidence.call_inputs import inputs
 from llmtrace.model import Inference, Message, Span, Text, Trace
-from llmtrace.viewer.call_inputs import inputs
 
 MESSAGES = st.builds(
     Message, st.sampled_from(["system", "user", "assistant"]), st.tuples(st.builds(Text, st.sampled_from("abcde")))

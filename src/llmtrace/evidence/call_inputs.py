@@ -27,6 +27,10 @@ class Input:
     repeated: int
     """Number of messages of the previous call that this one sends again."""
 
+    def new_messages(self, inference: Inference) -> tuple[Message, ...]:
+        """Return the call's messages that the previous call did not have."""
+        return tuple(inference.input[piece] for piece in self.pieces if isinstance(piece, int))
+
 
 def inputs(trace: Trace) -> dict[str, Input]:
     """Return the `Input` of each model call, by span id."""
@@ -38,7 +42,7 @@ def inputs(trace: Trace) -> dict[str, Input]:
     def key_of(message: Message) -> str:
         key = message_keys.get(id(message))
         if key is None:
-            key = message_keys[id(message)] = message_key(message)
+            key = message_keys[id(message)] = _message_key(message)
         return key
 
     for span in trace.spans:
@@ -58,9 +62,7 @@ def fresh(span: Span, call_input: Input | None) -> Span:
     """Return the span without the messages that an earlier call had already."""
     if call_input is None or call_input.before is None or not isinstance(span.operation, Inference):
         return span
-    messages = span.operation.input
-    new = tuple(messages[piece] for piece in call_input.pieces if isinstance(piece, int))
-    return replace(span, operation=replace(span.operation, system=(), input=new))
+    return replace(span, operation=replace(span.operation, system=(), input=call_input.new_messages(span.operation)))
 
 
 def _before(span: Span, inference: Inference, keys: list[str], holders: dict[str, list[str]]) -> str | None:
@@ -92,7 +94,7 @@ def _compared(keys: list[str], before: str | None, earlier: list[str]) -> Input:
     return Input(before, pieces, len(earlier) - repeated, repeated)
 
 
-def message_key(message: Message) -> str:
+def _message_key(message: Message) -> str:
     """Return a key that is equal for equal messages.
 
     A program sends an answer again without its reasoning and finish reason, so these are not part of the key.
