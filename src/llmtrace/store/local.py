@@ -378,7 +378,6 @@ class LocalStore(Store):
         """Index the words for a text query, in steps between which other threads may read and fork."""
 
         def step(indexer: Indexer, db: sqlite3.Connection) -> bool:
-            indexer.words.want(db)
             return indexer.catch_up(db, seconds=WORDS_STEP) and indexer.words.catch_up(db, seconds=WORDS_STEP)
 
         while query.text and not self._read(step, lambda _: True):
@@ -387,11 +386,12 @@ class LocalStore(Store):
     def _index_some(self, seconds: float) -> None:
         indexer = self._indexer
         if indexer is not None:
+            from llmtrace.store import word_index
 
             def work(db: sqlite3.Connection) -> None:
                 if indexer.catch_up(db, seconds=seconds):
                     indexer.watch(db, ended=True, seconds=seconds)
-                    if indexer.words.wanted(db):
+                    if word_index.tables(db):  # somebody has searched
                         indexer.words.catch_up(db, seconds=seconds)
 
             indexer.call(work)
