@@ -22,8 +22,8 @@ from llmtrace.config import Config
 from llmtrace.exporters.forwarding import retries
 from llmtrace.exporters.forwarding.counts import Counts
 from llmtrace.exporters.forwarding.destination import named
-from llmtrace.exporters.forwarding.export_view import WHOLE, mark
 from llmtrace.exporters.forwarding.forwarder import Forwarder
+from llmtrace.exporters.forwarding.journal_cursor import WHOLE, mark
 from llmtrace.model import RawSpan
 from llmtrace.store.local import LocalStore
 from tests.exporters.collector import Collector, GrpcCollector, taking

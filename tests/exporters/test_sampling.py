@@ -24,11 +24,11 @@ HEALTHY, LUCKY = "f" * 32, "0" * 31 + "1"
 
 
 def item(
-    trace: str = HEALTHY, *, left: int = 0, own: bool = True, took: int = 1000, name: str = "run", **more: Any
+    trace: str = HEALTHY, *, ends: bool = True, own: bool = True, took: int = 1000, name: str = "run", **more: Any
 ) -> QueuedSpan:
     attributes = ({semconv.RUN_ID: "r"} if own else {}) | more.pop("attributes", {})
     raw = RawSpan(trace, f"{next(_IDS):016x}", name, 1000, 1000 + took, attributes=attributes, **more)
-    return QueuedSpan(raw, 100, True, raw.trace_id, raw.span_id, left)
+    return QueuedSpan(raw, 100, True, raw.trace_id, raw.span_id, ends)
 
 
 def test_a_healthy_trace_is_decided_when_its_run_ends() -> None:
@@ -36,8 +36,8 @@ def test_a_healthy_trace_is_decided_when_its_run_ends() -> None:
     for trace, sent in ((HEALTHY, 0), (LUCKY, 3)):
         counts = Counts()
         made = Sampler(0.5, counts)
-        assert made.offer(item(trace, left=2)) == []
-        assert made.offer(item(trace, left=1)) == []
+        assert made.offer(item(trace, ends=False)) == []
+        assert made.offer(item(trace, ends=False)) == []
         found = made.offer(item(trace))
         assert [one.rate for one in found] == [0.5] * sent
         assert (counts.traces_kept, counts.traces_left, counts.sampled_out) == ((1, 0, 0) if sent else (0, 1, 3))
@@ -54,9 +54,9 @@ def test_a_healthy_trace_is_decided_when_its_run_ends() -> None:
 def test_a_bad_span_settles_it_at_once(bad: dict[str, Any]) -> None:
     """What came before it, it, and what comes after."""
     made = Sampler(0.0, Counts())
-    first = item(left=2)
+    first = item(ends=False)
     assert made.offer(first) == []
-    second = item(left=1, **bad)
+    second = item(ends=False, **bad)
     assert made.offer(second) == [first, second]
     third = item()
     assert made.offer(third) == [third]
@@ -75,13 +75,13 @@ def test_the_wait_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that does not end is decided by what is known; so is the oldest when too many wait."""
     monkeypatch.setattr(sampler, "WAIT_SECONDS", 0.0)
     made = Sampler(1e-9, Counts())
-    made.offer(item(LUCKY, left=1))
+    made.offer(item(LUCKY, ends=False))
     assert len(made.decide(made.due())) == 1
     monkeypatch.setattr(sampler, "MOST_WAITING", 10)
     counts = Counts()
     made = Sampler(0.0, counts)
     for number in range(30):
-        made.offer(item(f"{number:030x}ff", left=1))
+        made.offer(item(f"{number:030x}ff", ends=False))
     assert counts.traces_left == 20
 
 

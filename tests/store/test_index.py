@@ -407,14 +407,6 @@ def test_words_in_the_index_are_the_words_of_a_query(text: str) -> None:
     """However they are found: an index and a store without one agree on what a text says."""
     with contextlib.closing(sqlite3.connect(":memory:")) as db:
         table = word_index._create_table(db, "20260101T")
-        db.execute(f"INSERT INTO {table} (rowid, text) VALUES (1, ?)", (search.indexed(text),))
+        db.execute(f"INSERT INTO {table} (rowid, text) VALUES (1, ?)", (" ".join(search.words(text)),))
         db.execute(f"CREATE VIRTUAL TABLE held USING fts5vocab({table}, instance)")
         assert [term for (term,) in db.execute("SELECT term FROM held ORDER BY offset")] == search.words(text)
-
-
-@given(st.text(max_size=300))
-def test_words_of_any_script_are_found_apart(text: str) -> None:
-    """A line that is not plain goes into the index word by word, as a query is taken apart; what is plain, as it is."""
-    lines = search.indexed(text).split("\n")
-    read = [search.words(line) if line.isascii() else line.split() for line in lines]
-    assert [word for line in read for word in line] == search.words(text)

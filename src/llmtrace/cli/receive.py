@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
                 _tell(screen, summary, judged=can_be_judged(trace), as_json=args.json)
 
     store = _store(config, no_store=args.no_store, forwards=destination is not None)
-    folder = store.folder if isinstance(store, LocalStore) else None
+    folder = store.folder if isinstance(store, LocalStore) and not args.no_store else None
     logs = None if folder is None else WaitingLogs(folder, Content(config))
     options = {"on_evaluated": judged, "is_only_writer": True, "patience": PATIENCE, "waiting_logs": logs}
     ingestor = make_ingestor(store, config, **options)

@@ -47,8 +47,8 @@ class Journal:
     def __init__(self, folder: Path | None, *, max_bytes: int = 1 << 30, max_days: float = 7.0) -> None:
         """``folder`` None: records stay in memory, since no folder can be written to."""
         self.folder = folder
-        self.on_look: Callable[[], None] | None = None
-        """Called about once a second, by a thread that appends, so it must return at once."""
+        self.on_look: list[Callable[[], None]] = []
+        """Called about once a second, by a thread that appends, so they must return at once."""
         self._max_bytes = max_bytes
         self._max_days = max_days
         self._begin()
@@ -215,9 +215,9 @@ class Journal:
         return f". {lost} records were lost meanwhile, because the memory for them is limited" if lost else ""
 
     def _notify(self) -> None:
-        if self.on_look is not None:
+        for callback in self.on_look:
             try:
-                self.on_look()
+                callback()
             except Exception:
                 logger.debug("llmtrace: the journal's on_look failed", exc_info=True)
 

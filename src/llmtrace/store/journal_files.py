@@ -12,7 +12,7 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -94,52 +94,17 @@ def iterate(path: Path, offset: int = 0) -> Iterator[Record | Gap]:
 
     Raises `Unusable` for a head that is not a journal's, OSError if the file cannot be opened.
     """
-    return _iterate(path, offset, _record_at, _BLOCK)
-
-
-def _iterate(
-    path: Path, offset: int, read_at: Callable[[BinaryIO, int, int], Record | None], buffering: int
-) -> Iterator[Record | Gap]:
-    with path.open("rb", buffering) as file:
+    with path.open("rb", _BLOCK) as file:
         size = os.fstat(file.fileno()).st_size
         check_head(file, path)
         offset = max(offset, HEAD.size)
         while offset < size:
-            record: Record | Gap | None = read_at(file, offset, size)
+            record: Record | Gap | None = _record_at(file, offset, size)
             if record is None:
                 following = _resync(file, offset + 1, size)
                 record = Gap(offset, (size if following is None else following) - offset, tail=following is None)
             yield record
             offset += record.length
-
-
-def outline(path: Path) -> Iterator[Record]:
-    """Read the records of a file without payloads, except for contexts. Damaged bytes are skipped.
-
-    Raises `Unusable`, OSError.
-    """
-    return (record for record in _iterate(path, 0, _outlined, -1) if isinstance(record, Record))
-
-
-def _outlined(file: BinaryIO, offset: int, size: int) -> Record | None:
-    """Read the record at ``offset``, without its payload unless it is a context.
-
-    The payload is checked only if no other record follows, since then the length may be wrong.
-    """
-    file.seek(offset)
-    header = file.read(RECORD.size)
-    if len(header) < RECORD.size:
-        return None
-    mark, kind, ref, length, _ = RECORD.unpack(header)
-    end = offset + RECORD.size + length
-    if mark != MARK or end > size:
-        return None
-    payload = file.read(length) if kind == CONTEXT else b""
-    if end < size:
-        file.seek(end)
-        if file.read(len(MARK)) != MARK:
-            return _record_at(file, offset, size)
-    return Record(kind, ref, payload, offset, RECORD.size + length)
 
 
 def read(file: BinaryIO, offset: int, length: int) -> Record | None:

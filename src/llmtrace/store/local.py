@@ -13,15 +13,15 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.locks import importing, lazy_property
-from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
+from llmtrace.model import RawSpan, Span, Trace
 from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_limits, journal_records, replay_key
 from llmtrace.store.journal import Entry, Journal
 from llmtrace.store.summary import TraceSummary, summarise
@@ -58,8 +58,6 @@ BESIDE = frozenset({*_FILES, *_DATABASES, baselines.NAME, replay_key.NAME})
 NO_PLACE = "there is no home folder to keep the store in. Set LLMTRACE_STORE to a folder"
 
 T = TypeVar("T")
-_Shared: TypeAlias = "tuple[object, object, str, bytes]"
-"""Resource, scope and mark, and the encoded context that they make."""
 
 
 class LocalStore(Store):
@@ -84,12 +82,12 @@ class LocalStore(Store):
         ``background``: index in a thread once the program has run for a while. ``busy_seconds``: see `Index`.
         """
         config = config or Config()
-        self.folder = folder
+        self.folder = self._place = folder
         self._may_be_missing = may_be_missing
         journal = None if folder is None else folder / "journal"
         self._journal = Journal(journal, max_bytes=config.max_store_bytes, max_days=config.max_store_days)
-        self._contexts: dict[tuple[int, int], _Shared] = {}
-        self._shared: _Shared = (None, None, "", b"")
+        self._contexts: dict[tuple[int, int, str], tuple[object, object, bytes]] = {}
+        """Resources, scopes and encoded contexts, by identity and mark: a process has one resource object and few scopes."""
         self.mark: Callable[[], str] = str
         """Returns where spans appended now will be sent; stored with them (see `journal_records.encode_context`)."""
         self._busy_seconds = busy_seconds
@@ -97,7 +95,7 @@ class LocalStore(Store):
         self._background = None
         if background and folder is not None:
             self._background = BackgroundIndexing(self._index_some)
-            self._journal.on_look = self._background.wake
+            self._journal.on_look.append(self._background.wake)
 
     @property
     def journal(self) -> Journal:
@@ -109,7 +107,7 @@ class LocalStore(Store):
 
         Lists, statistics and exporters do not see its traces. Methods that take a trace id do.
         """
-        folder = None if self.folder is None else self.folder / replay_key.REPLAYS
+        folder = None if self._place is None else self._place / replay_key.REPLAYS
         if self._replays is None and folder is not None and folder.is_dir():
             self._replays = LocalStore(folder, background=False, busy_seconds=self._busy_seconds)
         return self._replays
@@ -121,7 +119,7 @@ class LocalStore(Store):
             from llmtrace.store.sqlite import BUSY_SECONDS, Index
 
         busy_seconds = BUSY_SECONDS if self._busy_seconds is None else self._busy_seconds
-        return None if self.folder is None else Indexer(Index(self.folder, busy_seconds=busy_seconds))
+        return None if self._place is None else Indexer(Index(self._place, busy_seconds=busy_seconds))
 
     def check_owner(self) -> None:
         """Raise UnreadableStore if the folder's index belongs to another program."""
@@ -130,14 +128,7 @@ class LocalStore(Store):
 
     def on_look(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` about once a second from now on, in a thread that appends, so it must return at once."""
-        wake = None if self._background is None else self._background.wake
-
-        def call_both() -> None:
-            callback()
-            if wake is not None:
-                wake()
-
-        self._journal.on_look = call_both
+        self._journal.on_look.append(callback)
 
     def replay_key(self) -> bytes:
         if self._replay_key is None and self.folder is not None:
@@ -157,17 +148,20 @@ class LocalStore(Store):
 
     def _entry(self, raw: RawSpan) -> Entry:
         kind = journal_files.START if raw.end is None else journal_files.SPAN
-        # mostly the same objects as for the last span, so comparing identities saves a look-up
-        resource, scope, mark, context = self._shared
-        if resource is not raw.resource or scope is not raw.scope or mark != self.mark():
-            context = self._context(raw.resource, raw.scope)
+        mark = self.mark()
+        resource, scope, context = self._contexts.get((id(raw.resource), id(raw.scope), mark), (None, None, b""))
+        if resource is not raw.resource or scope is not raw.scope:
+            if len(self._contexts) >= 64:
+                self._contexts.clear()
+            context = journal_records.encode_context(raw.resource, raw.scope, mark)
+            self._contexts[id(raw.resource), id(raw.scope), mark] = raw.resource, raw.scope, context
         return kind, journal_records.encode(raw), context
 
     def flush(self) -> None:
         self._journal.flush()
 
     def has_unwritten(self) -> bool:
-        return self.folder is not None and bool(self._journal.waiting())
+        return self._place is not None and bool(self._journal.waiting())
 
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
         def read(indexer: Indexer, db: sqlite3.Connection) -> list[TraceSummary]:
@@ -268,14 +262,14 @@ class LocalStore(Store):
         return self._read(read, learn)
 
     def pins(self) -> baselines.Pins:
-        return {} if self.folder is None else baselines.read(self.folder)
+        return {} if self._place is None else baselines.read(self._place)
 
     def pin(self, pins: baselines.Pins) -> None:
         """Compare with these baselines from now on, instead of those pinned before.
 
         A store that does not exist yet is created, so that even its first call is compared. Raises StoreError.
         """
-        folder = self.folder
+        folder = self._place
         if folder is None:
             raise UnreadableStore(NO_PLACE)
         if not folder.exists():
@@ -301,17 +295,6 @@ class LocalStore(Store):
         if self._replays is not None:
             self._replays.close()
         self._journal.close()
-
-    def _context(self, resource: Mapping[str, JsonValue], scope: Scope) -> bytes:
-        """Return the encoded context, cached by identity: a process has one resource object and few scopes."""
-        shared, mark = self._contexts.get((id(resource), id(scope))), self.mark()
-        if shared is None or shared[0] is not resource or shared[1] is not scope or shared[2] != mark:
-            if len(self._contexts) >= 64:
-                self._contexts.clear()
-            shared = (resource, scope, mark, journal_records.encode_context(resource, scope, mark))
-            self._contexts[id(resource), id(scope)] = shared
-        self._shared = shared
-        return shared[3]
 
     def with_index(self, action: Callable[[Indexer, sqlite3.Connection], T], default: T) -> T:
         """Run ``action`` on the index and return its result, or ``default`` if the index cannot be used.
@@ -342,30 +325,29 @@ class LocalStore(Store):
 
     def _is_there(self) -> bool:
         """Return True if the store has a journal. Raises UnreadableStore if the folder that the user named does not exist."""
-        if self.folder is None:
+        if self._place is None:
             raise UnreadableStore(NO_PLACE)
         try:
-            names = os.listdir(self.folder)
+            names = os.listdir(self._place)
             if "journal" in names:
-                os.scandir(self.folder / "journal").close()
+                os.scandir(self._place / "journal").close()
         except FileNotFoundError:
             if self._may_be_missing:
                 return False
             raise UnreadableStore(
-                f"no store at {self.folder}: the folder does not exist.\n"
+                f"no store at {self._place}: the folder does not exist.\n"
                 "A program makes it when it records its first trace. To read another store: --store or LLMTRACE_STORE"
             ) from None
         except OSError as error:
             raise UnreadableStore(f"cannot read {error.filename}: {error.strerror}") from error
         if "journal" not in names and not BESIDE.issuperset(names):
-            raise UnreadableStore(f"{self.folder} is not an llmtrace store: it has no folder 'journal'")
+            raise UnreadableStore(f"{self._place} is not an llmtrace store: it has no folder 'journal'")
         return "journal" in names
 
     def _index_words(self, query: Query) -> None:
         """Index the words for a text query, in steps between which other threads may read and fork."""
 
         def step(indexer: Indexer, db: sqlite3.Connection) -> bool:
-            indexer.words.want(db)
             return indexer.catch_up(db, seconds=WORDS_STEP) and indexer.words.catch_up(db, seconds=WORDS_STEP)
 
         while query.text and not self._read(step, lambda _: True):
@@ -374,11 +356,12 @@ class LocalStore(Store):
     def _index_some(self, seconds: float) -> None:
         indexer = self._indexer
         if indexer is not None:
+            from llmtrace.store import word_index
 
             def work(db: sqlite3.Connection) -> None:
                 if indexer.catch_up(db, seconds=seconds):
                     indexer.watch(db, ended=True, seconds=seconds)
-                    if indexer.words.wanted(db):
+                    if word_index.tables(db):  # somebody has searched
                         indexer.words.catch_up(db, seconds=seconds)
 
             indexer.call(work)

@@ -30,7 +30,6 @@ _VALUES = ("name", "agent_name", "arguments", "result", "query", "documents", "r
 
 # Scripts written without spaces: each character is a word of its own, so that any part of a sentence can be found.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_SEPARATING = {code: " " for code in range(128) if not chr(code).isalnum()}
 _WORD = lazy_pattern(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
 
 
@@ -39,30 +38,6 @@ def words(text: str) -> list[str]:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
     return [word[:_LONGEST_WORD] for word in _WORD.findall(text[:_LONGEST_TEXT].casefold())]
-
-
-def indexed(text: str) -> str:
-    """Return a text that SQLite's tokenizer splits into the same words as `words`. Plain ASCII text needs no change."""
-    if text.isascii():
-        plain = text[:_LONGEST_TEXT]
-        if not _has_long_word(plain) and "\0" not in plain:
-            return plain
-        plain = plain.translate(_SEPARATING)
-        if not _has_long_word(plain):
-            return plain
-    elif "\n" in text and len(text) <= _LONGEST_TEXT:
-        return "\n".join(map(indexed, text.split("\n")))  # most lines are plain
-    return " ".join(words(text))
-
-
-def _has_long_word(plain: str) -> bool:
-    """Return True if no space follows within `_LONGEST_WORD` characters somewhere. Jumps from space to space, so it is fast."""
-    at = 0
-    while at + _LONGEST_WORD < len(plain):
-        at = plain.rfind(" ", at, at + _LONGEST_WORD + 1) + 1
-        if at == 0:
-            return True
-    return False
 
 
 def phrases(query: str) -> list[list[str]]:

@@ -30,6 +30,10 @@ class Position(NamedTuple):
     open: int = 0
     """Number of spans that started before ``offset`` and had not ended."""
 
+    def covers(self, size: int) -> bool:
+        """Return True if all spans of a file of this size were sent."""
+        return self.offset >= size and not self.open
+
 
 class Positions:
     """The positions of one destination in one folder of journal files, kept in ``folder``."""
@@ -71,7 +75,7 @@ def note_removed(path: Path) -> None:
     try:
         home = path.parent.parent
         home, name = (home.parent, UNSENT) if home.name == UNSENT else (home, STORE)
-        for destination, number in _unsent(path, home / FOLDER, name).items():
+        for destination, number in unsent(path, home / FOLDER, name).items():
             locks.write(home / FOLDER / destination / REMOVED, b"%d\n" % number, os.O_APPEND)
             warn_once(
                 f"{number} spans were removed from {path.parent} before an OTLP endpoint took them, because the store reached "
@@ -81,19 +85,42 @@ def note_removed(path: Path) -> None:
         return
 
 
-def _unsent(path: Path, folder: Path, name: str) -> dict[str, int]:
-    marks: dict[int, str] = {}
-    offsets: dict[str, int] = {}
+def unsent(path: Path, folder: Path, name: str) -> dict[str, int]:
+    """Return the number of unsent spans of a journal file, by destination.
+
+    ``folder``: has the destinations' folders. ``name``: `STORE` or `UNSENT`. Raises OSError, `journal_files.Unusable`.
+    """
+    size = path.stat().st_size
+    offsets = {to.name: Positions(to / name).read(path.name).offset for to in folder.iterdir()}
+    offsets = {to: offset for to, offset in offsets.items() if offset < size}
+    destinations: dict[int, str] = {}
     counts: dict[str, int] = {}
-    for record in journal_files.outline(path):
+    for record in journal_files.iterate(path) if offsets else ():
+        if isinstance(record, journal_files.Gap):
+            continue
         if record.kind == journal_files.CONTEXT:
-            destination = journal_records.decode_mark(record.payload).partition("/")[0]
-            if destination and (folder / destination).is_dir():
-                marks[record.ref] = destination
-                offsets[destination] = Positions(folder / destination / name).read(path.name).offset
-        elif record.kind == journal_files.SPAN and (to := marks.get(record.ref)) and record.offset >= offsets[to]:
+            destinations[record.ref] = destination_in(record.payload)
+        elif record.kind == journal_files.SPAN and record.offset >= offsets.get(to := destinations.get(record.ref, ""), size):
             counts[to] = counts.get(to, 0) + 1
     return counts
+
+
+def destinations_of(path: Path) -> set[str]:
+    """Return the destinations for which a journal file may have spans; "" for spans that are not sent, and for an unusable
+    file."""
+    destinations: set[str] = set()
+    try:
+        for record in journal_files.iterate(path):
+            if isinstance(record, journal_files.Record) and record.kind == journal_files.CONTEXT:
+                destinations.add(destination_in(record.payload))
+    except (OSError, journal_files.Unusable):
+        return {""}
+    return destinations
+
+
+def destination_in(context: bytes) -> str:
+    """Return the destination in a journal's context record; "" if its spans are not sent."""
+    return journal_records.decode_mark(context).partition("/")[0]
 
 
 def removed(folder: Path) -> int:

@@ -62,7 +62,7 @@ _JOURNAL_SCHEMA = (
 )
 """Tables that can be rebuilt from the journal."""
 _TABLES = ("files", "contexts", "spans", "traces", "names")
-_SCHEMA = (*_JOURNAL_SCHEMA, *monitoring.SCHEMA, *word_index.SCHEMA)
+_SCHEMA = (*_JOURNAL_SCHEMA, *monitoring.SCHEMA)
 
 _OPEN_FILES = "SELECT DISTINCT f.name FROM spans s JOIN files f ON f.id = s.file WHERE s.trace = ? AND s.end IS NULL"
 """The journal files with unfinished spans of a trace."""
@@ -167,7 +167,7 @@ class Index:
 
     def _create(self, db: sqlite3.Connection) -> None:
         """Create the tables. In an older index, tables that come from the journal are replaced; the monitors' states stay."""
-        for table in (*_TABLES, "hourly_results", "searched", *word_index.tables(db)):
+        for table in (*_TABLES, "hourly_results", *word_index.tables(db)):
             db.execute(f"DROP TABLE IF EXISTS {table}")
         existing = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
         for statement in _SCHEMA:

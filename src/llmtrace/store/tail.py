@@ -45,14 +45,13 @@ class Tail:
                     yield from self._new(file.name)
 
     def _new(self, name: str) -> Iterator[Written]:
-        path, start = self.journal / name, self._done.get(name, 0)
-        contexts = self._contexts.get(name)
-        if contexts is None:
-            contexts = self._contexts[name] = _contexts(path, start)
-        for end, raw in read_spans(path, start, contexts):
-            self._done[name] = end
-            if raw is not None:
-                yield Written(genai.decode(raw), name)
+        done = self._done.get(name, 0)
+        start = done if name in self._contexts else 0  # the first time, the contexts of earlier records are read
+        for end, raw in read_spans(self.journal / name, start, self._contexts.setdefault(name, {})):
+            if end > done:
+                self._done[name] = end
+                if raw is not None:
+                    yield Written(genai.decode(raw), name)
 
 
 def read_spans(path: Path, start: int, contexts: dict[int, Context]) -> Iterator[tuple[int, RawSpan | None]]:
@@ -73,16 +72,6 @@ def read_spans(path: Path, start: int, contexts: dict[int, Context]) -> Iterator
                 elif record.kind in (journal_files.START, journal_files.SPAN):
                     raw = journal_records.decode(record.payload, *contexts.get(record.ref, ({}, Scope())))
         yield record.offset + record.length, raw
-
-
-def _contexts(path: Path, until: int) -> dict[int, Context]:
-    """Return the contexts in a file before offset ``until``."""
-    contexts: dict[int, Context] = {}
-    for record in journal_files.outline(path) if until else ():
-        if record.kind == journal_files.CONTEXT and record.offset < until:
-            with contextlib.suppress(journal_records.NoRecord):
-                contexts[record.ref] = journal_records.decode_context(record.payload)
-    return contexts
 
 
 def read_journal(journal: Path | None, waiting: list[tuple[int, bytes, bytes]]) -> Spans:

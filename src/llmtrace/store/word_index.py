@@ -1,8 +1,7 @@
 """The words of spans, for searches by text. They are indexed only if somebody searches.
 
 Law: once `Words.catch_up` has returned True, a text query finds the same as `search`. Words cost more than the rest of the
-index, so a store without searches pays nothing for them. If there was a search in the last week, `wanted` is True and the
-background thread keeps the words up to date.
+index, so they are indexed from the first search on: a store without searches pays nothing for them.
 """
 
 from __future__ import annotations
@@ -15,22 +14,18 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from llmtrace.codec import genai, message_cache
-from llmtrace.model import Message, Span
+from llmtrace.model import Span
 from llmtrace.store import search
 from llmtrace.store.transactions import transaction
 
 if TYPE_CHECKING:
     from llmtrace.store.sqlite import Index
 
-SCHEMA: Final = ("CREATE TABLE searched (at INTEGER)",)
-
 ENGINE: Final = "fts5"
 """A SQLite without it cannot search the index, so that a search reads the journal."""
 _BATCH: Final = 500
 """Spans in one transaction. Other processes wait for the write lock meanwhile."""
 _SEEN: Final = 50_000
-_WANTED_SECONDS: Final = 7 * 86400
-_NOTE_SECONDS: Final = 3600
 
 
 class Words:
@@ -39,20 +34,6 @@ class Words:
     def __init__(self, index: Index) -> None:
         self._index = index
         self._seen: dict[tuple[str, int], str] = {}
-
-    def want(self, db: sqlite3.Connection) -> None:
-        """Record the time of a search."""
-        if self._searched(db) < time.time() - _NOTE_SECONDS:
-            with transaction(db):
-                db.execute("DELETE FROM searched")
-                db.execute("INSERT INTO searched VALUES (?)", (int(time.time()),))
-
-    def wanted(self, db: sqlite3.Connection) -> bool:
-        """Return True if there was a search in the last week."""
-        return self._searched(db) > time.time() - _WANTED_SECONDS
-
-    def _searched(self, db: sqlite3.Connection) -> float:
-        return float(db.execute("SELECT max(at) FROM searched").fetchone()[0] or 0)
 
     def catch_up(self, db: sqlite3.Connection, *, seconds: float = float("inf")) -> bool:
         """Index the words of the indexed spans, for at most ``seconds``. Returns True if it has indexed all."""
@@ -73,36 +54,25 @@ class Words:
                 located = reader.placed(file, state[0], _BATCH)
                 spans = [(number, genai.decode(raw)) for number, _, raw in located if raw is not None]
             table = _create_table(db, name)
-            met: dict[tuple[str, int], str] = {}
-            rows = [(number, self._new_words(span, met)) for number, span in spans]
+            rows = [(number, self._new_words(span)) for number, span in spans]
             db.executemany(f"INSERT INTO {table} (rowid, text) VALUES (?, ?)", rows)  # noqa: S608
             # a full batch continues after its last span; otherwise the whole file is done
             upto = located[-1][1] + 1 if len(located) == _BATCH else state[1]
             db.execute("UPDATE files SET words = ? WHERE id = ?", (upto, file))
         return len(located) == _BATCH
 
-    def _new_words(self, span: Span, met: dict[tuple[str, int], str]) -> str:
+    def _new_words(self, span: Span) -> str:
         """Return the words of a span, without texts that are indexed for another ended span of the trace.
 
-        Each call repeats the conversation, and a trace is found by any of its spans. ``met``: like `_seen`, but with messages
-        by identity.
+        Each call repeats the conversation, and a trace is found by any of its spans.
         """
         if len(self._seen) > _SEEN:
             self._seen.clear()
-            met.clear()
-        texts = []
-        for piece in search.pieces(span):
-            if type(piece) is Message and not _is_first(met, id(piece), span):
-                continue
-            text = search.text_in(piece)
-            if _is_first(self._seen, hash(text), span):
-                texts.append(search.indexed(text))
-        return " ".join(texts)
-
-
-def _is_first(seen: dict[tuple[str, int], str], what: int, span: Span) -> bool:
-    """Return True if no other ended span of the trace had this text before."""
-    return span.end is None or seen.setdefault((span.trace_id, what), span.span_id) == span.span_id
+        words: list[str] = []
+        for text in map(search.text_in, search.pieces(span)):
+            if span.end is None or self._seen.setdefault((span.trace_id, hash(text)), span.span_id) == span.span_id:
+                words += search.words(text)
+        return " ".join(words)
 
 
 def tables(db: sqlite3.Connection) -> list[str]:

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
 
-from llmtrace.exporters.forwarding.journal_cursor import JournalCursor, destinations_of
 from llmtrace.store import journal_files, locks
-from llmtrace.store.send_positions import FOLDER, STORE, UNSENT, Positions, removed
+from llmtrace.store.send_positions import FOLDER, STORE, UNSENT, removed, unsent
 
 logger = logging.getLogger("llmtrace")
 
@@ -25,8 +24,6 @@ QUIET_SECONDS = 60.0
 FILE = "counts.json"
 ABOUT = "about"
 """File in a destination's folder with its protocol and address."""
-_MOST = 100_000
-"""Waiting spans that are counted, at most."""
 
 
 @dataclass
@@ -142,14 +139,8 @@ def reports(home: Path) -> list[Report]:
 
 def _waiting(home: Path, folder: Path) -> int:
     number = 0
-    for journal, positions in ((home / "journal", STORE), (home / UNSENT / "journal", UNSENT)):
-        position_store, processes = Positions(folder / positions), set[str]()
+    for journal, name in ((home / "journal", STORE), (home / UNSENT / "journal", UNSENT)):
         for file in journal_files.listing(journal):
-            position = position_store.read(file.name)
-            if (position.offset < file.size or position.open) and folder.name in destinations_of(journal / file.name):
-                processes.add(journal_files.process_of(file.name))
-        for process in processes:
-            tail = JournalCursor(journal, process, folder.name, position_store, alive=True)
-            while (items := tail.read(1 << 20)) and number < _MOST:
-                number += len(items)
+            with contextlib.suppress(OSError, journal_files.Unusable):
+                number += unsent(journal / file.name, folder.parent, name).get(folder.name, 0)
     return number

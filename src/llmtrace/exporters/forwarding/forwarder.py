@@ -7,7 +7,6 @@ once. Each process sends its own spans, and only one process at a time sends tho
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import threading
@@ -19,15 +18,14 @@ from typing import TYPE_CHECKING
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from llmtrace.codec import genai
+from llmtrace.codec import genai, recorded
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.exporters.forwarding import export_view
 from llmtrace.exporters.forwarding.counts import ABOUT, Counts, CountsFile
 from llmtrace.exporters.forwarding.destination import Destination
 from llmtrace.exporters.forwarding.journal_cursor import JournalCursor, QueuedSpan, UnwrittenSpans
+from llmtrace.exporters.forwarding.journal_queue import JournalQueue
 from llmtrace.exporters.forwarding.otlp_exporter import MOST_SPANS, Exporter
-from llmtrace.exporters.forwarding.recover_unsent import UnsentRecovery, only_unsent, remove_sent
 from llmtrace.exporters.forwarding.retries import Breaker, SetAside
 from llmtrace.exporters.forwarding.sampler import Sampler
 from llmtrace.exporters.forwarding.send_queue import MemoryQueue
@@ -36,10 +34,10 @@ from llmtrace.installed import NO_GRPC
 from llmtrace.model import RawSpan, replace
 from llmtrace.recorder.guard import report
 from llmtrace.recorder.otel import without_content
-from llmtrace.semconv import SAMPLING_RATE
+from llmtrace.semconv import ERROR_TYPE, SAMPLING_RATE
 from llmtrace.store import locks
 from llmtrace.store.journal import Journal
-from llmtrace.store.send_positions import FOLDER, STORE, UNSENT, Positions
+from llmtrace.store.send_positions import FOLDER, STORE, UNSENT
 
 if TYPE_CHECKING:
     from llmtrace.external.ingest import Ingestor
@@ -49,7 +47,6 @@ INTERVAL = 1.0
 EXIT_SECONDS = 2.0
 HASTY_BYTES = 256 << 10
 """Request size at exit. Small requests are confirmed and noted one by one, so less is sent again by the next program."""
-RECOVERY_EVERY = 30.0
 SAVE_EVERY = 30.0
 _SUPPRESS = ("suppress_instrumentation", "suppress_http_instrumentation")
 
@@ -92,8 +89,9 @@ class Forwarder:
         self._sampler = Sampler(self._config.otlp_sample, self._counts, self._judge)
         self._breaker = Breaker()
         self._exporter = Exporter(transport(self.destination), counts=self._counts, profile=self._config.otlp_profile)
-        self._tails: dict[str, JournalCursor] = {}
-        self._recovery: UnsentRecovery | None = None
+        self._queue = None
+        if self._journal is not None and self._home is not None:
+            self._queue = JournalQueue(self._home, self.destination.id, self._journal)
         self._pending: list[QueuedSpan] = []
         self._set_aside = SetAside()
         self._accepted = 0
@@ -103,7 +101,7 @@ class Forwarder:
         self._requested, self._answered = 0, 0
         self._is_drained = True
         self._deadline = float("inf")
-        self._saved = self._looked = 0.0
+        self._saved = 0.0
 
     # -- on threads of the program
 
@@ -146,16 +144,9 @@ class Forwarder:
             thread.join(seconds)
 
     def tidy(self) -> None:
-        """After `close`: remove this process's files from a journal of unsent spans, if all of them were sent."""
-        if self._process == os.getpid() and not self._alive():
-            with contextlib.suppress(OSError):
-                self._tidy(newest=True)
-
-    def _tidy(self, *, newest: bool) -> None:
-        for tail in self._tails.values():
-            names = tail.names()
-            for name in names if newest else names[:-1]:
-                remove_sent(tail.journal / name, self._positions(tail.journal), self.destination.id)
+        """After `close` of the forwarder and the journal: remove the files of unsent spans that were all sent."""
+        if self._queue is not None and self._process == os.getpid() and not self._alive():
+            self._queue.tidy()
 
     def _alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
@@ -182,8 +173,8 @@ class Forwarder:
                 self._changed.notify_all()
             if closing:
                 self._exporter.close()
-                if self._recovery is not None:
-                    self._recovery.close()
+                if self._queue is not None:
+                    self._queue.close()
                 return
 
     def _seconds(self) -> float:
@@ -231,31 +222,13 @@ class Forwarder:
         return ready
 
     def _sources(self, *, all_of_it: bool) -> Iterator[MemoryQueue | UnwrittenSpans | JournalCursor]:
-        """Yield our own spans first; those of ended programs have waited already and can wait a little more."""
         if self._memory is not None:
             yield self._memory
-        if self._journal is None or self._journal.folder is None:
-            return
-        if all_of_it and (waiting := self._journal.waiting()):
-            yield UnwrittenSpans(waiting, self.destination.id)
-        if self._folder is None or not self._make_folder():
-            return
-        folder, name = self._journal.folder, self._journal.process
-        if name and name not in self._tails:
-            self._tails[name] = JournalCursor(folder, name, self.destination.id, self._positions(folder), alive=True)
-        yield from list(self._tails.values())
-        if self._recovery is None:
-            self._recovery = UnsentRecovery(self._folder, self.destination.id, self._positions)
-        if all_of_it or time.monotonic() - self._looked > RECOVERY_EVERY or self._recovery.busy:
-            self._looked = time.monotonic()
-            self._tidy(newest=False)
-            assert self._home is not None
-            journals = [self._home / "journal", self._home / UNSENT / "journal"]  # of the store, and of programs that only send
-            yield from self._recovery.tails(journals, own_process=name)
-
-    def _positions(self, journal: Path) -> Positions:
-        assert self._folder is not None
-        return Positions(self._folder / (UNSENT if only_unsent(journal) else STORE))
+        if self._queue is not None:
+            if all_of_it:
+                yield self._queue.unwritten()
+            if self._make_folder():
+                yield from self._queue.cursors(all_of_it=all_of_it)
 
     def _make_folder(self) -> bool:
         assert self._folder is not None
@@ -325,7 +298,7 @@ class Forwarder:
             if item.rate is not None:
                 raw = replace(raw, attributes={**raw.attributes, SAMPLING_RATE: item.rate})
             items.append(item)
-            spans.append(export_view.outgoing(raw))
+            spans.append(_outgoing(raw))
         return items, spans
 
     def _settle(self, item: QueuedSpan) -> None:
@@ -356,12 +329,20 @@ class Forwarder:
 
     def _save(self) -> None:
         try:
-            for tail in self._tails.values():
-                tail.save()
-            if self._recovery is not None:
-                self._recovery.save()
+            if self._queue is not None:
+                self._queue.save()
         except OSError as error:
             self._counts.warn(f"the positions of sent spans cannot be written ({error.strerror}): spans may be sent twice")
+
+
+def _outgoing(raw: RawSpan) -> RawSpan:
+    """Return the span without the data for replays. An empty status message becomes the error's type: viewers show it first."""
+    attributes = recorded.without(raw.attributes)
+    if attributes is not raw.attributes:
+        raw = replace(raw, attributes=attributes)
+    if raw.status != "error" or raw.status_message:
+        return raw
+    return replace(raw, status_message=str(raw.attributes.get(ERROR_TYPE, "")))
 
 
 _forwarders: list[Forwarder] = []
@@ -369,8 +350,8 @@ _forwarders: list[Forwarder] = []
 
 def _after_fork() -> None:
     for forwarder in _forwarders:
-        if forwarder._recovery is not None:
-            forwarder._recovery.close()  # closes the child's copy of the descriptor; the parent keeps the lock
+        if forwarder._queue is not None:
+            forwarder._queue.close()  # closes the child's copy of the descriptor; the parent keeps the lock
         forwarder._begin()
 
 

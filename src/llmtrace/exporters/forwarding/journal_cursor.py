@@ -7,15 +7,22 @@ or dropped by sampling. Only start marks and spans in transit are in memory.
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llmtrace.exporters.forwarding import export_view
-from llmtrace.model import JsonValue, RawSpan, Scope
+from llmtrace import semconv
+from llmtrace.model import JsonValue, RawSpan, Scope, replace
 from llmtrace.store import journal_files, journal_records
 from llmtrace.store.send_positions import Position, Positions
+
+WHOLE, STRIPPED = "whole", "bare"
+"""The second half of a journal's mark: send the span unchanged, or without content."""
+
+
+def mark(destination: str, level: str) -> str:
+    """Return the mark of spans for a destination; ``level`` is `WHOLE` or `STRIPPED`."""
+    return f"{destination}/{level}"
 
 
 @dataclass(slots=True, eq=False)
@@ -27,8 +34,8 @@ class QueuedSpan:
     whole: bool
     trace_id: str
     span_id: str
-    open_left: int = 0
-    """Number of spans of its trace that were open in this process when it ended."""
+    ends_run: bool = True
+    """True if no span of its trace was open in this process when it ended."""
     tail: JournalCursor | None = None
     """The cursor that read it; None if the span is only in memory."""
     file: str = ""
@@ -79,11 +86,10 @@ class JournalCursor:
         self.alive = alive
         self.finished = False
         """True if all files of an ended process were read."""
-        self._marks = {export_view.mark(destination, level): level for level in (export_view.WHOLE, export_view.STRIPPED)}
+        self._marks = {mark(destination, level): level for level in (WHOLE, STRIPPED)}
         self._positions = positions
         self._files: dict[str, _File] = {}
         self._open: dict[tuple[str, str], tuple[RawSpan, str]] = {}
-        self._open_in: Counter[str] = Counter()
         self._last = 0
         self._done: set[str] = set()
 
@@ -128,9 +134,10 @@ class JournalCursor:
             state.offset = record.offset + record.length
             if is_new and raw is not None and raw.end is not None:
                 state.outstanding[record.offset] = None
-                is_whole = level == export_view.WHOLE
+                is_whole = level == WHOLE
                 item = queued(raw, whole=is_whole, size=len(record.payload) if is_whole else None)
-                item.open_left, item.tail, item.file = self._open_in[raw.trace_id], self, name
+                item.ends_run = all(trace_id != raw.trace_id for trace_id, _ in self._open)
+                item.tail, item.file = self, name
                 item.offset, item.length, item.ref = record.offset, record.length, record.ref
                 yield item
 
@@ -144,7 +151,7 @@ class JournalCursor:
             resource, scope, level = state.contexts.get(record.ref, ({}, Scope(), ""))
             if level:
                 with contextlib.suppress(journal_records.NoRecord):
-                    raw = journal_records.decode(record.payload, resource, scope, prompts=level == export_view.WHOLE)
+                    raw = journal_records.decode(record.payload, resource, scope, prompts=level == WHOLE)
                     self._note(raw, level)
                     return raw, level
         return None, ""
@@ -154,16 +161,13 @@ class JournalCursor:
         self._last = max(self._last, raw.start, raw.end or 0)
         if raw.end is None:
             self._open[key] = raw, level
-            self._open_in[raw.trace_id] += 1
-        elif self._open.pop(key, None) is not None:
-            self._open_in[raw.trace_id] -= 1
-            if not self._open_in[raw.trace_id]:
-                del self._open_in[raw.trace_id]
+        else:
+            self._open.pop(key, None)
 
     def _interrupted(self, names: list[str]) -> list[QueuedSpan]:
         interrupted = list[QueuedSpan]()
         for started, level in self._open.values():
-            item = queued(export_view.interrupted(started, self._last), whole=level == export_view.WHOLE)
+            item = queued(_as_interrupted(started, self._last), whole=level == WHOLE)
             # no record: offsets below 0 are those of spans that never ended
             item.tail, item.file, item.offset = self, names[-1], -len(interrupted) - 1
             interrupted.append(item)
@@ -216,7 +220,7 @@ class UnwrittenSpans:
             if destination == self._destination:
                 with contextlib.suppress(journal_records.NoRecord):
                     raw = journal_records.decode(payload, *journal_records.decode_context(context))
-                    items.append(queued(raw, whole=level == export_view.WHOLE))
+                    items.append(queued(raw, whole=level == WHOLE))
         self._waiting = []
         return items
 
@@ -236,11 +240,13 @@ def _weight(value: JsonValue) -> int:
     return len(value) + 8 if isinstance(value, str) else len(repr(value)) + 8 if isinstance(value, (list, dict)) else 12
 
 
-def destinations_of(path: Path) -> set[str]:
-    """Return the destinations for which a journal file may have spans; "" for spans that are not sent, and for an unusable
-    file."""
-    try:
-        contexts = [record.payload for record in journal_files.outline(path) if record.kind == journal_files.CONTEXT]
-    except (OSError, journal_files.Unusable):
-        return {""}
-    return {journal_records.decode_mark(context).partition("/")[0] for context in contexts}
+def _as_interrupted(started: RawSpan, last: int) -> RawSpan:
+    """Return the ended span for the start mark of a program that died: an error at ``last``, the program's last known time."""
+    attributes = {**started.attributes, semconv.INTERRUPTED: True, semconv.ERROR_TYPE: "interrupted"}
+    return replace(
+        started,
+        end=max(last, started.start),
+        status="error",
+        status_message="the program ended before this span did",
+        attributes=attributes,
+    )

@@ -89,7 +89,7 @@ class Sampler:
         trace = self._wait(item, is_own=is_own)
         if self._share < 1 and _is_bad(raw):
             return self._decide(item.trace_id, 1.0)
-        if self._share < 1 and is_own and item.open_left == 0:
+        if self._share < 1 and is_own and item.ends_run:
             return self._decide(item.trace_id, 1.0 if self._is_slow(raw) else None)
         item.release()
         return self._decide(next(iter(self._waiting)), None) if self._number > MOST_WAITING and trace.items else []

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from llmtrace.codec import genai
@@ -21,68 +21,50 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.exporters.forwarding.counts import Counts
 from llmtrace.exporters.forwarding.journal_cursor import QueuedSpan, queued
-from llmtrace.model import RawSpan, Sink, Span, Trace
+from llmtrace.model import RawSpan, Sink, Span
 from llmtrace.recorder.otel import without_content
-from llmtrace.store import NEWEST, Query, Store
 from llmtrace.store.local import LocalStore
 from llmtrace.store.send_positions import UNSENT
-from llmtrace.store.summary import TraceSummary
 
 MOST_BYTES = 16 << 20
 """Bytes of spans that wait in memory, at most. Beyond that, the oldest are dropped."""
 
 
-class SendQueue(Store):
+class SendQueue(LocalStore):
     """``home``: the folder of the user's store, which gets no spans. `folder` is the same, because budgets are kept in it."""
 
-    takes_encoded = True
-
     def __init__(self, home: Path, config: Config, *, strips: bool = True) -> None:
-        self.folder: Path = home
+        super().__init__(home / UNSENT, config=config, may_be_missing=True, background=False)
+        self.folder = home
         self.strips = strips
-        self.local = LocalStore(home / UNSENT, config=config, may_be_missing=True, background=False)
+        self._home = home
         self._content = Content(config)
         self._begun = False
 
     def append(self, span: Span) -> None:
-        self._begin()
-        if self.local.mark():
+        if self.mark():
             raw = genai.encode(span)
             is_whole = not self.strips or self._content.exports_content
-            self.local.append_encoded(raw if is_whole else without_content(span, raw, self._content))
+            self._append(raw if is_whole else without_content(span, raw, self._content))
+
+    def append_all(self, spans: Iterable[Span]) -> None:
+        for span in spans:
+            self.append(span)
 
     def append_encoded(self, raw: RawSpan) -> None:
         """Keep an encoded span. A start mark has no content, so it is kept unchanged."""
         if raw.end is not None and self.strips and not self._content.exports_content:
             self.append(genai.decode(raw))
-        elif self.local.mark():
-            self._begin()
-            self.local.append_encoded(raw)
+        elif self.mark():
+            self._append(raw)
 
-    def _begin(self) -> None:
-        """Create the outer folder, for the user only; the journal creates the inner two."""
+    def _append(self, raw: RawSpan) -> None:
+        """Keep an encoded span. First create the outer folder, for the user only; the journal creates the inner two."""
         if not self._begun:
             self._begun = True
             with contextlib.suppress(OSError):  # the journal will report it
-                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def has_unwritten(self) -> bool:
-        return self.local.has_unwritten()
-
-    def flush(self) -> None:
-        self.local.flush()
-
-    def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
-        return self.local.traces(query)
-
-    def trace(self, trace_id: str) -> Trace:
-        return self.local.trace(trace_id)
-
-    def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
-        return self.local.spans(query, prompts=prompts)
-
-    def close(self) -> None:
-        self.local.close()
+                self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        super().append_encoded(raw)
 
 
 class MemoryQueue(Sink):

@@ -16,9 +16,9 @@ from opentelemetry.trace import ProxyTracerProvider
 
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.exporters.forwarding import export_view
 from llmtrace.exporters.forwarding.destination import Destination
 from llmtrace.exporters.forwarding.forwarder import Forwarder
+from llmtrace.exporters.forwarding.journal_cursor import STRIPPED, WHOLE, mark
 from llmtrace.exporters.forwarding.send_queue import MemoryQueue, SendQueue
 from llmtrace.model import Sink
 from llmtrace.store import Store
@@ -62,13 +62,12 @@ def forward(
         # a provider that the program sets later sends for itself from then on
         return lambda: mark if isinstance(current(), ProxyTracerProvider) else ""
 
-    if isinstance(store, (LocalStore, SendQueue)) and store.folder is not None:
+    if isinstance(store, LocalStore) and store.folder is not None:
         is_stored_so = isinstance(store, SendQueue) and store.strips
-        local = store.local if isinstance(store, SendQueue) else store
-        level = export_view.WHOLE if is_whole or is_stored_so else export_view.STRIPPED
-        local.mark = marking(export_view.mark(destination.id, level))
-        forwarder = Forwarder(destination, config, home=store.folder, journal=local.journal, judge=judge)
-        local.on_look(forwarder.wake)
+        level = WHOLE if is_whole or is_stored_so else STRIPPED
+        store.mark = marking(mark(destination.id, level))
+        forwarder = Forwarder(destination, config, home=store.folder, journal=store.journal, judge=judge)
+        store.on_look(forwarder.wake)
         if any((store.folder / name).is_dir() for name in ("journal", UNSENT)):  # there may be unsent spans already
             forwarder.wake()
         return forwarder, ()

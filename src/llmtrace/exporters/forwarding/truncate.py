@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from llmtrace import semconv
 from llmtrace.codec import json_text, messages
-from llmtrace.content.truncation import cut_mark, fit, fit_messages, message_size
+from llmtrace.content.truncation import fit_messages, fit_text, message_size
 from llmtrace.model import Event, JsonValue, RawSpan, replace
 
 TEMPO_BYTES = 2048
@@ -70,10 +70,8 @@ def _within(name: str, text: str, limit: int) -> tuple[str, int]:
     readable."""
     if len(text) * 4 <= limit or _bytes(text) <= limit:
         return text, 0
-    shortened = (
-        (_conversation(name, text, limit) if name in _ROLES else None) or _json(text, limit) or _head_and_tail(text, limit)
-    )
-    return shortened, max(len(text) - len(shortened), 1)
+    shortened = _conversation(name, text, limit) if name in _ROLES else None
+    return fit_text(text, limit) if shortened is None else (shortened, max(len(text) - len(shortened), 1))
 
 
 def _conversation(name: str, text: str, limit: int) -> str | None:
@@ -91,24 +89,3 @@ def _conversation(name: str, text: str, limit: int) -> str | None:
             return shortened
         room = room * 3 // 4
     return None
-
-
-def _json(text: str, limit: int) -> str | None:
-    if text[:1] not in ("{", "["):
-        return None
-    try:
-        value = json_text.read(text)
-    except ValueError:
-        return None
-    shortened = json_text.write(fit(value, limit)[0])
-    return shortened if _bytes(shortened) <= limit else None
-
-
-def _head_and_tail(text: str, limit: int) -> str:
-    length = min(len(text), limit)
-    while True:
-        shortened = text[: length - length // 2] + cut_mark(len(text) - length) + text[len(text) - length // 2 :]
-        over = _bytes(shortened) - limit
-        if over <= 0 or length == 0:
-            return shortened
-        length = max(0, length - max(1, over // 4))
