@@ -14,7 +14,8 @@ from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation._openai_messages import arguments
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._stainless import Chunks, members
+from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
     Blob,
     Compaction,
@@ -232,7 +233,7 @@ class _Block:
         return block
 
 
-class EventReader(Chunks):
+class EventReader(Reader):
     __slots__ = ("_blocks", "_counts", "_message", "_stop", "_stop_details")
 
     def __init__(self) -> None:

@@ -19,13 +19,12 @@ from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation._cache import read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
-from llmtrace.instrumentation._generators import end_or_watch
 from llmtrace.instrumentation._openai_messages import arguments
 from llmtrace.instrumentation._patches import Patch, before
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of
-from llmtrace.instrumentation._requests import address, has_traceparent, start_fields
-from llmtrace.instrumentation._stainless import Chunks, both, end_call, members
-from llmtrace.instrumentation._streams import aclosing, closing
+from llmtrace.instrumentation._provider import Call, Fields, call_of
+from llmtrace.instrumentation._requests import note_request
+from llmtrace.instrumentation._stainless import SdkEndpoint, both, members
+from llmtrace.instrumentation._streams import Reader, aclosing, closing
 from llmtrace.model import (
     Blob,
     Generic,
@@ -220,7 +219,7 @@ def _of_kind(usage: Mapping[str, Any], name: str, modality: str) -> int | None:
     return sum(detail.get("tokens") or 0 for detail in counts if str(detail.get("modality")).lower() == modality) or None
 
 
-class StepReader(Chunks):
+class StepReader(Reader):
     def __init__(self) -> None:
         self._interaction: dict[str, Any] = {}
         """Members of the interaction, except its steps."""
@@ -243,8 +242,6 @@ class StepReader(Chunks):
             interaction = members(event["interaction"])
             self._interaction.update({name: value for name, value in interaction.items() if value is not None})
             self._is_last = kind == "interaction.completed"
-
-    add = feed  # JSON as well
 
     def _step(self, event: Mapping[str, Any]) -> _Step:
         return self._steps.setdefault(event.get("index") or 0, _Step())
@@ -325,18 +322,22 @@ def _whole(pieces: list[Any]) -> list[Any]:
     ]
 
 
-class Interactions(Endpoint):
+class Interactions(SdkEndpoint):
     """The endpoint that makes an interaction. Headers are added, and the request is read, when it is sent."""
+
+    operation = semconv.GENERATE_CONTENT
 
     def client(self, instance: Any) -> Any:
         return instance.sdk_configuration
 
+    def url(self, client: Any, kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return client.get_server_details()[0]
+
+    def provider_of(self, client: Any, host: str | None) -> str:  # noqa: ARG002
+        return "gcp.vertex_ai" if "aiplatform." in (host or "") else "gcp.gemini"
+
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        url = client.get_server_details()[0]
-        body = members(members(kwargs.get("request")).get("body")) or kwargs
-        is_vertex = "aiplatform." in address(url).get("server_address", "")
-        known = {"operation": semconv.GENERATE_CONTENT, "stream": body.get("stream") is True}
-        return start_fields("gcp.vertex_ai" if is_vertex else "gcp.gemini", url, body, **known)
+        return super().start_attributes(client, members(members(kwargs.get("request")).get("body")) or kwargs)
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:
         system, tools = body.get("system_instruction"), body.get("tools")
@@ -352,11 +353,6 @@ class Interactions(Endpoint):
     def answer(self, result: Any) -> Fields:
         return read_interaction(members(result))
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        if getattr(result, "http_response", None) is not None:
-            return end_call(self, call, result, StepReader)
-        return end_or_watch(call, result)
-
     def reader(self, call: Call) -> StepReader:  # noqa: ARG002
         return StepReader()
 
@@ -367,9 +363,7 @@ def _prepare(_hooks: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None
     call = call_of(context.config)
     if call is None or not isinstance(call.endpoint, Interactions):
         return
-    call.attempt(None)
-    if not has_traceparent(request.headers):
-        request.headers.update(call.recording.headers())
+    note_request(call, request.headers)
     if call.attempts == 1:
         call.fields.update(call.endpoint.read_body(from_json(request.content)))
 

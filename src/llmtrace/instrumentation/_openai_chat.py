@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmtrace.instrumentation import _stainless
+from llmtrace import semconv
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._logprobs import read_logprobs
 from llmtrace.instrumentation._openai_chunks import ChunkReader
-from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, OPENAI, Generation, read_parameters
+from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, OPENAI, OpenAIEndpoint, read_parameters
 from llmtrace.instrumentation._openai_messages import FINISH_REASONS, read_beside, read_message, read_usage
 from llmtrace.instrumentation._provider import Call, Fields, Headers
 from llmtrace.instrumentation._stainless import is_given, members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.instrumentation._vllm_server import engine_times, is_own_server, request_id
 
 _NAMES = {
@@ -25,14 +26,16 @@ _NAMES = {
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "functions"}
 
 
-class Chat(Generation):
+class Chat(OpenAIEndpoint):
     """The endpoint of chat completions."""
+
+    operation = semconv.CHAT
 
     def extra_headers(self, call: Call, headers: Headers) -> Headers:
         """Return a request id by which the span of a self-hosted server can be joined to ours."""
         if call.fields["provider"] != OPENAI:
             return {}
-        is_own = is_own_server(call.fields["server_address"], call.recording.recorder.request_id_hosts)
+        is_own = is_own_server(call.fields.get("server_address"), call.recording.recorder.request_id_hosts)
         return request_id(call.client, headers, call.recording) if is_own else {}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -80,5 +83,5 @@ class Chat(Generation):
             fields["attributes"] = {**fields.get("attributes", {}), **attributes}
         return fields
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        return _stainless.end_call(self, call, result, lambda: ChunkReader(call.choice_count))
+    def reader(self, call: Call) -> Reader:
+        return ChunkReader(call.choice_count)

@@ -20,7 +20,8 @@ from llmtrace.instrumentation._openai_messages import (
     refusal,
 )
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._stainless import Chunks, members
+from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.instrumentation._vllm_server import engine_times
 from llmtrace.model import JsonValue, Message, Part, Reasoning, Text, ToolCall, Usage
 from llmtrace.recorder.guard import guard
@@ -79,7 +80,7 @@ class _Choice:
             yield ToolCall(call.name, raw if call.is_custom else arguments(raw), call.id)
 
 
-class ChunkReader(Chunks):
+class ChunkReader(Reader):
     """`Reader` of ``ChatCompletionChunk``s. ``choice_count``: number of requested choices."""
 
     __slots__ = (

@@ -10,21 +10,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmtrace import semconv
-from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._openai_messages import read_prompt
 from llmtrace.instrumentation._provider import Call, Fields
 from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
 
 _NAMES = {"n": "choice.count", "stop": "stop_sequences"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"prompt"}
 
 
 class Completions(Chat):
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().start_attributes(client, kwargs), "operation": semconv.TEXT_COMPLETION}
+    operation = semconv.TEXT_COMPLETION
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         messages = tuple([message for prompt in _prompts(kwargs.get("prompt")) for message in read_prompt(prompt)])
@@ -36,9 +35,8 @@ class Completions(Chat):
             {**response, "choices": [_as_chat(choice, "message") for choice in response.get("choices") or ()]}
         )
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        count = len(call.fields.get("input", ())) * call.choice_count
-        return _stainless.end_call(self, call, result, lambda: TextReader(count or 1))
+    def reader(self, call: Call) -> Reader:
+        return TextReader(len(call.fields.get("input", ())) * call.choice_count or 1)
 
 
 def _prompts(prompt: Any) -> Sequence[Any]:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace import semconv
-from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._openai_endpoint import OpenAIEndpoint
 from llmtrace.instrumentation._openai_messages import read_usage
-from llmtrace.instrumentation._provider import Call, Fields
+from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import Embedding
 
@@ -34,9 +33,6 @@ class Embeddings(OpenAIEndpoint):
         vectors = response.get("data") or ()
         length = _length(members(vectors[0]).get("embedding")) if vectors else None
         return fields if length is None else {**fields, "dimensions": length}
-
-    def on_response(self, call: Call, result: Any) -> Any:
-        return _stainless.end_call(self, call, result, _stainless.Chunks)  # never streamed: it gets none
 
 
 def _length(vector: Any) -> int | None:

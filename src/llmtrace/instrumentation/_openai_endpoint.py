@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from llmtrace import semconv
 from llmtrace.content import to_json
-from llmtrace.instrumentation._provider import Endpoint, Fields, Headers
-from llmtrace.instrumentation._stainless import is_given, server_of, with_headers
+from llmtrace.instrumentation._provider import Headers
+from llmtrace.instrumentation._requests import headers_in
+from llmtrace.instrumentation._stainless import SdkEndpoint, is_given
 
 # -- who answers: told by the client's class or by the provider that it was made for, else by the host of its base URL
 
@@ -89,31 +89,14 @@ def by_host(host: str) -> str:
     return next((provider for end, provider in BY_DOMAIN if host.endswith(end)), OPENAI)
 
 
-class OpenAIEndpoint(Endpoint):
-    """A resource of the client. Subclasses read requests and answers."""
+class OpenAIEndpoint(SdkEndpoint):
+    """A resource of the client. Subclasses read requests and answers. ``provider``: only if the client does not tell it."""
 
-    def client(self, instance: Any) -> Any:
-        return instance._client
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        host, port = server_of(client)
-        model = kwargs.get("model")
-        return {
-            "provider": provider_of(client, host),
-            "request_model": model if isinstance(model, str) else None,
-            "server_address": host,
-            "server_port": port,
-        }
+    def provider_of(self, client: Any, host: str | None) -> str:
+        return self.provider or provider_of(client, host)
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-        return with_headers(client, kwargs)
-
-
-class Generation(OpenAIEndpoint):
-    """An endpoint at which a model generates an answer."""
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().start_attributes(client, kwargs), "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
+        return headers_in(kwargs, "extra_headers", getattr(client, "_custom_headers", None))
 
 
 # -- parameters, by the conventions' names where they have one

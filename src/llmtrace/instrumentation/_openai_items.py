@@ -15,7 +15,8 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._openai_messages import arguments, data_url, read_part
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._stainless import Chunks, members
+from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
     Blob,
     Compaction,
@@ -274,7 +275,7 @@ class _Item:
         return {**self.start, **grown}
 
 
-class EventReader(Chunks):
+class EventReader(Reader):
     """`Reader` of a stream's events. ``read`` converts an answer's members to fields of the operation."""
 
     __slots__ = ("_error", "_is_last", "_items", "_read", "_response", "_writers")

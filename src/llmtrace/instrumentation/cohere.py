@@ -19,8 +19,8 @@ from llmtrace.instrumentation._generators import followed
 from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._openai_messages import read_message
 from llmtrace.instrumentation._patches import Patch, before
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, Outgoing, begin, call_of, prepare
-from llmtrace.instrumentation._requests import headers_in, start_fields
+from llmtrace.instrumentation._provider import Call, Fields, Headers, Outgoing, begin, call_of, prepare
+from llmtrace.instrumentation._requests import ServerEndpoint, headers_in
 from llmtrace.instrumentation._stainless import both, members
 from llmtrace.instrumentation._streams import Reader, Watch, watched
 from llmtrace.model import (
@@ -152,12 +152,14 @@ _NAMES = {"p": "top_p", "k": "top_k"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "documents", "request_options"}
 
 
-class _Endpoint(Endpoint):
+class _Endpoint(ServerEndpoint):
+    provider = "cohere"
+
     def client(self, instance: Any) -> Any:
         return instance._client_wrapper.httpx_client
 
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return start_fields("cohere", client.get_base_url(None), kwargs)
+    def url(self, client: Any, kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return client.get_base_url(None)
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
         options, headers = headers_in(kwargs.get("request_options") or {}, "additional_headers", client.base_headers())
@@ -169,11 +171,7 @@ class _Endpoint(Endpoint):
 
 
 class Chat(_Endpoint):
-    def __init__(self, *, stream: bool) -> None:
-        self._stream = stream
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().start_attributes(client, kwargs), "operation": semconv.CHAT, "stream": self._stream}
+    operation = semconv.CHAT
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: value for name, value in kwargs.items() if value is not None and value is not ...}

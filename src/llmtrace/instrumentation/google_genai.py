@@ -16,7 +16,7 @@ from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _exchanges, _google_aiohttp, _google_interactions
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
-from llmtrace.instrumentation._generators import end_or_watch, traced_generator
+from llmtrace.instrumentation._generators import traced_generator
 from llmtrace.instrumentation._google_content import (
     AnswerReader,
     python_members,
@@ -27,9 +27,9 @@ from llmtrace.instrumentation._google_content import (
     read_usage,
 )
 from llmtrace.instrumentation._patches import Patch, before
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced_async
-from llmtrace.instrumentation._requests import start_fields, with_trace
-from llmtrace.instrumentation._stainless import both
+from llmtrace.instrumentation._provider import Call, Fields, call_of, traced_async
+from llmtrace.instrumentation._requests import note_request
+from llmtrace.instrumentation._stainless import SdkEndpoint, both
 from llmtrace.instrumentation._traced_functions import TracedFunction, patches
 from llmtrace.model import Embedding, Operation, ToolExecution, Usage, Workflow
 from llmtrace.recorder import current
@@ -38,25 +38,24 @@ LIBRARY, DISTRIBUTION = "google.genai", "google-genai"
 SUPPORTED = ">=1.30,<4"
 
 
-class _Endpoint(Endpoint):
+class _Endpoint(SdkEndpoint):
     """Shared by all calls of the SDK. Headers are added, and the request is read, when it is sent."""
 
     def client(self, instance: Any) -> Any:
         return instance._api_client
 
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return start_fields("gcp.vertex_ai" if client.vertexai else "gcp.gemini", client._http_options.base_url, kwargs)
+    def url(self, client: Any, kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return client._http_options.base_url
+
+    def provider_of(self, client: Any, host: str | None) -> str:  # noqa: ARG002
+        return "gcp.vertex_ai" if client.vertexai else "gcp.gemini"
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:  # noqa: ARG002
         return {}
 
 
 class Content(_Endpoint):
-    def __init__(self, *, stream: bool) -> None:
-        self.stream = stream
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().start_attributes(client, kwargs), "operation": semconv.GENERATE_CONTENT, "stream": self.stream}
+    operation = semconv.GENERATE_CONTENT
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:
         body = python_members(body)
@@ -81,9 +80,6 @@ class Content(_Endpoint):
         fields = reader.fields()
         fields.pop("partial", None)
         return fields
-
-    def on_response(self, call: Call, result: Any) -> Any:
-        return end_or_watch(call, result)
 
 
 def _whole(result: Any) -> Any:
@@ -111,11 +107,9 @@ def _prepare(client: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
     call, request = call_of(client), args[0] if args else kwargs.get("http_request")
     if call is None or request is None:
         return
-    call.attempt(None)
-    if call.attempts > 1:
-        return
-    request.headers = with_trace(call, request.headers) or request.headers  # a new dict: it may be the client's own
-    if isinstance(call.endpoint, _Endpoint) and isinstance(request.data, Mapping):
+    request.headers = dict(request.headers or {})  # a new dict: it may be the client's own
+    note_request(call, request.headers)
+    if call.attempts == 1 and isinstance(call.endpoint, _Endpoint) and isinstance(request.data, Mapping):
         call.fields.update(call.endpoint.read_body(request.data))
 
 

@@ -16,7 +16,6 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace import get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from llmtrace import semconv
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._coroutines import stepwise
 from llmtrace.instrumentation._generators import watch_generator
@@ -35,7 +34,7 @@ from llmtrace.instrumentation._openai_items import EventReader
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch, Wrapper, after, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
-from llmtrace.instrumentation._requests import address, with_trace
+from llmtrace.instrumentation._requests import ServerEndpoint, with_trace
 from llmtrace.instrumentation._stainless import members, with_traced_options
 from llmtrace.instrumentation._streams import Reader, Watch, aclosing, closing, watch_of, watch_stream, watched
 from llmtrace.model import Embedding
@@ -102,22 +101,20 @@ _FLAGS = ("acompletion", "aembedding", "aresponses")
 """Flags with which a sync function returns a coroutine; litellm's own async functions set them."""
 
 
-class _Covering(Endpoint):
+class _Covering(ServerEndpoint):
     """Shared by the endpoints. There is no client object, because litellm makes clients as it needs them."""
 
     suppress_nested = True
 
-    operation_name: str | None = semconv.CHAT
-
     def client(self, instance: Any) -> Any:  # noqa: ARG002
         return self
 
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+    def url(self, client: Any, kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return kwargs.get("api_base") or kwargs.get("base_url")
+
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         provider, model = provider_and_model(kwargs.get("model"), kwargs.get("custom_llm_provider"))
-        fields = {"provider": provider, "request_model": model, **address(kwargs.get("api_base") or kwargs.get("base_url"))}
-        if self.operation_name is None:
-            return fields
-        return {**fields, "operation": self.operation_name, "stream": kwargs.get("stream") is True}
+        return {**super().start_attributes(client, {**kwargs, "model": model}), "provider": provider}
 
     def on_response(self, call: Call, result: Any) -> Any:
         if isinstance(result, (GeneratorType, AsyncGeneratorType)):
@@ -168,8 +165,6 @@ class Completion(_Covering, Chat):
 
 
 class TextCompletion(_Covering, Completions):
-    operation_name = semconv.TEXT_COMPLETION
-
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return super().request({name: kwargs.get(name) for name in (*PARAMETERS, "prompt", "echo", "best_of", "suffix")})
 
@@ -196,7 +191,6 @@ class Embed(_Covering):
     """The endpoint that turns texts into vectors; neither is recorded."""
 
     operation_type = Embedding
-    operation_name = None
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return {"dimensions": kwargs.get("dimensions")}, False

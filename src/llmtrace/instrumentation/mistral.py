@@ -18,7 +18,6 @@ from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json as snapshot
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached
-from llmtrace.instrumentation._generators import end_or_watch
 from llmtrace.instrumentation._mistral_entries import (
     ConversationReader,
     conversation_named,
@@ -36,8 +35,8 @@ from llmtrace.instrumentation._openai_messages import read_usage
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch, before, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, current_call, traced, traced_async
-from llmtrace.instrumentation._requests import headers_in, start_fields
-from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._requests import headers_in
+from llmtrace.instrumentation._stainless import SdkEndpoint, members
 from llmtrace.instrumentation._streams import Reader, aclosing, closing
 from llmtrace.instrumentation._traced_functions import TracedFunction, patches
 from llmtrace.model import TOOL_ERROR, Failure, Operation, Text, ToolCall, ToolExecution, Usage, replace
@@ -84,29 +83,21 @@ _NO_ID = "null"
 """The SDK's id if the server sent none."""
 
 
-class _Client(Endpoint):
+class _Client(SdkEndpoint):
+    provider = "mistral_ai"
+
     def client(self, instance: Any) -> Any:
         return instance.sdk_configuration
+
+    def url(self, client: Any, kwargs: Mapping[str, Any]) -> Any:
+        return kwargs.get("server_url") or client.get_server_details()[0]
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
         return headers_in(kwargs, "http_headers")
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        return end_or_watch(call, result)
-
-
-def _outline(client: Any, kwargs: Mapping[str, Any], **fields: Any) -> Fields:
-    return start_fields("mistral_ai", kwargs.get("server_url") or client.get_server_details()[0], kwargs, **fields)
-
 
 class MistralChat(_Client, Chat):
     """The endpoint of chat completions, and of completions by an agent."""
-
-    def __init__(self, *, stream: bool) -> None:
-        self._stream = stream
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return _outline(client, kwargs, operation=semconv.CHAT, stream=self._stream)
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: value for name, value in kwargs.items() if name not in _LEFT_OUT and is_set(value)}
@@ -133,8 +124,7 @@ class MistralChat(_Client, Chat):
 
 
 class MistralFim(MistralChat):
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().start_attributes(client, kwargs), "operation": semconv.TEXT_COMPLETION}
+    operation = semconv.TEXT_COMPLETION
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: value for name, value in kwargs.items() if name != "prompt"}
@@ -167,9 +157,6 @@ class MistralConversations(MistralChat):
 
 
 class MistralResponses(_Client, Responses):
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return _outline(client, kwargs, operation=semconv.CHAT, stream=kwargs.get("stream") is True)
-
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return super().request({name: value for name, value in kwargs.items() if name not in _LEFT_OUT and is_set(value)})
 
@@ -201,9 +188,6 @@ def _as_sent(thing: Any) -> Mapping[str, Any]:
 
 
 class MistralEmbeddings(_Client, Embeddings):
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return _outline(client, kwargs)
-
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         form = kwargs.get("encoding_format")
         return super().request({"encoding_format": str(form)} if is_set(form) else {})

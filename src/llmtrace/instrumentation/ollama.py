@@ -6,7 +6,7 @@ All of them go through the client's ``_request``, with the JSON that is sent; it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from llmtrace import semconv
 from llmtrace.content import to_json
@@ -16,7 +16,7 @@ from llmtrace.instrumentation._generators import traced_generator
 from llmtrace.instrumentation._openai_messages import read_tool_call
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, traced, traced_async
-from llmtrace.instrumentation._requests import headers_in, start_fields
+from llmtrace.instrumentation._requests import ServerEndpoint, headers_in
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
@@ -41,24 +41,6 @@ CLIENTS = {"ollama.Client": "", "ollama.AsyncClient": ""}
 _OPTIONS = {"num_predict": "max_tokens", "stop": "stop_sequences"}
 """Ollama's name of an option to the conventions' name, if they differ."""
 _NO_PARAMETERS = ("model", "messages", "prompt", "system", "images", "tools", "stream", "options", "format", "context")
-
-
-def read_chat(sent: Mapping[str, Any]) -> Fields:
-    fields: Fields = {"parameters": _parameters(sent)}
-    fields["input"] = read_messages_cached(sent.get("messages") or (), read_message)
-    if sent.get("tools"):
-        fields["tools"] = read_tools_cached(sent["tools"])
-    return fields
-
-
-def read_prompt(sent: Mapping[str, Any]) -> Fields:
-    message = {"role": "user", "content": sent.get("prompt"), "images": sent.get("images")}
-    system = sent.get("system")
-    return {
-        "parameters": _parameters(sent),
-        "system": (Text(system),) if isinstance(system, str) and system else (),
-        "input": (read_message(message),),
-    }
 
 
 def _parameters(sent: Mapping[str, Any]) -> dict[str, JsonValue]:
@@ -136,28 +118,36 @@ class AnswerReader(Reader):
         return fields
 
 
-class _Endpoint(Endpoint):
+class _Endpoint(ServerEndpoint):
+    provider = "ollama"
+
+    def url(self, client: Any, kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return client._client.base_url
+
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return start_fields("ollama", client._client.base_url, {"model": kwargs["json"].get("model") or None})
+        return super().start_attributes(client, {**kwargs, "model": kwargs["json"].get("model") or None})
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
         return headers_in(kwargs, "headers", client._client.headers)
 
 
 class Generate(_Endpoint):
-    def __init__(self, operation: str, read: Callable[[Mapping[str, Any]], Fields]) -> None:
-        self._operation = operation
-        self._read = read
+    operation: ClassVar[str | None] = semconv.TEXT_COMPLETION
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        extra = {"operation": self._operation, "stream": kwargs.get("stream") is True, "attempts": 1}  # it retries nothing
-        return {**super().start_attributes(client, kwargs), **extra}
+        return {**super().start_attributes(client, kwargs), "attempts": 1}  # it retries nothing
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        return self._read(kwargs["json"]), False
+        return self.read_body(kwargs["json"]), False
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:
-        return self._read(body)
+        message = {"role": "user", "content": body.get("prompt"), "images": body.get("images")}
+        system = body.get("system")
+        return {
+            "parameters": _parameters(body),
+            "system": (Text(system),) if isinstance(system, str) and system else (),
+            "input": (read_message(message),),
+        }
 
     def answer(self, result: Any) -> Fields:
         reader = AnswerReader()
@@ -166,6 +156,17 @@ class Generate(_Endpoint):
 
     def reader(self, call: Call) -> AnswerReader:  # noqa: ARG002
         return AnswerReader()
+
+
+class Chat(Generate):
+    operation = semconv.CHAT
+
+    def read_body(self, body: Mapping[str, Any]) -> Fields:
+        fields: Fields = {"parameters": _parameters(body)}
+        fields["input"] = read_messages_cached(body.get("messages") or (), read_message)
+        if body.get("tools"):
+            fields["tools"] = read_tools_cached(body["tools"])
+        return fields
 
 
 class Embed(_Endpoint):
@@ -186,11 +187,10 @@ class Embed(_Endpoint):
         }
 
 
-_CHAT, _GENERATE = Generate(semconv.CHAT, read_chat), Generate(semconv.TEXT_COMPLETION, read_prompt)
 _EMBED = Embed()
 _ENDPOINTS: dict[Any, Any] = {
-    "/api/chat": _CHAT,
-    "/api/generate": _GENERATE,
+    "/api/chat": Chat(),
+    "/api/generate": Generate(),
     "/api/embed": _EMBED,
     "/api/embeddings": _EMBED,
 }
