@@ -236,37 +236,23 @@ def _dimensions(embeddings: Any) -> int | None:
     return len(embeddings[0]) if embeddings else None
 
 
-class _Opened:
-    """A stream whose response is opened first; then its events are read. It is used like a `Watch`."""
+class _Opened(Watch):
+    """A stream whose response is opened first; then its events are read."""
 
-    def __init__(self, call: Call) -> None:
-        self.call = call
-        self.chunks = 0
-        self.watch: Watch | None = None
+    events: Watch | None = None
 
     def see(self, response: Any) -> None:
-        self.chunks = 1
-        self.watch = watch = watched(self.call, EventReader(), response._response)
-        response._data = followed(response.data, lambda: watch)
+        call, self.chunks = self.call, 1
+        if call is not None:
+            self.events = events = watched(call, self.reader, response._response)
+            response._data = followed(response.data, lambda: events)
 
-    def finish(self) -> None:
-        self.leave()
-
-    def leave(self) -> None:
-        if self.watch is None:
-            self.call.end({"partial": True})
+    def _end(self, error: BaseException | None, *, partial: bool) -> None:  # noqa: ARG002
+        if self.events is None:
+            super()._end(error, partial=True)
         else:
-            self.watch.leave()
-
-    def abandon(self) -> None:
-        if self.watch is not None:
-            self.watch.abandon()
-
-    def fail(self, error: BaseException) -> None:
-        if self.watch is None:
-            self.call.fail(error)
-        else:
-            self.watch.fail(error)
+            self.call = None
+            self.events._end(error, partial=True)
 
 
 def stream(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -282,7 +268,7 @@ def stream(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> An
 def _follow(manager: Any, instance: Any, outgoing: Outgoing) -> None:
     def opened() -> Any:
         call = begin(_STREAM, instance, outgoing.named, outgoing.headers)
-        return _Opened(call) if call is not None and not isinstance(call, LlmtraceError) else call
+        return _Opened(call, EventReader()) if call is not None and not isinstance(call, LlmtraceError) else call
 
     manager.gen = followed(manager.gen, opened)
 
