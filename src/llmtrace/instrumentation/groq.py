@@ -15,9 +15,8 @@ from pydantic_core import from_json
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._failures import failure_reported
-from llmtrace.instrumentation._openai_chat import Chat
+from llmtrace.instrumentation._openai_chat import Chat, Embeddings
 from llmtrace.instrumentation._openai_chunks import ChunkReader
-from llmtrace.instrumentation._openai_embeddings import Embeddings
 from llmtrace.instrumentation._openai_messages import read_usage
 from llmtrace.instrumentation._provider import Call, Fields
 from llmtrace.instrumentation._stainless import both, members

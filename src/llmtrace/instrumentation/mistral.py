@@ -26,9 +26,8 @@ from llmtrace.instrumentation._mistral_entries import (
     read_entry,
     set_members,
 )
-from llmtrace.instrumentation._openai_chat import Chat
+from llmtrace.instrumentation._openai_chat import Chat, Embeddings
 from llmtrace.instrumentation._openai_chunks import ChunkReader
-from llmtrace.instrumentation._openai_embeddings import Embeddings
 from llmtrace.instrumentation._openai_items import EventReader as ResponseEventReader
 from llmtrace.instrumentation._openai_messages import arguments as read_arguments
 from llmtrace.instrumentation._openai_messages import read_usage
