@@ -17,6 +17,7 @@ from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
+from llmtrace.instrumentation._openai_endpoint import read_parameters
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
@@ -306,10 +307,8 @@ def _of(fields: Any, name: str) -> Mapping[str, Any]:
 
 
 def _parameters(kwargs: Mapping[str, Any]) -> dict[str, JsonValue]:
-    parameters = {_PARAMETERS.get(name, name): to_json(value) for name, value in _of(kwargs, "inferenceConfig").items()}
-    parameters.update(
-        {name: to_json(value) for name, value in kwargs.items() if name not in _NO_PARAMETERS and value is not None}
-    )
+    parameters: dict[str, JsonValue] = read_parameters(_of(kwargs, "inferenceConfig"), _PARAMETERS)
+    parameters |= read_parameters(kwargs, {}, _NO_PARAMETERS)
     choice, top_k = _of(kwargs, "toolConfig").get("toolChoice"), _of(kwargs, "additionalModelRequestFields").get("top_k")
     if choice is not None:
         parameters["tool_choice"] = to_json(choice)

@@ -19,6 +19,7 @@ from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation._cache import read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
+from llmtrace.instrumentation._openai_endpoint import read_parameters as read_json_parameters
 from llmtrace.instrumentation._openai_messages import arguments
 from llmtrace.instrumentation._patches import Patch, before
 from llmtrace.instrumentation._provider import Call, Fields, call_of
@@ -89,10 +90,8 @@ def _pieces(value: Any) -> Sequence[Any]:
 
 
 def read_parameters(body: Mapping[str, Any]) -> dict[str, JsonValue]:
-    parameters = {name: to_json(value) for name, value in body.items() if value is not None and name not in _ELSEWHERE}
-    for name, value in members(body.get("generation_config")).items():
-        if value is not None:
-            parameters[_NAMES.get(name, name)] = to_json(value)
+    parameters: dict[str, JsonValue] = read_json_parameters(body, {}, _ELSEWHERE)
+    parameters |= read_json_parameters(members(body.get("generation_config")), _NAMES)
     form = body.get("response_format")
     schema = members(form).get("schema")
     if schema is not None:

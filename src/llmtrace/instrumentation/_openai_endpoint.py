@@ -6,7 +6,7 @@ conventions' if they exist.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -107,7 +107,7 @@ NOT_OF_THE_REQUEST = frozenset({"model", "tools", "stream", "extra_headers", "ex
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
-def read_parameters(kwargs: Mapping[str, Any], names: Mapping[str, str], left_out: frozenset[str]) -> dict[str, Any]:
+def read_parameters(kwargs: Mapping[str, Any], names: Mapping[str, str], left_out: Collection[str] = ()) -> dict[str, Any]:
     """Read the parameters of a request. ``names``: the library's names to ours; ``left_out``: recorded elsewhere."""
     parameters: dict[str, Any] = {}
     extra = kwargs.get("extra_body")

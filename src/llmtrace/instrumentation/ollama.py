@@ -13,6 +13,7 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._generators import traced_generator
+from llmtrace.instrumentation._openai_endpoint import read_parameters
 from llmtrace.instrumentation._openai_messages import read_tool_call
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, traced, traced_async
@@ -44,13 +45,10 @@ _NO_PARAMETERS = ("model", "messages", "prompt", "system", "images", "tools", "s
 
 
 def _parameters(sent: Mapping[str, Any]) -> dict[str, JsonValue]:
-    options = members(sent.get("options") or {})
-    parameters = {_OPTIONS.get(name, name): to_json(value) for name, value in options.items() if value is not None}
-    parameters.update({name: to_json(value) for name, value in sent.items() if name not in _NO_PARAMETERS})
+    parameters = read_parameters(members(sent.get("options") or {}), _OPTIONS)
+    parameters |= read_parameters(sent, {}, _NO_PARAMETERS)
     if isinstance(parameters.get("think"), str):
         parameters["reasoning.level"] = parameters.pop("think")
-    if isinstance(parameters.get("stop_sequences"), str):
-        parameters["stop_sequences"] = [parameters["stop_sequences"]]
     form = sent.get("format")
     if isinstance(form, Mapping):
         parameters["response_format"] = {"type": "json_schema", "json_schema": {"schema": to_json(form)}}
