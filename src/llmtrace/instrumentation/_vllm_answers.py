@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any
@@ -114,9 +115,7 @@ class _Choice:
         self.finish: str | None = None
         self.stop: int | str | None = None
 
-    def add(self, output: Any, *, delta: bool) -> None:
-        if not delta:
-            self.text, self.tokens, self.logprobs = [], [], []
+    def add(self, output: Any) -> None:
         self.text.append(output.text)
         self.tokens.extend(output.token_ids)
         if output.logprobs is not None:
@@ -141,7 +140,7 @@ class OutputReader(Reader):
         self._delta = delta
         self._is_stream = is_stream
         self._calls = calls
-        self._choices: dict[int, _Choice] = {}
+        self._choices: defaultdict[int, _Choice] = defaultdict(_Choice)
         self._last: Any = None
         self._latest: dict[int, Any] = {}
         """By choice, the last cumulative output, which is only read at the end."""
@@ -152,10 +151,7 @@ class OutputReader(Reader):
             hint_once()
         for sequence in output.outputs:
             if self._delta:
-                choice = self._choices.get(sequence.index)
-                if choice is None:
-                    choice = self._choices[sequence.index] = _Choice()
-                choice.add(sequence, delta=True)
+                self._choices[sequence.index].add(sequence)
             else:
                 self._latest[sequence.index] = sequence
 
@@ -166,7 +162,7 @@ class OutputReader(Reader):
             return kind
         for index, output in self._latest.items():
             choice = self._choices[index] = _Choice()
-            choice.add(output, delta=False)
+            choice.add(output)
         choices = [self._choices[index] for index in sorted(self._choices)]
         texts = ["".join(choice.text) for choice in choices]
         output, confidence = [], Confidence()
