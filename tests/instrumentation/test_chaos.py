@@ -162,4 +162,5 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "_reported", set())
     monkeypatch.setattr(_cache, "_tools", {})
     monkeypatch.setattr(_cache, "_messages", {})
-    _openai_endpoint._provider.cache_clear()
+    _openai_endpoint.by_class.cache_clear()
+    _openai_endpoint.by_host.cache_clear()

@@ -20,7 +20,7 @@ from llmtrace.instrumentation._stainless import SdkEndpoint, is_given
 OPENAI = "openai"
 AZURE = "azure.ai.openai"
 
-BY_CLASS = {"Azure": AZURE, "Bedrock": "aws.bedrock"}
+BY_CLASS = {"Azure": AZURE, "Bedrock": "aws.bedrock", "Vertex": "gcp.vertex_ai"}
 """Part of the name of a client's class, or of one of its base classes."""
 
 BY_PROVIDER = {"bedrock": "aws.bedrock", "vertex": "gcp.vertex_ai"}
@@ -70,16 +70,17 @@ BY_DOMAIN = (
 def provider_of(client: Any, host: str | None) -> str:
     """Return ``gen_ai.provider.name`` for a client's calls. ``host``: of its base URL."""
     kind: Any = type(client)
-    return _provider(kind, host, getattr(getattr(client, "_provider_runtime", None), "name", None))
+    made_for = getattr(getattr(client, "_provider_runtime", None), "name", None)
+    return by_class(kind) or BY_PROVIDER.get(made_for or "") or by_host(host or "")
 
 
 @lru_cache(maxsize=256)
-def _provider(client: type, host: str | None, made_for: str | None) -> str:
+def by_class(client: type) -> str | None:
     names = " ".join([base.__name__ for base in client.__mro__])
-    by_class = next((provider for part, provider in BY_CLASS.items() if part in names), None)
-    return by_class or BY_PROVIDER.get(made_for or "") or by_host(host or "")
+    return next((provider for part, provider in BY_CLASS.items() if part in names), None)
 
 
+@lru_cache(maxsize=256)
 def by_host(host: str) -> str:
     host = host.lower().rstrip(".")
     if host in BY_HOST:

@@ -8,7 +8,7 @@ Works with anthropic 0.60 and later, and with the SDK's clients of Bedrock and V
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +19,7 @@ from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._anthropic_messages import EventReader, read_content, read_message, read_usage
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._instrumentors import is_left_out, selected
-from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, read_parameters
+from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, by_class, read_parameters
 from llmtrace.instrumentation._patches import Patch, Wrapper, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, current_call, note_answer, traced, traced_async
 from llmtrace.instrumentation._stainless import SdkEndpoint, both, is_given, members, with_traced_options
@@ -48,7 +48,7 @@ class Messages(SdkEndpoint):
 
     def provider_of(self, client: Any, host: str | None) -> str:  # noqa: ARG002
         kind: Any = type(client)
-        return _provider(kind)
+        return by_class(kind) or "anthropic"
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         fields: Fields = {"parameters": _parameters(kwargs)}
@@ -80,16 +80,6 @@ class Messages(SdkEndpoint):
 
 
 _MESSAGES, _STREAM = Messages(), Messages(stream=True)
-
-
-_PROVIDERS = {"Bedrock": "aws.bedrock", "Vertex": "gcp.vertex_ai"}
-"""Part of the name of a client's class, or of one of its base classes."""
-
-
-@lru_cache(maxsize=256)
-def _provider(client: type) -> str:
-    names = " ".join(base.__name__ for base in client.__mro__)
-    return next((provider for part, provider in _PROVIDERS.items() if part in names), "anthropic")
 
 
 def _parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:
