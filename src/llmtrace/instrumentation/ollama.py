@@ -28,7 +28,6 @@ from llmtrace.model import (
     Part,
     Reasoning,
     Text,
-    ToolCall,
     ToolResult,
     Usage,
 )
@@ -83,7 +82,7 @@ class AnswerReader(Reader):
         self._model: str | None = None
         self._text: list[str] = []
         self._thought: list[str] = []
-        self._calls: list[ToolCall] = []
+        self._calls: list[Any] = []
         self._last: Mapping[str, Any] = {}
 
     def feed(self, chunk: Any) -> None:
@@ -93,7 +92,7 @@ class AnswerReader(Reader):
         self._role = message.get("role") or self._role
         self._text.append(message.get("content") or "")
         self._thought.append(message.get("thinking") or "")
-        self._calls += [read_tool_call(call) for call in message.get("tool_calls") or ()]
+        self._calls += message.get("tool_calls") or ()
         if answer.get("done"):
             self._last = answer
 
@@ -101,15 +100,10 @@ class AnswerReader(Reader):
         finish = self._last.get("done_reason")
         if finish == "stop" and self._calls:  # Ollama writes it for tool calls, too
             finish = "tool_call"
-        thought, text = "".join(self._thought), "".join(self._text)
-        parts: list[Part] = [Reasoning(thought)] if thought else []
-        parts += [Text(text)] if text else []
-        fields: Fields = {
-            "response_model": self._model,
-            "usage": read_usage(self._last),
-        }
+        fields: Fields = {"response_model": self._model, "usage": read_usage(self._last)}
         if self._text:  # of each chunk
-            fields["output"] = (Message(self._role, (*parts, *self._calls), finish_reason=finish),)
+            message = {"role": self._role, "thinking": "".join(self._thought), "content": "".join(self._text)}
+            fields["output"] = (read_message({**message, "tool_calls": self._calls}, finish),)
         if self._last:
             fields["finish_reasons"] = (finish or "error",)
             fields["partial"] = False
