@@ -18,6 +18,7 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._openai_endpoint import read_parameters
+from llmtrace.instrumentation._openai_messages import tool_output
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
@@ -112,12 +113,8 @@ def _server_result(block: Mapping[str, Any]) -> Part:
 def _tool_result(block: Mapping[str, Any]) -> Part:
     """Read a tool's result: its JSON or text if it is only that, else all of its content."""
     content = block.get("content") or []
-    texts = [piece["text"] for piece in content if piece.keys() == {"text"}]
-    if len(content) == 1 and content[0].keys() == {"json"}:
-        result = to_json(content[0]["json"])
-    else:
-        result = "\n".join(texts) if texts and len(texts) == len(content) else to_json(content)
-    is_error = block.get("status") == "error"
+    is_json = len(content) == 1 and content[0].keys() == {"json"}
+    result, is_error = to_json(content[0]["json"]) if is_json else tool_output(content), block.get("status") == "error"
     return ToolResult({"is_error": True, "content": result} if is_error else result, block.get("toolUseId"))
 
 

@@ -20,7 +20,7 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation._cache import read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._openai_endpoint import read_parameters as read_json_parameters
-from llmtrace.instrumentation._openai_messages import arguments
+from llmtrace.instrumentation._openai_messages import arguments, details, tool_output
 from llmtrace.instrumentation._patches import Patch, before
 from llmtrace.instrumentation._provider import Call, Fields, call_of
 from llmtrace.instrumentation._requests import note_request
@@ -60,16 +60,7 @@ def _generic_part(raw: Any) -> Part:
 
 def _all_details(raw: Any) -> dict[str, JsonValue]:
     fields = members(raw)
-    return _details(fields) if fields else {"value": to_json(raw)}
-
-
-def _details(step: Mapping[str, Any], *omitted: str) -> dict[str, JsonValue]:
-    """Return the members that are set, as JSON, without signatures, which only Google can use."""
-    return {
-        name: to_json(value)
-        for name, value in step.items()
-        if value is not None and name not in ("type", "signature", *omitted)
-    }
+    return details(fields, "signature") if fields else {"value": to_json(raw)}
 
 
 def read_input(contents: Any) -> tuple[Message, ...]:
@@ -120,12 +111,13 @@ def _step(kind: str, step: Mapping[str, Any]) -> list[Part]:
         raw = step.get("arguments")
         return [ToolCall(step["name"], arguments({} if raw is None else raw), step.get("id"))]
     if kind == "function_result":
-        return [ToolResult(_result(step), step.get("call_id"))]
-    tool = kind.removesuffix("_call").removesuffix("_result")
+        return [ToolResult(tool_output(step.get("result"), is_error=bool(step.get("is_error"))), step.get("call_id"))]
+    tool, about = kind.removesuffix("_call").removesuffix("_result"), _all_details(step)
+    about.pop("call_id" if kind.endswith("_result") else "id", None)
     if kind.endswith("_call"):
-        return [ServerToolCall(str(step.get("name") or tool), {"type": tool, **_details(step, "id")}, step.get("id"))]
+        return [ServerToolCall(str(step.get("name") or tool), {"type": tool, **about}, step.get("id"))]
     if kind.endswith("_result"):
-        return [ServerToolResult({"type": tool, **_details(step, "call_id")}, step.get("call_id"))]
+        return [ServerToolResult({"type": tool, **about}, step.get("call_id"))]
     return [_generic_part(step)]
 
 
@@ -140,14 +132,6 @@ def _thought(summary: Any) -> list[Part]:
     return parts
 
 
-def _result(step: Mapping[str, Any]) -> JsonValue:
-    result = step.get("result")
-    pieces = [members(piece) for piece in result] if isinstance(result, list) else []
-    texts = [piece["text"] for piece in pieces if piece.get("type") == "text" and isinstance(piece.get("text"), str)]
-    content = "\n".join(texts) if texts and len(texts) == len(pieces) else to_json(result)
-    return {"is_error": True, "content": content} if step.get("is_error") else content
-
-
 def _content(raw: Any) -> Iterator[Part]:
     piece = members(raw)
     kind = piece.get("type")
@@ -156,8 +140,8 @@ def _content(raw: Any) -> Iterator[Part]:
             yield Text(piece["text"])
         if piece.get("annotations"):
             kinds = [members(annotation).get("type") for annotation in piece["annotations"]]
-            details = [_all_details(annotation) for annotation in piece["annotations"]]
-            typed = [{"type": str(kind), **about} if kind else about for kind, about in zip(kinds, details, strict=True)]
+            abouts = [_all_details(annotation) for annotation in piece["annotations"]]
+            typed = [{"type": str(kind), **about} if kind else about for kind, about in zip(kinds, abouts, strict=True)]
             yield Generic("annotations", {"annotations": typed})
     elif kind in _MEDIA and isinstance(piece.get("data"), str):
         yield Blob(_MEDIA[kind], _mime(piece), piece["data"])
