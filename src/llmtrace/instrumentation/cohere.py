@@ -212,19 +212,12 @@ class Rerank(_Endpoint):
 
     def on_response(self, call: Call, result: Any) -> Any:
         documents = call.fields.get("candidates") or ()
-        rankings = [members(ranking) for ranking in members(result.data).get("results") or ()]
-        call.end(
-            {
-                "documents": [
-                    {
-                        "index": ranking["index"],
-                        "score": ranking.get("relevance_score"),
-                        "content": to_json(documents[ranking["index"]]),
-                    }
-                    for ranking in rankings
-                ]
-            }
-        )
+        ranked = [
+            {"index": place, "score": ranking.get("relevance_score"), "content": to_json(documents[place])}
+            for ranking in map(members, members(result.data).get("results") or ())
+            for place in (ranking["index"],)
+        ]
+        call.end({"documents": ranked})
         return result
 
 
