@@ -38,7 +38,7 @@ from llmtrace.instrumentation._requests import headers_in
 from llmtrace.instrumentation._stainless import SdkEndpoint, members
 from llmtrace.instrumentation._streams import Reader, aclosing, closing
 from llmtrace.instrumentation._traced_functions import TracedFunction, patches
-from llmtrace.model import TOOL_ERROR, Failure, Operation, Text, ToolCall, ToolExecution, Usage, replace
+from llmtrace.model import TOOL_ERROR, Failure, Operation, Text, ToolExecution, Usage, replace
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
@@ -107,16 +107,9 @@ class MistralChat(_Client, Chat):
         return super().request(arguments)
 
     def answer(self, result: Any) -> Fields:
-        fields = super().answer(result)
-        output = []
-        for message in fields["output"]:
-            is_unnamed = [isinstance(part, ToolCall) and part.id == _NO_ID for part in message.parts]
-            parts = [replace(part, id=None) if no_id else part for part, no_id in zip(message.parts, is_unnamed, strict=True)]
-            reason = message.finish_reason and finish_reason(message.finish_reason)
-            output.append(replace(message, parts=tuple(parts), finish_reason=reason))
-        reasons = tuple(map(finish_reason, fields["finish_reasons"]))
-        usage = _read_usage(members(result).get("usage"))
-        return {**fields, "usage": usage, "output": tuple(output), "finish_reasons": reasons}
+        response = members(result)
+        choices = [_plain(choice, "message") for choice in response.get("choices") or ()]
+        return {**super().answer({**response, "choices": choices}), "usage": _read_usage(response.get("usage"))}
 
     def reader(self, call: Call) -> Reader:
         return EventReader(call.choice_count)
@@ -201,7 +194,7 @@ class EventReader(Reader):
 
     def feed(self, chunk: Any) -> None:
         completion = members(members(chunk).get("data"))
-        choices = [_plain(members(choice)) for choice in completion.get("choices") or ()]
+        choices = [_plain(choice, "delta") for choice in completion.get("choices") or ()]
         self._chunks.add({**completion, "choices": choices, "usage": None})
         if is_set(completion.get("usage")):
             self._usage = _read_usage(completion["usage"])
@@ -210,15 +203,17 @@ class EventReader(Reader):
         return {**self._chunks.fields(), "usage": self._usage}
 
 
-def _plain(choice: Mapping[str, Any]) -> Mapping[str, Any]:
-    delta, reason, calls = members(choice.get("delta")), choice.get("finish_reason"), []
-    for call in map(members, delta.get("tool_calls") or ()):
+def _plain(raw: Any, where: str) -> Mapping[str, Any]:
+    """Return a choice in OpenAI's form. ``where``: the member with its message, or a piece of it."""
+    choice = members(raw)
+    message, reason, calls = members(choice.get(where)), choice.get("finish_reason"), []
+    for call in map(members, message.get("tool_calls") or ()):
         function, call_id = members(call.get("function")), call.get("id")
         arguments = function.get("arguments")
         text = arguments if isinstance(arguments, str) else to_json(arguments).decode()
         function = {**function, "arguments": text}
         calls.append({**call, "id": None if call_id == _NO_ID else call_id, "function": function})
-    return {**choice, "finish_reason": reason and finish_reason(reason), "delta": {**delta, "tool_calls": calls}}
+    return {**choice, "finish_reason": reason and finish_reason(reason), where: {**message, "tool_calls": calls}}
 
 
 def _read_format(response_format: Any) -> Any:
