@@ -11,9 +11,9 @@ import logging
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 
@@ -37,22 +37,11 @@ _BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 _SAID = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*(.*?)\s*\}\s*', re.DOTALL)
 
 
-class CallReader:
-    __slots__ = ("_parser", "_tokenizer", "_tools")
-
-    def __init__(self, tools: Sequence[Any], tokenizer: Any = None, parser: str = "") -> None:
-        """``tools``: as the program passed them. ``parser``: name of a parser of vLLM, which needs the tokenizer."""
-        self._tools = tools
-        self._tokenizer = tokenizer
-        self._parser = parser
-
-    def read(self, text: str) -> tuple[Part, ...]:
-        if self._parser:
-            return tuple(_by_vllm(self._parser, self._tokenizer, self._tools, text))
-        return tuple(hermes(text))
+CallReader: TypeAlias = Callable[[str], Iterator[Part]]
+"""Reads a text with the calls in it: `read_hermes`, or `read_by_vllm` for a parser, the tokenizer and the tools."""
 
 
-def hermes(text: str) -> Iterator[Part]:
+def read_hermes(text: str) -> Iterator[Part]:
     place = 0
     for number, block in enumerate(_BLOCK.finditer(text)):
         call = _call(block.group(1), number)
@@ -86,7 +75,7 @@ def _call(block: str, number: int) -> ToolCall | None:
     return ToolCall(call["name"], arguments if isinstance(arguments, dict) else json.dumps(arguments), f"call_{number}")
 
 
-def _by_vllm(parser: str, tokenizer: Any, tools: Sequence[Any], text: str) -> Iterator[Part]:
+def read_by_vllm(parser: str, tokenizer: Any, tools: Sequence[Any], text: str) -> Iterator[Part]:
     """Read the text with vLLM's own ``--tool-call-parser``; loads the parser if needed."""
     parsers = sys.modules.get("vllm.tool_parsers") or import_module("vllm.tool_parsers")
     protocol = import_module("vllm.entrypoints.openai.chat_completion.protocol")
@@ -168,7 +157,7 @@ class OutputReader(Reader):
         output, confidence = [], Confidence()
         for number, (choice, text) in enumerate(zip(choices, texts, strict=True)):
             plain = (Text(text),) if text else ()
-            parts = plain if self._calls is None else guard(self._calls.read, text)
+            parts = plain if self._calls is None else guard(tuple, self._calls(text))
             output.append(Message("assistant", plain if parts is None else parts, finish_reason=choice.finish))
             guard(choice.add_logprobs, confidence, number)
         reasons = tuple([choice.finish or ("error" if last.finished else "") for choice in choices])
