@@ -166,16 +166,6 @@ def not_json(client: anthropic.Anthropic) -> Iterator[Any]:
 # -- failures
 
 
-@scenario(lambda: refused(529, "overloaded_error"), lambda: refused(503, "api_error"), answered)
-def retries(client: anthropic.Anthropic) -> Iterator[Any]:
-    yield client.messages.create(**GIVEN)
-
-
-@scenario(*[lambda: refused(529, "overloaded_error")] * 3)
-def overloaded(client: anthropic.Anthropic) -> Iterator[Any]:
-    yield client.messages.create(**GIVEN)
-
-
 @scenario(lambda: refused(400), lambda: refused(404, "not_found_error"))
 def bad_request(client: anthropic.Anthropic) -> Iterator[Any]:
     try:
@@ -184,16 +174,6 @@ def bad_request(client: anthropic.Anthropic) -> Iterator[Any]:
         yield raised
         yield raised.response.json()
     yield client.beta.messages.create(**GIVEN)
-
-
-@scenario(lambda: http.ConnectError("refused"))
-def no_connection(client: anthropic.Anthropic) -> Iterator[Any]:
-    yield client.with_options(max_retries=0).messages.create(**GIVEN)
-
-
-@scenario()
-def wrong_arguments(client: anthropic.Anthropic) -> Iterator[Any]:
-    yield client.messages.create(model=MODEL)  # type: ignore[call-overload]
 
 
 @scenario()
@@ -213,33 +193,6 @@ def stream(client: anthropic.Anthropic) -> Iterator[Any]:
     yield next(result, "over"), result.response.is_closed
     yield result.close()
     yield result.close()
-
-
-@scenario(streamed)
-def stream_left(client: anthropic.Anthropic) -> Iterator[Any]:
-    with client.messages.create(stream=True, **GIVEN) as result:
-        yield next(result)
-    yield result.response.is_closed
-    yield from result
-
-
-@scenario(streamed)
-def stream_in_two_goes(client: anthropic.Anthropic) -> Iterator[Any]:
-    result = client.messages.create(stream=True, **GIVEN)
-    for chunk in result:
-        yield chunk
-        break
-    yield list(result)
-
-
-@scenario(lambda: streamed(events()[:4], breaks=http.ReadError("reset")))
-def stream_breaks(client: anthropic.Anthropic) -> Iterator[Any]:
-    result = client.messages.create(stream=True, **GIVEN)
-    try:
-        yield from result
-    except Exception as raised:
-        yield raised
-    yield list(result)
 
 
 @scenario(lambda: streamed([*events()[:4], {"type": "error", "error": {"type": "overloaded_error", "message": "no"}}]))
@@ -367,21 +320,6 @@ async def acreate(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
     yield await waiting
 
 
-@scenario(answered)
-async def acreate_in_a_task(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    yield await asyncio.wait_for(asyncio.create_task(client.messages.create(**GIVEN)), 5)
-
-
-@scenario(lambda: refused(529, "overloaded_error"), answered)
-async def aretries(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    yield await client.messages.create(**GIVEN)
-
-
-@scenario(lambda: refused(400))
-async def abad_request(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    yield await client.messages.create(**GIVEN)
-
-
 @scenario()
 async def awrong_arguments(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
     try:
@@ -424,19 +362,6 @@ async def astream(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
     yield [chunk async for chunk in result]
     yield [chunk async for chunk in result], result.response.is_closed
     yield await result.close()
-
-
-@scenario(streamed)
-async def astream_left(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    async with await client.messages.create(stream=True, **GIVEN) as result:
-        yield await result.__anext__()
-    yield result.response.is_closed
-
-
-@scenario(lambda: streamed(events()[:4], breaks=http.ReadTimeout("slow")))
-async def astream_breaks(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    async for chunk in await client.messages.create(stream=True, **GIVEN):
-        yield chunk
 
 
 @scenario(everything)

@@ -252,11 +252,6 @@ def retries(client: openai.OpenAI) -> Iterator[Any]:
     yield client.chat.completions.create(**GIVEN)
 
 
-@scenario(lambda: error(429, "insufficient_quota"), lambda: error(429), lambda: error(429))
-def rate_limited(client: openai.OpenAI) -> Iterator[Any]:
-    yield client.chat.completions.create(**GIVEN)
-
-
 @scenario(lambda: error(400))
 def bad_request(client: openai.OpenAI) -> Iterator[Any]:
     yield client.chat.completions.create(**GIVEN)
@@ -320,15 +315,6 @@ def stream_left(client: openai.OpenAI) -> Iterator[Any]:
     yield from result
 
 
-@scenario(streamed)
-def stream_in_two_goes(client: openai.OpenAI) -> Iterator[Any]:
-    result = client.chat.completions.create(stream=True, **GIVEN)
-    for piece in result:
-        yield piece
-        break
-    yield list(result)
-
-
 @scenario(lambda: streamed(text_chunks()[:2], breaks=http.ReadError("reset")))
 def stream_breaks(client: openai.OpenAI) -> Iterator[Any]:
     result = client.chat.completions.create(stream=True, **GIVEN)
@@ -388,25 +374,10 @@ async def acreate(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     yield await waiting
 
 
-@scenario(whole)
-async def acreate_in_a_task(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
-    yield await asyncio.wait_for(asyncio.create_task(client.chat.completions.create(**GIVEN)), 5)
-
-
-@scenario(lambda: error(503), whole)
-async def aretries(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
-    yield await client.chat.completions.create(**GIVEN)
-
-
 @scenario(lambda: streamed([_SAID, _SAID]), lambda: whole(_SAID))
 async def acompletions(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     yield [chunk async for piece in await client.completions.create(model=MODEL, prompt="Where", stream=True)]
     yield await client.completions.with_raw_response.create(model=MODEL, prompt="Where")
-
-
-@scenario(lambda: error(400))
-async def abad_request(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
-    yield await client.chat.completions.create(**GIVEN)
 
 
 @scenario()
@@ -453,12 +424,6 @@ async def astream_left(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     async with await client.chat.completions.create(stream=True, **GIVEN) as result:
         yield await result.__anext__()
     yield result.response.is_closed
-
-
-@scenario(lambda: streamed(text_chunks()[:2], breaks=http.ReadTimeout("slow")))
-async def astream_breaks(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
-    async for piece in await client.chat.completions.create(stream=True, **GIVEN):
-        yield piece
 
 
 @scenario(streamed)
