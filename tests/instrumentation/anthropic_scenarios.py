@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anthropic
@@ -30,10 +30,10 @@ from anthropic_server import (
     tool_use,
     whole,
 )
-from openai_scenarios import Detail, _awatch, _request, _watch, describe
+from openai_scenarios import Detail, Table
 
-SYNC: dict[str, tuple[Any, Callable[[], list[Any]]]] = {}
-ASYNC: dict[str, tuple[Any, Callable[[], list[Any]]]] = {}
+TABLE = Table(Server)
+scenario, observe = TABLE.scenario, TABLE.observe
 
 EVERYTHING = message(*SEARCHED, stop="tool_use")
 
@@ -41,30 +41,6 @@ EVERYTHING = message(*SEARCHED, stop="tool_use")
 class City(pydantic.BaseModel):
     city: str
     days: int
-
-
-def scenario(*replies: Callable[[], Any]) -> Callable[[Any], Any]:
-    """Register a scenario, with what its server will answer."""
-
-    def register(function: Any) -> Any:
-        table = ASYNC if inspect.isasyncgenfunction(function) else SYNC
-        table[function.__name__] = function, lambda: [reply() for reply in replies]
-        return function
-
-    return register
-
-
-def observe(name: str) -> tuple[list[Any], list[Any]]:
-    """Run a scenario. Gives what was seen, and the requests that were sent, without ``traceparent``."""
-    function, replies = SYNC.get(name) or ASYNC[name]
-    server, seen = Server(*replies()), list[Any]()
-    if name in SYNC:
-        with server.client(max_retries=2) as client:
-            _watch(function(client), seen)
-    else:
-        asyncio.run(_awatch(function, server, seen))
-    descriptions = [describe(value.seen) if isinstance(value, Detail) else value for value in seen]
-    return descriptions, [_request(request) for request in server.requests]
 
 
 def everything() -> Any:
@@ -418,4 +394,4 @@ async def atool_runner(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
         yield await runner.generate_tool_call_response()
 
 
-NAMES = (*SYNC, *ASYNC)
+NAMES = tuple(TABLE.scenarios)

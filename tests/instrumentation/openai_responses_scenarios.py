@@ -22,10 +22,10 @@ from openai_responses_server import (
     thought,
     waiting,
 )
-from openai_scenarios import ASYNC, SYNC, Answer, Detail, scenario
+from openai_scenarios import TABLE, Answer, Detail, scenario
 from openai_server import error, whole
 
-_BEFORE = {*SYNC, *ASYNC}
+_BEFORE = {*TABLE.scenarios}
 
 GIVEN: dict[str, Any] = {"model": MODEL, "input": "Where is order 7?"}
 EVERYTHING = response(
@@ -205,4 +205,4 @@ async def aresponses_retrieve(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     yield await client.responses.parse(text_format=Answer, **GIVEN)
 
 
-NAMES = tuple(name for name in (*SYNC, *ASYNC) if name not in _BEFORE)
+NAMES = tuple(name for name in TABLE.scenarios if name not in _BEFORE)

@@ -34,9 +34,6 @@ from openai_server import (
 
 GIVEN: dict[str, Any] = {"model": MODEL, "messages": ASK}
 
-SYNC: dict[str, tuple[Callable[[openai.OpenAI], Iterator[Any]], Callable[[], list[Any]]]] = {}
-ASYNC: dict[str, tuple[Callable[[openai.AsyncOpenAI], AsyncIterator[Any]], Callable[[], list[Any]]]] = {}
-
 
 class Answer(pydantic.BaseModel):
     city: str
@@ -50,33 +47,39 @@ class Detail:
         self.seen = seen
 
 
-def scenario(*replies: Callable[[], Any]) -> Callable[[Any], Any]:
-    """Register a scenario, with what its server will answer."""
+class Table:
+    """Scenarios by name, each with what its server will answer."""
 
-    def register(function: Any) -> Any:
-        table: dict[str, Any] = ASYNC if inspect.isasyncgenfunction(function) else SYNC
-        table[function.__name__] = function, lambda: [reply() for reply in replies]
-        return function
+    def __init__(self, server: Any) -> None:
+        self.server = server
+        self.scenarios: dict[str, tuple[Any, Callable[[], list[Any]]]] = {}
 
-    return register
+    def scenario(self, *replies: Callable[[], Any]) -> Callable[[Any], Any]:
+        def register(function: Any) -> Any:
+            self.scenarios[function.__name__] = function, lambda: [reply() for reply in replies]
+            return function
+
+        return register
+
+    def observe(self, name: str, *, details: bool = True) -> tuple[list[Any], list[Any]]:
+        """Run a scenario. Gives what was seen, and the requests that were sent, without the headers that name our span."""
+        function, replies = self.scenarios[name]
+        server, seen = self.server(*replies()), list[Any]()
+        if inspect.isasyncgenfunction(function):
+            asyncio.run(_awatch(function, server, seen))
+        else:
+            with server.client(max_retries=2) as client:
+                _watch(function(client), seen)
+        descriptions = [
+            describe(value.seen) if isinstance(value, Detail) else value
+            for value in seen
+            if details or not isinstance(value, Detail)
+        ]
+        return descriptions, [_request(request) for request in server.requests]
 
 
-def observe(name: str, *, details: bool = True) -> tuple[list[Any], list[Any]]:
-    """Run a scenario. Gives what was seen, and the requests that were sent, without the headers that name our span."""
-    function, replies = SYNC.get(name) or ASYNC[name]  # type: ignore[assignment]
-    server = Server(*replies())
-    seen: list[Any] = []
-    if name in SYNC:
-        with server.client(max_retries=2) as client:
-            _watch(function(client), seen)
-    else:
-        asyncio.run(_awatch(function, server, seen))
-    descriptions = [
-        describe(value.seen) if isinstance(value, Detail) else value
-        for value in seen
-        if details or not isinstance(value, Detail)
-    ]
-    return descriptions, [_request(request) for request in server.requests]
+TABLE = Table(Server)
+scenario, observe = TABLE.scenario, TABLE.observe
 
 
 def _watch(steps: Any, seen: list[Any]) -> None:
@@ -441,4 +444,4 @@ async def ahelper(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
         yield await result.get_final_completion()
 
 
-NAMES = (*SYNC, *ASYNC)
+NAMES = tuple(TABLE.scenarios)
