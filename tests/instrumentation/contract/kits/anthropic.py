@@ -7,40 +7,27 @@ from collections.abc import Callable
 from typing import Any
 
 import anthropic
-import pydantic
 from anthropic_server import events, message, text, tool_use
-from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, json_reply, sse_reply
+from kit import MODEL, SYSTEM, TOOL, Answer, Kit, Question, Reply, json_reply, sse_reply
 
 _FINISH = {"stop": "end_turn", "length": "max_tokens", "tool_call": "tool_use"}
 _ERRORS = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
-class Anthropic:
+class Anthropic(Kit):
     name = "anthropic"
     library = "anthropic"
     provider = "anthropic"
-    has_sync = True
-    has_async = True
-    has_choices = False
-    has_call_ids = True
-    retries = True
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         client_class: Any = anthropic.AsyncAnthropic if asynchronous else anthropic.Anthropic
         return client_class(api_key="sk-test", base_url=url, max_retries=retries)
-
-    def close(self, client: Any) -> Any:
-        return client.close()
 
     def ask(self, client: Any, question: Question) -> Any:
         return client.messages.create(**_request(question))
 
     def stream(self, client: Any, question: Question) -> Any:
         return client.messages.create(**_request(question), stream=True)
-
-    def seen(self, answer: Any) -> Any:
-        assert isinstance(answer, pydantic.BaseModel)
-        return type(answer).__qualname__, answer.model_dump(), sorted(answer.model_fields_set)
 
     def text(self, chunk: Any) -> str:
         return chunk.delta.text if chunk.type == "content_block_delta" and chunk.delta.type == "text_delta" else ""

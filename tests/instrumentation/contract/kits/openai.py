@@ -6,39 +6,27 @@ from collections.abc import Iterator
 from typing import Any
 
 import openai
-import pydantic
-from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, Said, json_reply, pieces_of, sse_reply
+from kit import MODEL, SYSTEM, TOOL, Answer, Kit, Question, Reply, Said, json_reply, pieces_of, sse_reply
 from openai_server import chunk, completion, message, tool_call
 
 _FINISH = {"tool_call": "tool_calls"}
 
 
-class OpenAI:
+class OpenAI(Kit):
     name = "openai"
     library = "openai"
     provider = "openai"
-    has_sync = True
-    has_async = True
     has_choices = True
-    has_call_ids = True
-    retries = True
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         client_class: Any = openai.AsyncOpenAI if asynchronous else openai.OpenAI
         return client_class(api_key="sk-test", base_url=f"{url}/v1", max_retries=retries)
-
-    def close(self, client: Any) -> Any:
-        return client.close()
 
     def ask(self, client: Any, question: Question) -> Any:
         return client.chat.completions.create(**_request(question))
 
     def stream(self, client: Any, question: Question) -> Any:
         return client.chat.completions.create(**_request(question), stream=True, stream_options={"include_usage": True})
-
-    def seen(self, answer: Any) -> Any:
-        assert isinstance(answer, pydantic.BaseModel)
-        return type(answer).__qualname__, answer.model_dump(), sorted(answer.model_fields_set)
 
     def text(self, chunk: Any) -> str:
         return "".join(choice.delta.content or "" for choice in chunk.choices if choice.index == 0)
