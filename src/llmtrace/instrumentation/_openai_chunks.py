@@ -12,8 +12,8 @@ from llmtrace.instrumentation._openai_messages import (
     FINISH_REASONS,
     arguments,
     custom_call,
+    message_parts,
     read_beside,
-    read_message,
     read_usage,
 )
 from llmtrace.instrumentation._provider import Fields
@@ -75,7 +75,7 @@ class _Choice:
             "annotations": self.annotations,
             "tool_calls": [call.whole() for call in self.calls],
         }
-        return read_message(message, self.finish)
+        return Message(self.role, tuple(message_parts(message)), finish_reason=self.finish, cache={})
 
 
 class ChunkReader(Reader):

@@ -67,13 +67,6 @@ BY_DOMAIN = (
 """End of hosts that differ by region or resource."""
 
 
-def provider_of(client: Any, host: str | None) -> str:
-    """Return ``gen_ai.provider.name`` for a client's calls. ``host``: of its base URL."""
-    kind: Any = type(client)
-    made_for = getattr(getattr(client, "_provider_runtime", None), "name", None)
-    return by_class(kind) or BY_PROVIDER.get(made_for or "") or by_host(host or "")
-
-
 @lru_cache(maxsize=256)
 def by_class(client: type) -> str | None:
     names = " ".join([base.__name__ for base in client.__mro__])
@@ -94,7 +87,11 @@ class OpenAIEndpoint(SdkEndpoint):
     """A resource of the client. Subclasses read requests and answers. ``provider``: only if the client does not tell it."""
 
     def provider_of(self, client: Any, host: str | None) -> str:
-        return self.provider or provider_of(client, host)
+        if self.provider:
+            return self.provider
+        kind: Any = type(client)
+        made_for = getattr(getattr(client, "_provider_runtime", None), "name", None)
+        return by_class(kind) or BY_PROVIDER.get(made_for or "") or by_host(host or "")
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
         return headers_in(kwargs, "extra_headers", getattr(client, "_custom_headers", None))

@@ -60,14 +60,14 @@ def read_message(raw: Any, finish_reason: str | None = None) -> Message:
     elif role is None and content is None:
         parts = (Generic("message", to_json(message) if message else {"value": to_json(raw)}),)
     else:
-        parts = tuple(_parts(message))
+        parts = tuple(message_parts(message))
     reason = FINISH_REASONS.get(finish_reason, finish_reason) if finish_reason else None
     if type(role) is not str:
         role = str(to_json(role) or "unknown")
     return Message(role or "unknown", parts, name if isinstance(name, str) else None, reason, cache={})
 
 
-def _parts(message: Mapping[str, Any]) -> list[Part]:
+def message_parts(message: Mapping[str, Any]) -> list[Part]:
     parts: list[Part] = []
     # where servers that speak OpenAI's protocol put what the model thought: DeepSeek and vLLM; OpenRouter and Ollama
     thought = message.get("reasoning_content") or message.get("reasoning")

@@ -34,8 +34,8 @@ class ServerEndpoint(Endpoint):
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         server, model = address(self.url(client, kwargs)), kwargs.get("model")
-        fields: Fields = {"provider": self.provider_of(client, server.get("server_address")), **server}
-        fields["request_model"] = model if isinstance(model, str) else None
+        fields = {**server, "request_model": model if isinstance(model, str) else None}
+        fields["provider"] = self.provider_of(client, server.get("server_address"))
         if self.operation is not None:
             fields["operation"] = self.operation
             fields["stream"] = kwargs.get("stream") is True if self.stream is None else self.stream
@@ -57,7 +57,7 @@ def address(url: Any) -> Fields:
 def headers_in(kwargs: Mapping[str, Any], name: str, always: Any = ()) -> tuple[dict[str, Any], Headers | None]:
     """Do what `Endpoint.inject_headers` does, with the argument ``name``. ``always``: headers that the client always sends."""
     headers = dict(kwargs.get(name) or {})
-    if has_traceparent(headers) or has_traceparent(always):
+    if (headers and has_traceparent(headers)) or (always and has_traceparent(always)):
         return dict(kwargs), None
     return {**kwargs, name: headers}, headers
 
