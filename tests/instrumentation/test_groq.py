@@ -32,6 +32,7 @@ from llmtrace.testing import Captured, capture
 
 sys.path.insert(0, str(Path(__file__).parent / "contract"))
 from kit import TOOL, Reply, json_reply, sse_reply
+from openai_server import chunk, completion
 from server import Server
 
 GIVEN: dict[str, Any] = {
@@ -39,7 +40,6 @@ GIVEN: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Where is order 7?"}],
     "tools": [{"type": "function", "function": TOOL}],
 }
-ABOUT = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": "openai/gpt-oss-120b", "system_fingerprint": "fp_1"}
 USAGE = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29, "completion_tokens_details": {"reasoning_tokens": 3}}
 EXECUTED = {"index": 0, "type": "search", "arguments": '{"query": "order 7"}', "output": "Title: sent"}
 
@@ -50,14 +50,8 @@ def captured() -> Iterator[Captured]:
         yield recording
 
 
-def chunk(delta: dict[str, Any], *, finish: str | None = None, **fields: Any) -> dict[str, Any]:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return {**ABOUT, "object": "chat.completion.chunk", "choices": [choice], **fields}
-
-
 def whole(message: dict[str, Any], finish: str = "stop") -> Reply:
-    choice = {"index": 0, "message": {"role": "assistant", "content": None, **message}, "finish_reason": finish}
-    return json_reply({**ABOUT, "object": "chat.completion", "choices": [choice], "usage": USAGE})
+    return json_reply(completion({"role": "assistant", "content": None, **message}, finish=finish, usage=USAGE))
 
 
 def streamed(*chunks: dict[str, Any]) -> Reply:

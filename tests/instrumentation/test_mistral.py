@@ -42,7 +42,9 @@ from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
 pytest.importorskip("mistralai")
+import openai_server
 from kits.mistral import Client
+from openai_server import completion, message
 
 ASK: Any = {"model": "mistral-test", "messages": [{"role": "user", "content": "Hi."}]}
 DONE = b"data: [DONE]\n\n"
@@ -58,16 +60,13 @@ def client(server: Server) -> Any:
     return Client(api_key="none", server_url=server.url)
 
 
-def answer(content: Any, finish: str = "stop", **message: Any) -> dict[str, Any]:
-    full_message = {"role": "assistant", "content": content, **message}
+def answer(content: Any, finish: str = "stop", **fields: Any) -> dict[str, Any]:
     usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
-    about = {"id": "c", "created": 1, "model": "mistral-test-1", "object": "chat.completion"}
-    return {**about, "choices": [{"index": 0, "message": full_message, "finish_reason": finish}], "usage": usage}
+    return completion(message(content, **fields), finish=finish, model="mistral-test-1", usage=usage)
 
 
 def chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
-    about = {"id": "c", "created": 1, "model": "mistral-test-1", "object": "chat.completion.chunk"}
-    return {**about, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+    return openai_server.chunk(delta, finish=finish, model="mistral-test-1")
 
 
 def only(captured: Captured) -> Inference:
