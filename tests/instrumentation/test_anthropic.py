@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator
 from typing import Any
 
 import anthropic
 import pydantic
 import pytest
-from anthropic_server import (
-    ASK,
-    GIVEN,
-    MODEL,
-    SEARCHED,
-    TOOLS,
-    Server,
-    answered,
-    http,
-    inference,
-    message,
-    refused,
-    spans,
-    text,
-    tool_use,
-    whole,
-)
+from anthropic_server import ASK, GIVEN, MODEL, SEARCHED, TOOLS, Server, answered, http, message, refused, text, tool_use, whole
+from spans_of import inference, spans
 
 from llmtrace.model import (
     Blob,
@@ -47,11 +31,7 @@ from llmtrace.model import (
 )
 from llmtrace.testing import Captured, capture
 
-
-@pytest.fixture
-def captured() -> Iterator[Captured]:
-    with capture(instrument=("anthropic",), redact=False) as recording:
-        yield recording
+INSTRUMENTED = ("anthropic",)
 
 
 def ask(reply: Any = None, **options: Any) -> Any:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import groq
 import pytest
+from kit import TOOL, Reply, json_reply, sse_reply
+from openai_server import chunk, completion
+from server import Server
 
 from llmtrace.model import (
     Embedding,
@@ -28,12 +28,7 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.recorder import collected
-from llmtrace.testing import Captured, capture
-
-sys.path.insert(0, str(Path(__file__).parent / "contract"))
-from kit import TOOL, Reply, json_reply, sse_reply
-from openai_server import chunk, completion
-from server import Server
+from llmtrace.testing import Captured
 
 GIVEN: dict[str, Any] = {
     "model": "openai/gpt-oss-120b",
@@ -44,10 +39,7 @@ USAGE = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29, "compl
 EXECUTED = {"index": 0, "type": "search", "arguments": '{"query": "order 7"}', "output": "Title: sent"}
 
 
-@pytest.fixture
-def captured() -> Iterator[Captured]:
-    with capture(instrument=("groq",), redact=False) as recording:
-        yield recording
+INSTRUMENTED = ("groq",)
 
 
 def whole(message: dict[str, Any], finish: str = "stop") -> Reply:

@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from openai_server import USAGE, Server, spans, streamed, whole
+from openai_server import USAGE, Server, streamed, whole
+from spans_of import spans
 
 from llmtrace.model import Generic, Inference, Message, Text, Usage
 from llmtrace.testing import Captured

@@ -9,21 +9,8 @@ from typing import Any
 
 import openai
 import pytest
-from openai_server import (
-    ASK,
-    MODEL,
-    SPOKEN,
-    USAGE,
-    Server,
-    chunk,
-    completion,
-    http,
-    inference,
-    spans,
-    streamed,
-    text_chunks,
-    whole,
-)
+from openai_server import ASK, MODEL, SPOKEN, USAGE, Server, chunk, completion, http, streamed, text_chunks, whole
+from spans_of import inference, spans
 
 from llmtrace import instrumentation
 from llmtrace.model import Blob, Generic, Inference, Message, Reasoning, Text, ToolCall, Usage
