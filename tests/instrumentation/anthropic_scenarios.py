@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anthropic
@@ -30,10 +30,10 @@ from anthropic_server import (
     tool_use,
     whole,
 )
-from openai_scenarios import Detail, _awatch, _request, _watch, describe
+from openai_scenarios import Detail, Table
 
-SYNC: dict[str, tuple[Any, Callable[[], list[Any]]]] = {}
-ASYNC: dict[str, tuple[Any, Callable[[], list[Any]]]] = {}
+TABLE = Table(Server)
+scenario, observe = TABLE.scenario, TABLE.observe
 
 EVERYTHING = message(*SEARCHED, stop="tool_use")
 
@@ -41,30 +41,6 @@ EVERYTHING = message(*SEARCHED, stop="tool_use")
 class City(pydantic.BaseModel):
     city: str
     days: int
-
-
-def scenario(*replies: Callable[[], Any]) -> Callable[[Any], Any]:
-    """Register a scenario, with what its server will answer."""
-
-    def register(function: Any) -> Any:
-        table = ASYNC if inspect.isasyncgenfunction(function) else SYNC
-        table[function.__name__] = function, lambda: [reply() for reply in replies]
-        return function
-
-    return register
-
-
-def observe(name: str) -> tuple[list[Any], list[Any]]:
-    """Run a scenario. Gives what was seen, and the requests that were sent, without ``traceparent``."""
-    function, replies = SYNC.get(name) or ASYNC[name]
-    server, seen = Server(*replies()), list[Any]()
-    if name in SYNC:
-        with server.client(max_retries=2) as client:
-            _watch(function(client), seen)
-    else:
-        asyncio.run(_awatch(function, server, seen))
-    descriptions = [describe(value.seen) if isinstance(value, Detail) else value for value in seen]
-    return descriptions, [_request(request) for request in server.requests]
 
 
 def everything() -> Any:
@@ -166,16 +142,6 @@ def not_json(client: anthropic.Anthropic) -> Iterator[Any]:
 # -- failures
 
 
-@scenario(lambda: refused(529, "overloaded_error"), lambda: refused(503, "api_error"), answered)
-def retries(client: anthropic.Anthropic) -> Iterator[Any]:
-    yield client.messages.create(**GIVEN)
-
-
-@scenario(*[lambda: refused(529, "overloaded_error")] * 3)
-def overloaded(client: anthropic.Anthropic) -> Iterator[Any]:
-    yield client.messages.create(**GIVEN)
-
-
 @scenario(lambda: refused(400), lambda: refused(404, "not_found_error"))
 def bad_request(client: anthropic.Anthropic) -> Iterator[Any]:
     try:
@@ -184,16 +150,6 @@ def bad_request(client: anthropic.Anthropic) -> Iterator[Any]:
         yield raised
         yield raised.response.json()
     yield client.beta.messages.create(**GIVEN)
-
-
-@scenario(lambda: http.ConnectError("refused"))
-def no_connection(client: anthropic.Anthropic) -> Iterator[Any]:
-    yield client.with_options(max_retries=0).messages.create(**GIVEN)
-
-
-@scenario()
-def wrong_arguments(client: anthropic.Anthropic) -> Iterator[Any]:
-    yield client.messages.create(model=MODEL)  # type: ignore[call-overload]
 
 
 @scenario()
@@ -213,33 +169,6 @@ def stream(client: anthropic.Anthropic) -> Iterator[Any]:
     yield next(result, "over"), result.response.is_closed
     yield result.close()
     yield result.close()
-
-
-@scenario(streamed)
-def stream_left(client: anthropic.Anthropic) -> Iterator[Any]:
-    with client.messages.create(stream=True, **GIVEN) as result:
-        yield next(result)
-    yield result.response.is_closed
-    yield from result
-
-
-@scenario(streamed)
-def stream_in_two_goes(client: anthropic.Anthropic) -> Iterator[Any]:
-    result = client.messages.create(stream=True, **GIVEN)
-    for chunk in result:
-        yield chunk
-        break
-    yield list(result)
-
-
-@scenario(lambda: streamed(events()[:4], breaks=http.ReadError("reset")))
-def stream_breaks(client: anthropic.Anthropic) -> Iterator[Any]:
-    result = client.messages.create(stream=True, **GIVEN)
-    try:
-        yield from result
-    except Exception as raised:
-        yield raised
-    yield list(result)
 
 
 @scenario(lambda: streamed([*events()[:4], {"type": "error", "error": {"type": "overloaded_error", "message": "no"}}]))
@@ -367,21 +296,6 @@ async def acreate(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
     yield await waiting
 
 
-@scenario(answered)
-async def acreate_in_a_task(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    yield await asyncio.wait_for(asyncio.create_task(client.messages.create(**GIVEN)), 5)
-
-
-@scenario(lambda: refused(529, "overloaded_error"), answered)
-async def aretries(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    yield await client.messages.create(**GIVEN)
-
-
-@scenario(lambda: refused(400))
-async def abad_request(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    yield await client.messages.create(**GIVEN)
-
-
 @scenario()
 async def awrong_arguments(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
     try:
@@ -424,19 +338,6 @@ async def astream(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
     yield [chunk async for chunk in result]
     yield [chunk async for chunk in result], result.response.is_closed
     yield await result.close()
-
-
-@scenario(streamed)
-async def astream_left(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    async with await client.messages.create(stream=True, **GIVEN) as result:
-        yield await result.__anext__()
-    yield result.response.is_closed
-
-
-@scenario(lambda: streamed(events()[:4], breaks=http.ReadTimeout("slow")))
-async def astream_breaks(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    async for chunk in await client.messages.create(stream=True, **GIVEN):
-        yield chunk
 
 
 @scenario(everything)
@@ -493,4 +394,4 @@ async def atool_runner(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
         yield await runner.generate_tool_call_response()
 
 
-NAMES = (*SYNC, *ASYNC)
+NAMES = tuple(TABLE.scenarios)

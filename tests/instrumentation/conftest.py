@@ -1,19 +1,23 @@
-"""What the tests of instrumentors share. The fake server is in `openai_server`."""
+"""What the tests of instrumentors share. The fake server is in `openai_server`, that of other libraries in ``contract``."""
 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from llmtrace.testing import Captured, capture
 
+sys.path.insert(0, str(Path(__file__).parent / "contract"))
+
 
 @pytest.fixture
-def captured() -> Iterator[Captured]:
-    """Recording is on for the test, into memory."""
-    with capture(instrument=("openai",), redact=False) as recording:
+def captured(request: pytest.FixtureRequest) -> Iterator[Captured]:
+    """Recording is on for the test, into memory, of the libraries that its module names as ``INSTRUMENTED``."""
+    with capture(instrument=getattr(request.module, "INSTRUMENTED", ("openai",)), redact=False) as recording:
         yield recording
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -23,10 +22,10 @@ from openai_responses_server import (
     thought,
     waiting,
 )
-from openai_scenarios import ASYNC, SYNC, Answer, Detail, scenario
-from openai_server import error, http, whole
+from openai_scenarios import TABLE, Answer, Detail, scenario
+from openai_server import error, whole
 
-_BEFORE = {*SYNC, *ASYNC}
+_BEFORE = {*TABLE.scenarios}
 
 GIVEN: dict[str, Any] = {"model": MODEL, "input": "Where is order 7?"}
 EVERYTHING = response(
@@ -81,16 +80,6 @@ def responses_create_with_an_iterator(client: openai.OpenAI) -> Iterator[Any]:
     yield next(tools, "consumed")
 
 
-@scenario(lambda: error(429, "rate_limit_exceeded"), answered)
-def responses_create_retried(client: openai.OpenAI) -> Iterator[Any]:
-    yield client.responses.create(**GIVEN)
-
-
-@scenario(lambda: error(400))
-def responses_create_refused(client: openai.OpenAI) -> Iterator[Any]:
-    yield client.responses.create(**GIVEN)
-
-
 @scenario(lambda: whole(response(status="failed", output=[], error={"code": "server_error", "message": "down"})))
 def responses_create_failed(client: openai.OpenAI) -> Iterator[Any]:
     yield client.responses.create(**GIVEN)
@@ -122,29 +111,6 @@ def responses_stream(client: openai.OpenAI) -> Iterator[Any]:
     yield sorted(vars(stream)), type(stream._iterator).__name__
     yield list(stream)
     yield list(stream), stream.response.is_closed
-
-
-@scenario(streamed)
-def responses_stream_left(client: openai.OpenAI) -> Iterator[Any]:
-    with client.responses.create(stream=True, **GIVEN) as stream:
-        for event in stream:
-            yield event
-            if event.type == "response.output_text.delta":
-                break
-    yield stream.response.is_closed
-
-
-@scenario(streamed)
-def responses_stream_dropped(client: openai.OpenAI) -> Iterator[Any]:
-    stream = client.responses.create(stream=True, **GIVEN)
-    yield next(stream)
-    del stream
-    gc.collect()
-
-
-@scenario(lambda: streamed(first=5, breaks=http.ReadError("gone")))
-def responses_stream_breaks(client: openai.OpenAI) -> Iterator[Any]:
-    yield from client.responses.create(stream=True, **GIVEN)
 
 
 @scenario(lambda: streamed([*events()[:5], {"type": "error", "code": "x", "message": "down", "param": None}]))
@@ -239,4 +205,4 @@ async def aresponses_retrieve(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     yield await client.responses.parse(text_format=Answer, **GIVEN)
 
 
-NAMES = tuple(name for name in (*SYNC, *ASYNC) if name not in _BEFORE)
+NAMES = tuple(name for name in TABLE.scenarios if name not in _BEFORE)

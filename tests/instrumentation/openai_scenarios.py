@@ -34,9 +34,6 @@ from openai_server import (
 
 GIVEN: dict[str, Any] = {"model": MODEL, "messages": ASK}
 
-SYNC: dict[str, tuple[Callable[[openai.OpenAI], Iterator[Any]], Callable[[], list[Any]]]] = {}
-ASYNC: dict[str, tuple[Callable[[openai.AsyncOpenAI], AsyncIterator[Any]], Callable[[], list[Any]]]] = {}
-
 
 class Answer(pydantic.BaseModel):
     city: str
@@ -50,33 +47,39 @@ class Detail:
         self.seen = seen
 
 
-def scenario(*replies: Callable[[], Any]) -> Callable[[Any], Any]:
-    """Register a scenario, with what its server will answer."""
+class Table:
+    """Scenarios by name, each with what its server will answer."""
 
-    def register(function: Any) -> Any:
-        table: dict[str, Any] = ASYNC if inspect.isasyncgenfunction(function) else SYNC
-        table[function.__name__] = function, lambda: [reply() for reply in replies]
-        return function
+    def __init__(self, server: Any) -> None:
+        self.server = server
+        self.scenarios: dict[str, tuple[Any, Callable[[], list[Any]]]] = {}
 
-    return register
+    def scenario(self, *replies: Callable[[], Any]) -> Callable[[Any], Any]:
+        def register(function: Any) -> Any:
+            self.scenarios[function.__name__] = function, lambda: [reply() for reply in replies]
+            return function
+
+        return register
+
+    def observe(self, name: str, *, details: bool = True) -> tuple[list[Any], list[Any]]:
+        """Run a scenario. Gives what was seen, and the requests that were sent, without the headers that name our span."""
+        function, replies = self.scenarios[name]
+        server, seen = self.server(*replies()), list[Any]()
+        if inspect.isasyncgenfunction(function):
+            asyncio.run(_awatch(function, server, seen))
+        else:
+            with server.client(max_retries=2) as client:
+                _watch(function(client), seen)
+        descriptions = [
+            describe(value.seen) if isinstance(value, Detail) else value
+            for value in seen
+            if details or not isinstance(value, Detail)
+        ]
+        return descriptions, [_request(request) for request in server.requests]
 
 
-def observe(name: str, *, details: bool = True) -> tuple[list[Any], list[Any]]:
-    """Run a scenario. Gives what was seen, and the requests that were sent, without the headers that name our span."""
-    function, replies = SYNC.get(name) or ASYNC[name]  # type: ignore[assignment]
-    server = Server(*replies())
-    seen: list[Any] = []
-    if name in SYNC:
-        with server.client(max_retries=2) as client:
-            _watch(function(client), seen)
-    else:
-        asyncio.run(_awatch(function, server, seen))
-    descriptions = [
-        describe(value.seen) if isinstance(value, Detail) else value
-        for value in seen
-        if details or not isinstance(value, Detail)
-    ]
-    return descriptions, [_request(request) for request in server.requests]
+TABLE = Table(Server)
+scenario, observe = TABLE.scenario, TABLE.observe
 
 
 def _watch(steps: Any, seen: list[Any]) -> None:
@@ -252,11 +255,6 @@ def retries(client: openai.OpenAI) -> Iterator[Any]:
     yield client.chat.completions.create(**GIVEN)
 
 
-@scenario(lambda: error(429, "insufficient_quota"), lambda: error(429), lambda: error(429))
-def rate_limited(client: openai.OpenAI) -> Iterator[Any]:
-    yield client.chat.completions.create(**GIVEN)
-
-
 @scenario(lambda: error(400))
 def bad_request(client: openai.OpenAI) -> Iterator[Any]:
     yield client.chat.completions.create(**GIVEN)
@@ -320,15 +318,6 @@ def stream_left(client: openai.OpenAI) -> Iterator[Any]:
     yield from result
 
 
-@scenario(streamed)
-def stream_in_two_goes(client: openai.OpenAI) -> Iterator[Any]:
-    result = client.chat.completions.create(stream=True, **GIVEN)
-    for piece in result:
-        yield piece
-        break
-    yield list(result)
-
-
 @scenario(lambda: streamed(text_chunks()[:2], breaks=http.ReadError("reset")))
 def stream_breaks(client: openai.OpenAI) -> Iterator[Any]:
     result = client.chat.completions.create(stream=True, **GIVEN)
@@ -388,25 +377,10 @@ async def acreate(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     yield await waiting
 
 
-@scenario(whole)
-async def acreate_in_a_task(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
-    yield await asyncio.wait_for(asyncio.create_task(client.chat.completions.create(**GIVEN)), 5)
-
-
-@scenario(lambda: error(503), whole)
-async def aretries(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
-    yield await client.chat.completions.create(**GIVEN)
-
-
 @scenario(lambda: streamed([_SAID, _SAID]), lambda: whole(_SAID))
 async def acompletions(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     yield [chunk async for piece in await client.completions.create(model=MODEL, prompt="Where", stream=True)]
     yield await client.completions.with_raw_response.create(model=MODEL, prompt="Where")
-
-
-@scenario(lambda: error(400))
-async def abad_request(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
-    yield await client.chat.completions.create(**GIVEN)
 
 
 @scenario()
@@ -455,12 +429,6 @@ async def astream_left(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     yield result.response.is_closed
 
 
-@scenario(lambda: streamed(text_chunks()[:2], breaks=http.ReadTimeout("slow")))
-async def astream_breaks(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
-    async for piece in await client.chat.completions.create(stream=True, **GIVEN):
-        yield piece
-
-
 @scenario(streamed)
 async def araw_stream_lines(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     async with client.chat.completions.with_streaming_response.create(stream=True, **GIVEN) as response:
@@ -476,4 +444,4 @@ async def ahelper(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
         yield await result.get_final_completion()
 
 
-NAMES = (*SYNC, *ASYNC)
+NAMES = tuple(TABLE.scenarios)

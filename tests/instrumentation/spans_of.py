@@ -1,10 +1,11 @@
-"""What was captured of a framework's run, in a form to compare."""
+"""What was captured, in a form to compare."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from llmtrace.model import Span
+from llmtrace.model import Inference, Span
+from llmtrace.recorder import collected
 from llmtrace.testing import Captured
 
 
@@ -29,3 +30,16 @@ def tree(captured: Captured) -> list[str]:
 def only(captured: Captured, kind: type) -> Any:
     (span,) = (span for span in captured.spans if isinstance(span.operation, kind))
     return span
+
+
+def spans(captured: Captured) -> tuple[Span, ...]:
+    """The spans that have ended, those of streams that nobody holds any more included."""
+    collected.settle()
+    return captured.spans
+
+
+def inference(captured: Captured) -> Inference:
+    """The only inference that was recorded."""
+    (span,) = spans(captured)
+    assert isinstance(span.operation, Inference)
+    return span.operation

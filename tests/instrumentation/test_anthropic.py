@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator
 from typing import Any
 
 import anthropic
 import pydantic
 import pytest
-from anthropic_server import (
-    ASK,
-    GIVEN,
-    MODEL,
-    SEARCHED,
-    TOOLS,
-    Server,
-    answered,
-    http,
-    inference,
-    message,
-    refused,
-    spans,
-    text,
-    tool_use,
-    whole,
-)
+from anthropic_server import ASK, GIVEN, MODEL, SEARCHED, TOOLS, Server, answered, http, message, refused, text, tool_use, whole
+from spans_of import inference, spans
 
-from llmtrace import instrumentation
 from llmtrace.model import (
     Blob,
     Compaction,
@@ -48,11 +31,7 @@ from llmtrace.model import (
 )
 from llmtrace.testing import Captured, capture
 
-
-@pytest.fixture
-def captured() -> Iterator[Captured]:
-    with capture(instrument=("anthropic",), redact=False) as recording:
-        yield recording
+INSTRUMENTED = ("anthropic",)
 
 
 def ask(reply: Any = None, **options: Any) -> Any:
@@ -368,15 +347,8 @@ def test_a_traceparent_of_the_programs_own_stays(captured: Captured, always: boo
 @pytest.mark.parametrize(
     ("reply", "raised", "word"),
     [
-        (refused(400), anthropic.BadRequestError, "bad_request"),
-        (refused(401, "authentication_error"), anthropic.AuthenticationError, "authentication"),
-        (refused(403, "permission_error"), anthropic.PermissionDeniedError, "permission"),
-        (refused(404, "not_found_error"), anthropic.NotFoundError, "not_found"),
         (refused(413, "request_too_large"), anthropic.APIStatusError, "bad_request"),
-        (refused(429, "rate_limit_error"), anthropic.RateLimitError, "rate_limit"),
-        (refused(500, "api_error"), anthropic.InternalServerError, "server_error"),
         (refused(529, "overloaded_error"), anthropic.APIStatusError, "overloaded"),
-        (http.ConnectError("refused"), anthropic.APIConnectionError, "connection"),
         (http.ReadTimeout("slow"), anthropic.APITimeoutError, "timeout"),
     ],
 )
@@ -416,21 +388,6 @@ def test_bedrock_and_vertex(captured: Captured, make: Any, provider: str, beta: 
     assert operation.input[0].text() == "Where is order 7?"
     assert operation.parameters == {"max_tokens": 100}
     assert all(request.headers["traceparent"].startswith("00-") for request in server.requests)
-
-
-def test_everything_is_restored() -> None:
-    """Taking the instrumentation off gives the very same functions, those that Bedrock and Vertex copied included."""
-    modules = (anthropic.resources.messages.messages, anthropic.resources.beta.messages.messages)
-    from anthropic.lib.bedrock import _beta_messages as bedrock
-    from anthropic.lib.vertex import _beta_messages as vertex
-
-    classes = [value for module in (*modules, bedrock, vertex) for value in (module.Messages, module.AsyncMessages)]
-    before = [vars(kind)[name] for kind in classes for name in ("create", "parse", "stream")]
-    instrumentation.enable(("anthropic",))
-    assert vars(classes[0])["create"] is not before[0]
-    instrumentation.disable()
-    after = [vars(kind)[name] for kind in classes for name in ("create", "parse", "stream")]
-    assert [now is then for now, then in zip(after, before, strict=True)] == [True] * len(before)
 
 
 def test_whole_messages_as_json(captured: Captured) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import anthropic
 import pytest
-from anthropic_scenarios import ASYNC, NAMES, observe
+from anthropic_scenarios import NAMES, observe
 from anthropic_server import GIVEN, Server, refused
 from transparency import same_on_and_off
 
@@ -22,12 +22,6 @@ def test_the_program_sees_the_same(name: str, caplog: pytest.LogCaptureFixture) 
     """Values, types, attributes, exceptions and their causes, streams, requests, warnings and log records."""
     captured = same_on_and_off("anthropic", partial(observe, name), caplog)
     assert bool(captured.spans) == (name not in _UNRECORDED), "and it was recorded"
-
-
-def test_async_scenarios_cover_the_sync_ones() -> None:
-    """The table has both kinds."""
-    assert len(ASYNC) > 10
-    assert len(NAMES) > 45
 
 
 def test_an_exception_is_the_librarys_own_with_its_traceback() -> None:

@@ -103,7 +103,7 @@ def test_the_memo_holds_little_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_cache, "MOST_CHARACTERS", 10_000)
     for number in range(50):
         read_cached({"role": "user", "content": f"{number:04} " * 300}, read_message)
-    texts = [leaf for shape, _ in _cache._messages.values() for leaf in shape if isinstance(leaf, str)]
+    texts = [leaf for shape in _cache._messages for leaf in shape if isinstance(leaf, str)]
     assert sum(map(len, set(texts))) <= 10_000
 
 

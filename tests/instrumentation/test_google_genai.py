@@ -6,16 +6,11 @@ import asyncio
 import hashlib
 import inspect
 import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pydantic
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "contract"))
-
 from kit import Reply, json_reply, sse_reply
 from server import Server
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import groq
 import pytest
+from kit import TOOL, Reply, json_reply, sse_reply
+from openai_server import chunk, completion
+from server import Server
 
 from llmtrace.model import (
     Embedding,
@@ -28,36 +28,22 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.recorder import collected
-from llmtrace.testing import Captured, capture
-
-sys.path.insert(0, str(Path(__file__).parent / "contract"))
-from kit import TOOL, Reply, json_reply, sse_reply
-from server import Server
+from llmtrace.testing import Captured
 
 GIVEN: dict[str, Any] = {
     "model": "openai/gpt-oss-120b",
     "messages": [{"role": "user", "content": "Where is order 7?"}],
     "tools": [{"type": "function", "function": TOOL}],
 }
-ABOUT = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": "openai/gpt-oss-120b", "system_fingerprint": "fp_1"}
 USAGE = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29, "completion_tokens_details": {"reasoning_tokens": 3}}
 EXECUTED = {"index": 0, "type": "search", "arguments": '{"query": "order 7"}', "output": "Title: sent"}
 
 
-@pytest.fixture
-def captured() -> Iterator[Captured]:
-    with capture(instrument=("groq",), redact=False) as recording:
-        yield recording
-
-
-def chunk(delta: dict[str, Any], *, finish: str | None = None, **fields: Any) -> dict[str, Any]:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return {**ABOUT, "object": "chat.completion.chunk", "choices": [choice], **fields}
+INSTRUMENTED = ("groq",)
 
 
 def whole(message: dict[str, Any], finish: str = "stop") -> Reply:
-    choice = {"index": 0, "message": {"role": "assistant", "content": None, **message}, "finish_reason": finish}
-    return json_reply({**ABOUT, "object": "chat.completion", "choices": [choice], "usage": USAGE})
+    return json_reply(completion({"role": "assistant", "content": None, **message}, finish=finish, usage=USAGE))
 
 
 def streamed(*chunks: dict[str, Any]) -> Reply:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import re
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "contract"))
+import anthropic_server
 import litellm
 import openai
+import pytest
 from kit import CALLS, MODEL, Answer, Reply, json_reply
 from kits.litellm import KIT
 from litellm import completion as bound_before
+from openai_responses_server import response, text_item
 from server import Server
 
 from llmtrace.model import Embedding, Inference, Span, Trace, Usage
@@ -147,22 +144,9 @@ def test_a_model_that_fails_says_whose_it_is(recorded: Captured) -> None:
 
 def test_other_providers_are_named_as_the_conventions_do(recorded: Captured) -> None:
     """Here Anthropic's, which litellm asks by a client of its own; cached tokens count as input."""
-    usage: dict[str, Any] = {
-        "input_tokens": 5,
-        "cache_read_input_tokens": 4,
-        "cache_creation_input_tokens": 2,
-        "output_tokens": 3,
-    }
-    usage["cache_creation"] = {"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 1}
-    message = {
-        "id": "msg_1",
-        "type": "message",
-        "role": "assistant",
-        "model": "claude-1",
-        "stop_reason": "end_turn",
-        "usage": usage,
-    }
-    with Server(json_reply({**message, "content": [{"type": "text", "text": "Yes."}]})) as server:
+    usage = {"input_tokens": 5, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2, "output_tokens": 3}
+    hour = {"cache_creation": {"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 1}}
+    with Server(json_reply(anthropic_server.message(anthropic_server.text("Yes."), usage={**usage, **hour}))) as server:
         litellm.completion("anthropic/claude-1", ASK, api_base=server.url, api_key="k")
     span, operation = only(recorded)
     assert (operation.provider, operation.request_model, operation.attempts) == ("anthropic", "claude-1", 1)
@@ -251,10 +235,16 @@ def test_an_estimated_usage_is_not_recorded(recorded: Captured, how: str, routed
 
 def without_usage(reply: Reply) -> Reply:
     """The answer of a server that does not count."""
-    pieces = [piece for piece in reply.pieces if b'"choices": []' not in piece]
-    return replace(
-        reply, pieces=tuple(re.sub(rb', "usage": (null|\{.*\})(?=\}$)', b"", piece.strip()) + b"\n\n" for piece in pieces)
-    )
+    return replace(reply, pieces=tuple(_uncounted(piece) for piece in reply.pieces if b'"choices": []' not in piece))
+
+
+def _uncounted(piece: bytes) -> bytes:
+    start, brace, _ = piece.partition(b"{")
+    if not brace:  # [DONE]
+        return piece
+    body = json.loads(piece[len(start) :])
+    del body["usage"]
+    return start + json.dumps(body).encode() + b"\n\n"
 
 
 @pytest.mark.parametrize("routed", [False, True])
@@ -286,30 +276,9 @@ def test_embeddings_are_no_inference(recorded: Captured) -> None:
     assert len(recorded.spans) == 2
 
 
-RESPONSE = {
-    "id": "resp_1",
-    "object": "response",
-    "created_at": 1,
-    "model": MODEL,
-    "status": "completed",
-    "output": [
-        {
-            "id": "m1",
-            "type": "message",
-            "role": "assistant",
-            "status": "completed",
-            "content": [{"type": "output_text", "text": "Yes.", "annotations": []}],
-        }
-    ],
-    "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
-    "parallel_tool_calls": True,
-    "tool_choice": "auto",
-    "tools": [],
-}
-
-
 def test_the_responses_api_is_traced(recorded: Captured) -> None:
-    with Server(json_reply(RESPONSE)) as server:
+    usage = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
+    with Server(json_reply(response(text_item("Yes."), model=MODEL, usage=usage))) as server:
         arguments = {key: value for key, value in at(server).items() if key not in ("messages", "max_retries")}
         litellm.responses(input="Where?", instructions="Be brief.", **arguments)
         asyncio.run(litellm.aresponses(input="Where?", instructions="Be brief.", **arguments))

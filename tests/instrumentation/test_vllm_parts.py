@@ -17,7 +17,7 @@ from llmtrace.evidence.result_form import is_cut_json
 from llmtrace.instrumentation import _vllm_engine, vllm
 from llmtrace.instrumentation._logprobs import Confidence
 from llmtrace.instrumentation._openai_chat import Chat
-from llmtrace.instrumentation._vllm_answers import hermes
+from llmtrace.instrumentation._vllm_answers import read_hermes
 from llmtrace.model import Custom, Inference, Message, Span, Text, ToolCall, Usage
 from llmtrace.recorder import active
 from llmtrace.testing import capture
@@ -39,7 +39,7 @@ CALL = '<tool_call>\n{{"name": "look_up", "arguments": {}}}\n</tool_call>'
 )
 def test_the_hermes_form(text: str, parts: tuple[object, ...]) -> None:
     """Calls keep the arguments as they were written; what has no name stays text."""
-    assert tuple(hermes(text)) == parts
+    assert tuple(read_hermes(text)) == parts
 
 
 PIECES = [*'{}[]":,\\ \n', "a", "<tool_call>", "</tool_call>", '"name"', '"arguments"']
@@ -48,7 +48,7 @@ PIECES = [*'{}[]":,\\ \n', "a", "<tool_call>", "</tool_call>", '"name"', '"argum
 @given(st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
 def test_any_text_is_read(text: str) -> None:
     """Nothing raises; a text without a mark is the text."""
-    parts = list(hermes(text))
+    parts = list(read_hermes(text))
     if "<tool_call>" not in text:
         assert parts == ([Text(text)] if text else [])
 

@@ -12,15 +12,15 @@ from typing import Any
 
 from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
-from llmtrace.instrumentation._openai_messages import arguments
+from llmtrace.instrumentation._openai_messages import arguments, as_text, details, tool_output
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._stainless import Chunks, members
+from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
     Blob,
     Compaction,
     File,
     Generic,
-    JsonValue,
     Message,
     Part,
     Reasoning,
@@ -50,7 +50,7 @@ def read_message(raw: Any, stop_reason: str | None = None) -> Message:
     else:
         parts = read_content(content)
     if message.get("stop_details"):
-        parts = (*parts, Generic("stop_details", _rest(members(message["stop_details"]))))
+        parts = (*parts, Generic("stop_details", details(members(message["stop_details"]))))
     reason = finish_reason(stop_reason) if stop_reason else None
     return Message(str(to_json(role) or "unknown"), parts, finish_reason=reason, cache={})
 
@@ -76,58 +76,39 @@ def read_block(raw: Any) -> tuple[Part, ...]:
 
 def _generic(block: Mapping[str, Any]) -> Generic:
     kind = str(block.get("type"))
-    return Generic(f"{kind}_block" if kind in _OF_THE_CONVENTIONS else kind, _rest(block))
-
-
-def _rest(block: Mapping[str, Any], *omitted: str) -> dict[str, JsonValue]:
-    """Return the members of a block except its type, the ``omitted`` ones and those that are null."""
-    return {name: _as_json(value) for name, value in block.items() if name not in ("type", *omitted) and value is not None}
-
-
-def _as_json(value: Any) -> JsonValue:
-    """Convert a value of the server to JSON, without unset members of the SDK's models."""
-    if isinstance(value, list):
-        return [_as_json(element) for element in value]
-    dump = getattr(value, "model_dump", None)
-    return to_json(value if dump is None else dump(mode="json", exclude_unset=True, warnings=False))
-
-
-def _a_text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
+    return Generic(f"{kind}_block" if kind in _OF_THE_CONVENTIONS else kind, details(block))
 
 
 def _parts(kind: str, block: Mapping[str, Any]) -> Iterator[Part]:
     if kind == "text":
-        yield from [Text(_a_text(block["text"]))] if block["text"] != "" else []
+        yield from [Text(as_text(block["text"]))] if block["text"] != "" else []
         if block.get("citations"):
-            yield Generic("citations", {"citations": _as_json(block["citations"])})
+            yield Generic("citations", details({"citations": block["citations"]}))
     elif kind == "thinking":
-        yield from [Reasoning(_a_text(block["thinking"]))] if block.get("thinking") else []
+        yield from [Reasoning(as_text(block["thinking"]))] if block.get("thinking") else []
         if block.get("signature"):
-            yield Generic("signature", {"signature": _a_text(block["signature"])})
+            yield Generic("signature", {"signature": as_text(block["signature"])})
     elif kind == "tool_result":
         yield from _tool_result(block)
     elif kind.endswith("_tool_result"):
-        yield ServerToolResult({"type": kind, **_rest(block, "tool_use_id")}, block["tool_use_id"])
+        yield ServerToolResult({"type": kind, **details(block, "tool_use_id")}, block["tool_use_id"])
     elif kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
         yield _tool_call(kind, block)
     elif kind == "compaction":
         content = block.get("content")
-        yield Compaction(None if content is None else _a_text(content))
+        yield Compaction(None if content is None else as_text(content))
     elif kind == "container_upload":
-        yield File(_a_text(block["file_id"]), "file")
+        yield File(as_text(block["file_id"]), "file")
     else:
         yield from _media(_MEDIA[kind], block)
 
 
 def _tool_call(kind: str, block: Mapping[str, Any]) -> Part:
-    name, values, call_id = _a_text(block["name"]), arguments(block.get("input")), block.get("id")
+    name, values, call_id = as_text(block["name"]), arguments(block.get("input")), block.get("id")
     if kind == "tool_use":
         return ToolCall(name, values, call_id)
     kind = name if kind == "server_tool_use" else kind
-    return ServerToolCall(name, {"type": kind, **_rest(block, "id", "name", "input"), "input": values}, call_id)
+    return ServerToolCall(name, {"type": kind, **details(block, "id", "name", "input"), "input": values}, call_id)
 
 
 def _tool_result(block: Mapping[str, Any]) -> Iterator[Part]:
@@ -137,11 +118,8 @@ def _tool_result(block: Mapping[str, Any]) -> Iterator[Part]:
     if isinstance(content, (list, tuple)) and content:
         blocks = [members(part) for part in content]
         media = [part for part in blocks if part.get("type") in _MEDIA]
-        content = [part for part in blocks if part.get("type") not in _MEDIA]
-        texts = [part["text"] for part in content if part.get("type") == "text" and isinstance(part.get("text"), str)]
-        content = "\n".join(texts) if len(texts) == len(content) else content
-    response = {"is_error": True, "content": to_json(content)} if block.get("is_error") else to_json(content)
-    yield ToolResult(response, block.get("tool_use_id"))
+        content = [part for part in blocks if part.get("type") not in _MEDIA] or ""
+    yield ToolResult(tool_output(content, is_error=bool(block.get("is_error"))), block.get("tool_use_id"))
     for part in media:
         yield from read_block(part)
 
@@ -153,16 +131,16 @@ def _media(modality: str, block: Mapping[str, Any]) -> Iterator[Part]:
         data = source.get("data")
         yield Blob(modality, mime, data if isinstance(data, str) else None)  # a file is the SDK's to read
     elif kind == "url":
-        yield Uri(_a_text(source["url"]), modality, mime)
+        yield Uri(as_text(source["url"]), modality, mime)
     elif kind == "file":
-        yield File(_a_text(source["file_id"]), modality, mime)
+        yield File(as_text(source["file_id"]), modality, mime)
     elif kind == "text":
-        yield Text(_a_text(source["data"]))
+        yield Text(as_text(source["data"]))
     elif kind == "content":
         yield from read_content(source["content"])
     else:
         raise ValueError(kind)
-    about = _rest(block, "source", "cache_control", "citations")
+    about = details(block, "source", "cache_control", "citations")
     if about:  # its title, and what else the model is told of it
         yield Generic(block["type"], about)
 
@@ -232,7 +210,7 @@ class _Block:
         return block
 
 
-class EventReader(Chunks):
+class EventReader(Reader):
     __slots__ = ("_blocks", "_counts", "_message", "_stop", "_stop_details")
 
     def __init__(self) -> None:

@@ -15,12 +15,13 @@ from pydantic_core import from_json
 
 from llmtrace import semconv
 from llmtrace.codec.finish_reasons import finish_reason
-from llmtrace.content import to_json
 from llmtrace.instrumentation import anthropic
 from llmtrace.instrumentation._anthropic_messages import EventReader
 from llmtrace.instrumentation._bedrock_converse import ConverseReader, read_answer, read_request
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
+from llmtrace.instrumentation._openai_endpoint import read_parameters
+from llmtrace.instrumentation._openai_messages import read_prompt
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.model import Message, Text, Usage, replace
 
@@ -61,13 +62,8 @@ def read_body(body: Mapping[str, Any]) -> Fields:
     if prompt is not None:
         config = body.get("textGenerationConfig")  # Titan
         settings = {**body, **config} if isinstance(config, Mapping) else body
-        parameters = {
-            _PARAMETERS.get(name, name): to_json(value)
-            for name, value in settings.items()
-            if name not in (*_PROMPTS, "textGenerationConfig")
-        }
-        message = Message("user", (Text(prompt),))
-        return {"operation": semconv.TEXT_COMPLETION, "input": (message,), "parameters": parameters}
+        parameters = read_parameters(settings, _PARAMETERS, (*_PROMPTS, "textGenerationConfig"))
+        return {"operation": semconv.TEXT_COMPLETION, "input": read_prompt(prompt), "parameters": parameters}
     if "schemaVersion" in body or "inferenceConfig" in body or _has_blocks(body.get("messages")):
         return read_request(body)
     return _OPENAI.request(body)[0]

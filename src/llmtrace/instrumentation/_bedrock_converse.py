@@ -17,6 +17,8 @@ from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
+from llmtrace.instrumentation._openai_endpoint import read_parameters
+from llmtrace.instrumentation._openai_messages import tool_output
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
@@ -111,12 +113,8 @@ def _server_result(block: Mapping[str, Any]) -> Part:
 def _tool_result(block: Mapping[str, Any]) -> Part:
     """Read a tool's result: its JSON or text if it is only that, else all of its content."""
     content = block.get("content") or []
-    texts = [piece["text"] for piece in content if piece.keys() == {"text"}]
-    if len(content) == 1 and content[0].keys() == {"json"}:
-        result = to_json(content[0]["json"])
-    else:
-        result = "\n".join(texts) if texts and len(texts) == len(content) else to_json(content)
-    is_error = block.get("status") == "error"
+    is_json = len(content) == 1 and content[0].keys() == {"json"}
+    result, is_error = to_json(content[0]["json"]) if is_json else tool_output(content), block.get("status") == "error"
     return ToolResult({"is_error": True, "content": result} if is_error else result, block.get("toolUseId"))
 
 
@@ -306,10 +304,8 @@ def _of(fields: Any, name: str) -> Mapping[str, Any]:
 
 
 def _parameters(kwargs: Mapping[str, Any]) -> dict[str, JsonValue]:
-    parameters = {_PARAMETERS.get(name, name): to_json(value) for name, value in _of(kwargs, "inferenceConfig").items()}
-    parameters.update(
-        {name: to_json(value) for name, value in kwargs.items() if name not in _NO_PARAMETERS and value is not None}
-    )
+    parameters: dict[str, JsonValue] = read_parameters(_of(kwargs, "inferenceConfig"), _PARAMETERS)
+    parameters |= read_parameters(kwargs, {}, _NO_PARAMETERS)
     choice, top_k = _of(kwargs, "toolConfig").get("toolChoice"), _of(kwargs, "additionalModelRequestFields").get("top_k")
     if choice is not None:
         parameters["tool_choice"] = to_json(choice)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -25,11 +25,8 @@ MOST_CHARACTERS = 4 << 20
 """Characters of text after which the cache is cleared."""
 MOST_TOOL_LISTS = 64
 
-_LONG, _EDGE = 48, 24
-"""A longer text is represented in an outline by its length and its two ends."""
-
-_messages: dict[Any, Any] = {}
-"""(shape, message) by the object's id and by its outline. For a plain message, (role, text) is the key and the shape."""
+_messages: dict[tuple[Any, ...], Message] = {}
+"""By the message's shape; plain messages by (role, text)."""
 _characters = 0
 """Characters of text in ``_messages``."""
 _tools: dict[bytes, tuple[ToolDefinition, ...]] = {}
@@ -43,36 +40,30 @@ def read_messages_cached(raws: Iterable[Any], read: Callable[[Any], Message]) ->
             role, content = raw.get("role"), raw.get("content")
             if type(role) is str and type(content) is str:
                 # the usual message is its own key: 1 µs for 1 KB of new text where its shape takes 8
-                entry = _messages.get((role, content))
-                if entry is None:
-                    entry = ((role, content), read(raw))
+                message = _messages.get((role, content))
+                if message is None:
+                    message = read(raw)
                     _make_room(len(content))
-                    _messages[role, content] = entry
-                messages.append(entry[1])
+                    _messages[role, content] = message
+                messages.append(message)
                 continue
         messages.append(_shaped(raw, read))
     return tuple(messages)
 
 
 def _shaped(raw: Any, read: Callable[[Any], Message]) -> Message:
-    shape: list[Any] = []
+    leaves: list[Any] = []
     try:
-        _flatten(raw, shape)
+        _flatten(raw, leaves)
     except (_Opaque, RecursionError):
         return read(raw)
-    entry = _messages.get(id(raw))
-    if entry is not None and entry[0] == shape:
-        return cast("Message", entry[1])
-    outline = tuple(
-        [leaf if type(leaf) is not str or len(leaf) <= _LONG else (len(leaf), leaf[:_EDGE], leaf[-_EDGE:]) for leaf in shape]
-    )
-    entry = _messages.get(outline)
-    if entry is None or entry[0] != shape:
-        entry = (shape, read(raw))
-        _make_room(sum([len(leaf) for leaf in shape if type(leaf) is str]))
-        _messages[outline] = entry
-    _messages[id(raw)] = entry
-    return cast("Message", entry[1])
+    shape = tuple(leaves)
+    message = _messages.get(shape)
+    if message is None:
+        message = read(raw)
+        _make_room(sum([len(leaf) for leaf in leaves if type(leaf) is str]))
+        _messages[shape] = message
+    return message
 
 
 def _make_room(size: int) -> None:

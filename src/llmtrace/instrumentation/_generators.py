@@ -17,7 +17,7 @@ from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwise
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Outgoing, begin, prepare
-from llmtrace.instrumentation._streams import Reader, Watch, meter, watch_stream, watched
+from llmtrace.instrumentation._streams import Reader, Watch, meter, watched
 from llmtrace.recorder.guard import guard
 
 Open: TypeAlias = Callable[[], "Watch | LlmtraceError | None"]
@@ -54,17 +54,6 @@ def watch_generator(call: Call, reader: Reader, generator: Any) -> Any:
     """End ``call`` when the library's generator, sync or async, ends. Returns a generator of the same kind and name."""
     watch = watched(call, reader, generator)
     return followed(generator, lambda: watch)
-
-
-def end_or_watch(call: Call, result: Any) -> Any:
-    """Do what `Endpoint.on_response` does, for a stream that is a generator, or an object with one as ``generator``."""
-    endpoint = call.endpoint
-    if isinstance(result, (GeneratorType, AsyncGeneratorType)):
-        return watch_generator(call, endpoint.reader(call), result)
-    if hasattr(result, "generator"):
-        return watch_stream(call, endpoint.reader(call), result, result.response, slot="generator")
-    call.end(endpoint.answer(result))
-    return result
 
 
 def followed(generator: Any, opened: Open) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 
 from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
+from llmtrace.instrumentation._openai_endpoint import read_parameters as read_json_parameters
 from llmtrace.instrumentation._openai_messages import modality
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
@@ -171,11 +172,8 @@ def _definitions(tool: Mapping[str, Any]) -> Iterator[ToolDefinition]:
 
 def read_parameters(body: Mapping[str, Any]) -> dict[str, JsonValue]:
     """Read the parameters of a request's body: all except contents, system instruction and tools."""
-    parameters: dict[str, JsonValue] = {}
     config = python_members(body.get("generation_config") or {})
-    for name, value in config.items():
-        if value is not None:
-            parameters[_NAMES.get(name, name)] = to_json(value)
+    parameters: dict[str, JsonValue] = read_json_parameters(config, _NAMES)
     top_k = parameters.get("top_k")
     if isinstance(top_k, float) and top_k.is_integer():
         parameters["top_k"] = int(top_k)

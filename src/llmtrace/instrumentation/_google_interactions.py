@@ -19,13 +19,13 @@ from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation._cache import read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
-from llmtrace.instrumentation._generators import end_or_watch
-from llmtrace.instrumentation._openai_messages import arguments
+from llmtrace.instrumentation._openai_endpoint import read_parameters as read_json_parameters
+from llmtrace.instrumentation._openai_messages import arguments, details, tool_output
 from llmtrace.instrumentation._patches import Patch, before
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of
-from llmtrace.instrumentation._requests import address, has_traceparent, start_fields
-from llmtrace.instrumentation._stainless import Chunks, both, end_call, members
-from llmtrace.instrumentation._streams import aclosing, closing
+from llmtrace.instrumentation._provider import Call, Fields, call_of
+from llmtrace.instrumentation._requests import note_request
+from llmtrace.instrumentation._stainless import SdkEndpoint, both, members
+from llmtrace.instrumentation._streams import Reader, aclosing, closing
 from llmtrace.model import (
     Blob,
     Generic,
@@ -60,16 +60,7 @@ def _generic_part(raw: Any) -> Part:
 
 def _all_details(raw: Any) -> dict[str, JsonValue]:
     fields = members(raw)
-    return _details(fields) if fields else {"value": to_json(raw)}
-
-
-def _details(step: Mapping[str, Any], *omitted: str) -> dict[str, JsonValue]:
-    """Return the members that are set, as JSON, without signatures, which only Google can use."""
-    return {
-        name: to_json(value)
-        for name, value in step.items()
-        if value is not None and name not in ("type", "signature", *omitted)
-    }
+    return details(fields, "signature") if fields else {"value": to_json(raw)}
 
 
 def read_input(contents: Any) -> tuple[Message, ...]:
@@ -90,10 +81,8 @@ def _pieces(value: Any) -> Sequence[Any]:
 
 
 def read_parameters(body: Mapping[str, Any]) -> dict[str, JsonValue]:
-    parameters = {name: to_json(value) for name, value in body.items() if value is not None and name not in _ELSEWHERE}
-    for name, value in members(body.get("generation_config")).items():
-        if value is not None:
-            parameters[_NAMES.get(name, name)] = to_json(value)
+    parameters: dict[str, JsonValue] = read_json_parameters(body, {}, _ELSEWHERE)
+    parameters |= read_json_parameters(members(body.get("generation_config")), _NAMES)
     form = body.get("response_format")
     schema = members(form).get("schema")
     if schema is not None:
@@ -122,12 +111,13 @@ def _step(kind: str, step: Mapping[str, Any]) -> list[Part]:
         raw = step.get("arguments")
         return [ToolCall(step["name"], arguments({} if raw is None else raw), step.get("id"))]
     if kind == "function_result":
-        return [ToolResult(_result(step), step.get("call_id"))]
-    tool = kind.removesuffix("_call").removesuffix("_result")
+        return [ToolResult(tool_output(step.get("result"), is_error=bool(step.get("is_error"))), step.get("call_id"))]
+    tool, about = kind.removesuffix("_call").removesuffix("_result"), _all_details(step)
+    about.pop("call_id" if kind.endswith("_result") else "id", None)
     if kind.endswith("_call"):
-        return [ServerToolCall(str(step.get("name") or tool), {"type": tool, **_details(step, "id")}, step.get("id"))]
+        return [ServerToolCall(str(step.get("name") or tool), {"type": tool, **about}, step.get("id"))]
     if kind.endswith("_result"):
-        return [ServerToolResult({"type": tool, **_details(step, "call_id")}, step.get("call_id"))]
+        return [ServerToolResult({"type": tool, **about}, step.get("call_id"))]
     return [_generic_part(step)]
 
 
@@ -142,14 +132,6 @@ def _thought(summary: Any) -> list[Part]:
     return parts
 
 
-def _result(step: Mapping[str, Any]) -> JsonValue:
-    result = step.get("result")
-    pieces = [members(piece) for piece in result] if isinstance(result, list) else []
-    texts = [piece["text"] for piece in pieces if piece.get("type") == "text" and isinstance(piece.get("text"), str)]
-    content = "\n".join(texts) if texts and len(texts) == len(pieces) else to_json(result)
-    return {"is_error": True, "content": content} if step.get("is_error") else content
-
-
 def _content(raw: Any) -> Iterator[Part]:
     piece = members(raw)
     kind = piece.get("type")
@@ -158,8 +140,8 @@ def _content(raw: Any) -> Iterator[Part]:
             yield Text(piece["text"])
         if piece.get("annotations"):
             kinds = [members(annotation).get("type") for annotation in piece["annotations"]]
-            details = [_all_details(annotation) for annotation in piece["annotations"]]
-            typed = [{"type": str(kind), **about} if kind else about for kind, about in zip(kinds, details, strict=True)]
+            abouts = [_all_details(annotation) for annotation in piece["annotations"]]
+            typed = [{"type": str(kind), **about} if kind else about for kind, about in zip(kinds, abouts, strict=True)]
             yield Generic("annotations", {"annotations": typed})
     elif kind in _MEDIA and isinstance(piece.get("data"), str):
         yield Blob(_MEDIA[kind], _mime(piece), piece["data"])
@@ -220,7 +202,7 @@ def _of_kind(usage: Mapping[str, Any], name: str, modality: str) -> int | None:
     return sum(detail.get("tokens") or 0 for detail in counts if str(detail.get("modality")).lower() == modality) or None
 
 
-class StepReader(Chunks):
+class StepReader(Reader):
     def __init__(self) -> None:
         self._interaction: dict[str, Any] = {}
         """Members of the interaction, except its steps."""
@@ -243,8 +225,6 @@ class StepReader(Chunks):
             interaction = members(event["interaction"])
             self._interaction.update({name: value for name, value in interaction.items() if value is not None})
             self._is_last = kind == "interaction.completed"
-
-    add = feed  # JSON as well
 
     def _step(self, event: Mapping[str, Any]) -> _Step:
         return self._steps.setdefault(event.get("index") or 0, _Step())
@@ -325,18 +305,22 @@ def _whole(pieces: list[Any]) -> list[Any]:
     ]
 
 
-class Interactions(Endpoint):
+class Interactions(SdkEndpoint):
     """The endpoint that makes an interaction. Headers are added, and the request is read, when it is sent."""
+
+    operation = semconv.GENERATE_CONTENT
 
     def client(self, instance: Any) -> Any:
         return instance.sdk_configuration
 
+    def url(self, client: Any, kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return client.get_server_details()[0]
+
+    def provider_of(self, client: Any, host: str | None) -> str:  # noqa: ARG002
+        return "gcp.vertex_ai" if "aiplatform." in (host or "") else "gcp.gemini"
+
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        url = client.get_server_details()[0]
-        body = members(members(kwargs.get("request")).get("body")) or kwargs
-        is_vertex = "aiplatform." in address(url).get("server_address", "")
-        known = {"operation": semconv.GENERATE_CONTENT, "stream": body.get("stream") is True}
-        return start_fields("gcp.vertex_ai" if is_vertex else "gcp.gemini", url, body, **known)
+        return super().start_attributes(client, members(members(kwargs.get("request")).get("body")) or kwargs)
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:
         system, tools = body.get("system_instruction"), body.get("tools")
@@ -352,11 +336,6 @@ class Interactions(Endpoint):
     def answer(self, result: Any) -> Fields:
         return read_interaction(members(result))
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        if getattr(result, "http_response", None) is not None:
-            return end_call(self, call, result, StepReader)
-        return end_or_watch(call, result)
-
     def reader(self, call: Call) -> StepReader:  # noqa: ARG002
         return StepReader()
 
@@ -367,9 +346,7 @@ def _prepare(_hooks: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None
     call = call_of(context.config)
     if call is None or not isinstance(call.endpoint, Interactions):
         return
-    call.attempt(None)
-    if not has_traceparent(request.headers):
-        request.headers.update(call.recording.headers())
+    note_request(call, request.headers)
     if call.attempts == 1:
         call.fields.update(call.endpoint.read_body(from_json(request.content)))
 

@@ -19,40 +19,13 @@ from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Usage, replace
 from llmtrace.recorder.guard import guard
 
-PARAMETERS = frozenset(
-    {
-        "audio",
-        "dimensions",
-        "frequency_penalty",
-        "function_call",
-        "logit_bias",
-        "logprobs",
-        "max_completion_tokens",
-        "max_output_tokens",
-        "max_tokens",
-        "modalities",
-        "n",
-        "parallel_tool_calls",
-        "prediction",
-        "presence_penalty",
-        "reasoning",
-        "reasoning_effort",
-        "response_format",
-        "seed",
-        "service_tier",
-        "stop",
-        "stream_options",
-        "temperature",
-        "text",
-        "thinking",
-        "tool_choice",
-        "top_k",
-        "top_logprobs",
-        "top_p",
-        "verbosity",
-        "web_search_options",
-    }
+PARAMETERS = (
+    *("audio", "dimensions", "frequency_penalty", "function_call", "logit_bias", "logprobs", "max_completion_tokens"),
+    *("max_output_tokens", "max_tokens", "modalities", "n", "parallel_tool_calls", "prediction", "presence_penalty"),
+    *("reasoning", "reasoning_effort", "response_format", "seed", "service_tier", "stop", "stream_options", "temperature"),
+    *("text", "thinking", "tool_choice", "top_k", "top_logprobs", "top_p", "verbosity", "web_search_options"),
 )
+"""Arguments that litellm passes to the model."""
 
 _PROVIDERS = {
     "anthropic_text": "anthropic",

@@ -7,6 +7,7 @@ in a row that were less likely than `LOW`. Law: only numbers leave this module.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -23,20 +24,11 @@ MOST_STRETCHES: Final = 16
 class Confidence:
     """Collects log-probabilities of tokens and summarizes them, separately for each choice."""
 
-    __slots__ = ("_count", "_least", "_sum", "_tokens")
-
     def __init__(self) -> None:
-        self._tokens: dict[int, list[tuple[str, float]]] = {}
-        self._count = 0
-        self._sum = 0.0
-        self._least = 0.0
+        self._tokens: defaultdict[int, list[tuple[str, float]]] = defaultdict(list)
 
     def add(self, choice: int, token: str, logprob: float) -> None:
-        logprob = max(float(logprob), -9999.0)  # minus infinity is no number on the wire
-        self._tokens.setdefault(choice, []).append((token, logprob))
-        self._count += 1
-        self._sum += logprob
-        self._least = min(self._least, logprob)
+        self._tokens[choice].append((token, max(float(logprob), -9999.0)))  # minus infinity is no number on the wire
 
     def add_choice(self, choice: int, logprobs: Any) -> None:
         """Add log-probabilities of a choice, or of a piece of it, in OpenAI's form."""
@@ -51,7 +43,8 @@ class Confidence:
 
         There are none if the tokens are not those of the text.
         """
-        if not self._count:
+        logprobs = [logprob for tokens in self._tokens.values() for _, logprob in tokens]
+        if not logprobs:
             return {}
         stretches: list[JsonValue] = []
         for choice, tokens in sorted(self._tokens.items()):
@@ -59,9 +52,9 @@ class Confidence:
                 if len(stretches) < 3 * MOST_STRETCHES:
                     stretches += [choice, start, end]
         attributes: dict[str, JsonValue] = {
-            semconv.LOGPROB_MEAN: self._sum / self._count,
-            semconv.LOGPROB_MIN: self._least,
-            semconv.LOGPROB_TOKENS: self._count,
+            semconv.LOGPROB_MEAN: sum(logprobs) / len(logprobs),
+            semconv.LOGPROB_MIN: min(logprobs),
+            semconv.LOGPROB_TOKENS: len(logprobs),
         }
         if stretches:
             attributes[semconv.LOGPROB_LOW] = stretches

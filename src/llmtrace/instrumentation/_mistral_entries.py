@@ -12,13 +12,12 @@ from typing import Any
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_reported
-from llmtrace.instrumentation._openai_messages import arguments, read_part
+from llmtrace.instrumentation._openai_messages import arguments, details, read_part
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
     Generic,
-    JsonValue,
     Message,
     Part,
     ServerToolCall,
@@ -29,7 +28,7 @@ from llmtrace.model import (
 )
 
 _ROLES = {"message.input": "user", "function.result": "tool"}
-_ABOUT = frozenset({"type", "object", "created_at", "completed_at"})
+_ABOUT = ("object", "created_at", "completed_at")
 
 
 def is_set(value: Any) -> bool:
@@ -60,7 +59,7 @@ def _parts(raw: Any) -> list[Part]:
     try:
         return list(_entry(kind, entry))
     except Exception:  # not in the form that its kind has
-        return [Generic(kind, _other_members(entry) or {"value": to_json(raw)})]
+        return [Generic(kind, details(entry, *_ABOUT) or {"value": to_json(raw)})]
 
 
 def _entry(kind: str, entry: Mapping[str, Any]) -> Iterator[Part]:
@@ -79,11 +78,7 @@ def _entry(kind: str, entry: Mapping[str, Any]) -> Iterator[Part]:
         if entry.get("info"):
             yield ServerToolResult({"type": name, "info": to_json(entry["info"])}, entry_id)
     else:
-        yield Generic(kind, _other_members(entry))
-
-
-def _other_members(entry: Mapping[str, Any]) -> dict[str, JsonValue]:
-    return {name: to_json(value) for name, value in entry.items() if name not in _ABOUT}
+        yield Generic(kind, details(entry, *_ABOUT))
 
 
 def read_conversation(conversation: Mapping[str, Any]) -> Fields:

@@ -3,7 +3,7 @@ separate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from io import StringIO
 from typing import Any
 
@@ -11,18 +11,16 @@ from llmtrace.instrumentation._logprobs import Confidence
 from llmtrace.instrumentation._openai_messages import (
     FINISH_REASONS,
     arguments,
-    audio,
-    cited,
     custom_call,
+    message_parts,
     read_beside,
-    read_part,
     read_usage,
-    refusal,
 )
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._stainless import Chunks, members
+from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.instrumentation._vllm_server import engine_times
-from llmtrace.model import JsonValue, Message, Part, Reasoning, Text, ToolCall, Usage
+from llmtrace.model import JsonValue, Message, Usage
 from llmtrace.recorder.guard import guard
 
 
@@ -43,6 +41,13 @@ class _Call:
         """True if its name came again after its arguments were complete. If more arguments follow, they belong to the next
         call."""
 
+    def whole(self) -> dict[str, Any]:
+        text = self.text.getvalue()
+        if self.is_custom:
+            return {"id": self.id, "type": "custom", "custom": {"name": self.name, "input": text}}
+        function = {"name": self.name, "arguments": text if text or self.has_arguments else None}
+        return {"id": self.id, "function": function}
+
 
 class _Choice:
     __slots__ = ("annotations", "audio", "calls", "finish", "images", "reasoning", "refusal", "role", "text")
@@ -59,27 +64,21 @@ class _Choice:
         self.finish: str | None = None
 
     def message(self) -> Message:
-        return Message(self.role, tuple(self._parts()), finish_reason=self.finish)
-
-    def _parts(self) -> Iterator[Part]:
-        if self.reasoning:
-            yield Reasoning("".join(self.reasoning))
-        text = self.text.getvalue()
-        if text:
-            yield Text(text)
-        yield from map(read_part, self.images)
-        if self.refusal:
-            yield refusal("".join(self.refusal))
-        if self.audio:
-            yield from audio(self.audio)
-        if self.annotations:
-            yield cited(self.annotations)
-        for call in self.calls:
-            raw = call.text.getvalue() if call.has_arguments or call.is_custom or call.text.tell() else None
-            yield ToolCall(call.name, raw if call.is_custom else arguments(raw), call.id)
+        """Read the choice like that of an unstreamed answer."""
+        message = {
+            "role": self.role,
+            "reasoning_content": "".join(self.reasoning),
+            "content": self.text.getvalue(),
+            "images": self.images,
+            "refusal": "".join(self.refusal),
+            "audio": self.audio,
+            "annotations": self.annotations,
+            "tool_calls": [call.whole() for call in self.calls],
+        }
+        return Message(self.role, tuple(message_parts(message)), finish_reason=self.finish, cache={})
 
 
-class ChunkReader(Chunks):
+class ChunkReader(Reader):
     """`Reader` of ``ChatCompletionChunk``s. ``choice_count``: number of requested choices."""
 
     __slots__ = (

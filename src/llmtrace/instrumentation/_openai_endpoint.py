@@ -6,21 +6,21 @@ conventions' if they exist.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
-from llmtrace import semconv
 from llmtrace.content import to_json
-from llmtrace.instrumentation._provider import Endpoint, Fields, Headers
-from llmtrace.instrumentation._stainless import is_given, server_of, with_headers
+from llmtrace.instrumentation._provider import Headers
+from llmtrace.instrumentation._requests import headers_in
+from llmtrace.instrumentation._stainless import SdkEndpoint, is_given
 
 # -- who answers: told by the client's class or by the provider that it was made for, else by the host of its base URL
 
 OPENAI = "openai"
 AZURE = "azure.ai.openai"
 
-BY_CLASS = {"Azure": AZURE, "Bedrock": "aws.bedrock"}
+BY_CLASS = {"Azure": AZURE, "Bedrock": "aws.bedrock", "Vertex": "gcp.vertex_ai"}
 """Part of the name of a client's class, or of one of its base classes."""
 
 BY_PROVIDER = {"bedrock": "aws.bedrock", "vertex": "gcp.vertex_ai"}
@@ -67,19 +67,13 @@ BY_DOMAIN = (
 """End of hosts that differ by region or resource."""
 
 
-def provider_of(client: Any, host: str | None) -> str:
-    """Return ``gen_ai.provider.name`` for a client's calls. ``host``: of its base URL."""
-    kind: Any = type(client)
-    return _provider(kind, host, getattr(getattr(client, "_provider_runtime", None), "name", None))
+@lru_cache(maxsize=256)
+def by_class(client: type) -> str | None:
+    names = " ".join([base.__name__ for base in client.__mro__])
+    return next((provider for part, provider in BY_CLASS.items() if part in names), None)
 
 
 @lru_cache(maxsize=256)
-def _provider(client: type, host: str | None, made_for: str | None) -> str:
-    names = " ".join([base.__name__ for base in client.__mro__])
-    by_class = next((provider for part, provider in BY_CLASS.items() if part in names), None)
-    return by_class or BY_PROVIDER.get(made_for or "") or by_host(host or "")
-
-
 def by_host(host: str) -> str:
     host = host.lower().rstrip(".")
     if host in BY_HOST:
@@ -89,31 +83,18 @@ def by_host(host: str) -> str:
     return next((provider for end, provider in BY_DOMAIN if host.endswith(end)), OPENAI)
 
 
-class OpenAIEndpoint(Endpoint):
-    """A resource of the client. Subclasses read requests and answers."""
+class OpenAIEndpoint(SdkEndpoint):
+    """A resource of the client. Subclasses read requests and answers. ``provider``: only if the client does not tell it."""
 
-    def client(self, instance: Any) -> Any:
-        return instance._client
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        host, port = server_of(client)
-        model = kwargs.get("model")
-        return {
-            "provider": provider_of(client, host),
-            "request_model": model if isinstance(model, str) else None,
-            "server_address": host,
-            "server_port": port,
-        }
+    def provider_of(self, client: Any, host: str | None) -> str:
+        if self.provider:
+            return self.provider
+        kind: Any = type(client)
+        made_for = getattr(getattr(client, "_provider_runtime", None), "name", None)
+        return by_class(kind) or BY_PROVIDER.get(made_for or "") or by_host(host or "")
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-        return with_headers(client, kwargs)
-
-
-class Generation(OpenAIEndpoint):
-    """An endpoint at which a model generates an answer."""
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().start_attributes(client, kwargs), "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
+        return headers_in(kwargs, "extra_headers", getattr(client, "_custom_headers", None))
 
 
 # -- parameters, by the conventions' names where they have one
@@ -124,7 +105,7 @@ NOT_OF_THE_REQUEST = frozenset({"model", "tools", "stream", "extra_headers", "ex
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
-def read_parameters(kwargs: Mapping[str, Any], names: Mapping[str, str], left_out: frozenset[str]) -> dict[str, Any]:
+def read_parameters(kwargs: Mapping[str, Any], names: Mapping[str, str], left_out: Collection[str] = ()) -> dict[str, Any]:
     """Read the parameters of a request. ``names``: the library's names to ours; ``left_out``: recorded elsewhere."""
     parameters: dict[str, Any] = {}
     extra = kwargs.get("extra_body")

@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 
 from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_reported
-from llmtrace.instrumentation._openai_messages import arguments, data_url, read_part
+from llmtrace.instrumentation._openai_messages import arguments, data_url, details, read_part
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._stainless import Chunks, members
+from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
     Blob,
     Compaction,
     File,
     Generic,
-    JsonValue,
     Message,
     Part,
     Reasoning,
@@ -77,9 +77,9 @@ def _parts(kind: str, item: Mapping[str, Any]) -> Iterator[Part]:
     elif kind == "compaction":
         yield Compaction(None, item.get("id"))
     elif kind == "mcp_list_tools":
-        yield ServerToolResult({"type": kind, **_details(item, "id")}, item.get("id"))
+        yield ServerToolResult({"type": kind, **details(item, "id")}, item.get("id"))
     elif kind == "image_generation_call":  # the picture is a part of its own, which is stored as digest and size
-        yield ServerToolCall("image_generation", {"type": "image_generation", **_details(item, "id", "result")}, item.get("id"))
+        yield ServerToolCall("image_generation", {"type": "image_generation", **details(item, "id", "result")}, item.get("id"))
         yield from [Blob("image", f"image/{item.get('output_format') or 'png'}", item["result"])] if item.get("result") else []
     elif kind != "additional_tools":  # they are among the request's tools
         yield from _server_parts(kind, item)
@@ -96,22 +96,7 @@ def _server_parts(kind: str, item: Mapping[str, Any]) -> Iterator[Part]:
 
 
 def _generic(item: Mapping[str, Any], kind: Any) -> Generic:
-    return Generic(str(kind), _details(item))
-
-
-def _details(item: Mapping[str, Any], *left_out: str) -> dict[str, JsonValue]:
-    return {
-        key: _without_nulls(to_json(value))
-        for key, value in item.items()
-        if value is not None and key not in ("type", *left_out)
-    }
-
-
-def _without_nulls(value: JsonValue) -> JsonValue:
-    """Remove members that are null, which the SDK's models have for everything that the server left out."""
-    if isinstance(value, dict):
-        return {key: _without_nulls(member) for key, member in value.items() if member is not None}
-    return [_without_nulls(member) for member in value] if isinstance(value, list) else value
+    return Generic(str(kind), details(item))
 
 
 # -- messages and their content
@@ -196,12 +181,12 @@ def _tool_result(item: Mapping[str, Any]) -> Iterator[Part]:
 def _server_call(tool: str, item: Mapping[str, Any]) -> Iterator[Part]:
     """Read a call; a tool of an MCP server keeps its own name."""
     name, identity = tool, item.get("call_id") or item.get("id")
-    call = {"type": tool, **_details(item, "id", "call_id", *_RESULTS)}
+    call = {"type": tool, **details(item, "id", "call_id", *_RESULTS)}
     if tool == "mcp":
         name = str(call.pop("name", None) or "")
         call["arguments"] = arguments(item.get("arguments"))
     yield ServerToolCall(name, call, identity)
-    results = _details({key: item[key] for key in item if key in _RESULTS})
+    results = details({key: item[key] for key in item if key in _RESULTS})
     if results:
         yield ServerToolResult({"type": tool, **results}, identity)
 
@@ -210,7 +195,7 @@ def _server_result(tool: str, item: Mapping[str, Any]) -> Iterator[Part]:
     output = item.get("output")
     is_screenshot = str(members(output).get("type")) in _MEDIA
     left_out = ("id", "call_id", "output") if is_screenshot else ("id", "call_id")
-    yield ServerToolResult({"type": tool, **_details(item, *left_out)}, item.get("call_id") or item.get("id"))
+    yield ServerToolResult({"type": tool, **details(item, *left_out)}, item.get("call_id") or item.get("id"))
     if is_screenshot:
         yield from _content_part(output)
 
@@ -274,7 +259,7 @@ class _Item:
         return {**self.start, **grown}
 
 
-class EventReader(Chunks):
+class EventReader(Reader):
     """`Reader` of a stream's events. ``read`` converts an answer's members to fields of the operation."""
 
     __slots__ = ("_error", "_is_last", "_items", "_read", "_response", "_writers")

@@ -35,6 +35,7 @@ FINISH_REASONS = {"tool_calls": "tool_call", "function_call": "tool_call"}
 """OpenAI's word to the conventions' word, if they differ."""
 
 _TOOL_ROLES = ("tool", "function")
+_TEXT_KINDS = ("text", "input_text", "output_text")
 _PLAIN_ROLES = ("user", "system")
 """Roles whose messages have nothing beside the content. Other messages are plain only if they have no other members."""
 
@@ -53,20 +54,20 @@ def read_message(raw: Any, finish_reason: str | None = None) -> Message:
     name = message.get("name")
     content = message.get("content")
     if role in _TOOL_ROLES:
-        parts: tuple[Part, ...] = (ToolResult(_tool_result(content), id=message.get("tool_call_id")),)
+        parts: tuple[Part, ...] = (ToolResult(tool_output(content), id=message.get("tool_call_id")),)
     elif type(content) is str and content and (role in _PLAIN_ROLES or (len(message) == 2 and role is not None)):
         parts = (Text(content),)
     elif role is None and content is None:
         parts = (Generic("message", to_json(message) if message else {"value": to_json(raw)}),)
     else:
-        parts = tuple(_parts(message))
+        parts = tuple(message_parts(message))
     reason = FINISH_REASONS.get(finish_reason, finish_reason) if finish_reason else None
     if type(role) is not str:
         role = str(to_json(role) or "unknown")
     return Message(role or "unknown", parts, name if isinstance(name, str) else None, reason, cache={})
 
 
-def _parts(message: Mapping[str, Any]) -> list[Part]:
+def message_parts(message: Mapping[str, Any]) -> list[Part]:
     parts: list[Part] = []
     # where servers that speak OpenAI's protocol put what the model thought: DeepSeek and vLLM; OpenRouter and Ollama
     thought = message.get("reasoning_content") or message.get("reasoning")
@@ -87,7 +88,7 @@ def _parts(message: Mapping[str, Any]) -> list[Part]:
     if isinstance(calls, (list, tuple)):  # not a generator, which only the SDK may consume
         parts += [read_tool_call(call) for call in calls]
     if message.get("function_call"):
-        parts.append(_function_call(message["function_call"]))
+        parts.append(read_tool_call({"function": message["function_call"]}))
     return parts
 
 
@@ -154,22 +155,19 @@ def custom_call(call: Mapping[str, Any], function: Mapping[str, Any]) -> Mapping
     return custom if is_custom else None
 
 
-def _function_call(raw: Any) -> ToolCall:
-    function = members(raw)
-    return ToolCall(str(function.get("name") or ""), arguments(function.get("arguments")))
-
-
 def arguments(raw: Any) -> JsonValue:
     """Return a dict if the text is one JSON object, else the text. Some servers send an object instead."""
     return parse_arguments(raw) if isinstance(raw, str) else to_json(raw)
 
 
-def _tool_result(content: Any) -> JsonValue:
-    if isinstance(content, str):
-        return content
-    parts = _sequence(content)
-    texts = [text for text in (members(part).get("text") for part in parts) if isinstance(text, str)]
-    return "\n".join(texts) if texts and len(texts) == len(parts) else to_json(content)
+def tool_output(content: Any, *, is_error: bool = False) -> JsonValue:
+    """Return the result of a tool: the text of a text or of pieces of text, else JSON; marked if it is an error."""
+    if not isinstance(content, str):
+        pieces = [members(piece) for piece in _sequence(content)]
+        texts = [piece.get("text") for piece in pieces if piece.get("type") in _TEXT_KINDS or piece.keys() == {"text"}]
+        is_text = bool(texts) and len(texts) == len(pieces) and all(isinstance(text, str) for text in texts)
+        content = "\n".join(texts) if is_text else to_json(content)  # type: ignore[arg-type]
+    return {"is_error": True, "content": content} if is_error else content
 
 
 # -- content parts
@@ -187,10 +185,11 @@ def read_part(raw: Any) -> Part:
 
 
 def _text(part: Mapping[str, Any]) -> Part:
-    return Text(_a_text(part["text"]))
+    return Text(as_text(part["text"]))
 
 
-def _a_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Return a text. Raises `TypeError` for anything else, so that its part is recorded as `Generic`."""
     if not isinstance(value, str):
         raise TypeError
     return value
@@ -201,7 +200,7 @@ def _media(kind: str, key: str) -> Callable[[Mapping[str, Any]], Part]:
 
     def read(part: Mapping[str, Any]) -> Part:
         media = part[key]
-        url = _a_text(media if isinstance(media, str) else members(media)["url"])
+        url = as_text(media if isinstance(media, str) else members(media)["url"])
         return data_url(url, kind) if url.startswith("data:") else Uri(url, kind)
 
     return read
@@ -225,14 +224,14 @@ def modality(mime: Any) -> str:
 def _input_audio(part: Mapping[str, Any]) -> Part:
     clip = members(part["input_audio"])
     kind = clip.get("format")
-    return Blob("audio", f"audio/{kind}" if kind else None, _a_text(clip["data"]))
+    return Blob("audio", f"audio/{kind}" if kind else None, as_text(clip["data"]))
 
 
 def _file(part: Mapping[str, Any]) -> Part:
     file = members(part["file"])
     if file.get("file_id"):
-        return File(_a_text(file["file_id"]), "file")
-    data = _a_text(file["file_data"])
+        return File(as_text(file["file_id"]), "file")
+    data = as_text(file["file_data"])
     return data_url(data) if data.startswith("data:") else Blob("file", None, data)
 
 
@@ -240,14 +239,12 @@ def _thinking(part: Mapping[str, Any]) -> Part:
     """Read Mistral's reasoning: text, or text parts."""
     thought = part["thinking"]
     pieces = [thought] if isinstance(thought, str) else [members(piece)["text"] for piece in thought]
-    return Reasoning("".join(map(_a_text, pieces)))
+    return Reasoning("".join(map(as_text, pieces)))
 
 
 _READERS: dict[Any, Callable[[Mapping[str, Any]], Part]] = {
-    "text": _text,
-    "input_text": _text,
-    "output_text": _text,
-    "refusal": lambda part: refusal(_a_text(part["refusal"])),
+    **dict.fromkeys(_TEXT_KINDS, _text),
+    "refusal": lambda part: refusal(as_text(part["refusal"])),
     "image_url": _media("image", "image_url"),
     "video_url": _media("video", "video_url"),
     "audio_url": _media("audio", "audio_url"),
@@ -256,6 +253,22 @@ _READERS: dict[Any, Callable[[Mapping[str, Any]], Part]] = {
     "file": _file,
     "thinking": _thinking,
 }
+
+
+def details(fields: Mapping[str, Any], *omitted: str) -> dict[str, JsonValue]:
+    """Return members as JSON, except ``type``, the ``omitted`` ones, and those that are null, as in the SDKs' models are all
+    that the server left out."""
+    return {
+        name: _without_nulls(to_json(value))
+        for name, value in fields.items()
+        if value is not None and name not in ("type", *omitted)
+    }
+
+
+def _without_nulls(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {key: _without_nulls(member) for key, member in value.items() if member is not None}
+    return [_without_nulls(member) for member in value] if isinstance(value, list) else value
 
 
 # -- usage

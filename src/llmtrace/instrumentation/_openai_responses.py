@@ -6,18 +6,18 @@ An answer is one message with all its items in order; a request's input has one 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from llmtrace import semconv
 from llmtrace.content import to_json
-from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
-from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, Generation, provider_of, read_parameters
+from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, OpenAIEndpoint, read_parameters
 from llmtrace.instrumentation._openai_items import RAN_BY_PROGRAM, EventReader, content_parts, item_parts, read_item
 from llmtrace.instrumentation._openai_messages import read_beside, read_usage
 from llmtrace.instrumentation._provider import Call, Fields
-from llmtrace.instrumentation._stainless import is_given, members, server_of
+from llmtrace.instrumentation._stainless import is_given, members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import FetchResponse, Message, Part, ToolDefinition, Usage
 from llmtrace.validation.tool_definitions import read_definition
 
@@ -31,7 +31,9 @@ _LOADING = frozenset({"additional_tools", "tool_search_output"})
 """Kinds of items that offer more tools."""
 
 
-class Responses(Generation):
+class Responses(OpenAIEndpoint):
+    operation: ClassVar[str | None] = semconv.CHAT
+
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         request_input, tools, earlier = kwargs.get("input"), kwargs.get("tools"), kwargs.get("previous_response_id")
         instructions = kwargs.get("instructions")
@@ -63,20 +65,20 @@ class Responses(Generation):
     def answer(self, result: Any) -> Fields:
         return read_response(members(result))
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        return _stainless.end_call(self, call, result, lambda: EventReader(read_response))
+    def reader(self, call: Call) -> Reader:  # noqa: ARG002
+        return EventReader(read_response)
 
 
 class FetchedResponses(Responses):
     """The endpoint that fetches an earlier response, whole or as a stream."""
 
     operation_type = FetchResponse
+    operation = None
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        host, port = server_of(client)
-        requested_id = kwargs.get("response_id")
-        response_id = requested_id if isinstance(requested_id, str) else None
-        return {"provider": provider_of(client, host), "response_id": response_id, "server_address": host, "server_port": port}
+        fields, response_id = super().start_attributes(client, kwargs), kwargs.get("response_id")
+        del fields["request_model"]
+        return {**fields, "response_id": response_id if isinstance(response_id, str) else None}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         after = kwargs.get("starting_after")

@@ -10,9 +10,10 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 
@@ -36,22 +37,11 @@ _BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 _SAID = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*(.*?)\s*\}\s*', re.DOTALL)
 
 
-class CallReader:
-    __slots__ = ("_parser", "_tokenizer", "_tools")
-
-    def __init__(self, tools: Sequence[Any], tokenizer: Any = None, parser: str = "") -> None:
-        """``tools``: as the program passed them. ``parser``: name of a parser of vLLM, which needs the tokenizer."""
-        self._tools = tools
-        self._tokenizer = tokenizer
-        self._parser = parser
-
-    def read(self, text: str) -> tuple[Part, ...]:
-        if self._parser:
-            return tuple(_by_vllm(self._parser, self._tokenizer, self._tools, text))
-        return tuple(hermes(text))
+CallReader: TypeAlias = Callable[[str], Iterator[Part]]
+"""Reads a text with the calls in it: `read_hermes`, or `read_by_vllm` for a parser, the tokenizer and the tools."""
 
 
-def hermes(text: str) -> Iterator[Part]:
+def read_hermes(text: str) -> Iterator[Part]:
     place = 0
     for number, block in enumerate(_BLOCK.finditer(text)):
         call = _call(block.group(1), number)
@@ -85,7 +75,7 @@ def _call(block: str, number: int) -> ToolCall | None:
     return ToolCall(call["name"], arguments if isinstance(arguments, dict) else json.dumps(arguments), f"call_{number}")
 
 
-def _by_vllm(parser: str, tokenizer: Any, tools: Sequence[Any], text: str) -> Iterator[Part]:
+def read_by_vllm(parser: str, tokenizer: Any, tools: Sequence[Any], text: str) -> Iterator[Part]:
     """Read the text with vLLM's own ``--tool-call-parser``; loads the parser if needed."""
     parsers = sys.modules.get("vllm.tool_parsers") or import_module("vllm.tool_parsers")
     protocol = import_module("vllm.entrypoints.openai.chat_completion.protocol")
@@ -114,9 +104,7 @@ class _Choice:
         self.finish: str | None = None
         self.stop: int | str | None = None
 
-    def add(self, output: Any, *, delta: bool) -> None:
-        if not delta:
-            self.text, self.tokens, self.logprobs = [], [], []
+    def add(self, output: Any) -> None:
         self.text.append(output.text)
         self.tokens.extend(output.token_ids)
         if output.logprobs is not None:
@@ -141,7 +129,7 @@ class OutputReader(Reader):
         self._delta = delta
         self._is_stream = is_stream
         self._calls = calls
-        self._choices: dict[int, _Choice] = {}
+        self._choices: defaultdict[int, _Choice] = defaultdict(_Choice)
         self._last: Any = None
         self._latest: dict[int, Any] = {}
         """By choice, the last cumulative output, which is only read at the end."""
@@ -152,10 +140,7 @@ class OutputReader(Reader):
             hint_once()
         for sequence in output.outputs:
             if self._delta:
-                choice = self._choices.get(sequence.index)
-                if choice is None:
-                    choice = self._choices[sequence.index] = _Choice()
-                choice.add(sequence, delta=True)
+                self._choices[sequence.index].add(sequence)
             else:
                 self._latest[sequence.index] = sequence
 
@@ -166,13 +151,13 @@ class OutputReader(Reader):
             return kind
         for index, output in self._latest.items():
             choice = self._choices[index] = _Choice()
-            choice.add(output, delta=False)
+            choice.add(output)
         choices = [self._choices[index] for index in sorted(self._choices)]
         texts = ["".join(choice.text) for choice in choices]
         output, confidence = [], Confidence()
         for number, (choice, text) in enumerate(zip(choices, texts, strict=True)):
             plain = (Text(text),) if text else ()
-            parts = plain if self._calls is None else guard(self._calls.read, text)
+            parts = plain if self._calls is None else guard(tuple, self._calls(text))
             output.append(Message("assistant", plain if parts is None else parts, finish_reason=choice.finish))
             guard(choice.add_logprobs, confidence, number)
         reasons = tuple([choice.finish or ("error" if last.finished else "") for choice in choices])

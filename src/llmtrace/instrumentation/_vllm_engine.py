@@ -12,6 +12,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry.context import Context
@@ -118,25 +119,23 @@ def model_of(engine: Any) -> str | None:
 PROVIDER = "vllm"
 
 
+@dataclass(slots=True)
 class Batch:
     """A call of ``LLM``, with the span around its prompts and the data of the call."""
 
-    __slots__ = ("_parameters", "added", "adds", "calls", "chats", "is_silent", "open", "prompts", "recording", "tools")
-
-    def __init__(self, recording: Recording | None = None, prompts: Any = None, *, is_silent: bool = False) -> None:
-        """``recording``: of the span around the prompts, if there is one. ``prompts``: as the program passed them.
-        ``is_silent``: the prompts get no spans."""
-        self.recording = recording
-        self.prompts = prompts
-        self.is_silent = is_silent
-        self.chats: Sequence[Any] | None = None
-        self.tools: Any = None
-        self.calls: CallReader | None = None
-        self.added = 0
-        self.open = 0
-        self.adds = True
-        """True while prompts may still be added."""
-        self._parameters: dict[int, tuple[Any, dict[str, Any]]] = {}
+    recording: Recording | None = None
+    """Of the span around the prompts, if there is one."""
+    prompts: Any = None
+    """As the program passed them."""
+    is_silent: bool = False
+    """True if the prompts get no spans."""
+    chats: Sequence[Any] | None = None
+    tools: Any = None
+    calls: CallReader | None = None
+    added: int = 0
+    open: int = 0
+    adds: bool = True
+    """True while prompts may still be added."""
 
     @property
     def context(self) -> Context | None:
@@ -145,17 +144,10 @@ class Batch:
     def read(self, prompt: Any, text: Any, params: Any) -> Fields:
         place = self.added
         self.added += 1
-        fields: Fields = {"parameters": self._read_parameters(params)}
+        fields: Fields = {"parameters": read_parameters(params)}
         if self.chats is not None and place < len(self.chats):
             return {**fields, "operation": semconv.CHAT, **read_chat(self.chats[place], self.tools)}
         return {**fields, "operation": semconv.TEXT_COMPLETION, "input": read_prompt(prompt, text)}
-
-    def _read_parameters(self, params: Any) -> dict[str, Any]:
-        """Read sampling parameters; an object that all prompts share is read once."""
-        entry = self._parameters.get(id(params))
-        if entry is None:
-            entry = self._parameters[id(params)] = params, read_parameters(params)
-        return entry[1]
 
     def finished(self) -> None:
         self.open -= 1

@@ -8,7 +8,7 @@ Works with anthropic 0.60 and later, and with the SDK's clients of Bedrock and V
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,10 +19,11 @@ from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._anthropic_messages import EventReader, read_content, read_message, read_usage
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._instrumentors import is_left_out, selected
-from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, read_parameters
+from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, by_class, read_parameters
 from llmtrace.instrumentation._patches import Patch, Wrapper, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, current_call, note_answer, traced, traced_async
-from llmtrace.instrumentation._stainless import both, is_given, members, server_of, with_traced_options
+from llmtrace.instrumentation._stainless import SdkEndpoint, both, is_given, members, with_traced_options
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.instrumentation._traced_functions import TracedFunction, patches
 from llmtrace.model import TOOL_ERROR, Failure, Operation, ToolExecution
 from llmtrace.recorder import active
@@ -40,27 +41,14 @@ _OUTPUT_NAMES = {"format": "response_format", "effort": "reasoning.level"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "system", "output_config", "anthropic_version", "anthropic_beta"}
 
 
-class Messages(Endpoint):
+class Messages(SdkEndpoint):
     """The endpoint of messages. `_sending` adds headers."""
 
-    stream = False
-    """True if the method always returns a stream."""
+    operation = semconv.CHAT
 
-    def client(self, instance: Any) -> Any:
-        return instance._client
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        host, port = server_of(client)
+    def provider_of(self, client: Any, host: str | None) -> str:  # noqa: ARG002
         kind: Any = type(client)
-        model = kwargs.get("model")
-        return {
-            "provider": _provider(kind),
-            "operation": semconv.CHAT,
-            "request_model": model if isinstance(model, str) else None,
-            "stream": self.stream or kwargs.get("stream") is True,
-            "server_address": host,
-            "server_port": port,
-        }
+        return by_class(kind) or "anthropic"
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         fields: Fields = {"parameters": _parameters(kwargs)}
@@ -87,25 +75,11 @@ class Messages(Endpoint):
             "finish_reasons": (finish_reason(stop) if stop else "error",),
         }
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        return _stainless.end_call(self, call, result, EventReader)
+    def reader(self, call: Call) -> Reader:  # noqa: ARG002
+        return EventReader()
 
 
-class Stream(Messages):
-    stream = True
-
-
-_MESSAGES, _STREAM = Messages(), Stream()
-
-
-_PROVIDERS = {"Bedrock": "aws.bedrock", "Vertex": "gcp.vertex_ai"}
-"""Part of the name of a client's class, or of one of its base classes."""
-
-
-@lru_cache(maxsize=256)
-def _provider(client: type) -> str:
-    names = " ".join(base.__name__ for base in client.__mro__)
-    return next((provider for part, provider in _PROVIDERS.items() if part in names), "anthropic")
+_MESSAGES, _STREAM = Messages(), Messages(stream=True)
 
 
 def _parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from llmtrace.instrumentation._bedrock_bodies import InvokeReader, merged, read_
 from llmtrace.instrumentation._bedrock_converse import ConverseReader, Events, read_answer, read_request
 from llmtrace.instrumentation._botocore_exchanges import BodyProxy
 from llmtrace.instrumentation._patches import Patch, Wrapper, after
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced
-from llmtrace.instrumentation._requests import has_traceparent, start_fields
+from llmtrace.instrumentation._provider import Call, Fields, call_of, traced
+from llmtrace.instrumentation._requests import ServerEndpoint, note_request
 from llmtrace.instrumentation._stainless import JsonBody
 from llmtrace.instrumentation._streams import Watch, closing, pump, watched
 from llmtrace.model import Usage
@@ -33,17 +33,20 @@ _NO_CHATS = ("embed", "rerank", "stability.", "image", "canvas", "reel")
 """Parts of the names of models that are not language models."""
 
 
-class Converse(Endpoint):
+class Converse(ServerEndpoint):
     """The endpoint of ``converse``. Headers are added when a request is sent."""
 
-    stream = False
+    provider = "aws.bedrock"
+    operation = semconv.CHAT
 
     def client(self, instance: Any) -> Any:
         return instance._endpoint  # which is what makes the requests
 
+    def url(self, client: Any, kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return client.host
+
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        model = {"model": kwargs.get("modelId")}
-        return start_fields("aws.bedrock", client.host, model, operation=semconv.CHAT, stream=self.stream)
+        return super().start_attributes(client, {"model": kwargs.get("modelId")})
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return read_request(kwargs), False
@@ -53,8 +56,6 @@ class Converse(Endpoint):
 
 
 class ConverseStream(Converse):
-    stream = True
-
     def on_response(self, call: Call, result: Any) -> Any:
         _watch_events(call, Events(ConverseReader()), result["stream"])
         return result
@@ -89,8 +90,6 @@ class Invoke(Converse):
 
 
 class InvokeStream(Invoke):
-    stream = True
-
     def on_response(self, call: Call, result: Any) -> Any:
         _watch_events(call, Events(InvokeReader()), result["body"])
         return result
@@ -123,9 +122,9 @@ class _Body(JsonBody):
 
 _TRACED: dict[Any, Wrapper] = {
     "Converse": traced(Converse()),
-    "ConverseStream": traced(ConverseStream()),
+    "ConverseStream": traced(ConverseStream(stream=True)),
     "InvokeModel": traced(Invoke()),
-    "InvokeModelWithResponseStream": traced(InvokeStream()),
+    "InvokeModelWithResponseStream": traced(InvokeStream(stream=True)),
 }
 
 
@@ -144,9 +143,7 @@ def _prepare(prepared: Any, endpoint: object, *_: Any) -> None:
     """Count an HTTP request and add headers in the last step before it is sent, after signing; also called for retries."""
     call = call_of(endpoint)
     if call is not None:
-        call.attempt(None)
-        if not has_traceparent(prepared.headers):
-            prepared.headers.update(call.recording.headers())
+        note_request(call, prepared.headers)
 
 
 PATCHES = (

@@ -19,8 +19,8 @@ from llmtrace.instrumentation._generators import followed
 from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._openai_messages import read_message
 from llmtrace.instrumentation._patches import Patch, before
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, Outgoing, begin, call_of, prepare
-from llmtrace.instrumentation._requests import headers_in, start_fields
+from llmtrace.instrumentation._provider import Call, Fields, Headers, Outgoing, begin, call_of, prepare
+from llmtrace.instrumentation._requests import ServerEndpoint, headers_in
 from llmtrace.instrumentation._stainless import both, members
 from llmtrace.instrumentation._streams import Reader, Watch, watched
 from llmtrace.model import (
@@ -152,12 +152,14 @@ _NAMES = {"p": "top_p", "k": "top_k"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "documents", "request_options"}
 
 
-class _Endpoint(Endpoint):
+class _Endpoint(ServerEndpoint):
+    provider = "cohere"
+
     def client(self, instance: Any) -> Any:
         return instance._client_wrapper.httpx_client
 
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return start_fields("cohere", client.get_base_url(None), kwargs)
+    def url(self, client: Any, kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return client.get_base_url(None)
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
         options, headers = headers_in(kwargs.get("request_options") or {}, "additional_headers", client.base_headers())
@@ -169,11 +171,7 @@ class _Endpoint(Endpoint):
 
 
 class Chat(_Endpoint):
-    def __init__(self, *, stream: bool) -> None:
-        self._stream = stream
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().start_attributes(client, kwargs), "operation": semconv.CHAT, "stream": self._stream}
+    operation = semconv.CHAT
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: value for name, value in kwargs.items() if value is not None and value is not ...}
@@ -214,19 +212,12 @@ class Rerank(_Endpoint):
 
     def on_response(self, call: Call, result: Any) -> Any:
         documents = call.fields.get("candidates") or ()
-        rankings = [members(ranking) for ranking in members(result.data).get("results") or ()]
-        call.end(
-            {
-                "documents": [
-                    {
-                        "index": ranking["index"],
-                        "score": ranking.get("relevance_score"),
-                        "content": to_json(documents[ranking["index"]]),
-                    }
-                    for ranking in rankings
-                ]
-            }
-        )
+        ranked = [
+            {"index": place, "score": ranking.get("relevance_score"), "content": to_json(documents[place])}
+            for ranking in map(members, members(result.data).get("results") or ())
+            for place in (ranking["index"],)
+        ]
+        call.end({"documents": ranked})
         return result
 
 
@@ -238,37 +229,23 @@ def _dimensions(embeddings: Any) -> int | None:
     return len(embeddings[0]) if embeddings else None
 
 
-class _Opened:
-    """A stream whose response is opened first; then its events are read. It is used like a `Watch`."""
+class _Opened(Watch):
+    """A stream whose response is opened first; then its events are read."""
 
-    def __init__(self, call: Call) -> None:
-        self.call = call
-        self.chunks = 0
-        self.watch: Watch | None = None
+    events: Watch | None = None
 
     def see(self, response: Any) -> None:
-        self.chunks = 1
-        self.watch = watch = watched(self.call, EventReader(), response._response)
-        response._data = followed(response.data, lambda: watch)
+        call, self.chunks = self.call, 1
+        if call is not None:
+            self.events = events = watched(call, self.reader, response._response)
+            response._data = followed(response.data, lambda: events)
 
-    def finish(self) -> None:
-        self.leave()
-
-    def leave(self) -> None:
-        if self.watch is None:
-            self.call.end({"partial": True})
+    def _end(self, error: BaseException | None, *, partial: bool) -> None:  # noqa: ARG002
+        if self.events is None:
+            super()._end(error, partial=True)
         else:
-            self.watch.leave()
-
-    def abandon(self) -> None:
-        if self.watch is not None:
-            self.watch.abandon()
-
-    def fail(self, error: BaseException) -> None:
-        if self.watch is None:
-            self.call.fail(error)
-        else:
-            self.watch.fail(error)
+            self.call = None
+            self.events._end(error, partial=True)
 
 
 def stream(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -284,7 +261,7 @@ def stream(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> An
 def _follow(manager: Any, instance: Any, outgoing: Outgoing) -> None:
     def opened() -> Any:
         call = begin(_STREAM, instance, outgoing.named, outgoing.headers)
-        return _Opened(call) if call is not None and not isinstance(call, LlmtraceError) else call
+        return _Opened(call, EventReader()) if call is not None and not isinstance(call, LlmtraceError) else call
 
     manager.gen = followed(manager.gen, opened)
 

@@ -7,16 +7,18 @@ Messages, tools and schemas are read from the body that is sent, in which Python
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any
 
+import wrapt
 from pydantic_core import from_json
 
 from llmtrace import semconv
 from llmtrace.content import to_json
-from llmtrace.instrumentation import _exchanges, _google_aiohttp, _google_interactions
+from llmtrace.instrumentation import _exchanges, _google_interactions
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
-from llmtrace.instrumentation._generators import end_or_watch, traced_generator
+from llmtrace.instrumentation._exchanges import OpenExchange, open_exchange
+from llmtrace.instrumentation._generators import traced_generator
 from llmtrace.instrumentation._google_content import (
     AnswerReader,
     python_members,
@@ -27,36 +29,37 @@ from llmtrace.instrumentation._google_content import (
     read_usage,
 )
 from llmtrace.instrumentation._patches import Patch, before
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced_async
-from llmtrace.instrumentation._requests import start_fields, with_trace
-from llmtrace.instrumentation._stainless import both
+from llmtrace.instrumentation._provider import Call, Fields, call_of, current_call, traced_async
+from llmtrace.instrumentation._requests import note_request
+from llmtrace.instrumentation._stainless import SdkEndpoint, both
 from llmtrace.instrumentation._traced_functions import TracedFunction, patches
 from llmtrace.model import Embedding, Operation, ToolExecution, Usage, Workflow
 from llmtrace.recorder import current
+from llmtrace.recorder.guard import guard
+from llmtrace.recorder.player import player
 
 LIBRARY, DISTRIBUTION = "google.genai", "google-genai"
 SUPPORTED = ">=1.30,<4"
 
 
-class _Endpoint(Endpoint):
+class _Endpoint(SdkEndpoint):
     """Shared by all calls of the SDK. Headers are added, and the request is read, when it is sent."""
 
     def client(self, instance: Any) -> Any:
         return instance._api_client
 
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return start_fields("gcp.vertex_ai" if client.vertexai else "gcp.gemini", client._http_options.base_url, kwargs)
+    def url(self, client: Any, kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return client._http_options.base_url
+
+    def provider_of(self, client: Any, host: str | None) -> str:  # noqa: ARG002
+        return "gcp.vertex_ai" if client.vertexai else "gcp.gemini"
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:  # noqa: ARG002
         return {}
 
 
 class Content(_Endpoint):
-    def __init__(self, *, stream: bool) -> None:
-        self.stream = stream
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().start_attributes(client, kwargs), "operation": semconv.GENERATE_CONTENT, "stream": self.stream}
+    operation = semconv.GENERATE_CONTENT
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:
         body = python_members(body)
@@ -81,9 +84,6 @@ class Content(_Endpoint):
         fields = reader.fields()
         fields.pop("partial", None)
         return fields
-
-    def on_response(self, call: Call, result: Any) -> Any:
-        return end_or_watch(call, result)
 
 
 def _whole(result: Any) -> Any:
@@ -111,11 +111,9 @@ def _prepare(client: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
     call, request = call_of(client), args[0] if args else kwargs.get("http_request")
     if call is None or request is None:
         return
-    call.attempt(None)
-    if call.attempts > 1:
-        return
-    request.headers = with_trace(call, request.headers) or request.headers  # a new dict: it may be the client's own
-    if isinstance(call.endpoint, _Endpoint) and isinstance(request.data, Mapping):
+    request.headers = dict(request.headers or {})  # a new dict: it may be the client's own
+    note_request(call, request.headers)
+    if call.attempts == 1 and isinstance(call.endpoint, _Endpoint) and isinstance(request.data, Mapping):
         call.fields.update(call.endpoint.read_body(request.data))
 
 
@@ -151,13 +149,78 @@ class LoopRun(TracedFunction):
         return None
 
 
+# -- HTTP answers of the async client if ``aiohttp`` is installed, kept as `_exchanges` does for ``httpx``
+#
+# In a replay the client sends with ``httpx``, as it does without ``aiohttp``, so that `_exchanges` gives the recorded answer.
+
+
+def _open_call() -> Call | None:
+    call = current_call()
+    return call if call is not None and call.open and hasattr(call.client, "_use_aiohttp") else None
+
+
+def use_aiohttp(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    if player() is not None and guard(_open_call) is not None:
+        return False
+    return wrapped(*args, **kwargs)
+
+
+def request_by_aiohttp(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``aiohttp.ClientSession._request``, which every request of aiohttp uses."""
+    call = guard(_open_call)
+    exchange = None if call is None else guard(open_exchange, call, object())
+    response = wrapped(*args, **kwargs)
+    return response if exchange is None else _keep_answer(response, exchange)
+
+
+async def _keep_answer(wrapped: Coroutine[Any, Any, Any], exchange: OpenExchange) -> Any:
+    try:
+        response = await wrapped
+    except BaseException as error:
+        guard(exchange.failed, error)
+        raise
+    guard(_answered, exchange, response)
+    return response
+
+
+def _answered(exchange: OpenExchange, response: Any) -> None:
+    exchange.answered(response.status, response.headers)
+    response.content = _Body(response.content, exchange)
+
+
+class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
+    """Proxy of the decoded body of a response, which keeps the data that Google's client reads from it."""
+
+    def __init__(self, content: Any, exchange: OpenExchange) -> None:
+        super().__init__(content)
+        self._self_exchange = exchange
+
+    async def read(self, *args: Any, **kwargs: Any) -> Any:
+        return await _read(self.__wrapped__.read(*args, **kwargs), self._self_exchange)
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        while data := await _read(self.__wrapped__.readany(), self._self_exchange):
+            yield data
+
+
+async def _read(wrapped: Coroutine[Any, Any, bytes], exchange: OpenExchange) -> bytes:
+    try:
+        data = await wrapped
+    except Exception as error:
+        guard(exchange.failed, error)
+        raise
+    exchange.body += [data] if data else []
+    return data
+
+
 _STREAM = Content(stream=True)
 _MODELS, _CHATS = "google.genai.models", "google.genai.chats"
 _CLIENT = "google.genai._api_client"
 
 PATCHES = (
     *_exchanges.PATCHES,
-    *_google_aiohttp.PATCHES,
+    Patch("aiohttp.client", "ClientSession._request", request_by_aiohttp),
+    Patch(_CLIENT, "BaseApiClient._use_aiohttp", use_aiohttp),
     *both(_MODELS, "Models._generate_content", Content(stream=False)),
     *both(_MODELS, "Models.embed_content", Embeddings()),
     Patch(_MODELS, "Models._generate_content_stream", traced_generator(_STREAM)),

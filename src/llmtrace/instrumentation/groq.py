@@ -15,24 +15,21 @@ from pydantic_core import from_json
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._failures import failure_reported
-from llmtrace.instrumentation._openai_chat import Chat
+from llmtrace.instrumentation._openai_chat import Chat, Embeddings
 from llmtrace.instrumentation._openai_chunks import ChunkReader
-from llmtrace.instrumentation._openai_embeddings import Embeddings
 from llmtrace.instrumentation._openai_messages import read_usage
 from llmtrace.instrumentation._provider import Call, Fields
 from llmtrace.instrumentation._stainless import both, members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Generic, JsonValue, Message, Part, ServerToolCall, ServerToolResult, ToolCall, replace
 
 LIBRARY, DISTRIBUTION = "groq", "groq"
 SUPPORTED = ">=1.0,<2"
 CLIENTS = {"groq.Groq": "", "groq.AsyncGroq": ""}
 
-PROVIDER = "groq"
-
 
 class GroqChat(Chat):
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().start_attributes(client, kwargs), "provider": PROVIDER}
+    provider = "groq"
 
     def answer(self, result: Any) -> Fields:
         fields = super().answer(result)
@@ -51,13 +48,12 @@ class GroqChat(Chat):
         first = replace(first, parts=(*first.parts, _failed(generated)))
         return {**fields, "output": (first, *rest), "finish_reasons": ("error",), "partial": False}
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        return _stainless.end_call(self, call, result, lambda: GroqReader(call.choice_count))
+    def reader(self, call: Call) -> Reader:
+        return GroqReader(call.choice_count)
 
 
 class GroqEmbeddings(Embeddings):
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().start_attributes(client, kwargs), "provider": PROVIDER}
+    provider = "groq"
 
 
 class GroqReader(ChunkReader):

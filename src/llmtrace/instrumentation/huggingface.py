@@ -12,14 +12,14 @@ from typing import Any
 from llmtrace import semconv
 from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.instrumentation import _exchanges
-from llmtrace.instrumentation._generators import end_or_watch
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_endpoint import read_parameters
 from llmtrace.instrumentation._openai_messages import read_prompt
 from llmtrace.instrumentation._patches import Patch, before
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, traced, traced_async
-from llmtrace.instrumentation._requests import address, has_traceparent
+from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, traced, traced_async
+from llmtrace.instrumentation._requests import address, note_request
+from llmtrace.instrumentation._stainless import SdkEndpoint
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Embedding, Message, Text, Usage
 
@@ -38,29 +38,27 @@ def _plain(answer: Any) -> Any:
     return list(map(_plain, answer)) if isinstance(answer, list) else answer
 
 
-class _HuggingFace(Endpoint):
+class _HuggingFace(SdkEndpoint):
     """What the endpoints share. Address and headers are known when the request is posted (`_prepare`)."""
+
+    provider = "huggingface"
 
     def client(self, instance: Any) -> Any:
         return instance
 
+    def url(self, client: Any, kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return None
+
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         name = kwargs.get("model") or client.model
         is_address = isinstance(name, str) and name.startswith(("http://", "https://"))  # of a model that has no name
-        return {"provider": "huggingface", "request_model": None if is_address else name}
+        return super().start_attributes(client, {**kwargs, "model": None if is_address else name})
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
         return dict(kwargs), None
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        return end_or_watch(call, result)
-
 
 class HuggingFaceChat(_HuggingFace, Chat):
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        fields = super().start_attributes(client, kwargs)
-        return {**fields, "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
-
     def answer(self, result: Any) -> Fields:
         return super().answer(_plain(result))
 
@@ -76,9 +74,7 @@ class HuggingFaceReader(ChunkReader):
 
 
 class TextGeneration(_HuggingFace):
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        fields = super().start_attributes(client, kwargs)
-        return {**fields, "operation": semconv.TEXT_COMPLETION, "stream": kwargs.get("stream") is True}
+    operation = semconv.TEXT_COMPLETION
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         parameters = read_parameters(kwargs, _PARAMETERS, _RECORDED_ELSEWHERE)
@@ -150,9 +146,7 @@ def _prepare(client: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
     if call is None or request is None:
         return
     call.fields.update(address(request.url))
-    call.attempt(request.json)
-    if not has_traceparent(request.headers):
-        request.headers.update(call.recording.headers())
+    note_request(call, request.headers, request.json)
 
 
 _METHODS = {

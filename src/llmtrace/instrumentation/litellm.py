@@ -9,19 +9,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any
+from typing import Any, ClassVar
 
 import wrapt
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from llmtrace import semconv
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._coroutines import stepwise
 from llmtrace.instrumentation._generators import watch_generator
 from llmtrace.instrumentation._litellm_answers import (
     PARAMETERS,
+    UNKNOWN,
     StreamReader,
     answered_by,
     keep_chunks,
@@ -29,16 +29,13 @@ from llmtrace.instrumentation._litellm_answers import (
     provider_name,
     read_usage,
 )
-from llmtrace.instrumentation._openai_chat import Chat
-from llmtrace.instrumentation._openai_completions import Completions, TextReader
-from llmtrace.instrumentation._openai_items import EventReader
-from llmtrace.instrumentation._openai_responses import Responses, read_response
+from llmtrace.instrumentation._openai_chat import Chat, Completions, Embeddings
+from llmtrace.instrumentation._openai_responses import Responses
 from llmtrace.instrumentation._patches import Patch, Wrapper, after, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
-from llmtrace.instrumentation._requests import address, with_trace
+from llmtrace.instrumentation._requests import ServerEndpoint, with_trace
 from llmtrace.instrumentation._stainless import members, with_traced_options
 from llmtrace.instrumentation._streams import Reader, Watch, aclosing, closing, watch_of, watch_stream, watched
-from llmtrace.model import Embedding
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import output_schema
 
@@ -102,22 +99,23 @@ _FLAGS = ("acompletion", "aembedding", "aresponses")
 """Flags with which a sync function returns a coroutine; litellm's own async functions set them."""
 
 
-class _Covering(Endpoint):
+class _Covering(ServerEndpoint):
     """Shared by the endpoints. There is no client object, because litellm makes clients as it needs them."""
 
     suppress_nested = True
-
-    operation_name: str | None = semconv.CHAT
+    provider = UNKNOWN
+    arguments: ClassVar[tuple[str, ...]] = ()
+    """What is recorded of the request beside `PARAMETERS`."""
 
     def client(self, instance: Any) -> Any:  # noqa: ARG002
         return self
 
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+    def url(self, client: Any, kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return kwargs.get("api_base") or kwargs.get("base_url")
+
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         provider, model = provider_and_model(kwargs.get("model"), kwargs.get("custom_llm_provider"))
-        fields = {"provider": provider, "request_model": model, **address(kwargs.get("api_base") or kwargs.get("base_url"))}
-        if self.operation_name is None:
-            return fields
-        return {**fields, "operation": self.operation_name, "stream": kwargs.get("stream") is True}
+        return {**super().start_attributes(client, {**kwargs, "model": model}), "provider": provider}
 
     def on_response(self, call: Call, result: Any) -> Any:
         if isinstance(result, (GeneratorType, AsyncGeneratorType)):
@@ -131,8 +129,8 @@ class _Covering(Endpoint):
             call.end(self.answer(result))
         return result
 
-    def stream_reader(self, call: Call, stream: Any) -> Reader:
-        raise NotImplementedError
+    def stream_reader(self, call: Call, stream: Any) -> Reader:  # noqa: ARG002
+        return self.reader(call)
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
         return dict(kwargs), None  # they are put in by `_sending` and `_posting`
@@ -146,67 +144,43 @@ class _Covering(Endpoint):
         lower = {name.lower(): text for name, text in headers.items() if isinstance(name, str) and isinstance(text, str)}
         return _W3C.extract(lower, context=get_current())
 
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        return super().request({name: kwargs.get(name) for name in (*PARAMETERS, *self.arguments)})
+
+    def answer(self, result: Any) -> Fields:
+        fields, usage = {**super().answer(result), **answered_by(result)}, members(result).get("usage")
+        # that of the Responses API is the server's own
+        return fields if "input_tokens" in members(usage) else {**fields, "usage": read_usage(usage)}
+
     def on_error(self, error: BaseException, fields: Fields) -> Fields:
         provider = getattr(error, "llm_provider", None)
         return {"provider": provider_name(provider), **fields} if isinstance(provider, str) and provider else fields
 
 
 class Completion(_Covering, Chat):
-    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        arguments = {name: kwargs.get(name) for name in (*PARAMETERS, "messages", "tools", "functions")}
-        form = arguments.get("response_format")
-        if isinstance(form, type):
-            arguments["response_format"] = {"type": "json_schema", "json_schema": {"schema": output_schema(form)}}
-        return super().request(arguments)
+    arguments = ("messages", "tools", "functions")
 
-    def answer(self, result: Any) -> Fields:
-        usage = read_usage(members(result).get("usage"))
-        return {**super().answer(result), "usage": usage, **answered_by(result)}
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        form = kwargs.get("response_format")
+        if isinstance(form, type):
+            schema = {"type": "json_schema", "json_schema": {"schema": output_schema(form)}}
+            kwargs = {**kwargs, "response_format": schema}
+        return super().request(kwargs)
 
     def stream_reader(self, call: Call, stream: Any) -> Reader:
         return StreamReader(stream, call.choice_count)
 
 
 class TextCompletion(_Covering, Completions):
-    operation_name = semconv.TEXT_COMPLETION
-
-    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        return super().request({name: kwargs.get(name) for name in (*PARAMETERS, "prompt", "echo", "best_of", "suffix")})
-
-    def answer(self, result: Any) -> Fields:
-        return {**super().answer(result), "usage": read_usage(members(result).get("usage")), **answered_by(result)}
-
-    def stream_reader(self, call: Call, stream: Any) -> Reader:  # noqa: ARG002
-        return TextReader(call.choice_count)
+    arguments = ("prompt", "echo", "best_of", "suffix")
 
 
 class Respond(_Covering, Responses):
-    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        arguments = {name: kwargs.get(name) for name in (*PARAMETERS, "input", "instructions", "tools", "previous_response_id")}
-        return super().request(arguments)
-
-    def answer(self, result: Any) -> Fields:
-        return {**super().answer(result), **answered_by(result)}
-
-    def stream_reader(self, call: Call, stream: Any) -> Reader:  # noqa: ARG002
-        return EventReader(read_response)
+    arguments = ("input", "instructions", "tools", "previous_response_id")
 
 
-class Embed(_Covering):
+class Embed(_Covering, Embeddings):
     """The endpoint that turns texts into vectors; neither is recorded."""
-
-    operation_type = Embedding
-    operation_name = None
-
-    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        return {"dimensions": kwargs.get("dimensions")}, False
-
-    def answer(self, result: Any) -> Fields:
-        response = members(result)
-        vector = members((response.get("data") or [{}])[0]).get("embedding")
-        length = {"dimensions": len(vector)} if isinstance(vector, list) else {}
-        usage = read_usage(response.get("usage"))
-        return {"response_model": response.get("model"), "usage": usage, **length, **answered_by(result)}
 
 
 # -- functions, and methods of the Router

@@ -18,7 +18,6 @@ from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json as snapshot
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached
-from llmtrace.instrumentation._generators import end_or_watch
 from llmtrace.instrumentation._mistral_entries import (
     ConversationReader,
     conversation_named,
@@ -27,20 +26,19 @@ from llmtrace.instrumentation._mistral_entries import (
     read_entry,
     set_members,
 )
-from llmtrace.instrumentation._openai_chat import Chat
+from llmtrace.instrumentation._openai_chat import Chat, Embeddings
 from llmtrace.instrumentation._openai_chunks import ChunkReader
-from llmtrace.instrumentation._openai_embeddings import Embeddings
 from llmtrace.instrumentation._openai_items import EventReader as ResponseEventReader
 from llmtrace.instrumentation._openai_messages import arguments as read_arguments
 from llmtrace.instrumentation._openai_messages import read_usage
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch, before, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, current_call, traced, traced_async
-from llmtrace.instrumentation._requests import headers_in, start_fields
-from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._requests import headers_in
+from llmtrace.instrumentation._stainless import SdkEndpoint, members
 from llmtrace.instrumentation._streams import Reader, aclosing, closing
 from llmtrace.instrumentation._traced_functions import TracedFunction, patches
-from llmtrace.model import TOOL_ERROR, Failure, Operation, Text, ToolCall, ToolExecution, Usage, replace
+from llmtrace.model import TOOL_ERROR, Failure, Operation, Text, ToolExecution, Usage, replace
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
@@ -84,29 +82,21 @@ _NO_ID = "null"
 """The SDK's id if the server sent none."""
 
 
-class _Client(Endpoint):
+class _Client(SdkEndpoint):
+    provider = "mistral_ai"
+
     def client(self, instance: Any) -> Any:
         return instance.sdk_configuration
+
+    def url(self, client: Any, kwargs: Mapping[str, Any]) -> Any:
+        return kwargs.get("server_url") or client.get_server_details()[0]
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
         return headers_in(kwargs, "http_headers")
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        return end_or_watch(call, result)
-
-
-def _outline(client: Any, kwargs: Mapping[str, Any], **fields: Any) -> Fields:
-    return start_fields("mistral_ai", kwargs.get("server_url") or client.get_server_details()[0], kwargs, **fields)
-
 
 class MistralChat(_Client, Chat):
     """The endpoint of chat completions, and of completions by an agent."""
-
-    def __init__(self, *, stream: bool) -> None:
-        self._stream = stream
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return _outline(client, kwargs, operation=semconv.CHAT, stream=self._stream)
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: value for name, value in kwargs.items() if name not in _LEFT_OUT and is_set(value)}
@@ -117,24 +107,16 @@ class MistralChat(_Client, Chat):
         return super().request(arguments)
 
     def answer(self, result: Any) -> Fields:
-        fields = super().answer(result)
-        output = []
-        for message in fields["output"]:
-            is_unnamed = [isinstance(part, ToolCall) and part.id == _NO_ID for part in message.parts]
-            parts = [replace(part, id=None) if no_id else part for part, no_id in zip(message.parts, is_unnamed, strict=True)]
-            reason = message.finish_reason and finish_reason(message.finish_reason)
-            output.append(replace(message, parts=tuple(parts), finish_reason=reason))
-        reasons = tuple(map(finish_reason, fields["finish_reasons"]))
-        usage = _read_usage(members(result).get("usage"))
-        return {**fields, "usage": usage, "output": tuple(output), "finish_reasons": reasons}
+        response = members(result)
+        choices = [_plain(choice, "message") for choice in response.get("choices") or ()]
+        return {**super().answer({**response, "choices": choices}), "usage": _read_usage(response.get("usage"))}
 
     def reader(self, call: Call) -> Reader:
         return EventReader(call.choice_count)
 
 
 class MistralFim(MistralChat):
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().start_attributes(client, kwargs), "operation": semconv.TEXT_COMPLETION}
+    operation = semconv.TEXT_COMPLETION
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: value for name, value in kwargs.items() if name != "prompt"}
@@ -167,9 +149,6 @@ class MistralConversations(MistralChat):
 
 
 class MistralResponses(_Client, Responses):
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return _outline(client, kwargs, operation=semconv.CHAT, stream=kwargs.get("stream") is True)
-
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return super().request({name: value for name, value in kwargs.items() if name not in _LEFT_OUT and is_set(value)})
 
@@ -201,9 +180,6 @@ def _as_sent(thing: Any) -> Mapping[str, Any]:
 
 
 class MistralEmbeddings(_Client, Embeddings):
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return _outline(client, kwargs)
-
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         form = kwargs.get("encoding_format")
         return super().request({"encoding_format": str(form)} if is_set(form) else {})
@@ -218,7 +194,7 @@ class EventReader(Reader):
 
     def feed(self, chunk: Any) -> None:
         completion = members(members(chunk).get("data"))
-        choices = [_plain(members(choice)) for choice in completion.get("choices") or ()]
+        choices = [_plain(choice, "delta") for choice in completion.get("choices") or ()]
         self._chunks.add({**completion, "choices": choices, "usage": None})
         if is_set(completion.get("usage")):
             self._usage = _read_usage(completion["usage"])
@@ -227,15 +203,17 @@ class EventReader(Reader):
         return {**self._chunks.fields(), "usage": self._usage}
 
 
-def _plain(choice: Mapping[str, Any]) -> Mapping[str, Any]:
-    delta, reason, calls = members(choice.get("delta")), choice.get("finish_reason"), []
-    for call in map(members, delta.get("tool_calls") or ()):
+def _plain(raw: Any, where: str) -> Mapping[str, Any]:
+    """Return a choice in OpenAI's form. ``where``: the member with its message, or a piece of it."""
+    choice = members(raw)
+    message, reason, calls = members(choice.get(where)), choice.get("finish_reason"), []
+    for call in map(members, message.get("tool_calls") or ()):
         function, call_id = members(call.get("function")), call.get("id")
         arguments = function.get("arguments")
         text = arguments if isinstance(arguments, str) else to_json(arguments).decode()
         function = {**function, "arguments": text}
         calls.append({**call, "id": None if call_id == _NO_ID else call_id, "function": function})
-    return {**choice, "finish_reason": reason and finish_reason(reason), "delta": {**delta, "tool_calls": calls}}
+    return {**choice, "finish_reason": reason and finish_reason(reason), where: {**message, "tool_calls": calls}}
 
 
 def _read_format(response_format: Any) -> Any:

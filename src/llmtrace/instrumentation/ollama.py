@@ -6,17 +6,18 @@ All of them go through the client's ``_request``, with the JSON that is sent; it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._generators import traced_generator
+from llmtrace.instrumentation._openai_endpoint import read_parameters
 from llmtrace.instrumentation._openai_messages import read_tool_call
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, traced, traced_async
-from llmtrace.instrumentation._requests import headers_in, start_fields
+from llmtrace.instrumentation._requests import ServerEndpoint, headers_in
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
@@ -27,7 +28,6 @@ from llmtrace.model import (
     Part,
     Reasoning,
     Text,
-    ToolCall,
     ToolResult,
     Usage,
 )
@@ -43,32 +43,11 @@ _OPTIONS = {"num_predict": "max_tokens", "stop": "stop_sequences"}
 _NO_PARAMETERS = ("model", "messages", "prompt", "system", "images", "tools", "stream", "options", "format", "context")
 
 
-def read_chat(sent: Mapping[str, Any]) -> Fields:
-    fields: Fields = {"parameters": _parameters(sent)}
-    fields["input"] = read_messages_cached(sent.get("messages") or (), read_message)
-    if sent.get("tools"):
-        fields["tools"] = read_tools_cached(sent["tools"])
-    return fields
-
-
-def read_prompt(sent: Mapping[str, Any]) -> Fields:
-    message = {"role": "user", "content": sent.get("prompt"), "images": sent.get("images")}
-    system = sent.get("system")
-    return {
-        "parameters": _parameters(sent),
-        "system": (Text(system),) if isinstance(system, str) and system else (),
-        "input": (read_message(message),),
-    }
-
-
 def _parameters(sent: Mapping[str, Any]) -> dict[str, JsonValue]:
-    options = members(sent.get("options") or {})
-    parameters = {_OPTIONS.get(name, name): to_json(value) for name, value in options.items() if value is not None}
-    parameters.update({name: to_json(value) for name, value in sent.items() if name not in _NO_PARAMETERS})
+    parameters = read_parameters(members(sent.get("options") or {}), _OPTIONS)
+    parameters |= read_parameters(sent, {}, _NO_PARAMETERS)
     if isinstance(parameters.get("think"), str):
         parameters["reasoning.level"] = parameters.pop("think")
-    if isinstance(parameters.get("stop_sequences"), str):
-        parameters["stop_sequences"] = [parameters["stop_sequences"]]
     form = sent.get("format")
     if isinstance(form, Mapping):
         parameters["response_format"] = {"type": "json_schema", "json_schema": {"schema": to_json(form)}}
@@ -103,7 +82,7 @@ class AnswerReader(Reader):
         self._model: str | None = None
         self._text: list[str] = []
         self._thought: list[str] = []
-        self._calls: list[ToolCall] = []
+        self._calls: list[Any] = []
         self._last: Mapping[str, Any] = {}
 
     def feed(self, chunk: Any) -> None:
@@ -113,7 +92,7 @@ class AnswerReader(Reader):
         self._role = message.get("role") or self._role
         self._text.append(message.get("content") or "")
         self._thought.append(message.get("thinking") or "")
-        self._calls += [read_tool_call(call) for call in message.get("tool_calls") or ()]
+        self._calls += message.get("tool_calls") or ()
         if answer.get("done"):
             self._last = answer
 
@@ -121,43 +100,46 @@ class AnswerReader(Reader):
         finish = self._last.get("done_reason")
         if finish == "stop" and self._calls:  # Ollama writes it for tool calls, too
             finish = "tool_call"
-        thought, text = "".join(self._thought), "".join(self._text)
-        parts: list[Part] = [Reasoning(thought)] if thought else []
-        parts += [Text(text)] if text else []
-        fields: Fields = {
-            "response_model": self._model,
-            "usage": read_usage(self._last),
-        }
+        fields: Fields = {"response_model": self._model, "usage": read_usage(self._last)}
         if self._text:  # of each chunk
-            fields["output"] = (Message(self._role, (*parts, *self._calls), finish_reason=finish),)
+            message = {"role": self._role, "thinking": "".join(self._thought), "content": "".join(self._text)}
+            fields["output"] = (read_message({**message, "tool_calls": self._calls}, finish),)
         if self._last:
             fields["finish_reasons"] = (finish or "error",)
             fields["partial"] = False
         return fields
 
 
-class _Endpoint(Endpoint):
+class _Endpoint(ServerEndpoint):
+    provider = "ollama"
+
+    def url(self, client: Any, kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return client._client.base_url
+
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return start_fields("ollama", client._client.base_url, {"model": kwargs["json"].get("model") or None})
+        return super().start_attributes(client, {**kwargs, "model": kwargs["json"].get("model") or None})
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
         return headers_in(kwargs, "headers", client._client.headers)
 
 
 class Generate(_Endpoint):
-    def __init__(self, operation: str, read: Callable[[Mapping[str, Any]], Fields]) -> None:
-        self._operation = operation
-        self._read = read
+    operation: ClassVar[str | None] = semconv.TEXT_COMPLETION
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        extra = {"operation": self._operation, "stream": kwargs.get("stream") is True, "attempts": 1}  # it retries nothing
-        return {**super().start_attributes(client, kwargs), **extra}
+        return {**super().start_attributes(client, kwargs), "attempts": 1}  # it retries nothing
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        return self._read(kwargs["json"]), False
+        return self.read_body(kwargs["json"]), False
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:
-        return self._read(body)
+        message = {"role": "user", "content": body.get("prompt"), "images": body.get("images")}
+        system = body.get("system")
+        return {
+            "parameters": _parameters(body),
+            "system": (Text(system),) if isinstance(system, str) and system else (),
+            "input": (read_message(message),),
+        }
 
     def answer(self, result: Any) -> Fields:
         reader = AnswerReader()
@@ -166,6 +148,17 @@ class Generate(_Endpoint):
 
     def reader(self, call: Call) -> AnswerReader:  # noqa: ARG002
         return AnswerReader()
+
+
+class Chat(Generate):
+    operation = semconv.CHAT
+
+    def read_body(self, body: Mapping[str, Any]) -> Fields:
+        fields: Fields = {"parameters": _parameters(body)}
+        fields["input"] = read_messages_cached(body.get("messages") or (), read_message)
+        if body.get("tools"):
+            fields["tools"] = read_tools_cached(body["tools"])
+        return fields
 
 
 class Embed(_Endpoint):
@@ -186,11 +179,10 @@ class Embed(_Endpoint):
         }
 
 
-_CHAT, _GENERATE = Generate(semconv.CHAT, read_chat), Generate(semconv.TEXT_COMPLETION, read_prompt)
 _EMBED = Embed()
 _ENDPOINTS: dict[Any, Any] = {
-    "/api/chat": _CHAT,
-    "/api/generate": _GENERATE,
+    "/api/chat": Chat(),
+    "/api/generate": Generate(),
     "/api/embed": _EMBED,
     "/api/embeddings": _EMBED,
 }

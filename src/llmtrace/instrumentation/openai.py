@@ -1,6 +1,6 @@
-"""OpenAI: chat completions, the Responses API, plain completions and embeddings. Each endpoint has a file of its own
-(``_openai_chat``, ``_openai_responses``, ``_openai_completions``, ``_openai_embeddings``). The tools that the client runs are
-in this file. The engine is `_provider`; code shared with Anthropic's SDK is in `_stainless`.
+"""OpenAI: chat completions, the Responses API, plain completions and embeddings. The endpoints are in ``_openai_chat`` and
+``_openai_responses``, the tools that the client runs are in this file. The engine is `_provider`; code shared with Anthropic's
+SDK is in `_stainless`.
 
 Works with openai 1.66 and later, with Azure's client classes, and with every server that has the same protocol.
 """
@@ -13,9 +13,7 @@ from typing import Any
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._instrumentors import selected
-from llmtrace.instrumentation._openai_chat import Chat
-from llmtrace.instrumentation._openai_completions import Completions
-from llmtrace.instrumentation._openai_embeddings import Embeddings
+from llmtrace.instrumentation._openai_chat import Chat, Completions, Embeddings
 from llmtrace.instrumentation._openai_messages import arguments as read_arguments
 from llmtrace.instrumentation._openai_responses import FetchedResponses, Responses
 from llmtrace.instrumentation._patches import Patch

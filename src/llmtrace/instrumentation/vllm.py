@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from llmtrace.errors import LlmtraceError
@@ -18,7 +19,7 @@ from llmtrace.instrumentation import _vllm_engine as engine
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._generators import traced_generator
 from llmtrace.instrumentation._patches import Patch, Wrapper, after
-from llmtrace.instrumentation._vllm_answers import CallReader
+from llmtrace.instrumentation._vllm_answers import read_by_vllm, read_hermes
 from llmtrace.model import Custom, Embedding, Inference
 from llmtrace.recorder import Recorder, Recording, active
 from llmtrace.recorder.guard import guard, report
@@ -96,9 +97,11 @@ def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwarg
     batch = engine.Batch(recorder.start(Custom(), name=name) if count > 1 else None, prompts)
     if chats is not None:
         batch.chats, batch.tools = chats, kwargs.get("tools")
-        parser, tools = recorder.vllm_tool_parser, batch.tools
-        if tools:
-            batch.calls = guard(lambda: CallReader(list(tools), llm.get_tokenizer() if parser else None, parser))
+        parser = recorder.vllm_tool_parser
+        if batch.tools and not parser:
+            batch.calls = read_hermes
+        elif batch.tools:
+            batch.calls = guard(lambda: partial(read_by_vllm, parser, llm.get_tokenizer(), list(batch.tools)))
     return batch
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
+
+import pydantic
 
 MODEL = "test-model-1"
 SYSTEM = "You answer in one line."
@@ -103,14 +105,8 @@ def pieces_of(text: str, size: int = 4) -> list[str]:
     return [text[start : start + size] for start in range(0, len(text), size)]
 
 
-class Kit(Protocol):
-    """One provider. What it cannot do it says (``has_choices``, ``retries`` …), and the suite leaves it out.
-
-    A kit may say more; what is not said is True: ``has_cached_tokens`` (its usage tells them), ``sends_traceparent`` (its
-    requests can carry a header of ours), ``tells_cut`` (a stream that is cut off raises in the program), ``retries_streams``
-    (streams are tried again too). ``guards``: names of functions of the instrumentor that stand in for the library's own and
-    hold the guard themselves, so that `test_hooks` does not break them.
-    """
+class Kit:
+    """One provider: derive from it. What a library cannot do its kit says, and the suite leaves it out."""
 
     name: str
     """The instrumentor's name: its file in ``llmtrace.instrumentation``."""
@@ -118,38 +114,55 @@ class Kit(Protocol):
     """The module to import; where it is missing, the kit is skipped."""
     provider: str
     """``gen_ai.provider.name`` of its spans."""
-    has_sync: bool
-    has_async: bool
-    has_choices: bool
+    has_async = True
+    has_choices = False
     """More than one choice can be asked for."""
-    has_call_ids: bool
-    retries: bool
+    has_call_ids = True
+    has_cached_tokens = True
+    """Its usage tells them."""
+    retries = True
     """The client repeats a request by itself when the server answers 503."""
+    retries_streams = True
+    tells_cut = True
+    """A stream that is cut off raises in the program."""
+    guards: tuple[str, ...] = ()
+    """Names of functions of the instrumentor that stand in for the library's own and hold the guard themselves, so that
+    `test_hooks` does not break them."""
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         """A client of the server at ``url`` (``http://127.0.0.1:port``), as a program would make it."""
+        raise NotImplementedError
 
     def close(self, client: Any) -> Any:
         """Close a client; for an asynchronous one, an awaitable or None."""
+        return client.close()
 
     def ask(self, client: Any, question: Question) -> Any:
         """Ask for a whole answer: the library's own object; an awaitable of it for an asynchronous client."""
+        raise NotImplementedError
 
     def stream(self, client: Any, question: Question) -> Any:
         """Ask for a stream: the library's own object (or an awaitable of it), to be iterated with for / async for."""
+        raise NotImplementedError
 
     def seen(self, answer: Any) -> Any:
         """Everything that a program can tell of a whole answer or of one chunk, as comparable plain values."""
+        assert isinstance(answer, pydantic.BaseModel)
+        return type(answer).__qualname__, answer.model_dump(), sorted(answer.model_fields_set)
 
     def text(self, chunk: Any) -> str:
         """The text in one chunk of a stream."""
+        raise NotImplementedError
 
-    def whole(self, answer: Answer) -> Reply: ...
+    def whole(self, answer: Answer) -> Reply:
+        raise NotImplementedError
 
-    def streamed(self, answer: Answer) -> Reply: ...
+    def streamed(self, answer: Answer) -> Reply:
+        raise NotImplementedError
 
     def error(self, status: int) -> Reply:
         """What the provider sends for an error: 400, 401, 404, 429, 500, 503."""
+        raise NotImplementedError
 
 
 __all__ = [

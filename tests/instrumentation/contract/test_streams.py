@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from kit import CALLS, MODEL, Answer, Question, Reply
-from way import END, Watched, Way, says, see, settled
+from way import END, Watched, Way, see, settled
 
 import llmtrace
 from llmtrace.model import Inference, replace
@@ -66,7 +66,7 @@ def test_a_stream_is_one_inference(way: Way) -> None:
     usage = operation.usage
     assert usage is not None
     assert (usage.input_tokens, usage.output_tokens) == (20, 9)
-    if says(way.kit, "has_cached_tokens"):
+    if way.kit.has_cached_tokens:
         assert usage.cache_read_input_tokens == 8
 
 
@@ -98,7 +98,7 @@ def test_streamed_choices_are_kept_apart(way: Way) -> None:
 
 def test_sync_and_async_streams_record_the_same(way: Way) -> None:
     """The async client's span is the sync client's span, ids and times apart."""
-    if not (way.kit.has_sync and way.kit.has_async) or way.asynchronous:
+    if not way.kit.has_async or way.asynchronous:
         pytest.skip("needs both, once")
     first, two = (
         Way(way.kit, asynchronous).watch(Reading(Question(tools=True)), way.kit.streamed(CALLS)).span
@@ -350,7 +350,7 @@ def test_a_stream_that_is_cut_off_keeps_what_was_seen(way: Way) -> None:
     watched = way.watch(program, reply.broken(len(reply.pieces) // 2))
     _is_partial(watched, program.text)
     _, raised = watched.seen
-    assert (raised is not None) == says(way.kit, "tells_cut")
+    assert (raised is not None) == way.kit.tells_cut
     failure = watched.span.failure
     assert (failure.type if failure is not None else None) == ("connection" if raised is not None else None)
 

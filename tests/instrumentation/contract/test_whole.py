@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from kit import CALLS, MODEL, QUESTION, SYSTEM, TOOL, Answer, Question, Said
 from server import Server
-from way import Way, says, settled
+from way import Way, settled
 
 import llmtrace
 from llmtrace import instrumentation
@@ -62,12 +62,11 @@ def test_a_call_is_one_inference(way: Way) -> None:
     usage = operation.usage
     assert usage is not None
     assert (usage.input_tokens, usage.output_tokens) == (20, 9)
-    if says(way.kit, "has_cached_tokens"):
+    if way.kit.has_cached_tokens:
         assert usage.cache_read_input_tokens == 8
     (request,) = watched.requests
     assert "baggage" not in request.headers
-    if says(way.kit, "sends_traceparent"):
-        assert request.headers["traceparent"].startswith(f"00-{span.trace_id}-{span.span_id}-")
+    assert request.headers["traceparent"].startswith(f"00-{span.trace_id}-{span.span_id}-")
 
 
 def calls_of(way: Way, expected_calls: tuple[Said, ...]) -> list[ToolCall]:
@@ -151,7 +150,7 @@ def test_a_huge_prompt_goes_through(way: Way) -> None:
 
 def test_sync_and_async_record_the_same(way: Way) -> None:
     """The async client's span is the sync client's span, ids and times apart."""
-    if not (way.kit.has_sync and way.kit.has_async) or way.asynchronous:
+    if not way.kit.has_async or way.asynchronous:
         pytest.skip("needs both, once")
     async_way = Way(way.kit, True)
     for program, reply in ((ask, way.kit.whole(Answer())), (ask_with_tools, way.kit.whole(CALLS))):

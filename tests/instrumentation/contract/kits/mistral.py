@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import pydantic
-from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, json_reply, pieces_of, sse_reply
+from kit import MODEL, Answer, Kit, Question, Reply, json_reply, pieces_of, sse_reply
+from kits.openai import _finish, _request
+from openai_server import chunk, completion, message
 
 try:
     from mistralai.client import Mistral as Client
@@ -19,15 +20,11 @@ _PAUSE = 300
 """Milliseconds."""
 
 
-class Mistral:
+class Mistral(Kit):
     name = "mistral"
     library = "mistralai"
     provider = "mistral_ai"
-    has_sync = True
-    has_async = True
     has_choices = True
-    has_call_ids = True
-    retries = True
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         # The SDK tries until a time has passed: here, that of so many pauses.
@@ -51,37 +48,20 @@ class Mistral:
         chat = client.chat
         return (chat.stream_async if client.is_async else chat.stream)(**_request(question))
 
-    def seen(self, answer: Any) -> Any:
-        assert isinstance(answer, pydantic.BaseModel)
-        return type(answer).__qualname__, answer.model_dump(), sorted(answer.model_fields_set)
-
     def text(self, chunk: Any) -> str:
         return "".join(choice.delta.content or "" for choice in chunk.data.choices if choice.index == 0)
 
     def whole(self, answer: Answer) -> Reply:
-        message: dict[str, Any] = {"role": "assistant", "content": answer.text, **_calls(answer)}
-        choices = [{"index": index, "message": message, "finish_reason": _finish(answer)} for index in range(answer.n)]
-        about = {"id": "chat-1", "created": 1_700_000_000, "model": MODEL, "object": "chat.completion"}
-        return json_reply({**about, "choices": choices, "usage": _usage(answer)})
+        messages = [message(answer.text, **_calls(answer))] * answer.n
+        return json_reply(completion(*messages, finish=_finish(answer), model=MODEL, usage=_usage(answer)))
 
     def streamed(self, answer: Answer) -> Reply:
-        about = {"id": "chat-1", "created": 1_700_000_000, "model": MODEL, "object": "chat.completion.chunk"}
-        chunks = [{**about, "choices": [delta]} for index in range(answer.n) for delta in _deltas(answer, index)]
-        return sse_reply([*chunks[:-1], {**chunks[-1], "usage": _usage(answer)}], done=b"data: [DONE]\n\n")
+        *chunks, last = [piece for index in range(answer.n) for piece in _chunks(answer, index)]
+        return sse_reply([*chunks, {**last, "usage": _usage(answer)}], done=b"data: [DONE]\n\n")
 
     def error(self, status: int) -> Reply:
         error = {"object": "error", "message": f"refused with {status}", "type": "error", "code": str(status)}
         return json_reply(error, status)
-
-
-def _request(question: Question) -> dict[str, Any]:
-    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question.text}]
-    request: dict[str, Any] = {"model": MODEL, "messages": messages, "max_tokens": question.max_tokens}
-    if question.tools:
-        request["tools"] = [{"type": "function", "function": TOOL}]
-    if question.n > 1:
-        request["n"] = question.n
-    return request
 
 
 def _calls(answer: Answer) -> dict[str, Any]:
@@ -92,18 +72,14 @@ def _calls(answer: Answer) -> dict[str, Any]:
     return {"tool_calls": called} if called else {}
 
 
-def _deltas(answer: Answer, index: int) -> Iterator[dict[str, Any]]:
-    def choice(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-        return {"index": index, "delta": delta, "finish_reason": finish}
-
-    yield choice({"role": "assistant", "content": ""})
-    for piece in pieces_of(answer.text):
-        yield choice({"content": piece})
-    yield choice({"content": "", **_calls(answer)}, _finish(answer))
-
-
-def _finish(answer: Answer) -> str:
-    return "tool_calls" if answer.finish == "tool_call" else answer.finish
+def _chunks(answer: Answer, index: int) -> Iterator[dict[str, Any]]:
+    deltas: list[dict[str, Any]] = [
+        {"role": "assistant", "content": ""},
+        *({"content": piece} for piece in pieces_of(answer.text)),
+    ]
+    for delta in deltas:
+        yield chunk(delta, index=index, model=MODEL)
+    yield chunk({"content": "", **_calls(answer)}, finish=_finish(answer), index=index, model=MODEL)
 
 
 def _usage(answer: Answer) -> dict[str, Any]:

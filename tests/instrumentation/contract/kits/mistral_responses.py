@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import mistralai.client.responses  # noqa: F401 - older releases have none
-from kit import Answer, Question, Reply
+from kit import Question
 from kits import openai_responses
 from kits.mistral import Mistral
 
@@ -29,11 +29,7 @@ class MistralResponses(Mistral):
         event = getattr(chunk, "data", chunk)
         return str(event.delta) if event.type == "response.output_text.delta" else ""
 
-    def whole(self, answer: Answer) -> Reply:
-        return _SERVER.whole(answer)
-
-    def streamed(self, answer: Answer) -> Reply:
-        return _SERVER.streamed(answer)
+    whole, streamed = _SERVER.whole, _SERVER.streamed  # type: ignore[assignment]
 
 
 KIT = MistralResponses()

@@ -6,29 +6,21 @@ from collections.abc import Iterator
 from typing import Any
 
 import openai
-import pydantic
-from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, Said, json_reply, pieces_of, sse_reply
+from kit import MODEL, SYSTEM, TOOL, Answer, Kit, Question, Reply, Said, json_reply, pieces_of, sse_reply
+from openai_server import chunk, completion, message, tool_call
 
-_ABOUT = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": MODEL, "system_fingerprint": "fp_1"}
 _FINISH = {"tool_call": "tool_calls"}
 
 
-class OpenAI:
+class OpenAI(Kit):
     name = "openai"
     library = "openai"
     provider = "openai"
-    has_sync = True
-    has_async = True
     has_choices = True
-    has_call_ids = True
-    retries = True
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         client_class: Any = openai.AsyncOpenAI if asynchronous else openai.OpenAI
         return client_class(api_key="sk-test", base_url=f"{url}/v1", max_retries=retries)
-
-    def close(self, client: Any) -> Any:
-        return client.close()
 
     def ask(self, client: Any, question: Question) -> Any:
         return client.chat.completions.create(**_request(question))
@@ -36,25 +28,17 @@ class OpenAI:
     def stream(self, client: Any, question: Question) -> Any:
         return client.chat.completions.create(**_request(question), stream=True, stream_options={"include_usage": True})
 
-    def seen(self, answer: Any) -> Any:
-        assert isinstance(answer, pydantic.BaseModel)
-        return type(answer).__qualname__, answer.model_dump(), sorted(answer.model_fields_set)
-
     def text(self, chunk: Any) -> str:
         return "".join(choice.delta.content or "" for choice in chunk.choices if choice.index == 0)
 
     def whole(self, answer: Answer) -> Reply:
-        message = {"role": "assistant", "content": answer.text or None}
-        if answer.calls:
-            message["tool_calls"] = [_call(call, call.arguments) for call in answer.calls]
-        choices = [{"index": index, "message": message, "finish_reason": _finish(answer)} for index in range(answer.n)]
-        return json_reply({**_ABOUT, "object": "chat.completion", "choices": choices, "usage": _usage(answer)})
+        calls = {"tool_calls": [_call(call) for call in answer.calls]} if answer.calls else {}
+        messages = [message(answer.text or None, **calls)] * answer.n
+        return json_reply(completion(*messages, finish=_finish(answer), model=MODEL, usage=_usage(answer)))
 
     def streamed(self, answer: Answer) -> Reply:
-        deltas = [delta for index in range(answer.n) for delta in _deltas(answer, index)]
-        chunks = [{**_ABOUT, "object": "chat.completion.chunk", "choices": [delta], "usage": None} for delta in deltas]
-        last = {**_ABOUT, "object": "chat.completion.chunk", "choices": [], "usage": _usage(answer)}
-        return sse_reply([*chunks, last], done=b"data: [DONE]\n\n")
+        chunks = [piece for index in range(answer.n) for piece in _chunks(answer, index)]
+        return sse_reply([*chunks, chunk(None, model=MODEL, usage=_usage(answer))], done=b"data: [DONE]\n\n")
 
     def error(self, status: int) -> Reply:
         body = {"error": {"message": f"refused with {status}", "type": "error", "param": None, "code": None}}
@@ -71,24 +55,21 @@ def _request(question: Question) -> dict[str, Any]:
     return request
 
 
-def _call(call: Said, arguments: str) -> dict[str, Any]:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+def _call(call: Said) -> dict[str, Any]:
+    return tool_call(call.arguments, id=call.id, name=call.name)
 
 
-def _deltas(answer: Answer, index: int) -> Iterator[dict[str, Any]]:
+def _chunks(answer: Answer, index: int) -> Iterator[dict[str, Any]]:
     """The stream of one choice."""
-
-    def choice(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-        return {"index": index, "delta": delta, "finish_reason": finish}
-
-    yield choice({"role": "assistant", "content": "" if answer.text else None})
-    for piece in pieces_of(answer.text):
-        yield choice({"content": piece})
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": "" if answer.text else None}]
+    deltas += [{"content": piece} for piece in pieces_of(answer.text)]
     for number, call in enumerate(answer.calls):
-        yield choice({"tool_calls": [{"index": number, **_call(call, "")}]})
+        deltas.append({"tool_calls": [{"index": number, **tool_call("", id=call.id, name=call.name)}]})
         for piece in pieces_of(call.arguments):
-            yield choice({"tool_calls": [{"index": number, "function": {"arguments": piece}}]})
-    yield choice({}, _finish(answer))
+            deltas.append({"tool_calls": [{"index": number, "function": {"arguments": piece}}]})
+    for delta in deltas:
+        yield chunk(delta, index=index, model=MODEL)
+    yield chunk({}, finish=_finish(answer), index=index, model=MODEL)
 
 
 def _finish(answer: Answer) -> str:
