@@ -27,7 +27,8 @@ _SUFFIXES = (".dist-info", ".egg-info")
 
 def versions(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """The distributions of these names that are installed in a folder, each with its version. Never raises."""
-    return _versions(names, _search_path())
+    installed = _all_versions(_search_path())
+    return tuple((name, installed[_normalize(name)]) for name in names if installed.get(_normalize(name)))
 
 
 def all_versions() -> dict[str, str]:
@@ -63,12 +64,6 @@ def load(entry: EntryPoint) -> Any | None:
 def log_broken(entry: EntryPoint, reason: str) -> None:
     """Log once that an extension is left out, and why."""
     warn_once(f"{entry.group} {entry.name} ({entry.value}) cannot be loaded and is off: {reason}")
-
-
-@lru_cache(maxsize=8)
-def _versions(names: tuple[str, ...], path: _SearchPath) -> tuple[tuple[str, str], ...]:
-    installed = _all_versions(path)
-    return tuple((name, installed[_normalize(name)]) for name in names if installed.get(_normalize(name)))
 
 
 @lru_cache(maxsize=2)
