@@ -20,6 +20,7 @@ from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._framework import ANSWERED, PENDING, REJECTED, UNATTENDED, record_review
 from llmtrace.model import (
     TOOL_ERROR,
+    Custom,
     Failure,
     JsonValue,
     Link,
@@ -30,6 +31,7 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.recorder import keys
+from llmtrace.recorder.guard import guard
 
 _W3C = TraceContextTextMapPropagator()
 
@@ -45,7 +47,7 @@ _listed: weakref.WeakKeyDictionary[Any, dict[str, ToolDefinition]] = weakref.Wea
 
 
 answering: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-"""For mcp 1.x, by ``RequestResponder``: the `Step` that gets the answer in ``answer``."""
+"""For mcp 1.x, by ``RequestResponder``: the `Step` that gets the answer in ``reply``."""
 
 
 def remember(owner: Any, tools: Iterable[Any], *, complete: bool) -> None:
@@ -75,12 +77,17 @@ def _definition(tool: Any) -> ToolDefinition:
     )
 
 
-def answered(execution: ToolExecution, answer: Any, definition: ToolDefinition | None) -> tuple[ToolExecution, Failure | None]:
+def answered(
+    execution: ToolExecution, answer: Any, definition: ToolDefinition | None, context: Context
+) -> tuple[Custom | ToolExecution, Failure | None]:
     """Return the execution with the tool's answer (a CallToolResult as on the wire), and its failure.
 
     The result is the structured content if there is some, because the output schema describes it; otherwise the text, or the
-    list of contents.
+    list of contents. An answer that asks for more input is no execution: its questions are recorded in ``context``.
     """
+    if asks_for_input(answer):
+        guard(record_questions, answer, context)
+        return Custom(execution.arguments, said_by(CALL, answer), has_result=True), None
     is_error = answer.get("isError") is True
     if is_error and definition is not None and definition.output is not None:
         definition = replace(definition, output=None)  # the schema is of a success

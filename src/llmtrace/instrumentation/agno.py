@@ -74,7 +74,7 @@ class ToolRun(TracedFunction):
             function.name,
             to_json(instance.arguments or {}),
             call_id=instance.call_id,
-            definition=read_definition({"type": "function", "function": function.to_dict()}),
+            definition=read_definition(function.to_dict()),
         )
 
     def answer(self, result: Any) -> Any:

@@ -44,7 +44,7 @@ class ToolRun(TracedFunction):
             instance.name,
             to_json(arguments["args"]),
             call_id=arguments.get("call_id"),
-            definition=read_definition({"type": "function", "function": dict(instance.schema)}),
+            definition=read_definition(instance.schema),
         )
 
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace.content import to_json
+from llmtrace.instrumentation._framework import POSITIONAL, tool_arguments
 from llmtrace.instrumentation._openai_messages import arguments as read_arguments
-from llmtrace.instrumentation._traced_functions import POSITIONAL, TracedFunction, patches, read_input
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input
 from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, ToolDefinition, ToolExecution, Workflow
 from llmtrace.validation.tool_definitions import read_definition
 
@@ -77,9 +78,7 @@ class ToolRun(TracedFunction):
         name = definition.name if definition is not None else instance.name
         if isinstance(arguments.get("input"), dict):
             return ToolExecution(name, to_json(arguments["input"]), definition=definition)
-        values = {key: value for key, value in arguments.items() if key != POSITIONAL}
-        if POSITIONAL in arguments:
-            values = {**dict(zip(instance.args_schema.model_fields, arguments[POSITIONAL], strict=False)), **values}
+        values = tool_arguments(arguments, instance.args_schema.model_fields if POSITIONAL in arguments else ())
         return ToolExecution(name, to_json(values), definition=definition)
 
     def failure(self, result: Any) -> Failure | None:

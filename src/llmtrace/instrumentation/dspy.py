@@ -12,9 +12,10 @@ from typing import Any
 from pydantic_core import to_json as dump
 
 from llmtrace.content import to_json
+from llmtrace.instrumentation._framework import POSITIONAL
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Endpoint, Fields, traced, traced_async
-from llmtrace.instrumentation._traced_functions import POSITIONAL, TracedFunction, patches, read_input
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input
 from llmtrace.model import (
     AgentInvocation,
     Generic,

@@ -49,8 +49,7 @@ class ToolRun(TracedFunction):
     """``tool.invoke(…)`` and ``tool.invoke_async(…)``."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
-        definition = read_definition({"type": "function", "function": instance.tool_spec})
-        return ToolExecution(instance.name, to_json(dict(arguments)), definition=definition)
+        return ToolExecution(instance.name, to_json(dict(arguments)), definition=read_definition(instance.tool_spec))
 
 
 class ComponentRun(TracedFunction):

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._traced_functions import POSITIONAL, TracedFunction, patches, read_input
+from llmtrace.instrumentation._framework import POSITIONAL, tool_arguments
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input
 from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, Retrieval, ToolDefinition, ToolExecution, Workflow
 from llmtrace.validation.tool_definitions import read_definition
 
@@ -87,10 +88,8 @@ class FunctionToolRun(_ToolRun):
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         name = instance.metadata.get_name()
-        values = {key: value for key, value in arguments.items() if key not in (POSITIONAL, instance.ctx_param_name)}
-        if POSITIONAL in arguments:
-            properties = instance.metadata.get_parameters_dict().get("properties", {})
-            values = {**dict(zip(properties, arguments[POSITIONAL], strict=False)), **values}
+        properties = instance.metadata.get_parameters_dict().get("properties", {}) if POSITIONAL in arguments else ()
+        values = tool_arguments(arguments, properties, instance.ctx_param_name)
         return ToolExecution(name, to_json(values), definition=definition_of(instance, name))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -22,7 +23,7 @@ from opentelemetry.context import Context
 from llmtrace import instrumentation, semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.instrumentation._framework import APPROVED, PENDING, REJECTED, Step, ToolStep, record_review, spanned
+from llmtrace.instrumentation._framework import APPROVED, PENDING, REJECTED, Step, in_conversation, record_review, spanned
 from llmtrace.instrumentation._openai_items import read_item
 from llmtrace.instrumentation._openai_messages import arguments as read_arguments
 from llmtrace.instrumentation._openai_messages import read_message
@@ -47,8 +48,8 @@ from llmtrace.model import (
 )
 from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.guard import guard
-from llmtrace.recorder.recorded_outcome import keep_outcome
-from llmtrace.semconv import CONVERSATION_ID, GUARDRAIL_TRIGGERED, MCP_TOOL_ERROR, PARTIAL
+from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
+from llmtrace.semconv import GUARDRAIL_TRIGGERED, MCP_TOOL_ERROR, PARTIAL
 
 LIBRARY, DISTRIBUTION = "agents", "openai-agents"
 SUPPORTED = ">=0.20,<1"
@@ -340,10 +341,7 @@ def _start_trace(trace: Any, *_: Any) -> None:
         return
     options = _trace_options.get(trace, {})
     name, group = options.get("name") or trace.name, options.get("group_id") or getattr(trace, "group_id", None)
-    step = _Open(otel_context.get_current())
-    if group is not None:
-        attributes: Any = step.context.get(keys.ATTRIBUTES) or {}
-        step.context = otel_context.set_value(keys.ATTRIBUTES, {CONVERSATION_ID: str(group), **attributes}, step.context)
+    step = _Open(in_conversation(otel_context.get_current(), group))
     if name != _DEFAULT_NAME or keys.RECORDING not in step.context:  # else the program has its own around the run
         messages = guard(read_input, step.context.get(_INPUT)) or ()
         _record(step, Workflow(str(name), input=messages), None)
@@ -380,10 +378,10 @@ def _detach(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> No
 # -- what the framework's spans do not say
 
 
-def _run(_runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:
+def _run(_runner: Any, arguments: Mapping[str, Any]) -> Step:
     """Put a run's input into the context for the agents in it, whose spans end by themselves."""
-    run_input = args[1] if len(args) > 1 else kwargs.get("input")
-    decisions = guard(decisions_in, run_input, kwargs.get("run_config"))
+    run_input = arguments.get("input")
+    decisions = guard(decisions_in, run_input, arguments.get("run_config"))
     return Step(otel_context.set_value(_DECISIONS, decisions, otel_context.set_value(_INPUT, run_input)))
 
 
@@ -394,31 +392,33 @@ def _note_output(_instance: Any, args: Any, kwargs: dict[str, Any]) -> None:
             step.output = args[3] if len(args) > 3 else kwargs.get("final_output")
 
 
-class _Invocation(ToolStep):
+class _Invocation(Step):
     """The run of a function tool; the framework's span around it ends the recording."""
 
-    def __init__(self, recording: Recording, operation: ToolExecution) -> None:
-        super().__init__(recording, operation)
-        self.context = otel_context.get_current()
-        self.answer()
+    def __init__(self, span: Recording, operation: ToolExecution) -> None:
+        super().__init__()
+        self._keep = partial(keep_outcome, span, operation)
+        self.body = find_answer(span, operation)
 
-    def returned(self, result: Any) -> None:
-        keep_outcome(self.recording, self.operation, returned=result)
+    def on_result(self, result: Any) -> None:
+        self._keep(returned=result)
 
-    def raised(self, error: BaseException) -> None:
-        keep_outcome(self.recording, self.operation, raised=error)
+    def on_error(self, error: BaseException) -> None:
+        self._keep(raised=error)
 
 
-def _invoke(_instance: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
+def _invoke(_instance: Any, arguments: Mapping[str, Any]) -> Step | None:
     """Begin a `Step` for the function that runs a function tool. It may call another function that is also wrapped."""
-    step, tool = otel_context.get_value(_TOOL), kwargs.get("function_tool")
+    step = otel_context.get_value(_TOOL)
     if not isinstance(step, _Open) or not isinstance(step.operation, ToolExecution) or step.invoked:
         return None
     step.invoked = True
-    step.operation = replace(step.operation, definition=definition_of(tool) or step.operation.definition)
+    step.operation = replace(
+        step.operation, definition=definition_of(arguments.get("function_tool")) or step.operation.definition
+    )
     if step.recording is None:
         return None
-    return _Invocation(step.recording, replace(step.operation, arguments=read_arguments(kwargs.get("arguments"))))
+    return _Invocation(step.recording, replace(step.operation, arguments=read_arguments(arguments.get("arguments"))))
 
 
 def _failing(_instance: Any, _args: Any, kwargs: dict[str, Any]) -> None:

@@ -71,8 +71,7 @@ def definition_of(tool: Any) -> ToolDefinition | None:
     if tool is None:
         return None
     sent = tool.tool_def
-    function = {"name": sent.name, "description": sent.description, "parameters": sent.parameters_json_schema}
-    return read_definition({"type": "function", "function": function})
+    return read_definition({"name": sent.name, "description": sent.description, "parameters": sent.parameters_json_schema})
 
 
 class _Approvals(Step):
@@ -81,13 +80,13 @@ class _Approvals(Step):
         first = next(iter(self._reviews.values()))
         super().__init__(first.context if len(self._reviews) == 1 else None)
 
-    def returned(self, result: Any) -> None:
+    def on_result(self, result: Any) -> None:
         for call_id, review in self._reviews.items():
-            review.returned((result, call_id))
+            review.on_result((result, call_id))
 
-    def raised(self, error: BaseException) -> None:
+    def on_error(self, error: BaseException) -> None:
         for review in self._reviews.values():
-            review.raised(error)
+            review.on_error(error)
 
 
 def _review_of(call: Any) -> Review:
@@ -108,10 +107,10 @@ def _decide(review: Review, answer: tuple[Any, str]) -> Review:
     return replace(review, decision=APPROVED if arguments is None else EDITED, value=to_json(arguments))
 
 
-def _resolving(manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
-    """Begin a `Step` for ``ToolManager.resolve_deferred_tool_calls``: (requests)."""
-    requests = args[0] if args else kwargs["requests"]
-    return _Approvals(requests.approvals) if requests.approvals else None
+def _resolving(_manager: Any, arguments: Mapping[str, Any]) -> Step | None:
+    """Begin a `Step` for ``ToolManager.resolve_deferred_tool_calls``."""
+    approvals = arguments["requests"].approvals
+    return _Approvals(approvals) if approvals else None
 
 
 def _record_decisions(_instance: Any, args: tuple[Any, ...], _kwargs: Any) -> None:
