@@ -22,7 +22,9 @@ from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, traced, traced_async
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
+    TOOL_ERROR,
     Blob,
+    Failure,
     Generic,
     JsonValue,
     Message,
@@ -200,12 +202,13 @@ def _schema(tool: Any) -> JsonValue:
     return schema.model_json_schema() if hasattr(schema, "model_json_schema") else schema.schema()
 
 
-def read_result(output: Any) -> tuple[JsonValue, str | None]:
-    """Return a tool's result, and its error message if the framework turned an error into an answer."""
-    if is_message(output):
-        content = _tool_text(output.content)
-        return content, (content if isinstance(content, str) else "") if getattr(output, "status", None) == "error" else None
-    return plain(output), None
+def read_result(output: Any) -> tuple[JsonValue, Failure | None]:
+    """Return a tool's result, and its failure if the framework turned an error into an answer."""
+    if not is_message(output):
+        return plain(output), None
+    content = _tool_text(output.content)
+    is_error = getattr(output, "status", None) == "error"
+    return content, Failure(TOOL_ERROR, content if isinstance(content, str) else "") if is_error else None
 
 
 _SDKS = {
