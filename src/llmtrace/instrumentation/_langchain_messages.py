@@ -17,7 +17,7 @@ from llmtrace import instrumentation, semconv
 from llmtrace.codec import finish_reasons as words
 from llmtrace.content import to_json
 from llmtrace.instrumentation._generators import traced_generator
-from llmtrace.instrumentation._openai_messages import data_url
+from llmtrace.instrumentation._openai_messages import read_part
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, traced, traced_async
 from llmtrace.instrumentation._streams import Reader
@@ -25,7 +25,6 @@ from llmtrace.model import (
     TOOL_ERROR,
     Blob,
     Failure,
-    Generic,
     JsonValue,
     Message,
     Part,
@@ -81,21 +80,15 @@ def _parts(content: Any) -> Iterator[Part]:
 
 def _part(block: Mapping[str, Any]) -> Part:
     kind = block.get("type")
-    if kind == "text":
-        return Text(str(block.get("text", "")))
     if kind in ("reasoning", "thinking"):
         return Reasoning(str(block.get("reasoning") or block.get("thinking") or block.get("text") or ""))
-    if kind == "image_url":
-        image = block.get("image_url")
-        url = str(image.get("url") if isinstance(image, Mapping) else image)
-        return data_url(url, "image") if url.startswith("data:") else Uri(url, "image")
     if kind in ("image", "audio", "video", "file"):
         data = block.get("base64") or block.get("data")
         if isinstance(data, str):
             return Blob(kind, block.get("mime_type"), data)
         if isinstance(block.get("url"), str):
             return Uri(block["url"], kind, block.get("mime_type"))
-    return Generic(str(kind or "unknown"), {name: to_json(value) for name, value in block.items() if name != "type"})
+    return read_part({"type": "unknown", **block})
 
 
 def read_usage(message: Any) -> Usage | None:
