@@ -83,13 +83,13 @@ class Step(functions.Step):
         """Handle the function's exception."""
 
 
-Begin: TypeAlias = Callable[[Any, Mapping[str, Any]], "Step | None"]
+Begin: TypeAlias = Callable[[Any, Mapping[str, Any]], "functions.Step | None"]
 """Opens the span: (instance, arguments by name). Returns None if nothing is to be recorded. May raise the errors of a
 budget."""
 
 
 def spanned(begin: Begin) -> Wrapper:
-    """Return a wrapper for a plain function or a coroutine function: ``begin`` is called when its body starts.
+    """Return a wrapper for a function of any kind: ``begin`` is called when its body starts.
 
     A context that a coroutine makes current stays current in its later steps, and is not seen between them.
     """
@@ -98,7 +98,7 @@ def spanned(begin: Begin) -> Wrapper:
         if active() is None:
             return wrapped(*args, **kwargs)
 
-        def opened() -> Step | None:
+        def opened() -> functions.Step | None:
             return begin(instance, arguments_of(wrapped, args, kwargs))
 
         def run() -> functions.Step:

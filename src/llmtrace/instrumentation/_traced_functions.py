@@ -25,11 +25,12 @@ from pydantic_core import to_json as dump
 
 from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.instrumentation._framework import arguments_of, guard_except_refusal, in_conversation
+from llmtrace.instrumentation._framework import arguments_of, guard_except_refusal, in_conversation, spanned
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.model import (
     STEP_LIMIT,
     AgentInvocation,
+    Custom,
     Failure,
     Message,
     Operation,
@@ -39,7 +40,7 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.recorder import Recorder, Recording, active, collected, current, functions
+from llmtrace.recorder import Recording, active, collected, current, functions
 from llmtrace.recorder.attached import attached
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
@@ -65,6 +66,10 @@ class TracedFunction:
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
         """Return the operation as known before the run, or None if nothing is to be recorded."""
         raise NotImplementedError
+
+    def name(self, operation: Any) -> str | None:  # noqa: ARG002
+        """Return the name of the span. Default: None, for the name that follows from the operation."""
+        return None
 
     def conversation(self, instance: Any, arguments: Mapping[str, Any]) -> Any:  # noqa: ARG002
         """Return the id of the conversation that the run and all spans below it belong to. Default: None."""
@@ -158,7 +163,7 @@ def _message(message: Any) -> Message:
 
 def _completed(operation: Operation, function: TracedFunction, result: Any) -> Operation:
     answer = function.answer(result)
-    if isinstance(operation, ToolExecution):
+    if isinstance(operation, (Custom, ToolExecution)):
         return replace(operation, result=to_json(answer), has_result=True)
     if isinstance(operation, (AgentInvocation, Workflow)):
         return replace(operation, output=read_output(answer))
@@ -172,15 +177,7 @@ def patches(module: str, function: TracedFunction, *paths: str) -> tuple[Patch, 
 
 
 def traced_function(function: TracedFunction) -> Wrapper:
-    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if active() is None:
-            return wrapped(*args, **kwargs)
-        kind = functions.kind_of(wrapped)
-        if kind == "plain":  # without a frame in between, which would cost recursion depth
-            return functions.call_plain(wrapped, _begin(function, wrapped, instance, args, kwargs), awaits=True)
-        return functions.call(kind, wrapped, args, kwargs, lambda: _begin(function, wrapped, instance, args, kwargs))
-
-    return wrapper
+    return spanned(lambda instance, arguments: _begin(function, instance, arguments))
 
 
 def traced_block(function: TracedFunction) -> Wrapper:
@@ -188,23 +185,20 @@ def traced_block(function: TracedFunction) -> Wrapper:
 
     def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         manager = wrapped(*args, **kwargs)
-        return manager if active() is None else _in_span(manager, function, wrapped, instance, args, kwargs)
+        return manager if active() is None else _in_span(manager, function, instance, arguments_of(wrapped, args, kwargs))
 
     return wrapper
 
 
 @asynccontextmanager
-async def _in_span(
-    manager: Any, function: TracedFunction, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> AsyncIterator[Any]:
-    run = _begin(function, wrapped, instance, args, kwargs)
-    context = otel_context.get_current() if run.recording is None else run.recording.context
-    with attached(context):
+async def _in_span(manager: Any, function: TracedFunction, instance: Any, arguments: Mapping[str, Any]) -> AsyncIterator[Any]:
+    run = guard_except_refusal(_begin, function, instance, arguments) or functions.Step((), {})
+    with attached(run.recording.context if isinstance(run.recording, Recording) else otel_context.get_current()):
         try:
             async with manager as value:
                 yield value
         except GeneratorExit:
-            run.leave()
+            run.returned(None, partial=True)
             raise
         except BaseException as error:
             run.raised(error)
@@ -213,22 +207,21 @@ async def _in_span(
 
 
 class FunctionRun(functions.Step):
-    """A run of a function. Without a recording nothing is recorded."""
+    """A run of a function. Without a recording, ``outer`` also records this one."""
 
     recording: Recording | None
     operation: Operation | None = None
-    instance: Any = None
     outer: FunctionRun | None = None
-    """The run that also records this one."""
     error_within: BaseException | None = None
     failure_within: Failure | None = None
     """The failure of the inner function that runs the tool; the framework may turn it into an answer for the model."""
     is_followed = False
     """True if the span ends with the stream that the function returned."""
 
-    def __init__(self, function: TracedFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        super().__init__(args, kwargs)
+    def __init__(self, function: TracedFunction, instance: Any) -> None:
+        super().__init__((), {})
         self.function = function
+        self.instance = instance
         self.folded: list[Any] = []
         """The result of `TracedFunction.fold` for a stream; empty before the first item."""
 
@@ -297,36 +290,29 @@ class FunctionRun(functions.Step):
         recording.end(operation, failure=failure, exception=self.error_within)
 
 
-def _begin(function: TracedFunction, wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> FunctionRun:
+def _begin(function: TracedFunction, instance: Any, arguments: Mapping[str, Any]) -> FunctionRun | None:
     """Open the span. Raises the errors of a budget."""
-    run = FunctionRun(function, args, kwargs)
     recorder = active()
-    if recorder is not None:
-        guard_except_refusal(_open, recorder, run, wrapped, instance)
+    operation = None if recorder is None else function.operation(instance, arguments)
+    if recorder is None or operation is None:
+        return None
+    run, context, around = FunctionRun(function, instance), otel_context.get_current(), current()
+    outer: Any = context.get(_RUN)
+    if isinstance(outer, FunctionRun) and outer.recording is around and _is_same_run(function, operation, instance, outer):
+        run.outer = outer
+        _ask(run, outer)
+        return run
+    if isinstance(operation, ToolExecution) and around is not None:
+        operation = around.run.join_call(operation)
+    context = in_conversation(context, guard(function.conversation, instance, arguments))
+    run.recording = recorder.start(operation, name=function.name(operation), context=context, can_be_answered=True)
+    run.operation = operation
+    _ask(run, run)
+    run.recording.context = otel_context.set_value(_RUN, run, run.recording.context)
     return run
 
 
-def _open(recorder: Recorder, run: FunctionRun, wrapped: Any, instance: Any) -> None:
-    arguments = arguments_of(wrapped, run.args, run.kwargs)
-    operation = run.function.operation(instance, arguments)
-    if operation is None:
-        return
-    context, around = otel_context.get_current(), current()
-    outer: Any = context.get(_RUN)
-    if isinstance(outer, FunctionRun) and outer.recording is around and _is_same_run(run.function, operation, instance, outer):
-        run.outer = outer
-        _ask(run, outer, instance)
-        return
-    if isinstance(operation, ToolExecution) and around is not None:
-        operation = around.run.join_call(operation)
-    context = in_conversation(context, guard(run.function.conversation, instance, arguments))
-    run.recording = recorder.start(operation, context=context, can_be_answered=True)
-    run.operation, run.instance = operation, instance
-    _ask(run, run, instance)
-    run.recording.context = otel_context.set_value(_RUN, run, run.recording.context)
-
-
-def _ask(run: FunctionRun, recorded: FunctionRun, instance: Any) -> None:
+def _ask(run: FunctionRun, recorded: FunctionRun) -> None:
     """In a replay, answer a tool from the recorded run. ``recorded``: the run that has the recording."""
     outcome = recorded.outcome if run.function.takes_answer else None
     if outcome is None:
@@ -334,7 +320,7 @@ def _ask(run: FunctionRun, recorded: FunctionRun, instance: Any) -> None:
 
     def body() -> Any:
         result = outcome()
-        guard(run.function.on_answer, instance, result)
+        guard(run.function.on_answer, run.instance, result)
         return result
 
     run.body = body
