@@ -70,13 +70,13 @@ class Complete(Endpoint):
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         request = kwargs["request"]
         system = (Text(request.system),) if isinstance(request.system, str) else tuple(_parts(request.system or ()))
-        tools = [ToolDefinition(tool.name, to_json(tool.parameters), tool.description) for tool in _functions(request.tools)]
+        functions = [tool for tool in request.tools or () if tool.type == "function"]
         names = ("max_tokens", "temperature", "top_p", "top_k", "seed")
         parameters = {name: getattr(request.config, name, None) for name in names}
         return {
             "system": system,
             "input": tuple(map(_message, request.messages)),
-            "tools": tuple(tools),
+            "tools": tuple([ToolDefinition(tool.name, to_json(tool.parameters), tool.description) for tool in functions]),
             "parameters": {name: to_json(value) for name, value in parameters.items() if value is not None},
         }, False
 
@@ -89,10 +89,6 @@ class Complete(Endpoint):
             "response_model": result.model,
             "usage": Usage(*[getattr(usage, f"{name}_tokens") for name in names]),
         }
-
-
-def _functions(tools: Any) -> Iterator[Any]:
-    return (tool for tool in tools or () if tool.type == "function")
 
 
 def _message(message: Any) -> Message:

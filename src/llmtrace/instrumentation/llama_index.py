@@ -36,7 +36,13 @@ class WorkflowRun(TracedFunction):
         task = getattr(result, "_result_task", None)
         if not isinstance(task, asyncio.Future):
             return False
-        task.add_done_callback(lambda done: _end_with(done, end))
+
+        def end_with(done: Any) -> None:
+            # `exception()` would tell asyncio that the program has seen the exception; asyncio reports those that nobody saw
+            error = asyncio.CancelledError() if done.cancelled() else done._exception
+            end(None if error is not None else done.result(), error)
+
+        task.add_done_callback(end_with)
         return True
 
 
@@ -132,12 +138,6 @@ def _output_of(result: Any) -> Any:
 
 def _query(query: Any) -> str | None:
     return query if isinstance(query, str) else getattr(query, "query_str", None)
-
-
-def _end_with(task: Any, end: Callable[[Any, BaseException | None], None]) -> None:
-    # `exception()` would tell asyncio that the program has seen the exception, and asyncio reports those that nobody saw.
-    error = asyncio.CancelledError() if task.cancelled() else task._exception
-    end(None if error is not None else task.result(), error)
 
 
 _BASE, _MULTI = "llama_index.core.agent.workflow.base_agent", "llama_index.core.agent.workflow.multi_agent_workflow"
