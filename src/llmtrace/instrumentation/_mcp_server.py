@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace import semconv
-from llmtrace.content import to_json
 from llmtrace.instrumentation import _mcp_tools as tools
 from llmtrace.instrumentation._framework import ReviewStep, Step, spanned
 from llmtrace.instrumentation._patches import Patch, before
-from llmtrace.model import Custom, Failure, JsonValue, ToolDefinition, ToolExecution, replace
-from llmtrace.recorder import active
+from llmtrace.model import Failure, JsonValue, ToolDefinition, ToolExecution, replace
+from llmtrace.recorder import Recorder, active
 from llmtrace.recorder.guard import guard
 
 _SESSIONLESS = "2026-07-28"
@@ -25,51 +24,32 @@ _SESSIONLESS = "2026-07-28"
 _INVALID_PARAMS = -32602
 
 
-class _Serving(Step):
+class _Serving(tools.RequestStep):
     reply: Any = None
     """The answer, if the handler does not return it (mcp 1.x)."""
 
-    def __init__(self, server: Any, method: str, params: Mapping[str, Any], attributes: dict[str, JsonValue]) -> None:
-        recorder = active()
-        if recorder is None:
-            raise RuntimeError("no recorder")
-        self._server = server
-        self._method = method
-        content = {key: to_json(value) for key, value in params.items() if key != "_meta"}
-        self._operation: Custom | ToolExecution = Custom(content or None)
-        name = tools.describe(method, params, attributes)
-        if method == tools.CALL and isinstance(params.get("name"), str):
-            self._operation = ToolExecution(params["name"], to_json(params.get("arguments") or {}))
-            name = f"{tools.CALL} {params['name']}"
+    def __init__(
+        self, recorder: Recorder, server: Any, method: str, params: Mapping[str, Any], attributes: dict[str, JsonValue]
+    ) -> None:
         context, links = tools.context_in(params.get("_meta"))
-        self._span = recorder.start(
-            self._operation,
-            name=name,
-            kind="server",
-            attributes={semconv.MCP_METHOD: method, **attributes},
-            context=context,
-            links=links,
-        )
-        super().__init__(self._span.context)
+        super().__init__(recorder, server, method, params, attributes, kind="server", context=context, links=links)
         guard(tools.record_decisions, params.get("inputResponses"), self.context)
 
     def on_result(self, result: Any) -> None:
         reply = self.reply if result is None else result
         if reply is None:  # 1.x sends nothing back once the client has cancelled the request
-            self._span.end(self._operation, failure=Failure("cancelled", "the client cancelled the request"))
+            self.span.end(self.operation, failure=Failure("cancelled", "the client cancelled the request"))
             return
         answer = tools.wire(reply)
-        code, operation = answer.get("code"), self._operation
+        code, operation = answer.get("code"), self.operation
         if isinstance(code, int) and "message" in answer:
             self._refused(code, Failure(str(code), str(answer["message"])))
         elif isinstance(operation, ToolExecution):
-            definition = guard(_definition, self._server, operation.name)
+            definition = guard(_definition, self.owner, operation.name)
             completed, failure = tools.answered(operation, answer, definition, self.context)
-            self._span.end(completed, failure=failure)
+            self.span.end(completed, failure=failure)
         else:
-            if self._method == tools.LIST:
-                tools.remember(self._server, answer.get("tools") or (), complete="nextCursor" not in answer)
-            self._span.end(replace(operation, result=tools.said_by(self._method, answer), has_result=True))
+            super().on_result(reply)
 
     def on_error(self, error: BaseException) -> None:
         code = tools.code_of(error)
@@ -79,15 +59,15 @@ class _Serving(Step):
 
     def _refused(self, code: int | None, failure: Failure, error: BaseException | None = None) -> None:
         """End the span of a request that was answered by an error; it is a failure unless the client caused it."""
-        operation = self._operation
+        operation = self.operation
         if isinstance(operation, ToolExecution):
-            operation = replace(operation, definition=guard(_definition, self._server, operation.name))
+            operation = replace(operation, definition=guard(_definition, self.owner, operation.name))
         if code is not None:
-            self._span.set({semconv.RPC_STATUS_CODE: str(code)})
+            self.span.set({semconv.RPC_STATUS_CODE: str(code)})
         if code in tools.CLIENT_FAULTS:
-            self._span.end(operation)
+            self.span.end(operation)
         else:
-            self._span.end(operation, failure=failure, exception=error)
+            self.span.end(operation, failure=failure, exception=error)
 
 
 def _definition(server: Any, name: str) -> ToolDefinition | None:
@@ -111,14 +91,14 @@ def _definition(server: Any, name: str) -> ToolDefinition | None:
 
 
 def _on_request(runner: Any, arguments: Mapping[str, Any]) -> Step | None:
-    dispatch, method = arguments["dctx"], arguments["method"]
-    if method not in tools.SPANS:
+    recorder, dispatch, method = active(), arguments["dctx"], arguments["method"]
+    if recorder is None or method not in tools.SPANS:
         return None
     connection = runner.connection
     attributes = _attributes(connection.protocol_version, connection.session_id, dispatch.request_id)
     if getattr(getattr(dispatch, "message_metadata", None), "request_context", None) is not None:
         attributes[semconv.NETWORK_TRANSPORT] = "tcp"
-    return _Serving(runner.server, method, arguments["params"] or {}, attributes)
+    return _Serving(recorder, runner.server, method, arguments["params"] or {}, attributes)
 
 
 def _attributes(version: Any, session_id: Any, request_id: Any) -> dict[str, JsonValue]:
@@ -137,7 +117,8 @@ def _attributes(version: Any, session_id: Any, request_id: Any) -> dict[str, Jso
 
 def _handle_request(server: Any, arguments: Mapping[str, Any]) -> Step | None:
     responder, request, session, *_ = arguments.values()
-    if request.method not in tools.SPANS:
+    recorder = active()
+    if recorder is None or request.method not in tools.SPANS:
         return None
     client = getattr(session, "client_params", None)
     http: Any = getattr(getattr(responder, "message_metadata", None), "request_context", None)
@@ -145,7 +126,7 @@ def _handle_request(server: Any, arguments: Mapping[str, Any]) -> Step | None:
     attributes = _attributes(getattr(client, "protocolVersion", None), session_id, responder.request_id)
     if http is not None:
         attributes[semconv.NETWORK_TRANSPORT] = "tcp"
-    step = _Serving(server, request.method, tools.wire(getattr(request, "params", None)) or {}, attributes)
+    step = _Serving(recorder, server, request.method, tools.wire(getattr(request, "params", None)) or {}, attributes)
     tools.answering[responder] = step
     return step
 

@@ -17,7 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.instrumentation._framework import ANSWERED, PENDING, REJECTED, UNATTENDED, record_review
+from llmtrace.instrumentation._framework import ANSWERED, PENDING, REJECTED, UNATTENDED, Step, record_review
 from llmtrace.model import (
     TOOL_ERROR,
     Custom,
@@ -30,7 +30,7 @@ from llmtrace.model import (
     changes_by_hints,
     replace,
 )
-from llmtrace.recorder import keys
+from llmtrace.recorder import Recorder, Recording, keys
 from llmtrace.recorder.guard import guard
 
 _W3C = TraceContextTextMapPropagator()
@@ -141,14 +141,53 @@ def context_in(meta: Any) -> tuple[Context, tuple[Link, ...]]:
     return context, (Link(f"{ambient.trace_id:032x}", f"{ambient.span_id:016x}"),)
 
 
-def describe(method: str, params: Mapping[str, Any], attributes: dict[str, JsonValue]) -> str:
-    """Add the method's target to ``attributes`` and return the span's name. A URI is not part of the name."""
-    if method == "resources/read" and params.get("uri"):
-        attributes[semconv.MCP_RESOURCE_URI] = str(params["uri"])
-    if method == "prompts/get" and params.get("name"):
-        attributes[semconv.PROMPT_NAME] = str(params["name"])
-        return f"{method} {params['name']}"
-    return method
+class RequestStep(Step):
+    """A request with content, and its span. ``owner``: the session or server whose tools the request may list."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        owner: Any,
+        method: str,
+        params: Mapping[str, Any],
+        attributes: dict[str, JsonValue],
+        **how: Any,
+    ) -> None:
+        """``params``: as on the wire. ``how``: more arguments of `Recorder.start`."""
+        content = {key: to_json(value) for key, value in params.items() if key != "_meta"}
+        attributes, name, target = {semconv.MCP_METHOD: method, **attributes}, method, params.get("name")
+        self.owner = owner
+        self.method = method
+        self.params = params
+        self.operation: Custom | ToolExecution = Custom(content or None)
+        if method == CALL and isinstance(target, str):
+            self.operation = ToolExecution(target, to_json(params.get("arguments") or {}))
+            name = f"{method} {target}"
+        elif method == "prompts/get" and target:
+            attributes[semconv.PROMPT_NAME] = str(target)
+            name = f"{method} {target}"
+        elif method == "resources/read" and params.get("uri"):
+            attributes[semconv.MCP_RESOURCE_URI] = str(params["uri"])  # not part of the name
+        self.span = recorder.start(self.operation, name=name, attributes=attributes, **how)
+        super().__init__(self.span.context)
+
+    def on_result(self, result: Any) -> None:
+        answer = wire(result)
+        if self.method == LIST:
+            is_page = bool(answer.get("nextCursor") or self.params.get("cursor"))
+            remember(self.owner, answer.get("tools") or (), complete=not is_page)
+        self.span.end(replace(self.operation, result=said_by(self.method, answer), has_result=True))
+
+    def on_error(self, error: BaseException) -> None:
+        end_failed(self.span, self.operation, error)
+
+
+def end_failed(span: Recording, operation: Any, error: BaseException) -> None:
+    """End the span of a request that raised ``error``."""
+    code = code_of(error)
+    if code is not None:
+        span.set({semconv.RPC_STATUS_CODE: str(code)})
+    span.end(operation, failure=guard(failure_in_request, error), exception=error)
 
 
 def code_of(error: BaseException) -> int | None:

@@ -28,7 +28,7 @@ from llmtrace.instrumentation import _mcp_server
 from llmtrace.instrumentation import _mcp_tools as tools
 from llmtrace.instrumentation._framework import ReviewStep, Step, spanned
 from llmtrace.instrumentation._patches import Patch, after, changing
-from llmtrace.model import Custom, JsonValue, ToolExecution, replace
+from llmtrace.model import JsonValue, ToolExecution, replace
 from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.functions import FixedContext
 from llmtrace.recorder.guard import guard
@@ -77,7 +77,7 @@ class _ToolCall(Step):
         if self.execution is not None:
             execution = replace(self.execution, definition=tools.listed(self.session, self.name))
             guard(keep_outcome, self.span, execution, raised=error)
-            _fail(self.span, execution, error)
+            tools.end_failed(self.span, execution, error)
 
 
 _open_calls: weakref.WeakKeyDictionary[Any, weakref.WeakSet[_ToolCall]] = weakref.WeakKeyDictionary()
@@ -97,25 +97,6 @@ class _Round(Step):
             self._call.asked()
 
 
-class _Request(Step):
-    def __init__(self, session: Any, method: str, params: dict[str, JsonValue], span: Recording) -> None:
-        super().__init__(span.context)
-        self._session = session
-        self._method = method
-        self._params = params
-        self._span = span
-
-    def on_result(self, result: Any) -> None:
-        answer = tools.wire(result)
-        if self._method == tools.LIST:
-            more = bool(answer.get("nextCursor") or self._params.get("cursor"))
-            tools.remember(self._session, result.tools, complete=not more)
-        self._span.end(Custom(self._params or None, tools.said_by(self._method, answer), has_result=True))
-
-    def on_error(self, error: BaseException) -> None:
-        _fail(self._span, Custom(self._params or None), error)
-
-
 class _Greeting(Step):
     """``initialize``, which gets no span. It has the protocol version, which mcp 1.x does not keep."""
 
@@ -128,13 +109,6 @@ class _Greeting(Step):
 
 
 _versions: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-
-
-def _fail(recording: Recording, operation: Any, error: BaseException) -> None:
-    code = tools.code_of(error)
-    if code is not None:
-        recording.set({semconv.RPC_STATUS_CODE: str(code)})
-    recording.end(operation, failure=guard(tools.failure_in_request, error), exception=error)
 
 
 def _call_tool(session: Any, arguments: Mapping[str, Any]) -> Step | None:
@@ -157,7 +131,7 @@ def _execution(session: Any, arguments: Mapping[str, Any]) -> _ToolCall | None:
         return None
     name, responses = arguments["name"], arguments.get("input_responses")
     execution = ToolExecution(name, {} if arguments.get("arguments") is None else to_json(arguments["arguments"]))
-    attributes = _attributes(session, tools.CALL)
+    attributes = {semconv.MCP_METHOD: tools.CALL, **_attributes(session)}
     is_again = responses is not None or arguments.get("request_state") is not None
     outer = _execution_around(execution, is_again=is_again)
     if outer is not None:
@@ -188,9 +162,9 @@ def _execution_around(execution: ToolExecution, *, is_again: bool) -> Recording 
     return recording if same or (execution.arguments and operation.arguments == execution.arguments) else None
 
 
-def _attributes(session: Any, method: str) -> dict[str, JsonValue]:
+def _attributes(session: Any) -> dict[str, JsonValue]:
     version = getattr(session, "protocol_version", None) or _versions.get(session)
-    return {semconv.MCP_METHOD: method, **({semconv.MCP_PROTOCOL_VERSION: version} if isinstance(version, str) else {})}
+    return {semconv.MCP_PROTOCOL_VERSION: version} if isinstance(version, str) else {}
 
 
 def _send_request(session: Any, arguments: Mapping[str, Any]) -> Step | None:
@@ -204,10 +178,7 @@ def _send_request(session: Any, arguments: Mapping[str, Any]) -> Step | None:
     if method not in tools.SPANS or method == tools.CALL:
         return None
     params = tools.wire(getattr(request, "params", None)) or {}
-    attributes = _attributes(session, method)
-    name = tools.describe(method, params, attributes)
-    content = {key: to_json(value) for key, value in params.items() if key != "_meta"}
-    return _Request(session, method, content, recorder.start(Custom(content), name=name, kind="client", attributes=attributes))
+    return tools.RequestStep(recorder, session, method, params, _attributes(session), kind="client")
 
 
 # -- the trace context in params._meta
