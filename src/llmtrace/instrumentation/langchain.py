@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from types import MethodType
 from typing import Any
 
@@ -147,24 +147,12 @@ class Callbacks:
     on_tool_error = on_retriever_error = on_chain_error
 
 
-_handler: Any = None
-
-
+@cache
 def handler() -> Any:
-    """Return the handler, of a class derived from LangChain's; None if LangChain is not loaded."""
-    global _handler
-    base = sys.modules.get("langchain_core.callbacks.base")
-    if _handler is None and base is not None:
-        kind = type("LlmtraceCallbacks", (Callbacks, base.BaseCallbackHandler), {"ignore_llm": True, "ignore_chat_model": True})
-        _handler = kind()
-    return _handler
-
-
-def _context(parent_id: Any) -> Context:
-    """Return the context to start in: the current one if it is inside the parent run, else the parent run's."""
-    current_context = otel_context.get_current()
-    parent = _runs.get(parent_id)
-    return current_context if parent is None or current_context.get(_RUN) == parent_id else parent.context
+    """Return the handler, of a class derived from LangChain's."""
+    base = sys.modules["langchain_core.callbacks.base"]
+    kind = type("LlmtraceCallbacks", (Callbacks, base.BaseCallbackHandler), {"ignore_llm": True, "ignore_chat_model": True})
+    return kind()
 
 
 def _open(run_id: Any, run: Run, operation: Operation, name: str | None = None, *, can_be_answered: bool = False) -> None:
@@ -177,10 +165,13 @@ def _open(run_id: Any, run: Run, operation: Operation, name: str | None = None, 
 
 
 def _begun(run_id: Any, parent_id: Any, name: str, inputs: Any = None) -> Run:
-    context = otel_context.set_value(_RUN, run_id, _context(parent_id))
+    """Add a run. Its context is the current one if that is inside the parent run, else the parent run's."""
+    context, parent = otel_context.get_current(), _runs.get(parent_id)
+    if parent is not None and context.get(_RUN) != parent_id:
+        context = parent.context
     if len(_runs) >= _KEPT:
         _runs.pop(next(iter(_runs)), None)
-    run = _runs[run_id] = Run(name, context, inputs=inputs)
+    run = _runs[run_id] = Run(name, otel_context.set_value(_RUN, run_id, context), inputs=inputs)
     return run
 
 
@@ -331,9 +322,8 @@ def _retriever_starts(serialized: Any, query: str, run_id: Any, parent_id: Any, 
 
 def _add_handler(manager: Any, *_: Any) -> None:
     """Add our handler, which is inherited, to every new callback manager."""
-    ours = handler()
-    if ours is not None and ours not in manager.handlers:
-        manager.add_handler(ours, inherit=True)
+    if handler() not in manager.handlers:
+        manager.add_handler(handler(), inherit=True)
 
 
 def in_context(_result: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
