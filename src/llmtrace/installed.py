@@ -82,20 +82,13 @@ def _entry_points(group: str, path: _SearchPath) -> tuple[EntryPoint, ...]:
         return ()
     from importlib import metadata
 
-    try:
-        return tuple(metadata.entry_points(group=group))
-    except Exception:  # the metadata of one package is broken: read the packages one by one
-        return tuple(_readable_entry_points(group))
-
-
-def _readable_entry_points(group: str) -> Iterator[EntryPoint]:
-    from importlib import metadata
-
+    entry_points: dict[EntryPoint, None] = {}  # each once, although a package may be on the path twice
     for distribution in metadata.distributions():
         try:
-            yield from distribution.entry_points.select(group=group)
+            entry_points |= dict.fromkeys(distribution.entry_points.select(group=group))
         except Exception as error:
             logger.warning("llmtrace: the entry points of %s cannot be read and are ignored: %s", distribution, error)
+    return tuple(entry_points)
 
 
 @lru_cache(maxsize=2)
