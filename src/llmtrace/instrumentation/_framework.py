@@ -98,19 +98,17 @@ def spanned(begin: Begin) -> Wrapper:
         if active() is None:
             return wrapped(*args, **kwargs)
 
-        def opened() -> functions.Step | None:
-            return begin(instance, arguments_of(wrapped, args, kwargs))
-
         def run() -> functions.Step:
-            step = guard_except_refusal(opened) or functions.Step(args, kwargs)
+            opened = guard_except_refusal(lambda: begin(instance, arguments_of(wrapped, args, kwargs)))
+            step = opened or functions.Step(args, kwargs)
             step.args, step.kwargs = args, kwargs
             return step
 
         kind = functions.kind_of(wrapped)
         if kind == "plain":
             return functions.call_plain(wrapped, run(), awaits=True)
-        coroutines = [wrapped(*args, **kwargs)]  # now, so that wrong arguments are refused before anything is recorded
-        return functions.call(kind, lambda *_, **__: coroutines.pop(), args, kwargs, run)
+        unstarted = [wrapped(*args, **kwargs)]  # now, so that wrong arguments are refused before anything is recorded
+        return functions.call(kind, lambda *_, **__: unstarted.pop(), args, kwargs, run)
 
     return wrapper
 

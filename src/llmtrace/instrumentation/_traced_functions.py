@@ -45,6 +45,8 @@ from llmtrace.recorder.attached import attached
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
 from llmtrace.semconv import PARTIAL
+from llmtrace.validation.parse_arguments import parse_arguments
+from llmtrace.validation.tool_definitions import read_definition
 
 _RUN = "llmtrace-framework-run"
 """Key in the context: the innermost `FunctionRun` that is recorded."""
@@ -112,6 +114,13 @@ class TracedFunction:
         """If ``result`` is a run in progress, arrange that ``end`` is called with its result or exception, and return True.
         Default: False."""
         return False
+
+
+def execution(name: str, arguments: Any, definition: Any = None, call_id: str | None = None) -> ToolExecution:
+    """Return the execution of a tool. ``arguments``: by name, or as JSON text. ``definition``: in a format of
+    `read_definition`."""
+    values = parse_arguments(arguments) if isinstance(arguments, str) else to_json(arguments)
+    return ToolExecution(name, values, call_id=call_id, definition=None if definition is None else read_definition(definition))
 
 
 def read_input(value: Any) -> tuple[Message, ...]:

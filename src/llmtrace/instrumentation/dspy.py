@@ -15,7 +15,7 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import POSITIONAL
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Endpoint, Fields, traced, traced_async
-from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input
+from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches, read_input
 from llmtrace.model import (
     AgentInvocation,
     Generic,
@@ -26,7 +26,6 @@ from llmtrace.model import (
     Text,
     ToolCall,
     ToolDefinition,
-    ToolExecution,
     ToolResult,
     Usage,
     Workflow,
@@ -58,8 +57,7 @@ class ProgramRun(TracedFunction):
 class ToolRun(TracedFunction):
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         schema = {"type": "object", "properties": to_json(instance.args or {}), "required": list(instance.args or {})}
-        definition = ToolDefinition(instance.name, schema, instance.desc)
-        return ToolExecution(instance.name, to_json(dict(arguments)), definition=definition)
+        return execution(instance.name, dict(arguments), ToolDefinition(instance.name, schema, instance.desc))
 
 
 class Complete(Endpoint):

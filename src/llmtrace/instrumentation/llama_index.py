@@ -10,11 +10,9 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import POSITIONAL, tool_arguments
-from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input
-from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, Retrieval, ToolDefinition, ToolExecution, Workflow
-from llmtrace.validation.tool_definitions import read_definition
+from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches, read_input
+from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, Retrieval, Workflow
 
 LIBRARY, DISTRIBUTION = "llama_index.core", "llama-index-core"
 SUPPORTED = ">=0.14.10,<1"
@@ -86,7 +84,7 @@ class ToolCallRun(_ToolRun):
         agents = getattr(instance, "agents", None) or {"": instance}
         tools = [tool for agent in agents.values() for tool in agent.tools or ()]
         definition = next(filter(None, (definition_of(tool, event.tool_name) for tool in tools)), None)
-        return ToolExecution(event.tool_name, to_json(event.tool_kwargs), call_id=event.tool_id, definition=definition)
+        return execution(event.tool_name, event.tool_kwargs, definition, event.tool_id)
 
 
 class FunctionToolRun(_ToolRun):
@@ -96,7 +94,7 @@ class FunctionToolRun(_ToolRun):
         name = instance.metadata.get_name()
         properties = instance.metadata.get_parameters_dict().get("properties", {}) if POSITIONAL in arguments else ()
         values = tool_arguments(arguments, properties, instance.ctx_param_name)
-        return ToolExecution(name, to_json(values), definition=definition_of(instance, name))
+        return execution(name, values, definition_of(instance, name))
 
 
 class QueryRun(TracedFunction):
@@ -126,10 +124,10 @@ class RetrieverRun(TracedFunction):
 _PLAIN = frozenset({str, int, float, bool, dict, list, type(None)})
 
 
-def definition_of(tool: Any, name: str) -> ToolDefinition | None:
-    """Read the definition that the framework sends to a model, if the tool has this name."""
+def definition_of(tool: Any, name: str) -> Any:
+    """Return the definition that the framework sends to a model, if the tool has this name."""
     metadata = getattr(tool, "metadata", None)
-    return read_definition(metadata.to_openai_tool()) if metadata is not None and metadata.name == name else None
+    return metadata.to_openai_tool() if metadata is not None and metadata.name == name else None
 
 
 def _output_of(result: Any) -> Any:

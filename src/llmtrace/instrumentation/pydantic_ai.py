@@ -18,9 +18,8 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import APPROVED, EDITED, PENDING, REJECTED, ReviewStep, Step, record_review, spanned
 from llmtrace.instrumentation._openai_messages import arguments as read_arguments
 from llmtrace.instrumentation._patches import Patch, before
-from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input, traced_block
-from llmtrace.model import AgentInvocation, Operation, Review, ToolDefinition, ToolExecution, replace
-from llmtrace.validation.tool_definitions import read_definition
+from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches, read_input, traced_block
+from llmtrace.model import AgentInvocation, Operation, Review, replace
 
 LIBRARY, DISTRIBUTION = "pydantic_ai", "pydantic-ai-slim"
 SUPPORTED = ">=2.0,<3"
@@ -54,7 +53,7 @@ class CallRun(TracedFunction):
         if not validated.args_valid and not isinstance(validated.ctx.tracer, NoOpTracer):
             return None  # the framework's own span is the record of a call that it refuses
         call, definition = validated.call, definition_of(validated.tool)
-        return ToolExecution(call.tool_name, read_arguments(call.args or {}), call_id=call.tool_call_id, definition=definition)
+        return execution(call.tool_name, call.args or {}, definition, call.tool_call_id)
 
     def is_pause(self, error: BaseException) -> bool:
         return type(error).__name__ in ("ApprovalRequired", "CallDeferred")
@@ -67,11 +66,11 @@ class BodyRun(CallRun):
         instance.ctx.usage.tool_calls += 1
 
 
-def definition_of(tool: Any) -> ToolDefinition | None:
+def definition_of(tool: Any) -> dict[str, Any] | None:
     if tool is None:
         return None
     sent = tool.tool_def
-    return read_definition({"name": sent.name, "description": sent.description, "parameters": sent.parameters_json_schema})
+    return {"name": sent.name, "description": sent.description, "parameters": sent.parameters_json_schema}
 
 
 class _Approvals(Step):

@@ -10,11 +10,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import POSITIONAL, tool_arguments
-from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input
-from llmtrace.model import AgentInvocation, Operation, ToolDefinition, ToolExecution
-from llmtrace.validation.tool_definitions import read_definition
+from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches, read_input
+from llmtrace.model import AgentInvocation, Operation
 
 LIBRARY, DISTRIBUTION = "smolagents", "smolagents"
 SUPPORTED = ">=1.20,<2"
@@ -45,8 +43,7 @@ class ToolCallRun(TracedFunction):
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         name = arguments["tool_name"]
-        tool = getattr(instance, "tools", {}).get(name)
-        return ToolExecution(name, to_json(arguments.get("arguments")), definition=definition_of(tool))
+        return execution(name, arguments.get("arguments"), definition_of(getattr(instance, "tools", {}).get(name)))
 
 
 class ToolRun(TracedFunction):
@@ -58,12 +55,12 @@ class ToolRun(TracedFunction):
         is_alone = len(arguments.get(POSITIONAL, ())) == len(values) == 1
         if is_alone and isinstance(only, dict) and only.keys() <= instance.inputs.keys():
             values = only
-        return ToolExecution(instance.name, to_json(values), definition=definition_of(instance))
+        return execution(instance.name, values, definition_of(instance))
 
 
-def definition_of(tool: Any) -> ToolDefinition | None:
+def definition_of(tool: Any) -> Any:
     models = sys.modules.get("smolagents.models")
-    return None if models is None or tool is None else read_definition(models.get_tool_json_schema(tool))
+    return None if models is None or tool is None else models.get_tool_json_schema(tool)
 
 
 _AGENTS = "smolagents.agents"
