@@ -216,40 +216,32 @@ async def _in_span(manager: Any, function: TracedFunction, instance: Any, argume
 
 
 class FunctionRun(functions.Step):
-    """A run of a function. Without a recording, ``outer`` also records this one."""
+    """A run of a function, and its span."""
 
-    recording: Recording | None
-    operation: Operation | None = None
-    outer: FunctionRun | None = None
+    recording: Recording
     error_within: BaseException | None = None
     failure_within: Failure | None = None
     """The failure of the inner function that runs the tool; the framework may turn it into an answer for the model."""
     is_followed = False
     """True if the span ends with the stream that the function returned."""
 
-    def __init__(self, function: TracedFunction, instance: Any) -> None:
-        super().__init__((), {})
+    def __init__(self, function: TracedFunction, instance: Any, recording: Recording, operation: Operation) -> None:
+        super().__init__((), {}, recording)
         self.function = function
         self.instance = instance
+        self.operation = operation
         self.folded: list[Any] = []
         """The result of `TracedFunction.fold` for a stream; empty before the first item."""
 
     @cached_property
     def outcome(self) -> Callable[[], Any] | None:
         """In a replay: the recorded outcome of a tool. Raises `ReplayDiverged`."""
-        if self.recording is None or not isinstance(self.operation, ToolExecution):
-            return None
-        return find_answer(self.recording, self.operation)
+        return find_answer(self.recording, self.operation) if isinstance(self.operation, ToolExecution) else None
 
     def keep(self, items: list[Any], item: Any) -> None:  # noqa: ARG002
         self.folded[:] = [guard(self.function.fold, self.folded[0] if self.folded else None, item)]
 
     def returned(self, result: Any, *, partial: bool = False) -> None:
-        if self.outer is not None:
-            self.outer.error_within, self.outer.failure_within = None, guard(self.function.failure, result)
-            self.keep_outcome(self.outer, returned=result)
-        if self.recording is None:
-            return
         if isinstance(result, (types.GeneratorType, types.AsyncGeneratorType)) and not self.is_followed:
             self.is_followed = True
             self.stream = guard(_follow, self, result)
@@ -261,78 +253,89 @@ class FunctionRun(functions.Step):
             self.end(self.folded[0] if self.folded else result, None)
 
     def raised(self, error: BaseException) -> None:
-        if self.outer is not None:
-            self.outer.error_within = error
-            self.keep_outcome(self.outer, raised=error)
-        if self.recording is not None:
-            self.end(None, error)
+        self.end(None, error)
 
-    def keep_outcome(self, run: FunctionRun, **outcome: Any) -> None:
-        """Keep the outcome of a tool for a replay. ``run``: this one, or the one that records it."""
-        if self.function.takes_answer and run.recording is not None and isinstance(run.operation, ToolExecution):
-            guard(keep_outcome, run.recording, run.operation, **outcome)
+    def keep_outcome(self, function: TracedFunction, **outcome: Any) -> None:
+        """Keep the outcome of a tool for a replay. ``function``: this run's, or one inside it."""
+        if function.takes_answer and isinstance(self.operation, ToolExecution):
+            guard(keep_outcome, self.recording, self.operation, **outcome)
 
     def leave(self) -> None:
-        if self.recording is not None:
-            self.recording.set({PARTIAL: True})
-            self.recording.end(self.operation)
+        self.recording.set({PARTIAL: True})
+        self.recording.end(self.operation)
 
     def end(self, result: Any, error: BaseException | None) -> None:
-        recording, operation = self.recording, self.operation
-        if recording is None or operation is None:
-            return
         if error is not None:
-            self.keep_outcome(self, raised=error)
+            self.keep_outcome(self.function, raised=error)
             error = guard(self.function.cause, error) or error
-            if isinstance(operation, ToolExecution) and guard(self.function.is_pause, error):
-                recording.end(replace(operation, executed=False))
+            if isinstance(self.operation, ToolExecution) and guard(self.function.is_pause, error):
+                self.recording.end(replace(self.operation, executed=False))
                 return
-            recording.end(operation, failure=guard(failure_in_call, error), exception=error)
+            self.recording.end(self.operation, failure=guard(failure_in_call, error), exception=error)
             return
-        self.operation = operation = guard(_completed, operation, self.function, result) or operation
-        self.keep_outcome(self, returned=iter(self.folded) if self.folded else result)  # a stream cannot be given again
+        self.operation = guard(_completed, self.operation, self.function, result) or self.operation
+        self.keep_outcome(
+            self.function, returned=iter(self.folded) if self.folded else result
+        )  # a stream cannot be given again
         failure = self.failure_within or guard(self.function.failure, result)
         if self.error_within is not None:
             failure = guard(failure_in_call, self.error_within)
         elif failure is None and (limit := guard(self.function.stopped_at, self.instance, result)):
             failure = Failure(STEP_LIMIT, limit)
-        recording.end(operation, failure=failure, exception=self.error_within)
+        self.recording.end(self.operation, failure=failure, exception=self.error_within)
 
 
-def _begin(function: TracedFunction, instance: Any, arguments: Mapping[str, Any]) -> FunctionRun | None:
+class _InnerRun(functions.Step):
+    """A run of a function inside another one, whose span records both."""
+
+    def __init__(self, function: TracedFunction, outer: FunctionRun) -> None:
+        super().__init__((), {})
+        self._function = function
+        self._outer = outer
+
+    def returned(self, result: Any, *, partial: bool = False) -> None:  # noqa: ARG002
+        self._outer.error_within, self._outer.failure_within = None, guard(self._function.failure, result)
+        self._outer.keep_outcome(self._function, returned=result)
+
+    def raised(self, error: BaseException) -> None:
+        self._outer.error_within = error
+        self._outer.keep_outcome(self._function, raised=error)
+
+
+def _begin(function: TracedFunction, instance: Any, arguments: Mapping[str, Any]) -> functions.Step | None:
     """Open the span. Raises the errors of a budget."""
     recorder = active()
     operation = None if recorder is None else function.operation(instance, arguments)
     if recorder is None or operation is None:
         return None
-    run, context, around = FunctionRun(function, instance), otel_context.get_current(), current()
+    context, around = otel_context.get_current(), current()
     outer: Any = context.get(_RUN)
     if isinstance(outer, FunctionRun) and outer.recording is around and _is_same_run(function, operation, instance, outer):
-        run.outer = outer
-        _ask(run, outer)
-        return run
+        inner = _InnerRun(function, outer)
+        inner.body = _recorded_body(function, instance, outer)
+        return inner
     if isinstance(operation, ToolExecution) and around is not None:
         operation = around.run.join_call(operation)
     context = in_conversation(context, guard(function.conversation, instance, arguments))
-    run.recording = recorder.start(operation, name=function.name(operation), context=context, can_be_answered=True)
-    run.operation = operation
-    _ask(run, run)
-    run.recording.context = otel_context.set_value(_RUN, run, run.recording.context)
+    recording = recorder.start(operation, name=function.name(operation), context=context, can_be_answered=True)
+    run = FunctionRun(function, instance, recording, operation)
+    run.body = _recorded_body(function, instance, run)
+    recording.context = otel_context.set_value(_RUN, run, recording.context)
     return run
 
 
-def _ask(run: FunctionRun, recorded: FunctionRun) -> None:
-    """In a replay, answer a tool from the recorded run. ``recorded``: the run that has the recording."""
-    outcome = recorded.outcome if run.function.takes_answer else None
+def _recorded_body(function: TracedFunction, instance: Any, run: FunctionRun) -> Callable[[], Any] | None:
+    """In a replay: return what runs instead of a tool. ``run``: the one that has the span."""
+    outcome = run.outcome if function.takes_answer else None
     if outcome is None:
-        return
+        return None
 
     def body() -> Any:
         result = outcome()
-        guard(run.function.on_answer, run.instance, result)
+        guard(function.on_answer, instance, result)
         return result
 
-    run.body = body
+    return body
 
 
 def _is_same_run(function: TracedFunction, operation: Operation, instance: Any, outer: FunctionRun) -> bool:
