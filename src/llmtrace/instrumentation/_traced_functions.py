@@ -274,9 +274,8 @@ class FunctionRun(functions.Step):
             self.recording.end(self.operation, failure=guard(failure_in_call, error), exception=error)
             return
         self.operation = guard(_completed, self.operation, self.function, result) or self.operation
-        self.keep_outcome(
-            self.function, returned=iter(self.folded) if self.folded else result
-        )  # a stream cannot be given again
+        outcome = iter(self.folded) if self.folded else result  # a stream cannot be given again, nor stored
+        self.keep_outcome(self.function, returned=outcome)
         failure = self.failure_within or guard(self.function.failure, result)
         if self.error_within is not None:
             failure = guard(failure_in_call, self.error_within)
