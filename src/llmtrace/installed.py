@@ -27,7 +27,8 @@ _SUFFIXES = (".dist-info", ".egg-info")
 
 def versions(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """The distributions of these names that are installed in a folder, each with its version. Never raises."""
-    return _versions(names, _search_path())
+    installed = _all_versions(_search_path())
+    return tuple((name, installed[_normalize(name)]) for name in names if installed.get(_normalize(name)))
 
 
 def all_versions() -> dict[str, str]:
@@ -65,12 +66,6 @@ def log_broken(entry: EntryPoint, reason: str) -> None:
     warn_once(f"{entry.group} {entry.name} ({entry.value}) cannot be loaded and is off: {reason}")
 
 
-@lru_cache(maxsize=8)
-def _versions(names: tuple[str, ...], path: _SearchPath) -> tuple[tuple[str, str], ...]:
-    installed = _all_versions(path)
-    return tuple((name, installed[_normalize(name)]) for name in names if installed.get(_normalize(name)))
-
-
 @lru_cache(maxsize=2)
 def _all_versions(path: _SearchPath) -> dict[str, str]:
     installed: dict[str, str] = {}
@@ -87,20 +82,13 @@ def _entry_points(group: str, path: _SearchPath) -> tuple[EntryPoint, ...]:
         return ()
     from importlib import metadata
 
-    try:
-        return tuple(metadata.entry_points(group=group))
-    except Exception:  # the metadata of one package is broken: read the packages one by one
-        return tuple(_readable_entry_points(group))
-
-
-def _readable_entry_points(group: str) -> Iterator[EntryPoint]:
-    from importlib import metadata
-
+    entry_points: dict[EntryPoint, None] = {}  # each once, although a package may be on the path twice
     for distribution in metadata.distributions():
         try:
-            yield from distribution.entry_points.select(group=group)
+            entry_points |= dict.fromkeys(distribution.entry_points.select(group=group))
         except Exception as error:
             logger.warning("llmtrace: the entry points of %s cannot be read and are ignored: %s", distribution, error)
+    return tuple(entry_points)
 
 
 @lru_cache(maxsize=2)

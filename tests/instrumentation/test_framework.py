@@ -14,7 +14,6 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from llmtrace.instrumentation._framework import Step, spanned
-from llmtrace.recorder import Recording
 from llmtrace.testing import capture
 
 OURS = Context({"who": "ours"})
@@ -39,15 +38,6 @@ def pause(value: Any = None) -> Generator[Any, Any, Any]:
     return (yield value)
 
 
-def finish(steps: Generator[Any, Any, Any]) -> Any:
-    try:
-        while True:
-            assert who() is None
-            steps.send(None)
-    except StopIteration as done:
-        return done.value
-
-
 def test_a_context_is_current_in_the_steps_and_nowhere_between() -> None:
     """Seen inside before and after each suspension; outside, never. What comes in and goes out passes through."""
 
@@ -66,36 +56,6 @@ def test_a_context_is_current_in_the_steps_and_nowhere_between() -> None:
         steps.throw(KeyError())
     assert done.value.value == ["ours", "sent", "ours", "ours"]
     assert who() is None
-
-
-def test_what_a_coroutine_makes_current_lasts_inside_it_only() -> None:
-    """Set before a suspension, still there after it, not seen outside, undone where it is undone."""
-
-    async def inner() -> list[Any]:
-        token = otel_context.attach(Context({"who": "inner"}))
-        await pause()
-        seen = [who()]
-        Recording.detach(token)
-        seen.append(who())
-        await pause()
-        return [*seen, who()]
-
-    assert finish(inside(OURS, inner)) == ["inner", "ours", "ours"]
-
-
-def test_a_decorator_around_it_takes_nothing_away() -> None:
-    """What is made current around every step of an outer coroutine does not replace what the inner one had left."""
-
-    async def inner() -> Any:
-        otel_context.attach(Context({"who": "inner"}))
-        await pause()
-        return who()
-
-    async def outer() -> Any:
-        values = await inside(OURS, inner)
-        return values, who()
-
-    assert finish(inside(Context({"who": "outer"}), outer)) == ("inner", "outer")
 
 
 def test_a_coroutine_that_is_closed_closes_the_library_s() -> None:

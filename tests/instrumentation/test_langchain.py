@@ -32,7 +32,7 @@ from spans_of import only, tree
 
 import llmtrace
 from llmtrace.demo.server import ModelServer
-from llmtrace.instrumentation import _langchain_runs
+from llmtrace.instrumentation import langchain
 from llmtrace.model import STEP_LIMIT, AgentInvocation, Inference, Retrieval, ToolExecution, Workflow
 from llmtrace.recorder import collected
 from llmtrace.store.summary import summarise
@@ -43,7 +43,7 @@ from llmtrace.testing import Captured, capture
 def captured() -> Iterator[Captured]:
     with capture(instrument=("langchain", "openai"), redact=False) as recording:
         yield recording
-    assert _langchain_runs._runs == {}
+    assert langchain._runs == {}
 
 
 class Fake(GenericFakeChatModel):
@@ -484,7 +484,7 @@ def test_the_programs_own_handlers_stay() -> None:
     with capture(instrument=("langchain",)):
         manager = CallbackManager.configure([theirs])
         again = CallbackManager.configure(manager)
-        assert manager.handlers == again.handlers == [theirs, _langchain_runs.handler()]
+        assert manager.handlers == again.handlers == [theirs, langchain.handler()]
     assert CallbackManager.configure([theirs]).handlers == [theirs]
 
 

@@ -13,13 +13,8 @@ import wrapt
 import llmtrace
 from llmtrace.diagnosis import diagnose
 from llmtrace.errors import BudgetExceeded
-from llmtrace.instrumentation._traced_functions import (
-    POSITIONAL,
-    TracedFunction,
-    read_input,
-    read_output,
-    traced_function,
-)
+from llmtrace.instrumentation._framework import POSITIONAL
+from llmtrace.instrumentation._traced_functions import TracedFunction, read_input, read_output, traced_function
 from llmtrace.model import (
     STEP_LIMIT,
     TOOL_ERROR,

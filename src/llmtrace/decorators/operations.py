@@ -37,23 +37,19 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class _Step:
-    """A traced run of a function or block; a `functions.Step`."""
+class _Step(functions.Step):
+    """A traced run of a function or block."""
 
     kept_items = functions.KEPT_ITEMS
-    stream: Any = None
-    body: Callable[[], Any] | None = None
-    hold: functions.Held | None = None
+    recording: Recording | None
 
     def __init__(
         self, operation: Operation, name: str | None, args: tuple[Any, ...], kwargs: dict[str, Any], judge: Judge | None = None
     ) -> None:
         recorder = active()
-        self.args, self.kwargs = args, kwargs
-        self.refused, self.answer = False, None
+        super().__init__(args, kwargs, None if recorder is None else recorder.start(operation, name=name))
         self.operation = operation
         self.judge = judge
-        self.recording = recorder.start(operation, name=name) if recorder is not None else None
 
     def returned(self, result: Any, *, partial: bool = False) -> None:
         if self.recording is not None:

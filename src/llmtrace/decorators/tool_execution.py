@@ -59,15 +59,11 @@ class ToolSpec:
         return self.signature.definition
 
 
-class Execution:
-    """A tool execution in progress; a `functions.Step`."""
+class Execution(functions.Step):
+    """A tool execution in progress."""
 
     kept_items = functions.KEPT_ITEMS
-    stream: Any = None
-    recording: Recording | None = None
-    refused = False
-    answer: Any = None
-    body: Callable[[], Any] | None = None
+    recording: Recording | None
     operation: ToolExecution | None = None
     failure: Failure | None = None
     """The fault that the tool's own validators found in the arguments, if the policy lets the call run nevertheless."""
@@ -79,10 +75,6 @@ class Execution:
     """Text for the model beside the result."""
     on_end: Callable[[ReviewState, JsonValue], Any] | None = None
     """Called with the outcome of an approved call."""
-
-    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.args = args
-        self.kwargs = kwargs
 
     def refuse(self, answer: str) -> None:
         """Prevent the tool from running; the model gets ``answer`` instead."""

@@ -22,7 +22,7 @@ from llmtrace.guards.check import type_adapter
 from llmtrace.guards.checkpoint import MOST_RETRIES
 from llmtrace.guards.completion import add_usage, answer_of, usage_of
 from llmtrace.model import Custom, Fault, JsonValue, ToolDefinition, Usage
-from llmtrace.recorder import active, functions
+from llmtrace.recorder import Recording, active, functions
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.check_values import check_output, check_result, errors_in
 from llmtrace.validation.compiled_schema import compile_schema
@@ -159,23 +159,17 @@ class _Attempts:
         return Custom({"example": self.form.example} if is_shown else None, result, has_result=True)
 
 
-class _Step:
-    """A `functions.Step`: records one call of `validated`."""
+class _Step(functions.Step):
+    """Records one call of `validated`."""
 
-    kept_items = functions.KEPT_ITEMS
-    refused = False
-    answer: Any = None
-    body: Callable[[], Any] | None = None
-    hold: functions.Held | None = None
-    stream: Any = None
+    recording: Recording | None
 
     def __init__(self, attempts: _Attempts, call: Callable[[FollowUp], Any]) -> None:
         self._attempts = attempts
-        self.args: tuple[Any, ...] = (attempts, call)
-        self.kwargs: dict[str, Any] = {}
         name, recorder = attempts.form.name, active()
         attributes: dict[str, JsonValue] = {semconv.VALIDATED: name}
-        self.recording = None if recorder is None else recorder.start(Custom(), name=f"validated {name}", attributes=attributes)
+        recording = None if recorder is None else recorder.start(Custom(), name=f"validated {name}", attributes=attributes)
+        super().__init__((attempts, call), {}, recording)
 
     def returned(self, result: Any, *, partial: bool = False) -> None:  # noqa: ARG002 - the attempts hold the result
         self._end(None)

@@ -38,24 +38,18 @@ if TYPE_CHECKING:
     from llmtrace.validation.parse_arguments import parse_arguments
     from llmtrace.validation.tool_definitions import read_definition
 
-_LAZY = {
-    "llmtrace.instrumentation._cache": ("read_messages_cached", "read_tools_cached"),
-    "llmtrace.instrumentation._generators": ("traced_generator", "watch_generator"),
-    "llmtrace.instrumentation._provider": (
-        *("Call", "Endpoint", "Fields", "Headers"),
-        *("call_of", "count_attempt", "traced", "traced_async"),
-    ),
-    "llmtrace.instrumentation._streams": ("Reader", "aclosing", "closing", "watch_stream"),
-    "llmtrace.validation.parse_arguments": ("parse_arguments",),
-    "llmtrace.validation.tool_definitions": ("read_definition",),
-}
-"""Names that instrumentors use but `configure` does not need: imported with the first provider's library."""
+_ENGINE = (
+    *(f"llmtrace.instrumentation.{name}" for name in ("_provider", "_streams", "_generators", "_cache")),
+    *("llmtrace.validation.parse_arguments", "llmtrace.validation.tool_definitions"),
+)
+"""Modules with names that instrumentors use but `configure` does not need: imported with the first provider's library."""
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _LAZY.items():
+    for module in _ENGINE if name in __all__ else ():
+        names = vars(importlib.import_module(module))
         if name in names:
-            return getattr(importlib.import_module(module), name)
+            return names[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

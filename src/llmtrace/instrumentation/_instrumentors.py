@@ -302,16 +302,14 @@ def _switch(name: str) -> _Switch:
 
 # -- one client, where its library is not recorded as a whole
 
-selected: dict[str, dict[int, weakref.ref[Any]]] = {}
+selected: dict[str, weakref.WeakValueDictionary[int, Any]] = {}
 """For each library with only some recorded clients: those clients, by their ids. A library that is not a key is recorded as a
 whole."""
 
 
 def select(library: str, client: Any) -> None:
     """Record the calls of ``client``. Other clients of its library are recorded only if they are selected too."""
-    clients = selected.setdefault(library, {})
-    key = id(client)
-    clients[key] = weakref.ref(client, lambda _: clients.pop(key, None))
+    selected.setdefault(library, weakref.WeakValueDictionary())[id(client)] = client
     _library_of.cache_clear()
 
 
@@ -333,8 +331,8 @@ def copying(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> A
 def is_left_out(client: object) -> bool:
     """Return True if ``client`` belongs to a library of which only other clients are recorded."""
     kind: Any = type(client)
-    library = _library_of(kind)
-    return library is not None and id(client) not in selected.get(library, {id(client): None})
+    clients = selected.get(_library_of(kind) or "")
+    return clients is not None and id(client) not in clients
 
 
 @lru_cache(maxsize=256)

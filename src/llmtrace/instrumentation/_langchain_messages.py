@@ -17,13 +17,14 @@ from llmtrace import instrumentation, semconv
 from llmtrace.codec import finish_reasons as words
 from llmtrace.content import to_json
 from llmtrace.instrumentation._generators import traced_generator
-from llmtrace.instrumentation._openai_messages import data_url
+from llmtrace.instrumentation._openai_messages import read_part
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, traced, traced_async
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
+    TOOL_ERROR,
     Blob,
-    Generic,
+    Failure,
     JsonValue,
     Message,
     Part,
@@ -79,21 +80,15 @@ def _parts(content: Any) -> Iterator[Part]:
 
 def _part(block: Mapping[str, Any]) -> Part:
     kind = block.get("type")
-    if kind == "text":
-        return Text(str(block.get("text", "")))
     if kind in ("reasoning", "thinking"):
         return Reasoning(str(block.get("reasoning") or block.get("thinking") or block.get("text") or ""))
-    if kind == "image_url":
-        image = block.get("image_url")
-        url = str(image.get("url") if isinstance(image, Mapping) else image)
-        return data_url(url, "image") if url.startswith("data:") else Uri(url, "image")
     if kind in ("image", "audio", "video", "file"):
         data = block.get("base64") or block.get("data")
         if isinstance(data, str):
             return Blob(kind, block.get("mime_type"), data)
         if isinstance(block.get("url"), str):
             return Uri(block["url"], kind, block.get("mime_type"))
-    return Generic(str(kind or "unknown"), {name: to_json(value) for name, value in block.items() if name != "type"})
+    return read_part({"type": "unknown", **block})
 
 
 def read_usage(message: Any) -> Usage | None:
@@ -200,12 +195,13 @@ def _schema(tool: Any) -> JsonValue:
     return schema.model_json_schema() if hasattr(schema, "model_json_schema") else schema.schema()
 
 
-def read_result(output: Any) -> tuple[JsonValue, str | None]:
-    """Return a tool's result, and its error message if the framework turned an error into an answer."""
-    if is_message(output):
-        content = _tool_text(output.content)
-        return content, (content if isinstance(content, str) else "") if getattr(output, "status", None) == "error" else None
-    return plain(output), None
+def read_result(output: Any) -> tuple[JsonValue, Failure | None]:
+    """Return a tool's result, and its failure if the framework turned an error into an answer."""
+    if not is_message(output):
+        return plain(output), None
+    content = _tool_text(output.content)
+    is_error = getattr(output, "status", None) == "error"
+    return content, Failure(TOOL_ERROR, content if isinstance(content, str) else "") if is_error else None
 
 
 _SDKS = {

@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace import semconv
-from llmtrace.content import to_json
 from llmtrace.instrumentation import _mcp_tools as tools
 from llmtrace.instrumentation._framework import ReviewStep, Step, spanned
 from llmtrace.instrumentation._patches import Patch, before
-from llmtrace.model import Custom, Failure, JsonValue, ToolDefinition, ToolExecution, replace
-from llmtrace.recorder import active, current
+from llmtrace.model import Failure, JsonValue, ToolDefinition, ToolExecution, replace
+from llmtrace.recorder import Recorder, active
 from llmtrace.recorder.guard import guard
 
 _SESSIONLESS = "2026-07-28"
@@ -25,54 +24,34 @@ _SESSIONLESS = "2026-07-28"
 _INVALID_PARAMS = -32602
 
 
-class _Serving(Step):
-    def __init__(self, server: Any, method: str, params: Mapping[str, Any], attributes: dict[str, JsonValue]) -> None:
-        recorder = active()
-        if recorder is None:
-            raise RuntimeError("no recorder")
-        self.answer: Any = None
-        """The answer, if the handler does not return it (mcp 1.x)."""
-        self._server = server
-        self._method = method
-        content = {key: to_json(value) for key, value in params.items() if key != "_meta"}
-        self._operation: Custom | ToolExecution = Custom(content or None)
-        name = tools.describe(method, params, attributes)
-        if method == tools.CALL and isinstance(params.get("name"), str):
-            self._operation = ToolExecution(params["name"], to_json(params.get("arguments") or {}))
-            name = f"{tools.CALL} {params['name']}"
+class _Serving(tools.RequestStep):
+    reply: Any = None
+    """The answer, if the handler does not return it (mcp 1.x)."""
+
+    def __init__(
+        self, recorder: Recorder, server: Any, method: str, params: Mapping[str, Any], attributes: dict[str, JsonValue]
+    ) -> None:
         context, links = tools.context_in(params.get("_meta"))
-        self._recording = recorder.start(
-            self._operation,
-            name=name,
-            kind="server",
-            attributes={semconv.MCP_METHOD: method, **attributes},
-            context=context,
-            links=links,
-        )
-        super().__init__(self._recording.context)
+        super().__init__(recorder, server, method, params, attributes, kind="server", context=context, links=links)
         guard(tools.record_decisions, params.get("inputResponses"), self.context)
 
-    def returned(self, result: Any) -> None:
-        reply = self.answer if result is None else result
+    def on_result(self, result: Any) -> None:
+        reply = self.reply if result is None else result
         if reply is None:  # 1.x sends nothing back once the client has cancelled the request
-            self._recording.end(self._operation, failure=Failure("cancelled", "the client cancelled the request"))
+            self.span.end(self.operation, failure=Failure("cancelled", "the client cancelled the request"))
             return
         answer = tools.wire(reply)
-        code, operation = answer.get("code"), self._operation
+        code, operation = answer.get("code"), self.operation
         if isinstance(code, int) and "message" in answer:
             self._refused(code, Failure(str(code), str(answer["message"])))
-        elif isinstance(operation, ToolExecution) and tools.asks_for_input(answer):
-            guard(tools.record_questions, answer, self.context)
-            self._recording.end(Custom(operation.arguments, tools.said_by(tools.CALL, answer), has_result=True))
         elif isinstance(operation, ToolExecution):
-            execution, failure = tools.answered(operation, answer, guard(_definition, self._server, operation.name))
-            self._recording.end(execution, failure=failure)
+            definition = guard(_definition, self.owner, operation.name)
+            completed, failure = tools.answered(operation, answer, definition, self.context)
+            self.span.end(completed, failure=failure)
         else:
-            if self._method == tools.LIST:
-                tools.remember(self._server, answer.get("tools") or (), complete="nextCursor" not in answer)
-            self._recording.end(replace(operation, result=tools.said_by(self._method, answer), has_result=True))
+            super().on_result(reply)
 
-    def raised(self, error: BaseException) -> None:
+    def on_error(self, error: BaseException) -> None:
         code = tools.code_of(error)
         if code is None and type(error).__name__ == "ValidationError":
             code = _INVALID_PARAMS
@@ -80,15 +59,15 @@ class _Serving(Step):
 
     def _refused(self, code: int | None, failure: Failure, error: BaseException | None = None) -> None:
         """End the span of a request that was answered by an error; it is a failure unless the client caused it."""
-        operation = self._operation
+        operation = self.operation
         if isinstance(operation, ToolExecution):
-            operation = replace(operation, definition=guard(_definition, self._server, operation.name))
+            operation = replace(operation, definition=guard(_definition, self.owner, operation.name))
         if code is not None:
-            self._recording.set({semconv.RPC_STATUS_CODE: str(code)})
+            self.span.set({semconv.RPC_STATUS_CODE: str(code)})
         if code in tools.CLIENT_FAULTS:
-            self._recording.end(operation)
+            self.span.end(operation)
         else:
-            self._recording.end(operation, failure=failure, exception=error)
+            self.span.end(operation, failure=failure, exception=error)
 
 
 def _definition(server: Any, name: str) -> ToolDefinition | None:
@@ -111,15 +90,15 @@ def _definition(server: Any, name: str) -> ToolDefinition | None:
 # -- 2.x
 
 
-def _on_request(runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
-    dispatch, method, params = (*args, *(kwargs[name] for name in ("dctx", "method", "params")[len(args) :]))
-    if method not in tools.SPANS:
+def _on_request(runner: Any, arguments: Mapping[str, Any]) -> Step | None:
+    recorder, dispatch, method = active(), arguments["dctx"], arguments["method"]
+    if recorder is None or method not in tools.SPANS:
         return None
     connection = runner.connection
     attributes = _attributes(connection.protocol_version, connection.session_id, dispatch.request_id)
     if getattr(getattr(dispatch, "message_metadata", None), "request_context", None) is not None:
         attributes[semconv.NETWORK_TRANSPORT] = "tcp"
-    return _Serving(runner.server, method, params or {}, attributes)
+    return _Serving(recorder, runner.server, method, arguments["params"] or {}, attributes)
 
 
 def _attributes(version: Any, session_id: Any, request_id: Any) -> dict[str, JsonValue]:
@@ -133,20 +112,13 @@ def _attributes(version: Any, session_id: Any, request_id: Any) -> dict[str, Jso
     return attributes
 
 
-def _own_middleware(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the middleware that opens mcp 2.x's own span: suppressed if ours is open."""
-    recording = current() if active() is not None and len(args) == 2 else None
-    if recording is None or recording.kind != "server" or recording.attributes.get(semconv.MCP_METHOD) != args[0].method:
-        return wrapped(*args, **kwargs)
-    return args[1](args[0])
-
-
 # -- 1.x
 
 
-def _handle_request(server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
-    responder, request, session = args[:3]
-    if request.method not in tools.SPANS:
+def _handle_request(server: Any, arguments: Mapping[str, Any]) -> Step | None:
+    responder, request, session, *_ = arguments.values()
+    recorder = active()
+    if recorder is None or request.method not in tools.SPANS:
         return None
     client = getattr(session, "client_params", None)
     http: Any = getattr(getattr(responder, "message_metadata", None), "request_context", None)
@@ -154,7 +126,7 @@ def _handle_request(server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     attributes = _attributes(getattr(client, "protocolVersion", None), session_id, responder.request_id)
     if http is not None:
         attributes[semconv.NETWORK_TRANSPORT] = "tcp"
-    step = _Serving(server, request.method, tools.wire(getattr(request, "params", None)) or {}, attributes)
+    step = _Serving(recorder, server, request.method, tools.wire(getattr(request, "params", None)) or {}, attributes)
     tools.answering[responder] = step
     return step
 
@@ -163,26 +135,23 @@ def _respond(responder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> N
     """Keep the answer of ``RequestResponder.respond``, which the handler does not return."""
     step = tools.answering.get(responder)
     if step is not None:
-        step.answer = args[0] if args else kwargs.get("response")
+        step.reply = args[0] if args else kwargs.get("response")
 
 
 # -- what the server asks of the client
 
 
-def _elicit(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
-    """Begin a `Step` for ``ServerSession.elicit_form`` and ``elicit_url``: (message, requested schema | url, elicitation
-    id)."""
-    given = {**dict(zip(("message", "form", "elicitation_id"), args, strict=False)), **kwargs}
-    form = given.get("form") or given.get("requested_schema") or given.get("requestedSchema")
-    url = given.get("url") or (form if isinstance(form, str) else None)
-    shown = {"url": url} if url else {"requestedSchema": form}
-    return ReviewStep(tools.review_of({"message": given.get("message"), **shown}, given.get("elicitation_id")), tools.decide)
+def _elicit(_session: Any, arguments: Mapping[str, Any]) -> Step:
+    """Begin a `Step` for ``ServerSession.elicit_form`` and ``elicit_url``."""
+    form = arguments.get("requested_schema") or arguments.get("requestedSchema")
+    shown = {"url": arguments["url"]} if "url" in arguments else {"requestedSchema": form}
+    review = tools.review_of({"message": arguments["message"], **shown}, arguments.get("elicitation_id"))
+    return ReviewStep(review, tools.decide)
 
 
 PATCHES = (
     *(Patch("mcp.server.session", f"ServerSession.elicit_{kind}", spanned(_elicit)) for kind in ("form", "url")),
     Patch("mcp.server.runner", "ServerRunner._on_request", spanned(_on_request)),
-    Patch("mcp.server._otel", "OpenTelemetryMiddleware.__call__", _own_middleware),
     Patch("mcp.server.lowlevel.server", "Server._handle_request", spanned(_handle_request)),
     Patch("mcp.shared.session", "RequestResponder.respond", before(_respond, always=True)),
 )

@@ -17,9 +17,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.instrumentation._framework import ANSWERED, PENDING, REJECTED, UNATTENDED, record_review
+from llmtrace.instrumentation._framework import ANSWERED, PENDING, REJECTED, UNATTENDED, Step, record_review
 from llmtrace.model import (
     TOOL_ERROR,
+    Custom,
     Failure,
     JsonValue,
     Link,
@@ -29,7 +30,8 @@ from llmtrace.model import (
     changes_by_hints,
     replace,
 )
-from llmtrace.recorder import keys
+from llmtrace.recorder import Recorder, Recording, keys
+from llmtrace.recorder.guard import guard
 
 _W3C = TraceContextTextMapPropagator()
 
@@ -45,7 +47,7 @@ _listed: weakref.WeakKeyDictionary[Any, dict[str, ToolDefinition]] = weakref.Wea
 
 
 answering: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-"""For mcp 1.x, by ``RequestResponder``: the `Step` that gets the answer in ``answer``."""
+"""For mcp 1.x, by ``RequestResponder``: the `Step` that gets the answer in ``reply``."""
 
 
 def remember(owner: Any, tools: Iterable[Any], *, complete: bool) -> None:
@@ -75,12 +77,17 @@ def _definition(tool: Any) -> ToolDefinition:
     )
 
 
-def answered(execution: ToolExecution, answer: Any, definition: ToolDefinition | None) -> tuple[ToolExecution, Failure | None]:
+def answered(
+    execution: ToolExecution, answer: Any, definition: ToolDefinition | None, context: Context
+) -> tuple[Custom | ToolExecution, Failure | None]:
     """Return the execution with the tool's answer (a CallToolResult as on the wire), and its failure.
 
     The result is the structured content if there is some, because the output schema describes it; otherwise the text, or the
-    list of contents.
+    list of contents. An answer that asks for more input is no execution: its questions are recorded in ``context``.
     """
+    if asks_for_input(answer):
+        guard(record_questions, answer, context)
+        return Custom(execution.arguments, said_by(CALL, answer), has_result=True), None
     is_error = answer.get("isError") is True
     if is_error and definition is not None and definition.output is not None:
         definition = replace(definition, output=None)  # the schema is of a success
@@ -134,14 +141,53 @@ def context_in(meta: Any) -> tuple[Context, tuple[Link, ...]]:
     return context, (Link(f"{ambient.trace_id:032x}", f"{ambient.span_id:016x}"),)
 
 
-def describe(method: str, params: Mapping[str, Any], attributes: dict[str, JsonValue]) -> str:
-    """Add the method's target to ``attributes`` and return the span's name. A URI is not part of the name."""
-    if method == "resources/read" and params.get("uri"):
-        attributes[semconv.MCP_RESOURCE_URI] = str(params["uri"])
-    if method == "prompts/get" and params.get("name"):
-        attributes[semconv.PROMPT_NAME] = str(params["name"])
-        return f"{method} {params['name']}"
-    return method
+class RequestStep(Step):
+    """A request with content, and its span. ``owner``: the session or server whose tools the request may list."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        owner: Any,
+        method: str,
+        params: Mapping[str, Any],
+        attributes: dict[str, JsonValue],
+        **how: Any,
+    ) -> None:
+        """``params``: as on the wire. ``how``: more arguments of `Recorder.start`."""
+        content = {key: to_json(value) for key, value in params.items() if key != "_meta"}
+        attributes, name, target = {semconv.MCP_METHOD: method, **attributes}, method, params.get("name")
+        self.owner = owner
+        self.method = method
+        self.params = params
+        self.operation: Custom | ToolExecution = Custom(content or None)
+        if method == CALL and isinstance(target, str):
+            self.operation = ToolExecution(target, to_json(params.get("arguments") or {}))
+            name = f"{method} {target}"
+        elif method == "prompts/get" and target:
+            attributes[semconv.PROMPT_NAME] = str(target)
+            name = f"{method} {target}"
+        elif method == "resources/read" and params.get("uri"):
+            attributes[semconv.MCP_RESOURCE_URI] = str(params["uri"])  # not part of the name
+        self.span = recorder.start(self.operation, name=name, attributes=attributes, **how)
+        super().__init__(self.span.context)
+
+    def on_result(self, result: Any) -> None:
+        answer = wire(result)
+        if self.method == LIST:
+            is_page = bool(answer.get("nextCursor") or self.params.get("cursor"))
+            remember(self.owner, answer.get("tools") or (), complete=not is_page)
+        self.span.end(replace(self.operation, result=said_by(self.method, answer), has_result=True))
+
+    def on_error(self, error: BaseException) -> None:
+        end_failed(self.span, self.operation, error)
+
+
+def end_failed(span: Recording, operation: Any, error: BaseException) -> None:
+    """End the span of a request that raised ``error``."""
+    code = code_of(error)
+    if code is not None:
+        span.set({semconv.RPC_STATUS_CODE: str(code)})
+    span.end(operation, failure=guard(failure_in_request, error), exception=error)
 
 
 def code_of(error: BaseException) -> int | None:

@@ -16,6 +16,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum
+from functools import cached_property
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -23,13 +24,13 @@ from opentelemetry import context as otel_context
 from pydantic_core import to_json as dump
 
 from llmtrace.content import to_json
-from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
+from llmtrace.instrumentation._framework import arguments_of, guard_except_refusal, in_conversation, spanned
 from llmtrace.instrumentation._patches import Patch, Wrapper
-from llmtrace.instrumentation._provider import positional_names
 from llmtrace.model import (
     STEP_LIMIT,
     AgentInvocation,
+    Custom,
     Failure,
     Message,
     Operation,
@@ -39,18 +40,18 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.recorder import Recorder, Recording, active, collected, current, functions, keys
+from llmtrace.recorder import Recording, active, collected, current, functions
 from llmtrace.recorder.attached import attached
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
-from llmtrace.semconv import CONVERSATION_ID, PARTIAL
+from llmtrace.semconv import PARTIAL
+from llmtrace.validation.parse_arguments import parse_arguments
+from llmtrace.validation.tool_definitions import read_definition
 
 _RUN = "llmtrace-framework-run"
 """Key in the context: the innermost `FunctionRun` that is recorded."""
 MOST_DOCUMENTS = 1000
 """Documents of one search that are recorded, at most."""
-POSITIONAL = "*args"
-"""Key for arguments that a function accepts only by position (``*args``)."""
 
 
 class TracedFunction:
@@ -67,6 +68,10 @@ class TracedFunction:
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
         """Return the operation as known before the run, or None if nothing is to be recorded."""
         raise NotImplementedError
+
+    def name(self, operation: Any) -> str | None:  # noqa: ARG002
+        """Return the name of the span. Default: None, for the name that follows from the operation."""
+        return None
 
     def conversation(self, instance: Any, arguments: Mapping[str, Any]) -> Any:  # noqa: ARG002
         """Return the id of the conversation that the run and all spans below it belong to. Default: None."""
@@ -111,6 +116,13 @@ class TracedFunction:
         return False
 
 
+def execution(name: str, arguments: Any, definition: Any = None, call_id: str | None = None) -> ToolExecution:
+    """Return the execution of a tool. ``arguments``: by name, or as JSON text. ``definition``: in a format of
+    `read_definition`."""
+    values = parse_arguments(arguments) if isinstance(arguments, str) else to_json(arguments)
+    return ToolExecution(name, values, call_id=call_id, definition=None if definition is None else read_definition(definition))
+
+
 def read_input(value: Any) -> tuple[Message, ...]:
     """Read the input of an agent: a text, messages, or another value as JSON."""
     return _messages("user", value)
@@ -124,12 +136,9 @@ def read_output(value: Any) -> tuple[Message, ...]:
 def _messages(role: str, value: Any) -> tuple[Message, ...]:
     if value is None:
         return ()
-    if isinstance(value, str):
-        return (Message(role, (Text(value),)),)
-    if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) or _is_message(item) for item in value):
-        return tuple([message for item in value for message in _messages(role, item)])
-    if _is_message(value):
-        return (_message(value),)
+    items = value if isinstance(value, (list, tuple)) and value else [value]
+    if all(isinstance(item, str) or _is_message(item) for item in items):
+        return tuple([Message(role, (Text(item),)) if isinstance(item, str) else _message(item) for item in items])
     snapshot = to_json(value)
     return (Message(role, (Text(snapshot if isinstance(snapshot, str) else dump(snapshot).decode()),)),)
 
@@ -161,8 +170,9 @@ def _message(message: Any) -> Message:
     return read_message(message)
 
 
-def _with_answer(operation: Operation, answer: Any) -> Operation:
-    if isinstance(operation, ToolExecution):
+def _completed(operation: Operation, function: TracedFunction, result: Any) -> Operation:
+    answer = function.answer(result)
+    if isinstance(operation, (Custom, ToolExecution)):
         return replace(operation, result=to_json(answer), has_result=True)
     if isinstance(operation, (AgentInvocation, Workflow)):
         return replace(operation, output=read_output(answer))
@@ -176,22 +186,7 @@ def patches(module: str, function: TracedFunction, *paths: str) -> tuple[Patch, 
 
 
 def traced_function(function: TracedFunction) -> Wrapper:
-    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if active() is None:
-            return wrapped(*args, **kwargs)
-        kind = functions.kind_of(wrapped)
-        if kind == "plain":
-            return functions.call_plain(wrapped, _begin(function, wrapped, instance, args, kwargs), awaits=True)
-        folded: list[Any] = []
-        return functions.call(
-            kind,
-            _noting(function, wrapped, folded),
-            args,
-            kwargs,
-            lambda: _begin(function, wrapped, instance, args, kwargs, folded),
-        )
-
-    return wrapper
+    return spanned(lambda instance, arguments: _begin(function, instance, arguments))
 
 
 def traced_block(function: TracedFunction) -> Wrapper:
@@ -199,23 +194,20 @@ def traced_block(function: TracedFunction) -> Wrapper:
 
     def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         manager = wrapped(*args, **kwargs)
-        return manager if active() is None else _in_span(manager, function, wrapped, instance, args, kwargs)
+        return manager if active() is None else _in_span(manager, function, instance, arguments_of(wrapped, args, kwargs))
 
     return wrapper
 
 
 @asynccontextmanager
-async def _in_span(
-    manager: Any, function: TracedFunction, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> AsyncIterator[Any]:
-    run = _begin(function, wrapped, instance, args, kwargs)
-    context = otel_context.get_current() if run.recording is None else run.recording.context
-    with attached(context):
+async def _in_span(manager: Any, function: TracedFunction, instance: Any, arguments: Mapping[str, Any]) -> AsyncIterator[Any]:
+    run = guard_except_refusal(_begin, function, instance, arguments) or functions.Step((), {})
+    with attached(run.recording.context if isinstance(run.recording, Recording) else otel_context.get_current()):
         try:
             async with manager as value:
                 yield value
         except GeneratorExit:
-            run.leave()
+            run.returned(None, partial=True)
             raise
         except BaseException as error:
             run.raised(error)
@@ -223,157 +215,126 @@ async def _in_span(
         run.returned(value)
 
 
-class FunctionRun:
-    """A run of a function; a `functions.Step`. Without a recording nothing is recorded."""
+class FunctionRun(functions.Step):
+    """A run of a function, and its span."""
 
-    kept_items = 0
-    refused = False
-    hold: functions.Held | None = None
-    answer: Any = None
-    body: Callable[[], Any] | None = None
-    """For a tool in a replay: replaces the function."""
+    recording: Recording
+    error_within: BaseException | None = None
+    failure_within: Failure | None = None
+    """The failure of the inner function that runs the tool; the framework may turn it into an answer for the model."""
+    is_followed = False
+    """True if the span ends with the stream that the function returned."""
 
-    def __init__(self, function: TracedFunction, args: tuple[Any, ...], kwargs: dict[str, Any], folded: list[Any]) -> None:
+    def __init__(self, function: TracedFunction, instance: Any, recording: Recording, operation: Operation) -> None:
+        super().__init__((), {}, recording)
         self.function = function
-        self.args, self.kwargs = args, kwargs
-        self.recording: Recording | None = None
-        self.operation: Operation | None = None
-        self.folded = folded
+        self.instance = instance
+        self.operation = operation
+        self.folded: list[Any] = []
         """The result of `TracedFunction.fold` for a stream; empty before the first item."""
-        self.instance: Any = None
-        self.outer: FunctionRun | None = None
-        """The run that also records this one."""
-        self.error_within: BaseException | None = None
-        self.failure_within: Failure | None = None
-        """The failure of the inner function that runs the tool; the framework may turn it into an answer for the model."""
-        self.is_asked = False
-        self.outcome: Callable[[], Any] | None = None
-        """In a replay: the recorded outcome, if it was requested and found."""
-        self.stream: Any = None
-        """Returned to the program instead of a stream that a function returned."""
-        self.is_followed = False
-        """True if the span ends with that stream."""
+
+    @cached_property
+    def outcome(self) -> Callable[[], Any] | None:
+        """In a replay: the recorded outcome of a tool. Raises `ReplayDiverged`."""
+        return find_answer(self.recording, self.operation) if isinstance(self.operation, ToolExecution) else None
+
+    def keep(self, items: list[Any], item: Any) -> None:  # noqa: ARG002
+        self.folded[:] = [guard(self.function.fold, self.folded[0] if self.folded else None, item)]
 
     def returned(self, result: Any, *, partial: bool = False) -> None:
-        if self.outer is not None:
-            self.outer.error_within, self.outer.failure_within = None, guard(self.function.failure, result)
-            self.keep(self.outer, returned=result)
-        if self.recording is None:
-            return
-        is_stream = isinstance(result, (types.GeneratorType, types.AsyncGeneratorType))
-        if is_stream and not self.is_followed:
+        if isinstance(result, (types.GeneratorType, types.AsyncGeneratorType)) and not self.is_followed:
+            self.is_followed = True
             self.stream = guard(_follow, self, result)
-            self.is_followed = self.stream is not None
-            if self.is_followed:
-                return
-        if is_stream:
-            self.recording.end(self.operation)
+            if self.stream is None:
+                self.recording.end(self.operation)
         elif partial:
             self.leave()
         elif not guard(self.function.end_later, result, self.end):
             self.end(self.folded[0] if self.folded else result, None)
 
     def raised(self, error: BaseException) -> None:
-        if self.outer is not None:
-            self.outer.error_within = error
-            self.keep(self.outer, raised=error)
-        if self.recording is not None:
-            self.end(None, error)
+        self.end(None, error)
 
-    def keep(self, run: FunctionRun, **outcome: Any) -> None:
-        """Keep the outcome of a tool for a replay. ``run``: this one, or the one that records it."""
-        if self.function.takes_answer and run.recording is not None and isinstance(run.operation, ToolExecution):
-            guard(keep_outcome, run.recording, run.operation, **outcome)
+    def keep_outcome(self, function: TracedFunction, **outcome: Any) -> None:
+        """Keep the outcome of a tool for a replay. ``function``: this run's, or one inside it."""
+        if function.takes_answer and isinstance(self.operation, ToolExecution):
+            guard(keep_outcome, self.recording, self.operation, **outcome)
 
     def leave(self) -> None:
-        if self.recording is not None:
-            self.recording.set({PARTIAL: True})
-            self.recording.end(self.operation)
-
-    def _complete(self, operation: Operation, result: Any) -> Operation:
-        return _with_answer(operation, self.function.answer(result))
+        self.recording.set({PARTIAL: True})
+        self.recording.end(self.operation)
 
     def end(self, result: Any, error: BaseException | None) -> None:
-        recording, operation = self.recording, self.operation
-        if recording is None or operation is None:
-            return
         if error is not None:
-            self.keep(self, raised=error)
+            self.keep_outcome(self.function, raised=error)
             error = guard(self.function.cause, error) or error
-            if isinstance(operation, ToolExecution) and guard(self.function.is_pause, error):
-                recording.end(replace(operation, executed=False))
+            if isinstance(self.operation, ToolExecution) and guard(self.function.is_pause, error):
+                self.recording.end(replace(self.operation, executed=False))
                 return
-            recording.end(operation, failure=guard(failure_in_call, error), exception=error)
+            self.recording.end(self.operation, failure=guard(failure_in_call, error), exception=error)
             return
-        self.operation = operation = guard(self._complete, operation, result) or operation
-        self.keep(self, returned=iter(self.folded) if self.folded else result)  # a stream cannot be given again
+        self.operation = guard(_completed, self.operation, self.function, result) or self.operation
+        outcome = iter(self.folded) if self.folded else result  # a stream cannot be given again, nor stored
+        self.keep_outcome(self.function, returned=outcome)
         failure = self.failure_within or guard(self.function.failure, result)
         if self.error_within is not None:
             failure = guard(failure_in_call, self.error_within)
         elif failure is None and (limit := guard(self.function.stopped_at, self.instance, result)):
             failure = Failure(STEP_LIMIT, limit)
-        recording.end(operation, failure=failure, exception=self.error_within)
+        self.recording.end(self.operation, failure=failure, exception=self.error_within)
 
 
-def _begin(
-    function: TracedFunction, wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any], folded: list[Any] | None = None
-) -> FunctionRun:
+class _InnerRun(functions.Step):
+    """A run of a function inside another one, whose span records both."""
+
+    def __init__(self, function: TracedFunction, outer: FunctionRun) -> None:
+        super().__init__((), {})
+        self._function = function
+        self._outer = outer
+
+    def returned(self, result: Any, *, partial: bool = False) -> None:  # noqa: ARG002
+        self._outer.error_within, self._outer.failure_within = None, guard(self._function.failure, result)
+        self._outer.keep_outcome(self._function, returned=result)
+
+    def raised(self, error: BaseException) -> None:
+        self._outer.error_within = error
+        self._outer.keep_outcome(self._function, raised=error)
+
+
+def _begin(function: TracedFunction, instance: Any, arguments: Mapping[str, Any]) -> functions.Step | None:
     """Open the span. Raises the errors of a budget."""
-    run = FunctionRun(function, args, kwargs, [] if folded is None else folded)
     recorder = active()
-    refusal = None if recorder is None else guard(_open, recorder, run, wrapped, instance)
-    if refusal is not None:
-        raise refusal
+    operation = None if recorder is None else function.operation(instance, arguments)
+    if recorder is None or operation is None:
+        return None
+    context, around = otel_context.get_current(), current()
+    outer: Any = context.get(_RUN)
+    if isinstance(outer, FunctionRun) and outer.recording is around and _is_same_run(function, operation, instance, outer):
+        inner = _InnerRun(function, outer)
+        inner.body = _recorded_body(function, instance, outer)
+        return inner
+    if isinstance(operation, ToolExecution) and around is not None:
+        operation = around.run.join_call(operation)
+    context = in_conversation(context, guard(function.conversation, instance, arguments))
+    recording = recorder.start(operation, name=function.name(operation), context=context, can_be_answered=True)
+    run = FunctionRun(function, instance, recording, operation)
+    run.body = _recorded_body(function, instance, run)
+    recording.context = otel_context.set_value(_RUN, run, recording.context)
     return run
 
 
-def _open(recorder: Recorder, run: FunctionRun, wrapped: Any, instance: Any) -> LlmtraceError | None:
-    names = positional_names(wrapped)[: len(run.args)]
-    arguments = {**dict(zip(names, run.args, strict=False)), **run.kwargs}
-    if len(names) < len(run.args):
-        arguments[POSITIONAL] = run.args[len(names) :]
-    operation = run.function.operation(instance, arguments)
-    context, around = otel_context.get_current(), current()
-    outer: Any = context.get(_RUN)
-    outer = outer if isinstance(outer, FunctionRun) and outer.recording is around else None
-    if operation is None:
+def _recorded_body(function: TracedFunction, instance: Any, run: FunctionRun) -> Callable[[], Any] | None:
+    """In a replay: return what runs instead of a tool. ``run``: the one that has the span."""
+    outcome = run.outcome if function.takes_answer else None
+    if outcome is None:
         return None
-    if outer is not None and _is_same_run(run.function, operation, instance, outer):
-        run.outer = outer
-        _ask(run, outer, instance)
-        return None
-    if isinstance(operation, ToolExecution) and around is not None:
-        operation = around.run.join_call(operation)
-    conversation = guard(run.function.conversation, instance, arguments)
-    if conversation is not None:
-        attributes: Any = context.get(keys.ATTRIBUTES) or {}
-        context = otel_context.set_value(keys.ATTRIBUTES, {CONVERSATION_ID: str(conversation), **attributes}, context)
-    try:
-        run.recording = recorder.start(operation, context=context, can_be_answered=True)
-    except LlmtraceError as refusal:
-        return refusal
-    run.operation, run.instance = operation, instance
-    _ask(run, run, instance)
-    run.recording.context = otel_context.set_value(_RUN, run, run.recording.context)
-    return None
-
-
-def _ask(run: FunctionRun, recorded: FunctionRun, instance: Any) -> None:
-    """In a replay, get the outcome of a tool from the recorded run, once. ``recorded``: the run that has the recording."""
-    if not run.function.takes_answer or recorded.recording is None or not isinstance(recorded.operation, ToolExecution):
-        return
-    if not recorded.is_asked:
-        recorded.is_asked = True
-        recorded.outcome = find_answer(recorded.recording, recorded.operation)
-    outcome = recorded.outcome
 
     def body() -> Any:
-        assert outcome is not None
         result = outcome()
-        guard(run.function.on_answer, instance, result)
+        guard(function.on_answer, instance, result)
         return result
 
-    run.body = None if outcome is None else body
+    return body
 
 
 def _is_same_run(function: TracedFunction, operation: Operation, instance: Any, outer: FunctionRun) -> bool:
@@ -387,55 +348,11 @@ def _is_same_run(function: TracedFunction, operation: Operation, instance: Any, 
 def _follow(run: FunctionRun, stream: Any) -> Any:
     """Return a generator instead of ``stream`` that ends the run when the generator ends, is left, or is dropped."""
     kind: functions.KindOfFunction = "generator" if isinstance(stream, types.GeneratorType) else "async generator"
-    ours = functions.call(kind, _noting(run.function, lambda *_, **__: stream, run.folded), run.args, run.kwargs, lambda: run)
+    ours = functions.call(kind, lambda *_, **__: stream, run.args, run.kwargs, lambda: run)
     # one that was begun has ended its span when it is forgotten, and ending it again does nothing
     weakref.finalize(ours, lambda: None if run.folded else collected.end_later(run.leave)).atexit = False
     collected.watch()
     return ours
-
-
-def _noting(function: TracedFunction, wrapped: Any, folded: list[Any]) -> Any:
-    """Return a function that calls ``wrapped`` and folds the generator that it returns into ``folded``."""
-
-    def noting(*args: Any, **kwargs: Any) -> Any:
-        result = wrapped(*args, **kwargs)
-        if isinstance(result, types.GeneratorType):
-            return _Items(function, result, folded)
-        return _AsyncItems(function, result, folded) if isinstance(result, types.AsyncGeneratorType) else result
-
-    return noting
-
-
-class _Items:
-    """The interface of a generator that `recorder.functions` uses; folds its items."""
-
-    def __init__(self, function: TracedFunction, generator: Any, folded: list[Any]) -> None:
-        self._function, self._generator, self._kept = function, generator, folded
-        self.__name__, self.__qualname__ = generator.__name__, generator.__qualname__
-
-    def send(self, value: Any) -> Any:
-        return self._fold(self._generator.send(value))
-
-    def throw(self, error: BaseException) -> Any:
-        return self._fold(self._generator.throw(error))
-
-    def _fold(self, item: Any) -> Any:
-        self._kept[:] = [guard(self._function.fold, self._kept[0] if self._kept else None, item)]
-        return item
-
-
-class _AsyncItems(_Items):
-    def __anext__(self) -> Any:
-        return self._note(self._generator.__anext__())
-
-    def asend(self, value: Any) -> Any:
-        return self._note(self._generator.asend(value))
-
-    def athrow(self, error: BaseException) -> Any:
-        return self._note(self._generator.athrow(error))
-
-    async def _note(self, awaitable: Any) -> Any:
-        return self._fold(await awaitable)
 
 
 class Search(TracedFunction):

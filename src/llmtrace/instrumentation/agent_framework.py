@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmtrace.content import to_json
-from llmtrace.instrumentation._openai_messages import arguments as read_arguments
-from llmtrace.instrumentation._traced_functions import TracedFunction, patches
-from llmtrace.model import TOOL_ERROR, Failure, Operation, ToolDefinition, ToolExecution
-from llmtrace.validation.tool_definitions import read_definition
+from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches
+from llmtrace.model import TOOL_ERROR, Failure, Operation
 
 LIBRARY, DISTRIBUTION = "agent_framework", "agent-framework-core"
 SUPPORTED = ">=1.23,<2"
@@ -29,8 +26,7 @@ class ToolRun(TracedFunction):
         if values is None:
             properties = instance.parameters().get("properties") or {}
             values = {name: value for name, value in arguments.items() if name in properties}
-        call_id = arguments.get("tool_call_id")
-        return ToolExecution(instance.name, to_json(values), call_id=call_id, definition=definition_of(instance))
+        return execution(instance.name, values, instance.to_json_schema_spec(), arguments.get("tool_call_id"))
 
     def answer(self, result: Any) -> Any:
         """``result``: pieces of content, or the value itself."""
@@ -45,8 +41,7 @@ class CallRun(ToolRun):
         if call.type != "function_call":
             return None
         tool = arguments["tool_map"].get(call.name)
-        definition = definition_of(tool) if tool else None
-        return ToolExecution(call.name, read_arguments(call.arguments or {}), call_id=call.call_id, definition=definition)
+        return execution(call.name, call.arguments or {}, tool.to_json_schema_spec() if tool else None, call.call_id)
 
     def answer(self, result: Any) -> Any:
         return super().answer(result.result)
@@ -59,11 +54,7 @@ class BodyRun(TracedFunction):
     """The tool's own function, inside ``invoke``, which converts its result to content."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
-        return ToolExecution(instance.name, to_json(arguments.get("call_kwargs")), definition=definition_of(instance))
-
-
-def definition_of(tool: Any) -> ToolDefinition | None:
-    return read_definition(tool.to_json_schema_spec())
+        return execution(instance.name, arguments.get("call_kwargs"), instance.to_json_schema_spec())
 
 
 _TOOLS = "agent_framework._tools"

@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from llmtrace.content import to_json
-from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input
-from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, ToolExecution, Workflow
-from llmtrace.validation.tool_definitions import read_definition
+from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches, read_input
+from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, Workflow
 
 LIBRARY, DISTRIBUTION = "agno", "agno"
 SUPPORTED = ">=3.0,<4"
@@ -70,12 +68,7 @@ class ToolRun(TracedFunction):
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:  # noqa: ARG002
         function = instance.function
-        return ToolExecution(
-            function.name,
-            to_json(instance.arguments or {}),
-            call_id=instance.call_id,
-            definition=read_definition({"type": "function", "function": function.to_dict()}),
-        )
+        return execution(function.name, instance.arguments or {}, function.to_dict(), instance.call_id)
 
     def answer(self, result: Any) -> Any:
         return result.result

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmtrace.content import to_json
-from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input
-from llmtrace.model import AgentInvocation, Message, Operation, ToolExecution, Workflow
-from llmtrace.validation.tool_definitions import read_definition
+from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches, read_input
+from llmtrace.model import AgentInvocation, Message, Operation, Workflow
 
 LIBRARY, DISTRIBUTION = "autogen_agentchat", "autogen-agentchat"
 SUPPORTED = ">=0.7,<1"
@@ -40,12 +38,7 @@ class ToolRun(TracedFunction):
     """``tool.run_json(arguments, …, call_id)``."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
-        return ToolExecution(
-            instance.name,
-            to_json(arguments["args"]),
-            call_id=arguments.get("call_id"),
-            definition=read_definition({"type": "function", "function": dict(instance.schema)}),
-        )
+        return execution(instance.name, arguments["args"], instance.schema, arguments.get("call_id"))
 
 
 def _messages(task: Any) -> tuple[Message, ...]:

@@ -29,12 +29,11 @@ def _wrap_callback(_result: Any, query: Any, *_: Any) -> None:
     """Put our function around the callback of the program after a ``Query`` was made."""
     callback, owner = getattr(query, "can_use_tool", None), weakref.ref(query)
     if callback is not None:
-        query.can_use_tool = lambda *args, **kwargs: spanned(_ask)(callback, owner(), args, kwargs)
+        query.can_use_tool = lambda *args, **kwargs: spanned(lambda *_: _ask(owner(), *args))(callback, None, args, kwargs)
 
 
-def _ask(query: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
+def _ask(query: Any, name: str, arguments: Any, context: Any) -> Step:
     """Begin a `Step` for the callback: (tool, input, context)."""
-    name, arguments, context = args
     call_id = getattr(context, "tool_use_id", None)
     review = Review(name, tool=name, call_id=call_id, payload=to_json(arguments))
     return ReviewStep(review, _decide, None if query is None else _contexts.get(query))

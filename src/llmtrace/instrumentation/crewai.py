@@ -10,10 +10,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from llmtrace.content import to_json
-from llmtrace.instrumentation._openai_messages import arguments as read_arguments
-from llmtrace.instrumentation._traced_functions import POSITIONAL, TracedFunction, patches, read_input
-from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, ToolDefinition, ToolExecution, Workflow
+from llmtrace.instrumentation._framework import POSITIONAL, tool_arguments
+from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches, read_input
+from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, ToolDefinition, Workflow
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "crewai", "crewai"
@@ -57,7 +56,7 @@ class CallRun(TracedFunction):
         call_id, name, values = read
         tools = arguments.get("original_tools") or getattr(instance, "original_tools", None) or ()
         declared = next((tool for tool in map(definition_of, tools) if tool is not None and tool.name == name), None)
-        return ToolExecution(name, read_arguments(values), call_id=call_id, definition=declared)
+        return execution(name, values, declared, call_id)
 
     def answer(self, result: Any) -> Any:
         return _part(result, "result")
@@ -76,11 +75,9 @@ class ToolRun(TracedFunction):
         definition = definition_of(instance)
         name = definition.name if definition is not None else instance.name
         if isinstance(arguments.get("input"), dict):
-            return ToolExecution(name, to_json(arguments["input"]), definition=definition)
-        values = {key: value for key, value in arguments.items() if key != POSITIONAL}
-        if POSITIONAL in arguments:
-            values = {**dict(zip(instance.args_schema.model_fields, arguments[POSITIONAL], strict=False)), **values}
-        return ToolExecution(name, to_json(values), definition=definition)
+            return execution(name, arguments["input"], definition)
+        values = tool_arguments(arguments, instance.args_schema.model_fields if POSITIONAL in arguments else ())
+        return execution(name, values, definition)
 
     def failure(self, result: Any) -> Failure | None:
         """Return the failure that the tool reports in its result."""

@@ -12,9 +12,10 @@ from typing import Any
 from pydantic_core import to_json as dump
 
 from llmtrace.content import to_json
+from llmtrace.instrumentation._framework import POSITIONAL
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Endpoint, Fields, traced, traced_async
-from llmtrace.instrumentation._traced_functions import POSITIONAL, TracedFunction, patches, read_input
+from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches, read_input
 from llmtrace.model import (
     AgentInvocation,
     Generic,
@@ -25,7 +26,6 @@ from llmtrace.model import (
     Text,
     ToolCall,
     ToolDefinition,
-    ToolExecution,
     ToolResult,
     Usage,
     Workflow,
@@ -57,8 +57,7 @@ class ProgramRun(TracedFunction):
 class ToolRun(TracedFunction):
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         schema = {"type": "object", "properties": to_json(instance.args or {}), "required": list(instance.args or {})}
-        definition = ToolDefinition(instance.name, schema, instance.desc)
-        return ToolExecution(instance.name, to_json(dict(arguments)), definition=definition)
+        return execution(instance.name, dict(arguments), ToolDefinition(instance.name, schema, instance.desc))
 
 
 class Complete(Endpoint):
@@ -69,13 +68,13 @@ class Complete(Endpoint):
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         request = kwargs["request"]
         system = (Text(request.system),) if isinstance(request.system, str) else tuple(_parts(request.system or ()))
-        tools = [ToolDefinition(tool.name, to_json(tool.parameters), tool.description) for tool in _functions(request.tools)]
+        functions = [tool for tool in request.tools or () if tool.type == "function"]
         names = ("max_tokens", "temperature", "top_p", "top_k", "seed")
         parameters = {name: getattr(request.config, name, None) for name in names}
         return {
             "system": system,
             "input": tuple(map(_message, request.messages)),
-            "tools": tuple(tools),
+            "tools": tuple([ToolDefinition(tool.name, to_json(tool.parameters), tool.description) for tool in functions]),
             "parameters": {name: to_json(value) for name, value in parameters.items() if value is not None},
         }, False
 
@@ -88,10 +87,6 @@ class Complete(Endpoint):
             "response_model": result.model,
             "usage": Usage(*[getattr(usage, f"{name}_tokens") for name in names]),
         }
-
-
-def _functions(tools: Any) -> Iterator[Any]:
-    return (tool for tool in tools or () if tool.type == "function")
 
 
 def _message(message: Any) -> Message:

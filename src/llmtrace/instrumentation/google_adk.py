@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmtrace.content import to_json
 from llmtrace.instrumentation._google_content import read_content, read_tools
-from llmtrace.instrumentation._traced_functions import TracedFunction, patches
-from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, ToolDefinition, ToolExecution, Workflow, replace
+from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches
+from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, ToolDefinition, Workflow, replace
 
 LIBRARY, DISTRIBUTION = "google.adk", "google-adk"
 SUPPORTED = ">=2.13,<3"
@@ -57,7 +56,7 @@ class AgentRun(RunnerRun):
 class ToolRun(TracedFunction):
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:  # noqa: ARG002
         tool, call_id = arguments["tool"], arguments["tool_context"].function_call_id
-        return ToolExecution(tool.name, to_json(arguments["args"]), call_id=call_id, definition=definition_of(tool))
+        return execution(tool.name, arguments["args"], definition_of(tool), call_id)
 
     def failure(self, result: Any) -> Failure | None:
         """Return the failure that ADK reports to the model: the answer has only the field ``error``."""

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input
-from llmtrace.model import AgentInvocation, Operation, Retrieval, ToolExecution, Workflow
-from llmtrace.validation.tool_definitions import read_definition
+from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches, read_input
+from llmtrace.model import AgentInvocation, Operation, Retrieval, Workflow
 
 LIBRARY, DISTRIBUTION = "haystack", "haystack-ai"
 SUPPORTED = ">=3.4,<4"
@@ -49,8 +48,7 @@ class ToolRun(TracedFunction):
     """``tool.invoke(…)`` and ``tool.invoke_async(…)``."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
-        definition = read_definition({"type": "function", "function": instance.tool_spec})
-        return ToolExecution(instance.name, to_json(dict(arguments)), definition=definition)
+        return execution(instance.name, dict(arguments), instance.tool_spec)
 
 
 class ComponentRun(TracedFunction):

@@ -6,36 +6,25 @@ with the error. Without this step, the second call would be unrelated to the fir
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from llmtrace.content import to_json
-from llmtrace.instrumentation._framework import SpanStep, spanned
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.model import Custom, replace
-from llmtrace.recorder import active
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches
+from llmtrace.model import Custom, Operation
 
 LIBRARY, DISTRIBUTION = "instructor", "instructor"
 SUPPORTED = ">=1.17,<2"
 
 
-class _Answer(SpanStep):
-    def returned(self, result: Any) -> None:
-        self.recording.end(replace(self.operation, result=to_json(result), has_result=True))
+class AnswerRun(TracedFunction):
+    """A function that calls the model until the answer is valid: (response_model=…, …)."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:  # noqa: ARG002
+        model = arguments.get("response_model")
+        return None if model is None else Custom({"response_model": getattr(model, "__name__", type(model).__name__)})
+
+    def name(self, operation: Any) -> str:
+        return f"instructor {operation.arguments['response_model']}"
 
 
-def _begin(_module: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Answer | None:
-    """Open the step of a function that calls the model until the answer is valid: (response_model=…, …)."""
-    recorder, model = active(), kwargs.get("response_model")
-    if recorder is None or model is None:
-        return None
-    name = getattr(model, "__name__", type(model).__name__)
-    operation = Custom({"response_model": name})
-    return _Answer(recorder.start(operation, name=f"instructor {name}"), operation)
-
-
-_RETRYING = "instructor.v2.core.patch"
-
-PATCHES = (
-    Patch(_RETRYING, "retry_sync_v2", spanned(_begin)),
-    Patch(_RETRYING, "retry_async_v2", spanned(_begin)),
-)
+PATCHES = patches("instructor.v2.core.patch", AnswerRun(), "retry_sync_v2", "retry_async_v2")

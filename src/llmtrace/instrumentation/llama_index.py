@@ -10,10 +10,9 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from llmtrace.content import to_json
-from llmtrace.instrumentation._traced_functions import POSITIONAL, TracedFunction, patches, read_input
-from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, Retrieval, ToolDefinition, ToolExecution, Workflow
-from llmtrace.validation.tool_definitions import read_definition
+from llmtrace.instrumentation._framework import POSITIONAL, tool_arguments
+from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches, read_input
+from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, Retrieval, Workflow
 
 LIBRARY, DISTRIBUTION = "llama_index.core", "llama-index-core"
 SUPPORTED = ">=0.14.10,<1"
@@ -35,7 +34,13 @@ class WorkflowRun(TracedFunction):
         task = getattr(result, "_result_task", None)
         if not isinstance(task, asyncio.Future):
             return False
-        task.add_done_callback(lambda done: _end_with(done, end))
+
+        def end_with(done: Any) -> None:
+            # `exception()` would tell asyncio that the program has seen the exception; asyncio reports those that nobody saw
+            error = asyncio.CancelledError() if done.cancelled() else done._exception
+            end(None if error is not None else done.result(), error)
+
+        task.add_done_callback(end_with)
         return True
 
 
@@ -79,7 +84,7 @@ class ToolCallRun(_ToolRun):
         agents = getattr(instance, "agents", None) or {"": instance}
         tools = [tool for agent in agents.values() for tool in agent.tools or ()]
         definition = next(filter(None, (definition_of(tool, event.tool_name) for tool in tools)), None)
-        return ToolExecution(event.tool_name, to_json(event.tool_kwargs), call_id=event.tool_id, definition=definition)
+        return execution(event.tool_name, event.tool_kwargs, definition, event.tool_id)
 
 
 class FunctionToolRun(_ToolRun):
@@ -87,11 +92,9 @@ class FunctionToolRun(_ToolRun):
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         name = instance.metadata.get_name()
-        values = {key: value for key, value in arguments.items() if key not in (POSITIONAL, instance.ctx_param_name)}
-        if POSITIONAL in arguments:
-            properties = instance.metadata.get_parameters_dict().get("properties", {})
-            values = {**dict(zip(properties, arguments[POSITIONAL], strict=False)), **values}
-        return ToolExecution(name, to_json(values), definition=definition_of(instance, name))
+        properties = instance.metadata.get_parameters_dict().get("properties", {}) if POSITIONAL in arguments else ()
+        values = tool_arguments(arguments, properties, instance.ctx_param_name)
+        return execution(name, values, definition_of(instance, name))
 
 
 class QueryRun(TracedFunction):
@@ -121,10 +124,10 @@ class RetrieverRun(TracedFunction):
 _PLAIN = frozenset({str, int, float, bool, dict, list, type(None)})
 
 
-def definition_of(tool: Any, name: str) -> ToolDefinition | None:
-    """Read the definition that the framework sends to a model, if the tool has this name."""
+def definition_of(tool: Any, name: str) -> Any:
+    """Return the definition that the framework sends to a model, if the tool has this name."""
     metadata = getattr(tool, "metadata", None)
-    return read_definition(metadata.to_openai_tool()) if metadata is not None and metadata.name == name else None
+    return metadata.to_openai_tool() if metadata is not None and metadata.name == name else None
 
 
 def _output_of(result: Any) -> Any:
@@ -133,12 +136,6 @@ def _output_of(result: Any) -> Any:
 
 def _query(query: Any) -> str | None:
     return query if isinstance(query, str) else getattr(query, "query_str", None)
-
-
-def _end_with(task: Any, end: Callable[[Any, BaseException | None], None]) -> None:
-    # `exception()` would tell asyncio that the program has seen the exception, and asyncio reports those that nobody saw.
-    error = asyncio.CancelledError() if task.cancelled() else task._exception
-    end(None if error is not None else task.result(), error)
 
 
 _BASE, _MULTI = "llama_index.core.agent.workflow.base_agent", "llama_index.core.agent.workflow.multi_agent_workflow"

@@ -26,102 +26,75 @@ from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _mcp_server
 from llmtrace.instrumentation import _mcp_tools as tools
-from llmtrace.instrumentation._framework import ReviewStep, Step, ToolStep, spanned
+from llmtrace.instrumentation._framework import ReviewStep, Step, spanned
 from llmtrace.instrumentation._patches import Patch, after, changing
-from llmtrace.model import Custom, JsonValue, ToolExecution, replace
+from llmtrace.model import JsonValue, ToolExecution, replace
 from llmtrace.recorder import Recording, active, current
+from llmtrace.recorder.functions import FixedContext
 from llmtrace.recorder.guard import guard
-from llmtrace.recorder.recorded_outcome import keep_outcome
+from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
 
 LIBRARY, DISTRIBUTION = "mcp", "mcp"
 SUPPORTED = ">=1.23,<3"
 
 
-class _Execution(Step):
-    def __init__(self, session: Any, name: str, recording: Recording) -> None:
-        Step.__init__(self, recording.context)
+class _ToolCall(Step):
+    """A call of a tool: a span, or a part of the execution around it, which somebody else ends (then ``execution`` is None)."""
+
+    def __init__(self, session: Any, name: str, span: Recording, execution: ToolExecution | None) -> None:
+        super().__init__(span.context)
         self.session = session
         self.name = name
-        self.recording = recording
+        self.span = span
+        self.execution = execution
+        if execution is not None:
+            self.body = find_answer(span, execution)
         _open_calls.setdefault(session, weakref.WeakSet()).add(self)
 
     def repeats(self) -> None:
         """Treat calls of this tool inside this one as its rounds."""
-        self.context = otel_context.set_value(_CALL_IN_ROUNDS, self, self.context)
+        self.recording = FixedContext(otel_context.set_value(_CALL_IN_ROUNDS, self, self.context))
 
     def asked(self) -> None:
-        self.recording.set({semconv.MCP_ROUNDS: self.recording.attributes.get(semconv.MCP_ROUNDS, 0) + 1})
+        self.span.set({semconv.MCP_ROUNDS: self.span.attributes.get(semconv.MCP_ROUNDS, 0) + 1})
 
-
-_open_calls: weakref.WeakKeyDictionary[Any, weakref.WeakSet[_Execution]] = weakref.WeakKeyDictionary()
-"""By session; may still contain calls that have ended."""
-_CALL_IN_ROUNDS = otel_context.create_key("llmtrace-mcp-call")
-
-
-class _ToolCall(_Execution, ToolStep):
-    """A call of a tool with a span of its own."""
-
-    def __init__(self, session: Any, recording: Recording, execution: ToolExecution) -> None:
-        super().__init__(session, execution.name, recording)
-        self.operation = execution
-        self.answer()
-
-    def returned(self, result: Any) -> None:
+    def on_result(self, result: Any) -> None:
         answer = tools.wire(result)
-        if tools.asks_for_input(answer):
-            guard(tools.record_questions, answer, self.context)
-            self.recording.end(Custom(self.operation.arguments, tools.said_by(tools.CALL, answer), has_result=True))
+        if self.execution is not None:
+            definition = tools.listed(self.session, self.name)
+            answered = guard(tools.answered, self.execution, answer, definition, self.context)
+            operation, failure = answered or (self.execution, None)
+            if isinstance(operation, ToolExecution):
+                guard(keep_outcome, self.span, operation, returned=result)
+            self.span.end(operation, failure=failure)
             return
-        definition = tools.listed(self.session, self.name)
-        execution, failure = guard(tools.answered, self.operation, answer, definition) or (self.operation, None)
-        self.end(execution, result, failure)
-
-    def raised(self, error: BaseException) -> None:
-        execution = replace(self.operation, definition=tools.listed(self.session, self.name))
-        guard(keep_outcome, self.recording, execution, raised=error)
-        _fail(self.recording, execution, error)
-
-
-class _Covered(_Execution):
-    """A call of a tool inside the span of the tool's execution, which is ended by its owner."""
-
-    def returned(self, result: Any) -> None:
-        answer = tools.wire(result)
         if tools.asks_for_input(answer):
             self.asked()
         if answer.get("isError") is True:
-            self.recording.set({semconv.MCP_TOOL_ERROR: True})
+            self.span.set({semconv.MCP_TOOL_ERROR: True})
+
+    def on_error(self, error: BaseException) -> None:
+        if self.execution is not None:
+            execution = replace(self.execution, definition=tools.listed(self.session, self.name))
+            guard(keep_outcome, self.span, execution, raised=error)
+            tools.end_failed(self.span, execution, error)
+
+
+_open_calls: weakref.WeakKeyDictionary[Any, weakref.WeakSet[_ToolCall]] = weakref.WeakKeyDictionary()
+"""By session; may still contain calls that have ended."""
+_CALL_IN_ROUNDS = otel_context.create_key("llmtrace-mcp-call")
 
 
 class _Round(Step):
     """One of several calls that the library makes until the server answers. The span of the whole call records errors."""
 
-    def __init__(self, call: _Execution) -> None:
+    def __init__(self, call: _ToolCall) -> None:
         super().__init__()
         self._call = call
 
-    def returned(self, result: Any) -> None:
+    def on_result(self, result: Any) -> None:
         if tools.asks_for_input(tools.wire(result)):
             self._call.asked()
-
-
-class _Request(Step):
-    def __init__(self, session: Any, method: str, params: dict[str, JsonValue], recording: Recording) -> None:
-        super().__init__(recording.context)
-        self._session = session
-        self._method = method
-        self._params = params
-        self._recording = recording
-
-    def returned(self, result: Any) -> None:
-        answer = tools.wire(result)
-        if self._method == tools.LIST:
-            more = bool(answer.get("nextCursor") or self._params.get("cursor"))
-            tools.remember(self._session, result.tools, complete=not more)
-        self._recording.end(Custom(self._params or None, tools.said_by(self._method, answer), has_result=True))
-
-    def raised(self, error: BaseException) -> None:
-        _fail(self._recording, Custom(self._params or None), error)
 
 
 class _Greeting(Step):
@@ -131,60 +104,48 @@ class _Greeting(Step):
         super().__init__()
         self._session = session
 
-    def returned(self, result: Any) -> None:
+    def on_result(self, result: Any) -> None:
         _versions[self._session] = tools.wire(result).get("protocolVersion")
 
 
 _versions: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
-def _fail(recording: Recording, operation: Any, error: BaseException) -> None:
-    code = tools.code_of(error)
-    if code is not None:
-        recording.set({semconv.RPC_STATUS_CODE: str(code)})
-    recording.end(operation, failure=guard(tools.failure_in_request, error), exception=error)
-
-
-def _call_tool(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
-    name: str = args[0] if args else kwargs["name"]
+def _call_tool(session: Any, arguments: Mapping[str, Any]) -> Step | None:
     call: Any = otel_context.get_value(_CALL_IN_ROUNDS)
-    if call is not None and call.session is session and call.name == name and call.recording.is_open:
-        return _Round(call)
-    is_again = any(kwargs.get(key) is not None for key in ("input_responses", "request_state"))
-    return _execution(session, name, args, kwargs, is_again=is_again)
+    is_round = call is not None and call.session is session and call.name == arguments["name"] and call.span.is_open
+    return _Round(call) if is_round else _execution(session, arguments)
 
 
-def _call_until_answered(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
+def _call_until_answered(client: Any, arguments: Mapping[str, Any]) -> Step | None:
     """Begin a `Step` for ``Client.call_tool`` of mcp 2.x."""
-    name: str = args[0] if args else kwargs["name"]
-    step = _execution(client.session, name, args, kwargs, is_again=False)
+    step = _execution(client.session, arguments)
     if step is not None:
         step.repeats()
     return step
 
 
-def _execution(session: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_again: bool) -> _Execution | None:
+def _execution(session: Any, arguments: Mapping[str, Any]) -> _ToolCall | None:
     recorder = active()
     if recorder is None:
         return None
-    raw_arguments = args[1] if len(args) > 1 else kwargs.get("arguments")
-    arguments = {} if raw_arguments is None else to_json(raw_arguments)
-    attributes = _attributes(session, tools.CALL)
-    outer = _execution_around(name, arguments, is_again=is_again)
-    call: _Execution
+    name, responses = arguments["name"], arguments.get("input_responses")
+    execution = ToolExecution(name, {} if arguments.get("arguments") is None else to_json(arguments["arguments"]))
+    attributes = {semconv.MCP_METHOD: tools.CALL, **_attributes(session)}
+    is_again = responses is not None or arguments.get("request_state") is not None
+    outer = _execution_around(execution, is_again=is_again)
     if outer is not None:
         outer.set(attributes)
-        call = _Covered(session, name, outer)
+        call = _ToolCall(session, name, outer, None)
     else:
-        execution = ToolExecution(name, arguments)
         title = f"{tools.CALL} {name}"
-        recording = recorder.start(execution, name=title, kind="client", attributes=attributes, can_be_answered=True)
-        call = _ToolCall(session, recording, execution)
-    guard(tools.record_decisions, kwargs.get("input_responses"), call.context)
+        span = recorder.start(execution, name=title, kind="client", attributes=attributes, can_be_answered=True)
+        call = _ToolCall(session, name, span, execution)
+    guard(tools.record_decisions, responses, call.context)
     return call
 
 
-def _execution_around(name: str, arguments: JsonValue, *, is_again: bool) -> Recording | None:
+def _execution_around(execution: ToolExecution, *, is_again: bool) -> Recording | None:
     """Return the open execution of the same tool around this call, unless it has made a call already (not ``is_again``).
 
     Frameworks put the server's name before the tool's (``files_read``). A wrapper may use another name, but passes on its own
@@ -196,31 +157,28 @@ def _execution_around(name: str, arguments: JsonValue, *, is_again: bool) -> Rec
     operation = recording.operation
     if not isinstance(operation, ToolExecution):
         return None
+    name = execution.name
     same = operation.name == name or operation.name.endswith(("_" + name, "." + name, "/" + name, ":" + name, "-" + name))
-    return recording if same or (arguments and operation.arguments == arguments) else None
+    return recording if same or (execution.arguments and operation.arguments == execution.arguments) else None
 
 
-def _attributes(session: Any, method: str) -> dict[str, JsonValue]:
+def _attributes(session: Any) -> dict[str, JsonValue]:
     version = getattr(session, "protocol_version", None) or _versions.get(session)
-    return {semconv.MCP_METHOD: method, **({semconv.MCP_PROTOCOL_VERSION: version} if isinstance(version, str) else {})}
+    return {semconv.MCP_PROTOCOL_VERSION: version} if isinstance(version, str) else {}
 
 
-def _send_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
+def _send_request(session: Any, arguments: Mapping[str, Any]) -> Step | None:
     recorder = active()
     if recorder is None:
         return None
-    request = args[0] if args else kwargs["request"]
-    request = getattr(request, "root", request)  # 1.x wraps the request in a union
+    request = getattr(arguments["request"], "root", arguments["request"])  # 1.x wraps the request in a union
     method = getattr(request, "method", None)
     if method == "initialize":
         return _Greeting(session)
     if method not in tools.SPANS or method == tools.CALL:
         return None
     params = tools.wire(getattr(request, "params", None)) or {}
-    attributes = _attributes(session, method)
-    name = tools.describe(method, params, attributes)
-    content = {key: to_json(value) for key, value in params.items() if key != "_meta"}
-    return _Request(session, method, content, recorder.start(Custom(content), name=name, kind="client", attributes=attributes))
+    return tools.RequestStep(recorder, session, method, params, _attributes(session), kind="client")
 
 
 # -- the trace context in params._meta
@@ -258,17 +216,18 @@ def _carrying_direct(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, An
 
 
 def _own_span(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for mcp 2.x's own span of a request: suppressed if ours is open."""
-    recording = current() if active() is not None else None
+    """Wrapper for the function that opens mcp 2.x's own span of a request, on either side: suppressed if ours is open."""
+    span = current() if active() is not None else None
     attributes: Mapping[str, Any] = kwargs.get("attributes") or {}
+    is_server = kwargs.get("kind") is trace.SpanKind.SERVER
     if (
-        recording is None
-        or recording.attributes.get(semconv.MCP_METHOD) != attributes.get(semconv.MCP_METHOD)
-        or recording.kind == "server"
+        span is None
+        or (span.kind == "server") is not is_server
+        or span.attributes.get(semconv.MCP_METHOD) != attributes.get(semconv.MCP_METHOD)
     ):
         return wrapped(*args, **kwargs)
     if semconv.JSONRPC_REQUEST_ID in attributes:
-        recording.set({semconv.JSONRPC_REQUEST_ID: str(attributes[semconv.JSONRPC_REQUEST_ID])})
+        span.set({semconv.JSONRPC_REQUEST_ID: str(attributes[semconv.JSONRPC_REQUEST_ID])})
     return nullcontext(trace.INVALID_SPAN)
 
 
@@ -278,47 +237,42 @@ def _own_span(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[s
 class _Elicitation(ReviewStep):
     """A question of the server in mcp 1.x, where the handler does not return the answer."""
 
-    answer: Any = None
+    reply: Any = None
 
-    def returned(self, result: Any) -> None:  # noqa: ARG002
-        super().returned(self.answer)
+    def on_result(self, result: Any) -> None:  # noqa: ARG002
+        super().on_result(self.reply)
 
 
 def _context_of_request(session: Any, meta: Any, *, is_review: bool) -> Context:
     """Return the context of a server's request. A review belongs to the session's call, if only one is open; otherwise the
     request's ``_meta`` decides."""
-    calls = [call for call in _open_calls.get(session, ()) if call.recording.is_open] if is_review else []
+    calls = [call for call in _open_calls.get(session, ()) if call.span.is_open] if is_review else []
     return calls[0].context if len(calls) == 1 else tools.context_in(meta)[0]
 
 
-def _server_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
-    """Begin a `Step` for a request of the server in mcp 2.x, which a callback of the program answers: (dispatch context,
-    method, params)."""
-    _, method, params = (*args, *(kwargs[name] for name in ("dctx", "method", "params")[len(args) :]))
-    meta, is_review = (params or {}).get("_meta"), method == tools.ELICIT
+def _server_request(session: Any, arguments: Mapping[str, Any]) -> Step | None:
+    """Begin a `Step` for a request of the server in mcp 2.x, which a callback of the program answers."""
+    meta, is_review = (arguments["params"] or {}).get("_meta"), arguments["method"] == tools.ELICIT
     return Step(_context_of_request(session, meta, is_review=is_review)) if meta or is_review else None
 
 
-def _ask(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
-    """Begin a `Step` for a question of the server in mcp 2.x, by a request or in an ``InputRequiredResult``: (context,
-    request)."""
-    context, request = (*args, *(kwargs[name] for name in ("ctx", "request")[len(args) :]))
+def _ask(_session: Any, arguments: Mapping[str, Any]) -> Step | None:
+    """Begin a `Step` for a question of the server in mcp 2.x, by a request or in an ``InputRequiredResult``."""
+    request = arguments["request"]
     if getattr(request, "method", None) != tools.ELICIT:
         return None
-    return ReviewStep(tools.review_of(tools.wire(request.params), context.request_id), tools.decide)
+    return ReviewStep(tools.review_of(tools.wire(request.params), arguments["ctx"].request_id), tools.decide)
 
 
-def _asked_old(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
-    """Begin a `Step` for a request of the server in mcp 1.x: (responder)."""
-    if not args:
-        return None
-    request, meta = getattr(args[0].request, "root", args[0].request), tools.wire(getattr(args[0], "request_meta", None))
+def _asked_old(session: Any, arguments: Mapping[str, Any]) -> Step | None:
+    """Begin a `Step` for a request of the server in mcp 1.x."""
+    responder = arguments["responder"]
+    request, meta = getattr(responder.request, "root", responder.request), tools.wire(getattr(responder, "request_meta", None))
     if getattr(request, "method", None) != tools.ELICIT:
         return Step(tools.context_in(meta)[0]) if meta else None
     context = _context_of_request(session, meta, is_review=True)
-    step = tools.answering[args[0]] = _Elicitation(
-        tools.review_of(tools.wire(request.params), args[0].request_id), tools.decide, context
-    )
+    review = tools.review_of(tools.wire(request.params), responder.request_id)
+    step = tools.answering[responder] = _Elicitation(review, tools.decide, context)
     return step
 
 
@@ -340,6 +294,6 @@ PATCHES = (
         ),
     ),  # 2.x: every listing goes through it, cached ones too
     Patch("mcp.shared.direct_dispatcher", "DirectDispatcher.send_raw_request", changing(_carrying_direct)),  # 2.x
-    Patch("mcp.shared.jsonrpc_dispatcher", "otel_span", _own_span),  # 2.x
+    *(Patch(module, "otel_span", _own_span) for module in ("mcp.shared.jsonrpc_dispatcher", "mcp.server._otel")),  # 2.x
     *_mcp_server.PATCHES,
 )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -22,7 +23,7 @@ from opentelemetry.context import Context
 from llmtrace import instrumentation, semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.instrumentation._framework import APPROVED, PENDING, REJECTED, Step, ToolStep, record_review, spanned
+from llmtrace.instrumentation._framework import APPROVED, PENDING, REJECTED, Step, in_conversation, record_review, spanned
 from llmtrace.instrumentation._openai_items import read_item
 from llmtrace.instrumentation._openai_messages import arguments as read_arguments
 from llmtrace.instrumentation._openai_messages import read_message
@@ -47,8 +48,8 @@ from llmtrace.model import (
 )
 from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.guard import guard
-from llmtrace.recorder.recorded_outcome import keep_outcome
-from llmtrace.semconv import CONVERSATION_ID, GUARDRAIL_TRIGGERED, MCP_TOOL_ERROR, PARTIAL
+from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
+from llmtrace.semconv import GUARDRAIL_TRIGGERED, MCP_TOOL_ERROR, PARTIAL
 
 LIBRARY, DISTRIBUTION = "agents", "openai-agents"
 SUPPORTED = ">=0.20,<1"
@@ -98,7 +99,7 @@ def read_input(run_input: Any) -> tuple[Message, ...]:
 
 def ended(operation: Operation, data: Any, output: Any) -> Operation:
     """Return the complete operation. ``output``: the agent's final output, if it is known."""
-    if isinstance(operation, AgentInvocation):
+    if isinstance(operation, (AgentInvocation, Workflow)):
         return replace(operation, output=read_output(output))
     if isinstance(operation, ToolExecution):
         return _execution(operation, data)
@@ -196,8 +197,6 @@ _INPUT = "llmtrace-agents-input"
 _DECISIONS = "llmtrace-agents-decisions"
 """Key in the context: reviews that were decided since the run was interrupted; empty once they are recorded."""
 _DEFAULT_NAME = "Agent workflow"
-_KEPT = 10_000
-"""Tokens of spans that were never reset, at most; the oldest are dropped."""
 
 
 class _Open:
@@ -225,7 +224,8 @@ _by_id: weakref.WeakValueDictionary[str, _Open] = weakref.WeakValueDictionary()
 _trace_options: weakref.WeakKeyDictionary[Any, Mapping[str, Any]] = weakref.WeakKeyDictionary()
 """The options that a trace was made with; a disabled trace does not store them."""
 _attached: dict[int, tuple[Any, Any]] = {}
-"""The framework's token and ours, by the id of the framework's."""
+"""The framework's token and ours, by the id of the framework's. Some are never reset: beyond `_KEPT`, the oldest go."""
+_KEPT = 10_000
 
 
 def _start(span: Any, *_: Any) -> None:
@@ -272,25 +272,26 @@ def _context(span: Any) -> Context:
     return current_context if parent is None or current_context.get(_SPAN) == parent_id else parent.context
 
 
-def _finish(span: Any, *_: Any) -> None:
-    step = _open.pop(span, None)
+def _finish(thing: Any, *_: Any) -> None:
+    """End the span of a step or trace."""
+    step = _open.pop(thing, None)
     recording = None if step is None else step.recording
     if step is None or recording is None or step.operation is None:
         return
-    data = span.span_data
+    data, error = getattr(thing, "span_data", None), getattr(thing, "error", None)
     operation = ended(step.operation, data, step.output)
-    if data.type == "guardrail":
-        recording.set({GUARDRAIL_TRIGGERED: bool(data.triggered)})
+    if getattr(data, "type", None) == "guardrail":
+        recording.set({GUARDRAIL_TRIGGERED: bool(getattr(data, "triggered", False))})
     wrong = None
-    if span.error is not None:  # what the framework noted on its span after it handled the exception
-        error = span.error.get("data") or {}
-        text = str(error.get("error") or span.error.get("message") or "")
-        wrong = Failure(TOOL_ERROR if "tool_name" in error else "agent_error", text)
+    if error is not None:  # what the framework noted on its span after it handled the exception
+        details = error.get("data") or {}
+        text = str(details.get("error") or error.get("message") or "")
+        wrong = Failure(TOOL_ERROR if "tool_name" in details else "agent_error", text)
     if not isinstance(operation, ToolExecution):
         _end(step, recording, operation, wrong)
     elif step.rejected:
         recording.end(replace(operation, executed=False))
-    elif not step.invoked and span.error is None:
+    elif not step.invoked and error is None:
         recording.end(_waiting(operation, step))
     elif step.failed is not None:
         failure = guard(failure_in_call, step.failed)
@@ -340,21 +341,12 @@ def _start_trace(trace: Any, *_: Any) -> None:
         return
     options = _trace_options.get(trace, {})
     name, group = options.get("name") or trace.name, options.get("group_id") or getattr(trace, "group_id", None)
-    step = _Open(otel_context.get_current())
-    if group is not None:
-        attributes: Any = step.context.get(keys.ATTRIBUTES) or {}
-        step.context = otel_context.set_value(keys.ATTRIBUTES, {CONVERSATION_ID: str(group), **attributes}, step.context)
+    step = _Open(in_conversation(otel_context.get_current(), group))
     if name != _DEFAULT_NAME or keys.RECORDING not in step.context:  # else the program has its own around the run
         messages = guard(read_input, step.context.get(_INPUT)) or ()
         _record(step, Workflow(str(name), input=messages), None)
     _open_by(trace, step, trace.trace_id)
     step.context = otel_context.set_value(_TRACE, step, step.context)
-
-
-def _finish_trace(trace: Any, *_: Any) -> None:
-    step = _open.pop(trace, None)
-    if step is not None and step.recording is not None and isinstance(step.operation, Workflow):
-        _end(step, step.recording, replace(step.operation, output=read_output(step.output)), None)
 
 
 # -- what is current
@@ -380,93 +372,87 @@ def _detach(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> No
 # -- what the framework's spans do not say
 
 
-def _run(_runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:
+def _run(_runner: Any, arguments: Mapping[str, Any]) -> Step:
     """Put a run's input into the context for the agents in it, whose spans end by themselves."""
-    run_input = args[1] if len(args) > 1 else kwargs.get("input")
-    decisions = guard(decisions_in, run_input, kwargs.get("run_config"))
+    run_input = arguments.get("input")
+    decisions = guard(decisions_in, run_input, arguments.get("run_config"))
     return Step(otel_context.set_value(_DECISIONS, decisions, otel_context.set_value(_INPUT, run_input)))
 
 
-def _note_output(_instance: Any, args: Any, kwargs: dict[str, Any]) -> None:
+def _note_output(_instance: Any, arguments: Mapping[str, Any]) -> None:
     for key in (_AGENT, _TRACE):
-        step = otel_context.get_value(key)
-        if isinstance(step, _Open):
-            step.output = args[3] if len(args) > 3 else kwargs.get("final_output")
+        step: Any = otel_context.get_value(key)
+        if step is not None:
+            step.output = arguments.get("final_output")
 
 
-class _Invocation(ToolStep):
+class _Invocation(Step):
     """The run of a function tool; the framework's span around it ends the recording."""
 
-    def __init__(self, recording: Recording, operation: ToolExecution) -> None:
-        super().__init__(recording, operation)
-        self.context = otel_context.get_current()
-        self.answer()
+    def __init__(self, span: Recording, operation: ToolExecution) -> None:
+        super().__init__()
+        self._keep = partial(keep_outcome, span, operation)
+        self.body = find_answer(span, operation)
 
-    def returned(self, result: Any) -> None:
-        keep_outcome(self.recording, self.operation, returned=result)
+    def on_result(self, result: Any) -> None:
+        self._keep(returned=result)
 
-    def raised(self, error: BaseException) -> None:
-        keep_outcome(self.recording, self.operation, raised=error)
+    def on_error(self, error: BaseException) -> None:
+        self._keep(raised=error)
 
 
-def _invoke(_instance: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
+def _invoke(_instance: Any, arguments: Mapping[str, Any]) -> Step | None:
     """Begin a `Step` for the function that runs a function tool. It may call another function that is also wrapped."""
-    step, tool = otel_context.get_value(_TOOL), kwargs.get("function_tool")
-    if not isinstance(step, _Open) or not isinstance(step.operation, ToolExecution) or step.invoked:
+    step: Any = otel_context.get_value(_TOOL)
+    if step is None or step.invoked:
         return None
     step.invoked = True
-    step.operation = replace(step.operation, definition=definition_of(tool) or step.operation.definition)
-    if step.recording is None:
-        return None
-    return _Invocation(step.recording, replace(step.operation, arguments=read_arguments(kwargs.get("arguments"))))
+    definition = definition_of(arguments.get("function_tool")) or step.operation.definition
+    step.operation = replace(step.operation, definition=definition)
+    return _Invocation(step.recording, replace(step.operation, arguments=read_arguments(arguments.get("arguments"))))
 
 
-def _failing(_instance: Any, _args: Any, kwargs: dict[str, Any]) -> None:
+def _failing(_instance: Any, arguments: Mapping[str, Any]) -> None:
     """Note a tool's exception before the framework turns it into an answer."""
-    step = otel_context.get_value(_TOOL)
-    if isinstance(step, _Open):
-        step.failed = kwargs.get("error")
+    step: Any = otel_context.get_value(_TOOL)
+    if step is not None:
+        step.failed = arguments.get("error")
 
 
-def _rejecting(*_: Any) -> Step:
+def _rejecting(*_: Any) -> None:
     """Note that a call was rejected, when the framework makes the answer for it, inside the tool's span."""
-    step = otel_context.get_value(_TOOL)
-    if isinstance(step, _Open):
+    step: Any = otel_context.get_value(_TOOL)
+    if step is not None:
         step.rejected = True
-    return Step()
 
 
-def _note_call(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _note_call(_instance: Any, arguments: Mapping[str, Any]) -> None:
     """Read the arguments from which a tool's context is made: the call's id, and the agent with its tools."""
-    call = {**dict(zip(("context", "tool_call_id", "tool_call", "agent"), args, strict=False)), **kwargs}
-    step = otel_context.get_value(_TOOL)
-    if not isinstance(step, _Open) or not isinstance(step.operation, ToolExecution) or step.operation.call_id is not None:
+    step: Any = otel_context.get_value(_TOOL)
+    if step is None or step.operation.call_id is not None:
         return
-    name = step.operation.name
-    tools = getattr(call.get("agent"), "tools", None) or ()
-    tool = next((candidate for candidate in tools if getattr(candidate, "name", None) == name), None)
-    step.operation = replace(step.operation, call_id=call.get("tool_call_id"), definition=definition_of(tool))
+    tools = getattr(arguments.get("agent"), "tools", None) or ()
+    tool = next((candidate for candidate in tools if getattr(candidate, "name", None) == step.operation.name), None)
+    step.operation = replace(step.operation, call_id=arguments.get("tool_call_id"), definition=definition_of(tool))
 
 
 _SPANS, _TRACES, _SCOPE = "agents.tracing.spans", "agents.tracing.traces", "agents.tracing.scope"
+_KINDS_OF_SPANS, _KINDS_OF_TRACES = ("SpanImpl", "NoOpSpan"), ("TraceImpl", "NoOpTrace", "ReattachedTrace")
 _TOOLS = ("agents.tool", "agents.run_internal.tool_execution")
 """The second module has imported the functions of the first, so both names are patched."""
 
 PATCHES = (
-    *(Patch(_SPANS, f"{kind}.start", before(_start)) for kind in ("SpanImpl", "NoOpSpan")),
-    *(Patch(_SPANS, f"{kind}.finish", before(_finish, always=True)) for kind in ("SpanImpl", "NoOpSpan")),
-    *(Patch(_TRACES, f"{kind}.start", before(_start_trace)) for kind in ("TraceImpl", "NoOpTrace", "ReattachedTrace")),
-    *(
-        Patch(_TRACES, f"{kind}.finish", before(_finish_trace, always=True))
-        for kind in ("TraceImpl", "NoOpTrace", "ReattachedTrace")
-    ),
+    *(Patch(_SPANS, f"{kind}.start", before(_start)) for kind in _KINDS_OF_SPANS),
+    *(Patch(_TRACES, f"{kind}.start", before(_start_trace)) for kind in _KINDS_OF_TRACES),
+    *(Patch(_SPANS, f"{kind}.finish", before(_finish, always=True)) for kind in _KINDS_OF_SPANS),
+    *(Patch(_TRACES, f"{kind}.finish", before(_finish, always=True)) for kind in _KINDS_OF_TRACES),
     Patch("agents.tracing.provider", "DefaultTraceProvider.create_trace", after(_note_trace)),
     *(Patch(_SCOPE, f"Scope.set_current_{kind}", after(_attach)) for kind in ("span", "trace")),
     *(Patch(_SCOPE, f"Scope.reset_current_{kind}", before(_detach, always=True)) for kind in ("span", "trace")),
     Patch("agents.run", "AgentRunner.run", spanned(_run)),
     Patch("agents.run", "AgentRunner.run_streamed", spanned(_run)),  # it starts a task, in which the run goes on
-    Patch("agents.run_internal.turn_resolution", "run_final_output_hooks", before(_note_output)),
-    Patch("agents.run_internal.run_loop", "run_final_output_hooks", before(_note_output)),
+    Patch("agents.run_internal.turn_resolution", "run_final_output_hooks", spanned(_note_output)),
+    Patch("agents.run_internal.run_loop", "run_final_output_hooks", spanned(_note_output)),
     *(Patch(module, "_invoke_function_tool_with_metadata", spanned(_invoke)) for module in _TOOLS),
     *(Patch(module, "invoke_function_tool", spanned(_invoke)) for module in _TOOLS),
     Patch(
@@ -474,7 +460,7 @@ PATCHES = (
         "with_tool_function_span",
         spanned(lambda *_: Step(otel_context.set_value(_OTHER_TOOL, True))),
     ),
-    *(Patch(module, "maybe_invoke_function_tool_failure_error_function", before(_failing)) for module in _TOOLS),
+    *(Patch(module, "maybe_invoke_function_tool_failure_error_function", spanned(_failing)) for module in _TOOLS),
     Patch("agents.run_internal.tool_execution", "resolve_approval_rejection_message", spanned(_rejecting)),
-    Patch("agents.tool_context", "ToolContext.from_agent_context", before(_note_call)),
+    Patch("agents.tool_context", "ToolContext.from_agent_context", spanned(_note_call)),
 )

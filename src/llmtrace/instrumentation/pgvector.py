@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from llmtrace.instrumentation._framework import POSITIONAL
 from llmtrace.instrumentation._patches import Patch, Wrapper
-from llmtrace.instrumentation._traced_functions import MOST_DOCUMENTS, POSITIONAL, Search, traced_function
+from llmtrace.instrumentation._traced_functions import MOST_DOCUMENTS, Search, traced_function
 from llmtrace.model import Retrieval
 from llmtrace.recorder.guard import guard
 

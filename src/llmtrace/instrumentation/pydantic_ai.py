@@ -18,9 +18,8 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import APPROVED, EDITED, PENDING, REJECTED, ReviewStep, Step, record_review, spanned
 from llmtrace.instrumentation._openai_messages import arguments as read_arguments
 from llmtrace.instrumentation._patches import Patch, before
-from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input, traced_block
-from llmtrace.model import AgentInvocation, Operation, Review, ToolDefinition, ToolExecution, replace
-from llmtrace.validation.tool_definitions import read_definition
+from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches, read_input, traced_block
+from llmtrace.model import AgentInvocation, Operation, Review, replace
 
 LIBRARY, DISTRIBUTION = "pydantic_ai", "pydantic-ai-slim"
 SUPPORTED = ">=2.0,<3"
@@ -54,7 +53,7 @@ class CallRun(TracedFunction):
         if not validated.args_valid and not isinstance(validated.ctx.tracer, NoOpTracer):
             return None  # the framework's own span is the record of a call that it refuses
         call, definition = validated.call, definition_of(validated.tool)
-        return ToolExecution(call.tool_name, read_arguments(call.args or {}), call_id=call.tool_call_id, definition=definition)
+        return execution(call.tool_name, call.args or {}, definition, call.tool_call_id)
 
     def is_pause(self, error: BaseException) -> bool:
         return type(error).__name__ in ("ApprovalRequired", "CallDeferred")
@@ -67,12 +66,11 @@ class BodyRun(CallRun):
         instance.ctx.usage.tool_calls += 1
 
 
-def definition_of(tool: Any) -> ToolDefinition | None:
+def definition_of(tool: Any) -> dict[str, Any] | None:
     if tool is None:
         return None
     sent = tool.tool_def
-    function = {"name": sent.name, "description": sent.description, "parameters": sent.parameters_json_schema}
-    return read_definition({"type": "function", "function": function})
+    return {"name": sent.name, "description": sent.description, "parameters": sent.parameters_json_schema}
 
 
 class _Approvals(Step):
@@ -81,13 +79,13 @@ class _Approvals(Step):
         first = next(iter(self._reviews.values()))
         super().__init__(first.context if len(self._reviews) == 1 else None)
 
-    def returned(self, result: Any) -> None:
+    def on_result(self, result: Any) -> None:
         for call_id, review in self._reviews.items():
-            review.returned((result, call_id))
+            review.on_result((result, call_id))
 
-    def raised(self, error: BaseException) -> None:
+    def on_error(self, error: BaseException) -> None:
         for review in self._reviews.values():
-            review.raised(error)
+            review.on_error(error)
 
 
 def _review_of(call: Any) -> Review:
@@ -108,10 +106,10 @@ def _decide(review: Review, answer: tuple[Any, str]) -> Review:
     return replace(review, decision=APPROVED if arguments is None else EDITED, value=to_json(arguments))
 
 
-def _resolving(manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
-    """Begin a `Step` for ``ToolManager.resolve_deferred_tool_calls``: (requests)."""
-    requests = args[0] if args else kwargs["requests"]
-    return _Approvals(requests.approvals) if requests.approvals else None
+def _resolving(_manager: Any, arguments: Mapping[str, Any]) -> Step | None:
+    """Begin a `Step` for ``ToolManager.resolve_deferred_tool_calls``."""
+    approvals = arguments["requests"].approvals
+    return _Approvals(approvals) if approvals else None
 
 
 def _record_decisions(_instance: Any, args: tuple[Any, ...], _kwargs: Any) -> None:

@@ -10,10 +10,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from llmtrace.content import to_json
-from llmtrace.instrumentation._traced_functions import POSITIONAL, TracedFunction, patches, read_input
-from llmtrace.model import AgentInvocation, Operation, ToolDefinition, ToolExecution
-from llmtrace.validation.tool_definitions import read_definition
+from llmtrace.instrumentation._framework import POSITIONAL, tool_arguments
+from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches, read_input
+from llmtrace.model import AgentInvocation, Operation
 
 LIBRARY, DISTRIBUTION = "smolagents", "smolagents"
 SUPPORTED = ">=1.20,<2"
@@ -44,27 +43,24 @@ class ToolCallRun(TracedFunction):
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         name = arguments["tool_name"]
-        tool = getattr(instance, "tools", {}).get(name)
-        return ToolExecution(name, to_json(arguments.get("arguments")), definition=definition_of(tool))
+        return execution(name, arguments.get("arguments"), definition_of(getattr(instance, "tools", {}).get(name)))
 
 
 class ToolRun(TracedFunction):
     """``tool(…)``, with its inputs by name, by position, or as one dict."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
-        by_name = {name: value for name, value in arguments.items() if name not in ("sanitize_inputs_outputs", POSITIONAL)}
-        by_position = arguments.get(POSITIONAL, ())
-        only = by_position[0] if len(by_position) == 1 and not by_name else None
-        if isinstance(only, dict) and only.keys() <= instance.inputs.keys():
-            by_name = only
-        else:
-            by_name = {**dict(zip(instance.inputs, by_position, strict=False)), **by_name}
-        return ToolExecution(instance.name, to_json(by_name), definition=definition_of(instance))
+        values = tool_arguments(arguments, instance.inputs, "sanitize_inputs_outputs")
+        only = next(iter(values.values()), None)
+        is_alone = len(arguments.get(POSITIONAL, ())) == len(values) == 1
+        if is_alone and isinstance(only, dict) and only.keys() <= instance.inputs.keys():
+            values = only
+        return execution(instance.name, values, definition_of(instance))
 
 
-def definition_of(tool: Any) -> ToolDefinition | None:
+def definition_of(tool: Any) -> Any:
     models = sys.modules.get("smolagents.models")
-    return None if models is None or tool is None else read_definition(models.get_tool_json_schema(tool))
+    return None if models is None or tool is None else models.get_tool_json_schema(tool)
 
 
 _AGENTS = "smolagents.agents"

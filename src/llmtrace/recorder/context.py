@@ -6,7 +6,6 @@ Law: only `inject` writes them for another process, and only into the carrier of
 
 from __future__ import annotations
 
-import contextvars
 import itertools
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -101,7 +100,7 @@ class ContextBlock:
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         if not callable(function) and not isinstance(function, (classmethod, staticmethod)):
             raise ConfigurationError(f"{function!r} cannot be decorated: expected a function")
-        return _bind(_Decorated, function, lambda: _FixedContext(self._context()))
+        return _bind(_Decorated, function, self._context)
 
     def _context(self) -> Context:
         return self._change(otel_context.get_current())
@@ -151,16 +150,19 @@ def wrap(function: Callable[P, R]) -> Callable[P, R]:
     """
     if not callable(function):
         raise ConfigurationError(f"wrap({function!r}): expected a function")
-    fixed = _FixedContext(otel_context.get_current())
-    return _bind(_Wrapped, function, lambda: fixed)
+    context = otel_context.get_current()
+    return _bind(_Wrapped, function, lambda: context)
 
 
-def _bind(proxy: type[_Wrapped], function: Callable[P, R], fixed_context: Callable[[], _FixedContext]) -> Callable[P, R]:
-    """Bind ``function`` to the context that ``fixed_context`` returns when its body begins."""
+def _bind(proxy: type[_Wrapped], function: Callable[P, R], context: Callable[[], Context]) -> Callable[P, R]:
+    """Bind ``function`` to the context that ``context`` returns when its body begins."""
     kind = functions.kind_of(function)
 
     def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return functions.call(kind, wrapped, args, kwargs, lambda: _BoundStep(fixed_context(), args, kwargs))
+        def begin() -> functions.Step:
+            return functions.Step(args, kwargs, functions.FixedContext(context()))
+
+        return functions.call(kind, wrapped, args, kwargs, begin)
 
     return cast(Callable[P, R], proxy(function, call))
 
@@ -180,35 +182,6 @@ class _Decorated(_Wrapped):
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
         return self.__qualname__
-
-
-class _FixedContext:
-    """A context to run a function in."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def attach(self) -> contextvars.Token[Context]:
-        return otel_context.attach(self._context)
-
-
-class _BoundStep:
-    """A `functions.Step` that records nothing: one run of a function in a fixed context."""
-
-    refused = False
-    hold: functions.Held | None = None
-    answer = None
-    body: Callable[[], Any] | None = None
-    kept_items = 0
-    stream: Any = None
-
-    def __init__(self, fixed_context: _FixedContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.recording = fixed_context
-        self.args, self.kwargs = args, kwargs
-
-    def returned(self, result: Any, *, partial: bool = False) -> None: ...
-
-    def raised(self, error: BaseException) -> None: ...
 
 
 def inject(carrier: MutableMapping[str, str] | None = None) -> MutableMapping[str, str]:

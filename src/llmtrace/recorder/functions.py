@@ -44,34 +44,45 @@ class Held(Protocol):
     async def wait_async(self) -> None: ...
 
 
-class Step(Protocol):
-    """One run of a function: what it runs inside, its arguments, and callbacks for its end."""
+class FixedContext:
+    """A context to run a function in, instead of a recording."""
 
-    @property
-    def recording(self) -> Attachable | None: ...
+    def __init__(self, context: Context) -> None:
+        self.context = context
 
-    @property
-    def hold(self) -> Held | None:
-        """A wait before the function runs; it may be refused then."""
+    def attach(self) -> Token[Context]:
+        return otel_context.attach(self.context)
 
-    @property
-    def kept_items(self) -> int:
-        """Items of a generator that are recorded as its result, at most."""
 
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    refused: bool
+class Step:
+    """One run of a function: what it runs inside, its arguments, and callbacks for its end. Derive from it."""
+
+    kept_items = 0
+    """Items of a generator that are recorded as its result, at most."""
+    refused = False
     """True: the function must not run; ``answer`` replaces its result."""
-    answer: Any
-    body: Callable[[], Any] | None
+    answer: Any = None
+    hold: Held | None = None
+    """A wait before the function runs; it may be refused then."""
+    body: Callable[[], Any] | None = None
     """Runs instead of the function in a replay: returns the recorded result, or raises the recorded exception."""
-    stream: Any
+    stream: Any = None
     """Returned to the program instead of a stream that the function returned; None: the function's own result."""
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any], recording: Attachable | None = None) -> None:
+        self.args, self.kwargs = args, kwargs
+        self.recording = recording
+
+    def keep(self, items: list[Any], item: Any) -> None:
+        """Record an item that a generator yields. ``items``: the recorded ones so far."""
+        if len(items) < self.kept_items:
+            items.append(item)
 
     def returned(self, result: Any, *, partial: bool = False) -> None:
         """``partial``: a generator was left before its end; ``result`` holds the items that it had yielded."""
 
-    def raised(self, error: BaseException) -> None: ...
+    def raised(self, error: BaseException) -> None:
+        """Handle the function's exception."""
 
 
 Begin: TypeAlias = Callable[[], Step]
@@ -313,8 +324,7 @@ def _add_item(step: Step, suspended: _SuspendedContext | None, items: list[Any],
     """Record an item that a generator yields. ``is_closed``: it yields after its close; Python then raises and drops it."""
     if is_closed:
         _report_end(suspended, step.returned, items, partial=True)
-    if len(items) < step.kept_items:
-        items.append(item)
+    step.keep(items, item)
     if suspended is not None:
         suspended.pause()
 
