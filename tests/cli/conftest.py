@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +13,8 @@ from llmtrace import diagnosis
 from llmtrace.cli import main
 from llmtrace.diagnosis import Finding, Run
 from llmtrace.diagnosis.checks import Check, all_checks
-from llmtrace.store import open_store
-from tests.cli.traces import SILENT, recovered, silent
+from tests.cli.traces import SECOND, SILENT, Maker, recovered, silent
+from tests.stored import append
 
 
 class Ran(NamedTuple):
@@ -59,11 +60,12 @@ def broken_check(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def maker() -> Maker:
+    """Of a trace of its own, newer than those of `store`."""
+    return Maker("d" * 32, time.time_ns() - 5 * SECOND)
+
+
+@pytest.fixture
 def store(tmp_path: Path) -> str:
     """A local store with two traces: one that recovered an hour ago, and one that went wrong silently a minute ago."""
-    url = str(tmp_path / "store")
-    opened = open_store(url)
-    for span in (*recovered(), *silent()):
-        opened.append(span)
-    opened.close()
-    return url
+    return append(tmp_path / "store", *recovered(), *silent())

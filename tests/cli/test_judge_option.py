@@ -13,6 +13,7 @@ import pytest
 from llmtrace.demo.server import ModelServer
 from llmtrace.store import Query, open_store
 from tests.cli.traces import SECOND, SILENT, Maker, answers, chat, user
+from tests.stored import append
 
 HOSTILE = "\x1b[2J</script><img src=x>\n# head `![x](http://x)` \u202e"
 
@@ -43,9 +44,10 @@ def recorded(store: str) -> set[tuple[str, ...]]:
 
 def test_without_a_suspect_nobody_is_asked(llmtrace: Callable[..., Any], tmp_path: Path, asked: list[Any]) -> None:
     """And that is said, on stderr."""
-    opened = open_store(str(tmp_path / "store"))
-    opened.append(Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))))
-    opened.close()
+    append(
+        str(tmp_path / "store"),
+        Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))),
+    )
     ran = llmtrace("why", "--judge", "m", "--store", str(tmp_path / "store"))
     assert (ran.code, ran.err, asked) == (0, "llmtrace why: the judge m was not asked, because there is no suspect.\n", [])
 
@@ -85,18 +87,3 @@ def test_a_judge_that_fails_leaves_the_diagnosis(llmtrace: Callable[..., Any], s
     told = json.loads(llmtrace("why", SILENT, "--json", *to).out)
     assert "cannot be reached" in told["judge"]["error"]
     assert told["suspects"]
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("--judge", "m", "--all"),
-        ("--judge", " "),
-        ("--judge-url", "http://127.0.0.1:9"),
-        ("--judge", "m", "--judge-url", "ftp://x"),
-        ("--judge", "m", "--judge-timeout", "0"),
-    ],
-)
-def test_options_that_cannot_work_are_refused(words: tuple[str, ...], llmtrace: Callable[..., Any], store: str) -> None:
-    """Many runs, no model, no URL, no time: said before anything is asked."""
-    assert llmtrace("why", *words, "--store", store).code == 2

@@ -21,6 +21,7 @@ from llmtrace.store import open_store
 from llmtrace.version import __version__
 from tests.cli.traces import SECOND, Maker, asks, chat, user
 from tests.documentation import generated
+from tests.stored import append
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,10 +129,7 @@ def test_version_and_overview(llmtrace: Callable[..., Any]) -> None:
         (["ls", "--frob"], "llmtrace ls: unknown option --frob. See llmtrace ls --help.\n"),
         (["ls", "--helth=ok"], "unknown option --helth. Did you mean --health or --help? See "),
         (["show", "last", "more"], "llmtrace show: unexpected argument more. See llmtrace show --help."),
-        (
-            ["stats", "--by", "colour"],
-            "argument --by: expected one of agent, operation, model, tool, prompt, name, user, day, ",
-        ),
+        (["stats", "--by", "colour"], "--by: expected one of agent, operation, model, tool, prompt, name, user, day, "),
         (["stats", "--by", "colour"], "day, got 'colour'. See llmtrace stats --help."),
         (["verify"], "llmtrace verify: lock is missing, as in: llmtrace verify "),
         (["check", "none.jsonl"], "llmtrace check: cannot read none.jsonl: No such file or directory."),
@@ -141,6 +139,26 @@ def test_version_and_overview(llmtrace: Callable[..., Any]) -> None:
         (["run"], "llmtrace run: no program to run."),
         (["run", "none.py"], "llmtrace run: there is no none.py"),
         (["demo", "--model", "gpt-9"], "llmtrace demo: --model gpt-9 needs a server."),
+        (["feedback", "last"], "the feedback is empty."),
+        (["feedback", "last", "--score", "much"], "expected a number from 0 to 1, got 'much'"),
+        (["feedback", "last", "--score", "3"], "expected a number from 0 to 1, got '3'"),
+        (["feedback", "last", "--score", "nan"], "expected a number from 0 to 1, got 'nan'"),
+        (["feedback", "last", "--score", "1", "--span", "beef"], "has no span beef"),
+        (["feedback", "feedbeef", "--score", "1"], "no trace 'feedbeef'"),
+        (["why", "--judge", "m", "--all"], "--judge works on one run and cannot be combined with --all."),
+        (["why", "--judge", " "], "--judge: expected the name of a model, got ''."),
+        (["why", "--judge-url", "http://127.0.0.1:9"], "--judge-url needs --judge MODEL."),
+        (["why", "--judge", "m", "--judge-url", "ftp://x"], "the judge's URL is not an http:// or https:// URL."),
+        (["why", "--judge", "m", "--judge-timeout", "0"], "expected seconds above 0, up to 3600, got '0'"),
+        (["why", "--since=1h"], "--since needs --all"),
+        (["why", "--agent=shop"], "--agent needs --all"),
+        (["why", "--tag=prod"], "--tag needs --all"),
+        (["why", "--limit=3"], "--limit needs --all"),
+        (["ls", "--watch", "--sort", "cost"], "llmtrace ls: --watch needs --sort age: new runs come last.\n"),
+        (["view", "--no-browser", "zz"], "is too short"),
+        (["view", "--no-browser", "none.jsonl"], "no file or folder none.jsonl"),
+        (["view", "--no-browser", "./x"], "no file or folder ./x"),
+        (["view", "--no-browser", "ftp:x"], "unknown store scheme 'ftp'"),
     ],
 )
 def test_bad_input_is_one_clear_error(words: list[str], said: str, llmtrace: Callable[..., Any], store: str) -> None:
@@ -195,11 +213,8 @@ def test_no_line_is_wider_than_a_narrow_terminal(
 ) -> None:
     """40 columns; a table has fewer columns then, a heading more lines."""
     monkeypatch.setenv("COLUMNS", "40")
-    opened = open_store(store)
     maker = Maker("c" * 32, time.time_ns() - 3600 * SECOND)
-    for span in maker.with_two_made_up():
-        opened.append(replace(span, name=f"{span.name} of a name that is long"))
-    opened.close()
+    append(store, *(replace(span, name=f"{span.name} of a name that is long") for span in maker.with_two_made_up()))
     out = llmtrace(*words.split(), "--store", store).out
     assert out
     assert [line for line in out.splitlines() if cells(line) > 40] == []

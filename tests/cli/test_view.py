@@ -92,18 +92,3 @@ def moved() -> list[Any]:
     from llmtrace.model import replace
 
     return [replace(span, trace_id="cd" * 16, run_id=None, sequence=None) for span in silent()]
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["zz"], "is too short"),
-        (["none.jsonl"], "no file or folder none.jsonl"),
-        (["./x"], "no file or folder ./x"),
-        (["ftp:x"], "unknown store scheme 'ftp'"),
-    ],
-)
-def test_what_is_not_there_is_one_line(words: list[str], said: str, llmtrace: Callable[..., Any], store: str) -> None:
-    """Exit code 2, and what is wrong."""
-    code, _, err = llmtrace("view", *words, "--no-browser", "--store", store)
-    assert (code, said in err) == (2, True)

@@ -18,8 +18,8 @@ from llmtrace.cli import why
 from llmtrace.cli.terminal import Screen
 from llmtrace.diagnosis import Diagnosis, Place, Step, Suspect
 from llmtrace.model import AgentInvocation, Evaluation, Trace
-from llmtrace.store import open_store
 from tests.cli.traces import SECOND, SILENT, Maker, answers, chat, silent, user
+from tests.stored import append
 
 
 def body(out: str) -> str:
@@ -208,22 +208,17 @@ def test_json(llmtrace: Callable[..., Any], store: str) -> None:
     assert [step["title"] for step in first["chain"]] == ["answer", "look_up", "argument /order_id"]
 
 
-def test_no_suspect(llmtrace: Callable[..., Any], store: str) -> None:
+def test_no_suspect(llmtrace: Callable[..., Any], store: str, maker: Maker) -> None:
     """A run in which nothing is odd has no suspect, and that is said."""
-    opened = open_store(store)
-    opened.append(Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))))
-    opened.close()
+    append(store, maker.span(1, None, "chat m", chat([user("hi")], answers("hello"))))
     ran = llmtrace("why", "--store", store)
     assert "No suspect" in ran.out
     assert ran.code == 0
 
 
-def test_top(llmtrace: Callable[..., Any], store: str) -> None:
+def test_top(llmtrace: Callable[..., Any], store: str, maker: Maker) -> None:
     """--top cuts the list, and says how many it left out."""
-    opened = open_store(store)
-    for span in Maker("d" * 32, time.time_ns() - SECOND).with_two_made_up():
-        opened.append(span)
-    opened.close()
+    append(store, *maker.with_two_made_up())
     suspects = json.loads(llmtrace("why", "--json", "--store", store).out)["suspects"]
     out = llmtrace("why", "--top", "1", "--store", store).out
     assert out.startswith(suspects[0]["title"])
@@ -274,14 +269,13 @@ def test_each_list_ends_with_a_blank_line() -> None:
             assert lines[number + 1] == "" or lines[number + 1].startswith(line[:2]), line
 
 
-def test_all_groups_runs_by_cause(llmtrace: Callable[..., Any], store: str) -> None:
+def test_all_groups_runs_by_cause(llmtrace: Callable[..., Any], store: str, maker: Maker) -> None:
     """Two runs with one cause are one line, and a run without a suspect is in none."""
-    opened = open_store(store)
-    for number in range(2):
-        for span in Maker(f"{number + 3}" * 32, time.time_ns() - SECOND).with_two_made_up():
-            opened.append(span)
-    opened.append(Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))))
-    opened.close()
+    append(
+        store,
+        *(span for number in range(2) for span in Maker(f"{number + 3}" * 32, time.time_ns() - SECOND).with_two_made_up()),
+        maker.span(1, None, "chat m", chat([user("hi")], answers("hello"))),
+    )
     told = json.loads(llmtrace("why", "--all", "--json", "--store", store).out)
     assert told["runs"] == 5
     assert told["causes"][0]["runs"] >= 2
@@ -298,10 +292,7 @@ def test_of_many_runs_one_that_cannot_be_diagnosed_costs_only_itself(
     llmtrace: Callable[..., Any], store: str, broken_check: None
 ) -> None:
     """stderr says so, once for each fault; the other runs are grouped as ever."""
-    opened = open_store(store)
-    for span in Maker("3" * 32, time.time_ns() - SECOND).with_two_made_up():
-        opened.append(span)
-    opened.close()
+    append(store, *Maker("3" * 32, time.time_ns() - SECOND).with_two_made_up())
     ran = llmtrace("why", "--all", "--store", store)
     assert ran.code == 0
     assert ran.out.startswith("1 of 3 runs has a suspect, one cause")
@@ -324,13 +315,6 @@ def test_a_trace_that_cannot_be_diagnosed(llmtrace: Callable[..., Any], store: s
     assert llmtrace("export", "4bf92f35", "--content", "none", "--store", store).code == 0
 
 
-@pytest.mark.parametrize("option", ["--since=1h", "--agent=shop", "--tag=prod", "--limit=3"])
-def test_what_chooses_among_many_runs_needs_all(llmtrace: Callable[..., Any], store: str, option: str) -> None:
-    ran = llmtrace("why", option, "--store", store)
-    assert ran.code == 2
-    assert f"{option.partition('=')[0]} needs --all" in ran.err
-
-
 def test_the_worst_come_first(llmtrace: Callable[..., Any], store: str) -> None:
     """`ls --sort health`: failed, recovered, running, ok."""
     healths = [trace["health"] for trace in json.loads(llmtrace("ls", "--sort", "health", "--json", "--store", store).out)]
@@ -345,11 +329,12 @@ def test_failed_runs_without_a_cause_are_counted(llmtrace: Callable[..., Any], t
     """They are in no group, and their ids are named."""
     maker, task, answer = Maker("c" * 32, time.time_ns() - SECOND), user("Has it arrived?"), answers("It has.")
     outcome = Evaluation("outcome", "error", "the program reported failure", "failure")
-    opened = open_store(str(tmp_path / "store"))
     agent = AgentInvocation("a", input=(task,), output=(answer,))
-    opened.append(maker.span(1, None, "invoke_agent a", agent, took=0.9, evaluations=(outcome,)))
-    opened.append(maker.span(2, 1, "chat m", chat([task], answer)))
-    opened.close()
+    append(
+        str(tmp_path / "store"),
+        maker.span(1, None, "invoke_agent a", agent, took=0.9, evaluations=(outcome,)),
+        maker.span(2, 1, "chat m", chat([task], answer)),
+    )
     for form in ("--all", "--all --markdown"):
         out = llmtrace("why", *form.split(), "--store", str(tmp_path / "store")).out
         assert "1 run failed without a clear cause. Newest: cccccccc" in out
@@ -358,11 +343,9 @@ def test_failed_runs_without_a_cause_are_counted(llmtrace: Callable[..., Any], t
     assert llmtrace("why", "--store", str(tmp_path / "store")).out.startswith("The run failed, but no step is a clear cause.")
 
 
-def test_all_of_a_run_without_a_suspect(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+def test_all_of_a_run_without_a_suspect(llmtrace: Callable[..., Any], tmp_path: Path, maker: Maker) -> None:
     """It is counted among the runs that were looked at."""
-    opened = open_store(str(tmp_path / "store"))
-    opened.append(Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))))
-    opened.close()
+    append(str(tmp_path / "store"), maker.span(1, None, "chat m", chat([user("hi")], answers("hello"))))
     assert llmtrace("why", "--all", "--store", str(tmp_path / "store")).out == "No suspect in 1 run\n"
 
 
@@ -381,11 +364,11 @@ def test_an_empty_store_is_said_to_be_empty(llmtrace: Callable[..., Any], tmp_pa
     )
 
 
-def test_a_run_is_tagged_by_any_of_its_spans(llmtrace: Callable[..., Any], store: str) -> None:
+def test_a_run_is_tagged_by_any_of_its_spans(llmtrace: Callable[..., Any], store: str, maker: Maker) -> None:
     """A program may name its tags once the run has begun."""
-    maker = Maker("e" * 32, time.time_ns() - SECOND)
-    opened = open_store(store)
-    opened.append(maker.span(2, 1, "chat m", chat([user("hi")], answers("hello")), attributes={semconv.TAGS: ("beta",)}))
-    opened.append(maker.span(1, None, "invoke_agent support", AgentInvocation("support")))
-    opened.close()
+    append(
+        store,
+        maker.span(2, 1, "chat m", chat([user("hi")], answers("hello")), attributes={semconv.TAGS: ("beta",)}),
+        maker.span(1, None, "invoke_agent support", AgentInvocation("support")),
+    )
     assert json.loads(llmtrace("why", "--all", "--tag", "beta", "--json", "--store", store).out)["runs"] == 1

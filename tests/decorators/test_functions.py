@@ -14,22 +14,16 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from tests.decorators.conftest import DECORATORS
 
 import llmtrace
 from llmtrace.recorder import current
 from llmtrace.testing import capture
-
-DECORATORS = [llmtrace.tool, llmtrace.agent, llmtrace.workflow, llmtrace.span]
-
-
-@pytest.fixture(params=DECORATORS, ids=lambda decorator: decorator.__name__)
-def decorate(request: pytest.FixtureRequest) -> Any:
-    return request.param
 
 
 def test_plain_function_keeps_value_and_signature(decorate: Any) -> None:
@@ -255,33 +249,6 @@ def test_cancelled_coroutine_ends_its_span(decorate: Any) -> None:
     assert failure.type.endswith("CancelledError")
 
 
-def conversation(made: Any) -> list[Any]:
-    """Drive a generator by all of its protocol, and tell what was seen."""
-    generator = made()
-    seen: list[Any] = [next(generator), generator.send("a"), generator.throw(ValueError("b"))]
-    try:
-        generator.send("c")
-    except StopIteration as stop:
-        seen.append(("return", stop.value))
-    return seen
-
-
-def talk() -> Any:
-    got = yield 1
-    try:
-        got = yield ("sent", got)
-    except ValueError as error:
-        got = yield ("thrown", str(error))
-    return got
-
-
-def test_generator_protocol(decorate: Any) -> None:
-    """send, throw and the return value pass through unchanged."""
-    with capture() as captured:
-        assert conversation(decorate(talk)) == conversation(talk)
-    assert len(captured.spans) == 1
-
-
 def test_generator_left_early_is_partial_and_silent(decorate: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A generator that is closed, or dropped and collected, ends its span once, marked partial, and logs nothing."""
     closed = []
@@ -303,33 +270,6 @@ def test_generator_left_early_is_partial_and_silent(decorate: Any, caplog: pytes
         gc.collect()
     assert closed == [True, True]
     assert [span.attributes.get("llmtrace.response.partial") for span in captured.spans] == [True, True]
-    assert [record for record in caplog.records if record.name.startswith(("llmtrace", "opentelemetry"))] == []
-
-
-def test_async_generator(decorate: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """An async generator passes asend and athrow; left in another task it ends its span and logs nothing."""
-
-    @decorate
-    async def work() -> AsyncIterator[Any]:
-        got = yield 1
-        try:
-            yield ("sent", got)
-        except ValueError as error:
-            yield ("thrown", str(error))
-
-    async def main() -> list[Any]:
-        generator: Any = work()
-        seen = [await generator.__anext__(), await generator.asend("a"), await generator.athrow(ValueError("b"))]
-        with pytest.raises(StopAsyncIteration):
-            await generator.__anext__()
-        other: Any = work()
-        await other.__anext__()
-        await asyncio.create_task(other.aclose())
-        return seen
-
-    with capture() as captured, caplog.at_level(logging.DEBUG):
-        assert asyncio.run(main()) == [1, ("sent", "a"), ("thrown", "b")]
-    assert len(captured.spans) == 2
     assert [record for record in caplog.records if record.name.startswith(("llmtrace", "opentelemetry"))] == []
 
 

@@ -18,13 +18,6 @@ from llmtrace.errors import InvalidToolCall
 from llmtrace.recorder import current
 from llmtrace.testing import capture
 
-DECORATORS = [llmtrace.tool, llmtrace.agent, llmtrace.workflow, llmtrace.span]
-
-
-@pytest.fixture(params=DECORATORS, ids=lambda decorator: decorator.__name__)
-def decorate(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
 
 async def coroutine(x: int) -> int:
     return x
@@ -100,6 +93,16 @@ def simple() -> Any:
     yield 1
 
 
+def talks() -> Any:
+    said: Any = 1
+    for _ in range(3):
+        try:
+            said = yield said
+        except KeyError as error:
+            said = ("thrown", str(error))
+    return said
+
+
 def told(step: Callable[[], Any]) -> Any:
     try:
         return step()
@@ -124,7 +127,7 @@ def ways_to_end(make: Callable[[], Any]) -> list[Any]:
     return seen
 
 
-@pytest.mark.parametrize("function", [swallows, goes_on, simple])
+@pytest.mark.parametrize("function", [swallows, goes_on, simple, talks])
 def test_every_way_to_end_a_generator(decorate: Any, function: Any) -> None:
     """close, throw and send, begun or not, and what comes after; GeneratorExit is the generator's own to deal with."""
     with capture():
@@ -147,6 +150,15 @@ async def async_goes_on() -> Any:
 
 async def async_simple() -> Any:
     yield 1
+
+
+async def async_talks() -> Any:
+    said: Any = 1
+    for _ in range(3):
+        try:
+            said = yield said
+        except KeyError as error:
+            said = ("thrown", str(error))
 
 
 async def async_raises() -> Any:
@@ -184,7 +196,7 @@ async def async_ways_to_end(make: Callable[[], Any]) -> list[Any]:
     return seen
 
 
-@pytest.mark.parametrize("function", [async_swallows, async_goes_on, async_simple, async_raises])
+@pytest.mark.parametrize("function", [async_swallows, async_goes_on, async_simple, async_talks, async_raises])
 def test_every_way_to_end_an_async_generator(decorate: Any, function: Any, caplog: pytest.LogCaptureFixture) -> None:
     """aclose, athrow and asend, begun or not, and what comes after."""
     caplog.set_level(logging.CRITICAL, "asyncio")  # a generator that goes on after GeneratorExit makes the loop complain

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from llmtrace.model import Span
 from llmtrace.store import Store, open_store
 from llmtrace.viewer.serving import Serving
 from llmtrace.viewer.source import Source
@@ -67,6 +68,16 @@ def serving(store: Store, **options: Any) -> Iterator[Served]:
         yield Served(running.address, running.port, store)
 
 
+@contextmanager
+def showing(folder: Path, spans: Iterable[Span]) -> Iterator[Served]:
+    """A viewer over a new local store with these spans."""
+    with closing(open_store(str(folder / "store"))) as store:
+        for span in spans:
+            store.append(span)
+        with serving(store) as served:
+            yield served
+
+
 @pytest.fixture
 def serve() -> Callable[..., AbstractContextManager[Served]]:
     return serving
@@ -75,9 +86,5 @@ def serve() -> Callable[..., AbstractContextManager[Served]]:
 @pytest.fixture
 def viewer(tmp_path: Path) -> Iterator[Served]:
     """Over a local store with two traces: one that recovered, and one that went wrong silently."""
-    store = open_store(str(tmp_path / "store"))
-    for span in (*recovered(), *silent()):
-        store.append(span)
-    with serving(store) as served:
+    with showing(tmp_path, (*recovered(), *silent())) as served:
         yield served
-    store.close()

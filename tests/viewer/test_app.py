@@ -21,7 +21,7 @@ from llmtrace.viewer.rows import marks, span_row, trace_row
 from tests import failing_runs
 from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, recovered, reviewed, silent, user
 from tests.lineage_story import Story
-from tests.viewer.conftest import Served, serving
+from tests.viewer.conftest import Served, serving, showing
 from tests.viewer.made import trace
 
 
@@ -130,14 +130,15 @@ def test_a_trace_that_cannot_be_diagnosed_costs_only_its_suspects(viewer: Served
 
 def test_the_list_names_no_suspect_of_a_failed_run_that_none_marks(tmp_path: Path) -> None:
     """Its health says that it failed; opened, it shows what was reported, what was not checked and where to look first."""
-    store = open_store(str(tmp_path / "store"))
     maker, task, answer = Maker("e" * 32, 1_780_000_000_000_000_000), user("Has it arrived?"), answers("It has.")
     outcome = Evaluation("outcome", "error", "the program reported failure", "failure", evidence={"reason": "it had not"})
     agent = AgentInvocation("a", input=(task,), output=(answer,))
-    store.append(maker.span(1, None, "invoke_agent a: b", agent, took=1.0, evaluations=(outcome,)))
-    store.append(maker.span(2, 1, "execute_tool track", ToolExecution("track", {"order": "A-1"}, "on its way", True)))
-    store.append(maker.span(3, 1, "chat m", chat([task], answer)))
-    with serving(store) as served:
+    spans = (
+        maker.span(1, None, "invoke_agent a: b", agent, took=1.0, evaluations=(outcome,)),
+        maker.span(2, 1, "execute_tool track", ToolExecution("track", {"order": "A-1"}, "on its way", True)),
+        maker.span(3, 1, "chat m", chat([task], answer)),
+    )
+    with showing(tmp_path, spans) as served:
         assert served.ask("/api/traces").json["traces"][0]["health"] == "failed"
         assert served.ask(f"/api/suspicions?traces={'e' * 32}").json == {"e" * 32: None}
         found = served.ask(f"/api/traces/{'e' * 32}/diagnosis").json
@@ -145,7 +146,6 @@ def test_the_list_names_no_suspect_of_a_failed_run_that_none_marks(tmp_path: Pat
     assert found["unchecked"] == ["Arguments were not checked against a schema, since none was recorded: track."]
     assert found["reports"] == ["a: the program reported failure: it had not."]
     assert found["places"]
-    store.close()
 
 
 def test_a_row_says_each_thing_once() -> None:
@@ -192,10 +192,7 @@ def test_rows_come_once(viewer: Served) -> None:
 def test_of_a_long_trace_the_failing_step_comes_first(tmp_path: Path) -> None:
     """A screenful around it, before all is read, by the index alone; the same rows again among all, and its payload at once."""
     made = trace(900, seed=1)
-    store = open_store(str(tmp_path / "store"))
-    for span in made.spans:
-        store.append(span)
-    with serving(store) as served:
+    with showing(tmp_path, made.spans) as served:
         first = served.ask(f"/api/traces/{made.trace_id}?around=-").json
         ids = {row["id"] for row in first["rows"]}
         payload = served.ask(f"/api/traces/{made.trace_id}/payloads?spans={made.planted}").json[made.planted]
@@ -210,7 +207,6 @@ def test_of_a_long_trace_the_failing_step_comes_first(tmp_path: Path) -> None:
     assert all(rows[row["id"]] == row for row in first["rows"])
     assert payload["early"]
     assert (len(named["rows"]), "more" in named) == (len(told["rows"]), False)
-    store.close()
     with serving(open_store(str(tmp_path / "store"))) as served:
         named = served.ask(f"/api/traces/{made.trace_id}?around={asked}").json
         assert asked in {row["id"] for row in named["rows"]}
@@ -253,10 +249,7 @@ def test_what_fed_a_step_and_what_it_infected(tmp_path: Path) -> None:
     story.call("refund", {}, order_id="KS-20431", amount=42.0)
     whole = story.trace()
     spread = analyze(whole).propagation
-    store = open_store(str(tmp_path / "store"))
-    for span in whole.spans:
-        store.append(span)
-    with serving(store) as served:
+    with showing(tmp_path, whole.spans) as served:
         for span in whole.spans:
             told = served.ask(f"/api/traces/{whole.trace_id}/reached?span={span.span_id}").json
             assert [(one["span"], one["distance"]) for one in told["up"]] == [
@@ -270,7 +263,6 @@ def test_what_fed_a_step_and_what_it_infected(tmp_path: Path) -> None:
         assert told["up"][0]["why"] == "requested this call"
         assert "refund /amount = 42.0: result of look_up" in {one["why"] for one in told["down"]}
         assert served.ask(f"/api/traces/{whole.trace_id}/reached?span=none").status == 404
-    store.close()
 
 
 def test_search_inside_a_trace(viewer: Served) -> None:

@@ -43,8 +43,7 @@ def test_media_are_shown_where_their_bytes_were_kept(store: Store, open_page: Ca
     )
     store.append(Maker(TRACE, START).span(1, None, "chat m", chat([seen], answers("A kettle."))))
     with serving(store) as served:
-        page = open_page(f"{served.address}#/trace/{TRACE}")
-        page.wait_for_selector(".pane .media")
+        page = open_page(f"{served.address}#/trace/{TRACE}", ".pane .media")
         widths = "all => all.map((one) => one.decode().then(() => one.naturalWidth))"
         assert page.eval_on_selector_all(".media img", f"async all => Promise.all(({widths})(all))") == [1, 1]
         words = [figure.inner_text() for figure in page.query_selector_all(".media")]
@@ -68,11 +67,12 @@ def test_task_while_a_call_runs_and_on_a_plain_root(store: Store, open_page: Cal
     store.append(plain.span(1, None, "POST /chat", Custom(), took=2.0))
     store.append(plain.span(2, 1, "chat m", chat([task], answers("In the post."), model="gpt-4o")))
     with serving(store) as served:
-        page = open_page(f"{served.address}#/trace/{TRACE}?span={2:016x}")
-        page.wait_for_selector(".pane:has-text('Where is order KS-7?')")
+        page = open_page(f"{served.address}#/trace/{TRACE}?span={2:016x}", ".pane:has-text('Where is order KS-7?')")
         page.close()
-        page = open_page(f"{served.address}#/trace/{'f' * 32}?span={1:016x}")
-        page.wait_for_selector(".pane [aria-label='Task of this run']:has-text('Where is order KS-7?')")
+        page = open_page(
+            f"{served.address}#/trace/{'f' * 32}?span={1:016x}",
+            ".pane [aria-label='Task of this run']:has-text('Where is order KS-7?')",
+        )
         page.wait_for_selector(".pane [aria-label='Answer of this run']:has-text('In the post.')")
         page.wait_for_selector(DIAGNOSED)
         page.hover(f"#line-{2:016x} .label")
@@ -103,8 +103,7 @@ def test_cause_and_accused_call_are_on_one_screen(store: Store, open_page: Calla
     for span in spans:
         store.append(span)
     with serving(store) as served:
-        page = open_page(f"{served.address}#/trace/{TRACE}", size=(1280, 800))
-        page.wait_for_selector(".pane .suspicion")
+        page = open_page(f"{served.address}#/trace/{TRACE}", ".pane .suspicion", size=(1280, 800))
         assert page.get_attribute(".suspects button >> nth=0", "aria-pressed") == "true"
         page.wait_for_selector(".chain button:has-text('steps between')")
         bottom = page.eval_on_selector(".pane .code.call", "one => one.getBoundingClientRect().bottom")

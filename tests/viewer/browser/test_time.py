@@ -13,7 +13,7 @@ from llmtrace.model import Fingerprint, Span, replace
 from llmtrace.semconv import USER_ID
 from llmtrace.store import Store, open_store
 from tests.cli.traces import Maker, answers, chat, user
-from tests.viewer.browser.conftest import missing
+from tests.viewer.browser.conftest import click, missing, press, visit
 from tests.viewer.conftest import serving
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
@@ -45,8 +45,7 @@ def _call(number: int, start: int, model: str, prompt: str) -> Span:
 def _opened(open_page: Callable[..., Any], address: str, place: str, **options: Any) -> Any:
     page = open_page(address, timezone_id="UTC", **options)
     page.clock.install(time=NOON / 1e9)
-    page.goto(f"{address}{place}")
-    page.wait_for_selector(".chart canvas")
+    visit(page, f"{address}{place}", ".chart canvas")
     page.wait_for_selector(COUNTED)
     return page
 
@@ -70,15 +69,13 @@ def test_a_point_leads_to_its_traces_and_a_drag_zooms(store: Store, open_page: C
         page.mouse.up()
         page.wait_for_selector("[aria-label='Zoom out']")
         page.wait_for_selector(".top p:has-text('9 traces, by model')")
-        page.keyboard.press("Escape")
-        page.wait_for_selector("[aria-label='Zoom out']", state="detached")
+        press(page, "Escape", "[aria-label='Zoom out']", state="detached")
         page.wait_for_selector(".top p:has-text('14 traces, by model')")
         page.focus(".chart .plot-box >> nth=0")
         for _ in range(2):
             page.keyboard.press("ArrowLeft")
         page.wait_for_selector("#tip:has-text('m0: $1.00 (4 calls)')")
-        page.keyboard.press("Enter")
-        page.wait_for_selector(".trace-row[id]")
+        press(page, "Enter", ".trace-row[id]")
         assert page.locator(".trace-row[id]").count() == 4
         page.close()
 
@@ -91,8 +88,7 @@ def test_the_same_in_words(store: Store, open_page: Callable[..., Any]) -> None:
         assert "user=ann" in page.get_attribute(".figures tbody th a >> nth=0", "href")
         page.click("details.figures summary")
         assert page.locator("details.figures tbody tr").count() == 5
-        page.click(".legend button")
-        page.wait_for_selector(".legend button[aria-pressed=false]")
+        click(page, ".legend button", ".legend button[aria-pressed=false]")
         assert page.locator(".chart").count() == 0
         page.close()
 

@@ -28,7 +28,7 @@ from llmtrace.model import (
 from llmtrace.semconv import CONVERSATION_ID
 from llmtrace.store import Store, open_store
 from tests.cli.traces import RECOVERED, REVIEWED, SILENT, Maker, answers, asks, chat, reviewed, silent, user
-from tests.viewer.browser.conftest import DIAGNOSED
+from tests.viewer.browser.conftest import DIAGNOSED, click, press, visit
 from tests.viewer.conftest import Served, serving
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
@@ -47,37 +47,31 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def test_a_search_goes_along_and_the_list_is_as_it_was(viewer: Served, open_page: Callable[..., Any]) -> None:
     """A trace that was found opens on the hit with the words marked; Enter leaves the field, so that n goes on; u leads to the
     same list, on the same trace."""
-    page = open_page(viewer.address)
-    page.wait_for_selector(".rows .trace-row")
+    page = open_page(viewer.address, ".rows .trace-row")
     page.keyboard.press("/")
     page.keyboard.type("ks-20457")
     page.wait_for_selector("text=1 found")
     page.keyboard.press("Enter")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".row.hit[aria-selected=true]")
+    press(page, "Enter", ".row.hit[aria-selected=true]")
     assert page.evaluate(FOUND) > 0
     page.keyboard.press("/")
     page.keyboard.type("jonas")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#said.shown:has-text('no step holds that')")
+    press(page, "Enter", "#said.shown:has-text('no step holds that')")
     page.keyboard.press("j")
     assert page.input_value(".search") == "jonas"
-    page.keyboard.press("u")
-    page.wait_for_selector(f"#trace-{RECOVERED}[aria-selected=true]")
+    press(page, "u", f"#trace-{RECOVERED}[aria-selected=true]")
     assert page.input_value(".search") == "ks-20457"
     assert page.locator(".trace-row.recovered").count() == 1
 
 
 def test_a_trace_of_the_list_is_a_link(viewer: Served, open_page: Callable[..., Any]) -> None:
     """Ctrl and a click open it beside the list, which stays."""
-    page = open_page(viewer.address)
-    page.wait_for_selector(f"#trace-{SILENT}")
+    page = open_page(viewer.address, f"#trace-{SILENT}")
     with page.context.expect_page() as other:
         page.click(f"#trace-{SILENT} a", modifiers=["Control"])
     assert f"#/trace/{SILENT}" in other.value.url
     assert page.url.endswith("#/")
-    page.click(f"#trace-{SILENT} .said")
-    page.wait_for_selector(DIAGNOSED)
+    click(page, f"#trace-{SILENT} .said", DIAGNOSED)
     assert f"#/trace/{SILENT}" in page.url
 
 
@@ -90,12 +84,10 @@ def test_a_review_shows_what_was_decided(store: Store, open_page: Callable[..., 
         row = ".row:has(.k-review):has-text('edited by ann')"
         page.wait_for_selector(row)
         assert page.get_attribute(f"{row} .label", "data-letter") == "?"
-        page.click(row)
-        page.wait_for_selector(".pane:has-text('Approved with other arguments by ann')")
+        click(page, row, ".pane:has-text('Approved with other arguments by ann')")
         assert "42" in page.inner_text(".pane")
         assert "12" in page.inner_text(".pane")
-        page.click(".row:has(.k-tool):has-text('KS-2')")
-        page.wait_for_selector(".pane:has-text('the tool did not run')")
+        click(page, ".row:has(.k-tool):has-text('KS-2')", ".pane:has-text('the tool did not run')")
         assert "refused" not in page.inner_text(".pane")
         page.close()
 
@@ -108,11 +100,9 @@ def test_text_from_right_to_left_begins_where_it_begins(store: Store, open_page:
     store.append(maker.span(2, 1, "chat m", chat([asked], answer)))
     direction = "all => all.map((one) => getComputedStyle(one).direction)"
     with serving(store) as served:
-        page = open_page(served.address, size=(768, 900))
-        page.wait_for_selector(".trace-row .said a")
+        page = open_page(served.address, ".trace-row .said a", size=(768, 900))
         assert page.eval_on_selector_all(".trace-row .said", direction) == ["rtl"]
-        page.goto(f"{served.address}#/trace/{TRACE}")
-        page.wait_for_selector(DIAGNOSED)
+        visit(page, f"{served.address}#/trace/{TRACE}", DIAGNOSED)
         page.wait_for_selector(".pane .text")
         assert set(page.eval_on_selector_all(".row bdi, .top h1", direction)) == {"rtl"}
         assert page.eval_on_selector(".pane .text", "one => getComputedStyle(one).unicodeBidi") == "plaintext"
@@ -122,8 +112,7 @@ def test_text_from_right_to_left_begins_where_it_begins(store: Store, open_page:
 def test_the_focus_stays_in_the_pane(viewer: Served, open_page: Callable[..., Any]) -> None:
     """By keys alone: into the pane, along a link to another step, whose pane has the focus then; Escape leads to the steps,
     not out of the trace."""
-    page = open_page(f"{viewer.address}#/trace/{SILENT}")
-    page.wait_for_selector(".suspicion .chain a")
+    page = open_page(f"{viewer.address}#/trace/{SILENT}", ".suspicion .chain a")
     page.keyboard.press("Enter")
     page.focus(".suspicion .chain a")
     before = page.url
@@ -142,10 +131,8 @@ def test_a_deep_tree_keeps_its_columns(store: Store, open_page: Callable[..., An
     for number in range(2, 61):
         store.append(maker.span(number, number - 1, f"level {number}", Custom(), took=40.0))
     with serving(store) as served:
-        page = open_page(f"{served.address}#/trace/{TRACE}")
-        page.wait_for_selector(DIAGNOSED)
-        page.keyboard.press("G")
-        page.wait_for_selector(f"#line-{60:016x}")
+        page = open_page(f"{served.address}#/trace/{TRACE}", DIAGNOSED)
+        press(page, "G", f"#line-{60:016x}")
         lefts = page.eval_on_selector_all(".rows .bar", "all => all.map((bar) => Math.round(bar.getBoundingClientRect().left))")
         assert len(set(lefts)) == 1
         assert page.eval_on_selector(f"#line-{60:016x} b", "b => b.offsetWidth >= 50 && b.scrollWidth <= b.offsetWidth")
@@ -183,10 +170,8 @@ def test_a_killed_program(tmp_path: Path, open_page: Callable[..., Any]) -> None
     subprocess.run([sys.executable, "-c", DIES, folder], check=False, env=os.environ | {"PYTHONPATH": path})
     store = open_store(folder)
     with serving(store) as served:
-        page = open_page(served.address)
-        page.wait_for_selector(".trace-row.failed .found.certain:has-text('slow')")
-        page.goto(f"{served.address}#/trace/{TRACE}")
-        page.wait_for_selector(DIAGNOSED)
+        page = open_page(served.address, ".trace-row.failed .found.certain:has-text('slow')")
+        visit(page, f"{served.address}#/trace/{TRACE}", DIAGNOSED)
         assert page.inner_text(f"#line-{3:016x} .label") == 'slow\n(room="KS-7")'
         assert page.inner_text(".pane .code.call") == 'slow(room="KS-7")'
         assert "–" not in page.inner_text(".top .what")
@@ -206,13 +191,11 @@ def test_what_a_step_says_leads_on(store: Store, open_page: Callable[..., Any]) 
     for span in silent():
         store.append(span)
     with serving(store) as served:
-        page = open_page(f"{served.address}#/trace/{TRACE}?span={2:016x}")
-        page.wait_for_selector(DIAGNOSED)
+        page = open_page(f"{served.address}#/trace/{TRACE}?span={2:016x}", DIAGNOSED)
         assert page.inner_text(f"#line-{2:016x} .label") == "look_up\n(…)"  # not known: not the same as none
         assert page.inner_text(".findings summary") == "stack trace: shop.py:47 in look_up"
         assert "(span " not in page.inner_text(".suspects")
-        page.click(".facts-line a")
-        page.wait_for_selector(f"#trace-{TRACE}")
+        click(page, ".facts-line a", f"#trace-{TRACE}")
         assert page.locator(".trace-row[id]").count() == 1
         page.close()
 
@@ -231,20 +214,19 @@ def test_numbers_are_what_they_were(store: Store, open_page: Callable[..., Any])
     store.append(maker.span(2, 1, "execute_tool pay", ToolExecution("pay", call.arguments, result, True, "call_1")))
     store.append(maker.span(3, 1, "chat m", chat(history, answers("Paid."), parameters=parameters)))
     with serving(store) as served:
-        page = open_page(f"{served.address}#/trace/{TRACE}?span={2:016x}", permissions=["clipboard-read", "clipboard-write"])
-        page.wait_for_selector(DIAGNOSED)
+        page = open_page(
+            f"{served.address}#/trace/{TRACE}?span={2:016x}", DIAGNOSED, permissions=["clipboard-read", "clipboard-write"]
+        )
         assert page.inner_text(".pane .code.result") == result
 
         def copied(way: str) -> str:
             page.evaluate("document.querySelector('#said').textContent = ''")
             page.keyboard.press("y")
-            page.keyboard.press(way)
-            page.wait_for_selector("#said:has-text('copied')", state="attached")
+            press(page, way, "#said:has-text('copied')", state="attached")
             return str(page.evaluate("navigator.clipboard.readText()"))
 
         assert '"amount": 42.0' in copied("j")
-        page.goto(f"{served.address}#/trace/{TRACE}?span={3:016x}")
-        page.wait_for_selector(".pane .text.answer")
+        visit(page, f"{served.address}#/trace/{TRACE}?span={3:016x}", ".pane .text.answer")
         body = json.loads(copied("c").split("--data-raw ")[1][1:-1])
         assert repr(body["temperature"]) == "1.0"
         assert "stream_options" not in body
@@ -261,8 +243,7 @@ def test_what_only_looks_like_a_number_is_shown_whole(store: Store, open_page: C
         maker.span(1, None, "execute_tool sh", ToolExecution("sh", {"cmd": own, "n": {"\x00number": "7"}}, result, True))
     )
     with serving(store) as served:
-        page = open_page(f"{served.address}#/trace/{TRACE}?span={1:016x}")
-        page.wait_for_selector(".pane .code.result")
+        page = open_page(f"{served.address}#/trace/{TRACE}?span={1:016x}", ".pane .code.result")
         assert "rm -rf /" in page.inner_text(".pane .code.call")
         assert "number" in page.inner_text(".pane .code.call").split("n=")[-1]
         assert "rm -rf /" in page.inner_text(".pane .code.result")
@@ -289,19 +270,16 @@ def test_what_an_agent_is_asked_and_answers_in_json_is_indented(store: Store, op
         maker.span(2, 1, "invoke_agent b", AgentInvocation("b", input=(user("{ not JSON"),), output=(answers("Done."),)))
     )
     with serving(store) as served:
-        page = open_page(f"{served.address}#/trace/{TRACE}?span={1:016x}")
-        page.wait_for_selector(".pane .code")
+        page = open_page(f"{served.address}#/trace/{TRACE}?span={1:016x}", ".pane .code")
         shown = [part.inner_text() for part in page.query_selector_all(".pane .part > .message .code, .pane .part > .code")]
         assert len(shown) == 2
         for text in shown:
             assert text.startswith('{\n  "order": 7,\n')
             assert json.loads(text) == held
-        page.goto(f"{served.address}#/trace/{TRACE}?span={2:016x}")
-        page.wait_for_selector(".pane .text.answer")
+        visit(page, f"{served.address}#/trace/{TRACE}?span={2:016x}", ".pane .text.answer")
         assert page.query_selector(".pane .part .code") is None
         page.close()
-        page = open_page(f"{served.address}#/trace/{TRACE}?view=c")
-        page.wait_for_selector(".card .text")
+        page = open_page(f"{served.address}#/trace/{TRACE}?view=c", ".card .text")
         assert json.loads(page.inner_text(".card .code >> nth=0")) == held
         page.close()
 
@@ -311,8 +289,7 @@ def test_a_fault_of_the_page_is_said_and_in_the_console(store: Store, chromium: 
     with serving(store) as served:
         page, faults = chromium.new_page(), []
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(served.address)
-        page.wait_for_selector(".empty, main")
+        visit(page, served.address, ".empty, main")
         for fault in ("'only words'", "new Error('a fault')"):
             page.evaluate(f"void Promise.reject({fault})")
             page.wait_for_selector(f"#said.shown:has-text({fault.split(chr(39))[1]!r})")
@@ -326,21 +303,17 @@ def test_a_server_that_ended_is_said_to_have(store: Store, chromium: Any) -> Non
         store.append(span)
     with serving(store) as served:
         page = chromium.new_page()
-        page.goto(f"{served.address}#/trace/{SILENT}")
-        page.wait_for_selector(DIAGNOSED)
+        visit(page, f"{served.address}#/trace/{SILENT}", DIAGNOSED)
         other = chromium.new_page()
-        other.goto(served.address)
-        other.wait_for_selector(f"#trace-{SILENT}")
+        visit(other, served.address, f"#trace-{SILENT}")
     for one, key in ((page, "G"), (other, "f")):
-        one.keyboard.press(key)
-        one.wait_for_selector("#said.shown:has-text('does not answer')")
+        press(one, key, "#said.shown:has-text('does not answer')")
         one.close()
 
 
 def test_magnified_twice_the_steps_can_be_read(viewer: Served, open_page: Callable[..., Any]) -> None:
     """On half the width and height the page scrolls: steps, then the chosen one, nothing on top of each other."""
-    page = open_page(f"{viewer.address}#/trace/{RECOVERED}", size=(720, 450))
-    page.wait_for_selector(DIAGNOSED)
+    page = open_page(f"{viewer.address}#/trace/{RECOVERED}", DIAGNOSED, size=(720, 450))
     page.wait_for_selector(".pane .part")
     box = "document.querySelector('{}').getBoundingClientRect().{}"
     height, bottom, top = page.evaluate(
@@ -353,8 +326,7 @@ def test_magnified_twice_the_steps_can_be_read(viewer: Served, open_page: Callab
 
 def test_in_the_few_colours_of_high_contrast(viewer: Served, open_page: Callable[..., Any]) -> None:
     """Bars are seen, and which step and which view is chosen."""
-    page = open_page(f"{viewer.address}#/trace/{RECOVERED}", forced_colors="active")
-    page.wait_for_selector(DIAGNOSED)
+    page = open_page(f"{viewer.address}#/trace/{RECOVERED}", DIAGNOSED, forced_colors="active")
     bar = "one => getComputedStyle(one, '::before').backgroundColor !== getComputedStyle(document.body).backgroundColor"
     assert page.eval_on_selector(".row.error .bar", bar)
     chosen = "document.querySelector('.row[aria-selected=true]')"  # it is drawn anew when the suspects come

@@ -12,7 +12,7 @@ import pytest
 from llmtrace.model import AgentInvocation, Span, ToolCall, replace
 from llmtrace.store import Store, open_store
 from tests.cli.traces import RECOVERED, Maker, answers, asks, chat, recovered, told, user
-from tests.viewer.browser.conftest import DIAGNOSED, chosen
+from tests.viewer.browser.conftest import DIAGNOSED, chosen, press, visit
 from tests.viewer.conftest import Served, serving
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
@@ -32,8 +32,7 @@ def store(tmp_path: Path) -> Any:
 
 
 def _opened(served: Served, open_page: Callable[..., Any], trace_id: str) -> Any:
-    page = open_page(f"{served.address}#/trace/{trace_id}")
-    page.wait_for_selector(".pane h2")
+    page = open_page(f"{served.address}#/trace/{trace_id}", ".pane h2")
     page.wait_for_selector(DIAGNOSED)
     return page
 
@@ -132,8 +131,7 @@ def test_a_loop_of_calls_without_spans_is_one_line(store: Store, open_page: Call
         assert page.inner_text(".row.fold .label b") == "track × 12, 3 distinct arguments"
         page.click(".row.fold")
         page.keyboard.press("ArrowLeft")
-        page.keyboard.press("ArrowRight")
-        page.wait_for_selector(f"#line-{5:016x}")
+        press(page, "ArrowRight", f"#line-{5:016x}")
         page.keyboard.press("End")
         assert chosen(page) == f"{14:016x}"
         page.close()
@@ -146,12 +144,10 @@ def test_a_long_loop_stays_folded(store: Store, open_page: Callable[..., Any]) -
     with serving(store) as served:
         page = _opened(served, open_page, TRACE)
         for number in (50, 60):
-            page.goto(f"{served.address}#/trace/{TRACE}?span={number:016x}")
-            page.wait_for_selector(f"#line-{number:016x}[aria-selected=true]")
+            visit(page, f"{served.address}#/trace/{TRACE}?span={number:016x}", f"#line-{number:016x}[aria-selected=true]")
             assert page.locator(".rows .row").count() == 4  # agent, fold, the step, the last call
         page.keyboard.press("ArrowLeft")
-        page.keyboard.press("ArrowRight")
-        page.wait_for_selector(f"#line-{3:016x}")
+        press(page, "ArrowRight", f"#line-{3:016x}")
         assert page.locator(".rows .row").count() > 20
         page.close()
 
