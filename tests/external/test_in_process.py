@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from llmtrace.errors import UnreadableStore
 from llmtrace.model import Custom, Inference, Span, ToolExecution
 from llmtrace.store import Query, open_store
 
@@ -28,24 +33,29 @@ def our_inference(model=None):
 """
 
 
-def spans_of(tmp_path: Path, program: str) -> dict[str, Span]:
-    """Run a program of its own, since a provider is set once a process; its spans by name."""
-    path = tmp_path / "program.py"
-    path.write_text(PRELUDE + textwrap.dedent(program).replace("STORE", repr(str(tmp_path / "store"))))
-    ran = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=60, check=False)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    store = open_store(str(tmp_path / "store"))
-    found = [span for one in store.traces(Query(limit=100)) for span in store.trace(one.trace_id).spans]
-    store.close()
-    assert len({span.name for span in found}) == len(found)
-    return {span.name: span for span in found}
+Spans = Callable[[str], dict[str, Span]]
 
 
-def test_a_tool_that_only_its_library_tells_of_is_refused_in_a_replay(tmp_path: Path) -> None:
+@pytest.fixture
+def spans_of(tmp_path: Path) -> Spans:
+    """Runs a program of its own, since a provider is set once a process; its spans by name."""
+
+    def run(program: str) -> dict[str, Span]:
+        path = tmp_path / "program.py"
+        path.write_text(PRELUDE + textwrap.dedent(program).replace("STORE", repr(str(tmp_path / "store"))))
+        ran = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=60, check=False)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        with contextlib.closing(open_store(str(tmp_path / "store"))) as store:
+            found = [span for one in store.traces(Query(limit=100)) for span in store.trace(one.trace_id).spans]
+        assert len({span.name for span in found}) == len(found)
+        return {span.name: span for span in found}
+
+    return run
+
+
+def test_a_tool_that_only_its_library_tells_of_is_refused_in_a_replay(spans_of: Spans) -> None:
     """Its span says what it is when it starts, and no recorded result can take its place."""
-    spans_of(
-        tmp_path,
-        """
+    spans_of("""
         from llmtrace.store import open_store
         ran = []
 
@@ -64,16 +74,13 @@ def test_a_tool_that_only_its_library_tells_of_is_refused_in_a_replay(tmp_path: 
         except llmtrace.errors.ReplayDiverged as refused:
             assert "runs the tool f by itself" in str(refused) and "--tool f=live" in str(refused), refused
         assert ran == ["f"]
-        """,
-    )
+    """)
 
 
-def test_where_the_program_has_no_provider(tmp_path: Path) -> None:
+def test_where_the_program_has_no_provider(spans_of: Spans) -> None:
     """Their inferences are recorded and judged when we are the only one there, by tracers that were made before too; other
     spans of a program are not taken."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         early = trace.get_tracer("of a library that was imported before")
         llmtrace.configure(store=STORE)
         with their("chat", **CHAT):
@@ -82,8 +89,7 @@ def test_where_the_program_has_no_provider(tmp_path: Path) -> None:
             pass
         with their("select from orders"):
             pass
-        """,
-    )
+    """)
     assert sorted(spans) == ["chat", "early chat"]
     assert spans["early chat"].scope.name == "of a library that was imported before"
     assert isinstance(spans["chat"].operation, Inference)
@@ -91,11 +97,9 @@ def test_where_the_program_has_no_provider(tmp_path: Path) -> None:
     assert spans["chat"].run_id is not None
 
 
-def test_whoever_looks_sees_no_provider_of_ours(tmp_path: Path) -> None:
+def test_whoever_looks_sees_no_provider_of_ours(spans_of: Spans) -> None:
     """A program may still set its provider, and tracers that were handed out before go over to it."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         llmtrace.configure(store=STORE)
         assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
         tracer = trace.get_tracer("theirs")
@@ -114,30 +118,24 @@ def test_whoever_looks_sees_no_provider_of_ours(tmp_path: Path) -> None:
         llmtrace.shutdown()
         with tracer.start_as_current_span("when it was over", attributes=CHAT):
             pass
-        """,
-    )
+    """)
     assert sorted(spans) == ["after", "before"]
 
 
-def test_where_the_program_has_set_its_provider_before(tmp_path: Path) -> None:
-    spans = spans_of(
-        tmp_path,
-        """
+def test_where_the_program_has_set_its_provider_before(spans_of: Spans) -> None:
+    spans = spans_of("""
         trace.set_tracer_provider(TracerProvider())
         llmtrace.configure(store=STORE)
         llmtrace.configure(store=STORE)
         with their("chat", **CHAT):
             pass
-        """,
-    )
+    """)
     assert list(spans) == ["chat"]
 
 
-def test_where_the_programs_provider_is_a_proxy_of_one(tmp_path: Path) -> None:
+def test_where_the_programs_provider_is_a_proxy_of_one(spans_of: Spans) -> None:
     """Like logfire's: no class of the SDK's, cannot be hashed, and gets another provider when it is configured again."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         from dataclasses import dataclass
         from opentelemetry.trace import NoOpTracerProvider, TracerProvider as Interface
 
@@ -157,8 +155,7 @@ def test_where_the_programs_provider_is_a_proxy_of_one(tmp_path: Path) -> None:
             with their(f"agent {number}", **{"gen_ai.operation.name": "invoke_agent"}):
                 with their(f"step {number}"):
                     our_inference(f"model {number}").end()
-        """,
-    )
+    """)
     parents = {span.span_id: name for name, span in spans.items()}
     for number in "12":
         call = spans[f"chat model {number}"]
@@ -167,34 +164,28 @@ def test_where_the_programs_provider_is_a_proxy_of_one(tmp_path: Path) -> None:
         assert call.run_id == spans[f"agent {number}"].run_id
 
 
-def test_inside_suppress_theirs_is_left_out_too(tmp_path: Path) -> None:
+def test_inside_suppress_theirs_is_left_out_too(spans_of: Spans) -> None:
     """Also where another instrumentation does not ask whether recording is off."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         llmtrace.configure(store=STORE)
         with llmtrace.agent("support"):
             with llmtrace.suppress(), their("quiet", **CHAT):
                 pass
             with their("loud", **CHAT):
                 pass
-        """,
-    )
+    """)
     assert sorted(spans) == ["invoke_agent support", "loud"]
 
 
-def test_below_ours_everything_is_taken_into_the_run(tmp_path: Path) -> None:
+def test_below_ours_everything_is_taken_into_the_run(spans_of: Spans) -> None:
     """What happens in a tool is seen, whoever records it; it is judged at once, and has its place in the run."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         llmtrace.configure(store=STORE)
         with llmtrace.span("ours"):
             with their("query"):
                 with their("chat", **CHAT):
                     pass
-        """,
-    )
+    """)
     ours = spans["ours"]
     assert spans["query"].parent_id == ours.span_id
     assert spans["chat"].parent_id == spans["query"].span_id
@@ -204,44 +195,36 @@ def test_below_ours_everything_is_taken_into_the_run(tmp_path: Path) -> None:
     assert not any(found.derived for found in spans["chat"].evaluations)
 
 
-def test_inside_ours_theirs_is_left_out(tmp_path: Path) -> None:
+def test_inside_ours_theirs_is_left_out(spans_of: Spans) -> None:
     """One inference a call: another instrumentation of the same call adds none."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         llmtrace.configure(store=STORE)
         ours = our_inference()
         with ours.use():
             with their("inside", **CHAT):
                 pass
         ours.end()
-        """,
-    )
+    """)
     assert list(spans) == ["chat"]
     assert spans["chat"].operation == Inference("ours", fingerprint=spans["chat"].operation.fingerprint)  # type: ignore[union-attr]
 
 
-def test_a_report_on_a_stream_of_ours_that_is_over_is_left_out(tmp_path: Path) -> None:
+def test_a_report_on_a_stream_of_ours_that_is_over_is_left_out(spans_of: Spans) -> None:
     """Below our span, but begun where it is current no more, and after its end: it says once more what our span says."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         llmtrace.configure(store=STORE)
         with their("request"):
             ours = our_inference("ours")
             around = trace.set_span_in_context(ours.otel)
             ours.end()
             trace.get_tracer("theirs").start_span("streamed", context=around, attributes=CHAT).end()
-        """,
-    )
+    """)
     assert sorted(spans) == ["chat ours", "request"]
 
 
-def test_a_span_that_begins_below_ours_where_ours_is_current_no_more_is_in_its_run(tmp_path: Path) -> None:
+def test_a_span_that_begins_below_ours_where_ours_is_current_no_more_is_in_its_run(spans_of: Spans) -> None:
     """A report on a stream of theirs, below our agent (logfire)."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         from opentelemetry.context import Context
         llmtrace.configure(store=STORE)
         outside = trace.set_span_in_context(trace.get_tracer("theirs").start_span("other request"))
@@ -252,17 +235,14 @@ def test_a_span_that_begins_below_ours_where_ours_is_current_no_more_is_in_its_r
             tracer = trace.get_tracer("theirs")
             tracer.start_span("report", context=around, attributes={"gen_ai.request.model": "m"}).end()
             tracer.start_span("other", context=outside, attributes=CHAT).end()
-        """,
-    )
+    """)
     assert {spans[name].run_id for name in ("chat", "report")} == {spans["invoke_agent support"].run_id}
     assert spans["other"].run_id not in (None, spans["chat"].run_id)
 
 
-def test_inside_ours_their_execution_of_the_same_tool_is_a_plain_span(tmp_path: Path) -> None:
+def test_inside_ours_their_execution_of_the_same_tool_is_a_plain_span(spans_of: Spans) -> None:
     """The tool ran once, and what it did stands below it. Another tool that it runs is an execution of its own."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         from llmtrace.model import ToolExecution
         from llmtrace.recorder import active
         def told(name):
@@ -274,19 +254,16 @@ def test_inside_ours_their_execution_of_the_same_tool_is_a_plain_span(tmp_path: 
                 with their("other", **told("query")):
                     pass
         ours.end()
-        """,
-    )
+    """)
     kinds = {name: type(span.operation).__name__ for name, span in spans.items()}
     assert kinds == {"ours": "ToolExecution", "same": "Custom", "other": "ToolExecution"}
     assert (spans["same"].parent_id, spans["other"].parent_id) == (spans["ours"].span_id, spans["same"].span_id)
 
 
-def test_their_steps_around_inside_and_beside_ours_are_plain_spans(tmp_path: Path) -> None:
+def test_their_steps_around_inside_and_beside_ours_are_plain_spans(spans_of: Spans) -> None:
     """An agent, a workflow and an execution are recorded once, whichever is outside, and however a name is written. Where their
     instrumentation keeps parents of its own, theirs is beside ours. Another agent inside is one of its own."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         from llmtrace.model import AgentInvocation, ToolExecution, Workflow
         from llmtrace.recorder import active
         def step(operation, name):
@@ -306,32 +283,26 @@ def test_their_steps_around_inside_and_beside_ours_are_plain_spans(tmp_path: Pat
                         pass
                 tool.end()
             agent.end()
-        """,
-    )
+    """)
     assert {name for name, span in spans.items() if isinstance(span.operation, Custom)} == {"around", "inside", "beside"}
 
 
-def test_around_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
+def test_around_ours_theirs_is_a_plain_span(spans_of: Spans) -> None:
     """Theirs keeps its place in the tree; the inference is ours."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         llmtrace.configure(store=STORE)
         with their("around", **CHAT):
             our_inference().end()
-        """,
-    )
+    """)
     assert isinstance(spans["around"].operation, Custom)
     assert isinstance(spans["chat"].operation, Inference)
     assert spans["chat"].parent_id == spans["around"].span_id
 
 
-def test_roots_that_tell_of_one_call_are_one_inference(tmp_path: Path) -> None:
+def test_roots_that_tell_of_one_call_are_one_inference(spans_of: Spans) -> None:
     """Spans of others that are never current (callbacks, streams) are roots of a trace of their own: the answer shows the call,
     and where ours has none yet, the model and the thread do. Another model, or another thread, is another call."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         import json, threading
         from llmtrace.model import Inference, Message, Text, replace
         from llmtrace.recorder import active
@@ -357,8 +328,7 @@ def test_roots_that_tell_of_one_call_are_one_inference(tmp_path: Path) -> None:
         thread.start()
         thread.join()
         ours.end(ANSWERED)
-        """,
-    )
+    """)
     kinds = {name: type(span.operation).__name__ for name, span in spans.items() if not name.startswith("ours")}
     assert kinds == {
         "ended after ours": "Custom",
@@ -369,11 +339,9 @@ def test_roots_that_tell_of_one_call_are_one_inference(tmp_path: Path) -> None:
     assert sum(isinstance(span.operation, Inference) for name, span in spans.items() if name.startswith("ours")) == 4
 
 
-def test_beside_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
+def test_beside_ours_theirs_is_a_plain_span(spans_of: Spans) -> None:
     """A framework whose spans of a stream are current no more when the client makes its request: the answer shows it."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         from llmtrace.model import Inference, Message, Text, replace
         def our(text, model):
             from llmtrace.recorder import active
@@ -395,8 +363,7 @@ def test_beside_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
             our("No.", "no")
             other.set_attribute("gen_ai.output.messages", told("Yes."))
             other.end()
-        """,
-    )
+    """)
     kinds = {name: type(span.operation).__name__ for name, span in spans.items()}
     assert kinds == {
         "step": "Custom",
@@ -408,12 +375,10 @@ def test_beside_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
     }
 
 
-def test_parallel_calls_with_the_same_answer_stay_apart(tmp_path: Path) -> None:
+def test_parallel_calls_with_the_same_answer_stay_apart(spans_of: Spans) -> None:
     """A call of a library that is traced by others only, beside one of ours: the same model and the same answer at the same
     time do not make them one. Ids of the answers do, and so does the thread or the task that made the call."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         import asyncio, json, threading
         from llmtrace.model import Inference, Message, Text, replace
         from llmtrace.recorder import active
@@ -448,8 +413,7 @@ def test_parallel_calls_with_the_same_answer_stay_apart(tmp_path: Path) -> None:
         other.start(), other.join()
         ours("thread")
         on_thread.end()
-        """,
-    )
+    """)
     kinds = {name: type(span.operation).__name__ for name, span in spans.items() if not name.startswith("ours")}
     assert kinds == {
         "by id": "Custom",
@@ -461,11 +425,9 @@ def test_parallel_calls_with_the_same_answer_stay_apart(tmp_path: Path) -> None:
     }
 
 
-def test_a_fork_in_between(tmp_path: Path) -> None:
+def test_a_fork_in_between(spans_of: Spans) -> None:
     """A child has neither our thread nor a lock that somebody holds: it goes on, and its spans are there."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         import os
         llmtrace.configure(store=STORE)
         with their("parent", **CHAT):
@@ -477,27 +439,24 @@ def test_a_fork_in_between(tmp_path: Path) -> None:
             llmtrace.flush()
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
-        """,
-    )
+    """)
     assert sorted(spans) == ["child", "parent"]
     assert all(span.violations for span in spans.values())
 
 
-def test_nothing_is_taken_where_nothing_is_kept(tmp_path: Path) -> None:
+def test_nothing_is_taken_where_nothing_is_kept(spans_of: Spans) -> None:
     """``store="off"`` leaves OpenTelemetry alone."""
-    path = tmp_path / "program.py"
-    path.write_text(
-        PRELUDE + "before = trace.get_tracer_provider()\nllmtrace.configure(store='off')\n"
-        "assert trace.get_tracer_provider() is before\n"
-    )
-    subprocess.run([sys.executable, str(path)], check=True, timeout=60)
+    with pytest.raises(UnreadableStore):  # the program ended well, and made none
+        spans_of("""
+            before = trace.get_tracer_provider()
+            llmtrace.configure(store="off")
+            assert trace.get_tracer_provider() is before
+        """)
 
 
-def test_a_frameworks_agent_is_one_run(tmp_path: Path) -> None:
+def test_a_frameworks_agent_is_one_run(spans_of: Spans) -> None:
     """Below an agent that a framework records, its spans and ours are one run: what one step taught counts in the next."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         llmtrace.configure(store=STORE)
         with their("agent", **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "a"}):
             with their("step"):
@@ -507,8 +466,7 @@ def test_a_frameworks_agent_is_one_run(tmp_path: Path) -> None:
                 pass
         with their("another", **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "b"}):
             pass
-        """,
-    )
+    """)
     assert sorted(spans) == ["agent", "another", "chat", "ours", "step"]
     assert (spans["chat"].parent_id, spans["step"].parent_id) == (spans["step"].span_id, spans["agent"].span_id)
     assert [spans[name].sequence for name in ("chat", "step", "ours", "agent")] == [0, 1, 2, 3]
@@ -516,11 +474,9 @@ def test_a_frameworks_agent_is_one_run(tmp_path: Path) -> None:
     assert spans["another"].run_id not in (None, spans["agent"].run_id)
 
 
-def test_the_conversation_of_a_frameworks_agent_is_that_of_our_calls_below(tmp_path: Path) -> None:
+def test_the_conversation_of_a_frameworks_agent_is_that_of_our_calls_below(spans_of: Spans) -> None:
     """Also where a plain span is between, and the agent names it after it began. What the program says comes first."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         llmtrace.configure(store=STORE)
         with their("agent", **{"gen_ai.operation.name": "invoke_agent"}) as agent:
             our_inference("before").end()
@@ -529,20 +485,17 @@ def test_the_conversation_of_a_frameworks_agent_is_that_of_our_calls_below(tmp_p
                 our_inference("below").end()
             with llmtrace.context(conversation="ours"):
                 our_inference("own").end()
-        """,
-    )
+    """)
     conversations = {
         name: spans[f"chat {name}"].attributes.get("gen_ai.conversation.id") for name in ("before", "below", "own")
     }
     assert conversations == {"before": None, "below": "theirs", "own": "ours"}
 
 
-def test_a_request_is_one_run_and_its_tree_is_whole(tmp_path: Path) -> None:
+def test_a_request_is_one_run_and_its_tree_is_whole(spans_of: Spans) -> None:
     """Plain spans of others around agents, and between them and their calls, are kept, the outermost too; those that have
     nothing of an agent below them are not."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         AGENT = {"gen_ai.operation.name": "invoke_agent"}
         llmtrace.configure(store=STORE)
         with their("request"):
@@ -562,8 +515,7 @@ def test_a_request_is_one_run_and_its_tree_is_whole(tmp_path: Path) -> None:
         with their("request for an image"):
             with their("select from images"):
                 pass
-        """,
-    )
+    """)
     parents = {span.span_id: name for name, span in spans.items()}
     assert {name: parents.get(span.parent_id or "") for name, span in spans.items()} == {
         "request": None,
@@ -579,12 +531,10 @@ def test_a_request_is_one_run_and_its_tree_is_whole(tmp_path: Path) -> None:
     assert sorted(spans, key=lambda name: spans[name].sequence or 0)[-1] == "request"
 
 
-def test_an_execution_is_joined_to_its_call(tmp_path: Path) -> None:
+def test_an_execution_is_joined_to_its_call(spans_of: Spans) -> None:
     """In a run, their execution answers the pending call of the same tool and arguments, whoever recorded the model call; one
     that names the call and keeps its arguments to itself has those of the call."""
-    spans = spans_of(
-        tmp_path,
-        """
+    spans = spans_of("""
         import json
         ASKED = [{"type": "tool_call", "id": str(n), "name": "f", "arguments": {"n": n}} for n in (1, 2, 3)]
         TOLD = {**CHAT, "gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": ASKED}])}
@@ -601,8 +551,7 @@ def test_an_execution_is_joined_to_its_call(tmp_path: Path) -> None:
                 pass
             with their("unasked", **RUN, **{"gen_ai.tool.call.arguments": '{"n": 4}'}):
                 pass
-        """,
-    )
+    """)
     ran = {name: span.operation for name, span in spans.items() if isinstance(span.operation, ToolExecution)}
     assert {name: (one.call_id, one.arguments, one.inferred) for name, one in ran.items()} == {
         "second": ("2", {"n": 2}, True),
