@@ -12,12 +12,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, field_validator
+from tests.servers import serving
 
 import llmtrace
 from llmtrace.errors import ConfigurationError, ReplayDiverged, ReviewConflict, ReviewDenied, ReviewPending
@@ -608,17 +608,12 @@ def test_a_function_that_fails_decides_nothing(store: Path, broken: Any, text: s
 def test_a_url_is_told(store: Path) -> None:
     told: list[Any] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
+    def hear(_: str, __: object, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        told.append(json.loads(body))
+        return 204, {}, b""
 
-        def log_message(self, *_: Any) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
-        on(store, notify=f"http://127.0.0.1:{server.server_address[1]}/hook")
+    with serving(hear) as url:
+        on(store, notify=f"{url}/hook")
         with Reviewer(lambda record: (wait_for(lambda: told), approve(record))):
             llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks())
     assert told[0]["payload"] == {"order_id": "KS-1", "amount": 10}
