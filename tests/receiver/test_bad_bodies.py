@@ -13,26 +13,29 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from llmtrace.codec import otlp
 from llmtrace.receiver.request import JSON, PROTOBUF
 from llmtrace.store import Query
-from tests.receiver.test_receiver import START, Running, raw, raw_bytes, running  # noqa: F401 - a fixture
+from tests.receiver.conftest import Running, raw
+from tests.receiver.test_receiver import START, raw_bytes
 
-WRONG = {"trace_id": "ab", "span_id": "0102", "trace of 17 bytes": "ab" * 17}
+METRICS, LOGS = ExportMetricsServiceRequest(), ExportLogsServiceRequest()
+METRICS.resource_metrics.add().scope_metrics.add().metrics.add(name="http.server.duration")
+LOGS.resource_logs.add().scope_logs.add().log_records.add(time_unix_nano=5).body.string_value = "hello"
 
 
-@pytest.mark.parametrize("signal", ["metrics", "logs"])
-def test_another_signal(running: Running, signal: str) -> None:  # noqa: F811
-    """In JSON it is named. In protobuf its records look like spans without ids, and are rejected as such."""
-    name = f"resource{signal.capitalize()}"
-    status, said = running.send(json.dumps({name: [{"resource": {}}]}).encode(), content_type=JSON)
-    assert (status, f"/v1/{signal}".encode() in said) == (400, True)
-    if signal == "metrics":
-        metrics = ExportMetricsServiceRequest()
-        metrics.resource_metrics.add().scope_metrics.add().metrics.add(name="http.server.duration")
-        body = metrics.SerializeToString()
-    else:
-        logs = ExportLogsServiceRequest()
-        logs.resource_logs.add().scope_logs.add().log_records.add(time_unix_nano=5).body.string_value = "hello"
-        body = logs.SerializeToString()
-    status, said = running.send(body, content_type=PROTOBUF)
+@pytest.mark.parametrize(
+    ("signal", "advice"),
+    [("Logs", "/v1/logs"), ("Metrics", "/v1/metrics"), ("Metrics", "not stored"), ("Profiles", "not stored")],
+)
+@pytest.mark.parametrize("records", [[], [{"resource": {}}]])
+def test_another_signal(module_running: Running, signal: str, advice: str, records: list[Any]) -> None:
+    """It is named, in one line."""
+    status, said = module_running.send(json.dumps({f"resource{signal}": records}).encode(), content_type=JSON)
+    assert (status, advice in said.decode()) == (400, True)
+
+
+@pytest.mark.parametrize("body", [METRICS, LOGS])
+def test_another_signal_in_protobuf(running: Running, body: Any) -> None:
+    """Its records look like spans without ids, and are rejected as such."""
+    status, said = running.send(body.SerializeToString(), content_type=PROTOBUF)
     assert status in (200, 400)
     if status == 200:
         assert ExportTraceServiceResponse.FromString(said).partial_success.rejected_spans == 1
@@ -48,7 +51,7 @@ def span(number: int, **members: Any) -> dict[str, Any]:
     return {**made, **members}
 
 
-def test_unknown_fields_are_passed_over(running: Running) -> None:  # noqa: F811
+def test_unknown_fields_are_passed_over(running: Running) -> None:
     assert running.send(document(span(1, colour="red"), future=[1]), content_type=JSON) == (200, b"{}")
     body = otlp.to_protobuf([raw(2)]) + b"\xa2\x06\x03abc"  # field 100
     assert running.send(body, content_type=PROTOBUF) == (200, b"")
@@ -56,41 +59,43 @@ def test_unknown_fields_are_passed_over(running: Running) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize(
-    "members", [{"traceId": "ab"}, {"spanId": "0102"}, {"traceId": "ab" * 17}, {"spanId": 5}, {"spanId": ""}]
+    "members",
+    [{"traceId": "ab"}, {"spanId": "0102"}, {"traceId": "ab" * 17}, {"spanId": 5}, {"spanId": ""}, {"spanId": "zz" * 8}],
 )
-def test_ids_of_the_wrong_length(running: Running, members: dict[str, Any]) -> None:  # noqa: F811
+def test_ids_of_the_wrong_length(running: Running, members: dict[str, Any]) -> None:
     status, said = running.send(document(span(1, **members), span(2)), content_type=JSON)
     assert (status, running.spans()) == (200, 1)
     assert json.loads(said)["partialSuccess"]["rejectedSpans"] == "1"
 
 
-def test_a_span_that_ends_before_it_starts(running: Running) -> None:  # noqa: F811
+def test_a_span_that_ends_before_it_starts(running: Running) -> None:
     """It is kept, and took no time."""
     body = otlp.to_protobuf([raw(1, trace=3, attributes={}), raw(2, parent_id=f"{1:016x}", trace=3)])
     assert running.send(body, content_type=PROTOBUF)[0] == 200
     early = document(span(9, traceId=f"{9:032x}", startTimeUnixNano="5000000000", endTimeUnixNano="1000000000"))
     assert running.send(early, content_type=JSON)[0] == 200
     running.wait()
+    assert running.store.trace(f"{9:032x}").root.duration == 0
     summaries = running.store.traces(Query(limit=10))
     assert len(summaries) == 2
     assert all(summary.duration is None or summary.duration >= 0 for summary in summaries)
 
 
-def test_an_attribute_of_ten_megabytes(running: Running) -> None:  # noqa: F811
+def test_an_attribute_of_ten_megabytes(running: Running) -> None:
     """It is cut in the store, with a mark; the other spans are whole."""
     large = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "x", "note": "long words " * 900_000}
     assert running.send(otlp.to_protobuf([raw(1, attributes=large), raw(2)]), content_type=PROTOBUF) == (200, b"")
     assert running.spans() == 2
 
 
-def test_ten_thousand_spans_of_one_id(running: Running) -> None:  # noqa: F811
+def test_ten_thousand_spans_of_one_id(running: Running) -> None:
     """They are one span, and another span beside them is kept."""
     assert running.send(otlp.to_protobuf([*[raw(1)] * 10_000, raw(2)]), content_type=PROTOBUF) == (200, b"")
     running.wait()
     assert running.spans() == 2
 
 
-def test_a_body_that_is_longer_than_its_length(running: Running) -> None:  # noqa: F811
+def test_a_body_that_is_longer_than_its_length(running: Running) -> None:
     """The first request is answered for itself, and what follows is refused."""
     body = otlp.to_json_line([raw(1)])
     head = START + b"content-type: application/json\r\ncontent-length: " + str(len(body)).encode() + b"\r\n\r\n"

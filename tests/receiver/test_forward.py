@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import signal
@@ -21,6 +20,7 @@ from llmtrace.codec import otlp
 from llmtrace.model import RawSpan
 from llmtrace.receiver.request import PROTOBUF
 from tests.exporters.collector import Collector
+from tests.receiver import conftest
 
 CALL = {"type": "tool_call", "id": "1", "name": "f", "arguments": "{"}
 ANSWER = {"type": "text", "content": "It is on its way, Ada."}
@@ -58,10 +58,7 @@ def receiving(home: Path, *options: str) -> Iterator[int]:
 
 
 def send(port: int, *spans: RawSpan) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("POST", "/v1/traces", otlp.to_protobuf(spans), {"content-type": PROTOBUF})
-    assert connection.getresponse().status == 200
-    connection.close()
+    assert conftest.send(port, otlp.to_protobuf(spans), content_type=PROTOBUF)[0] == 200
 
 
 @pytest.fixture
@@ -168,15 +165,3 @@ def test_two_replicas_behind_routing_by_trace_id_say_what_one_says(tmp_path: Pat
         collector.down()
     assert results[0] == results[1]
     assert sum(said[0][0] == "recovered" for said in results[0].values()) == 10
-
-
-def test_bad_options_are_said(tmp_path: Path) -> None:
-    for options, message in (
-        (["--no-store"], "needs --forward URL"),
-        (["--forward", "ftp://x"], "expected the address of a collector"),
-        (["--allow-origin", "*"], "expected an origin such as http://localhost:3000"),
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "llmtrace", "receive", "--store", str(tmp_path), *options], capture_output=True, text=True
-        )
-        assert (done.returncode, message in done.stderr) == (2, True), done.stderr

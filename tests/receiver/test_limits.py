@@ -28,7 +28,7 @@ from llmtrace.receiver import http, limits, request
 from llmtrace.receiver.request import JSON, PROTOBUF
 from llmtrace.store.memory import MemoryStore
 from tests import strategies as some
-from tests.receiver.test_receiver import Running, raw, running  # noqa: F401 - a fixture
+from tests.receiver.conftest import Running, raw
 
 MANY = 8_500_000
 
@@ -65,7 +65,7 @@ _QUICK = ("spans", "JSON objects", "JSON spans")
 
 
 @pytest.mark.parametrize("name", [name if name in _QUICK else pytest.param(name, marks=pytest.mark.all) for name in EMPTY])
-def test_small_bodies_that_become_large_are_refused(running: Running, name: str) -> None:  # noqa: F811
+def test_small_bodies_that_become_large_are_refused(running: Running, name: str) -> None:
     """Before they are parsed: a few kilobytes of gzip would be gigabytes of objects."""
     body, kind = EMPTY[name]()
     began = time.process_time()
@@ -76,7 +76,7 @@ def test_small_bodies_that_become_large_are_refused(running: Running, name: str)
     assert running.send(otlp.to_protobuf([raw()]), content_type=PROTOBUF)[0] == 200
 
 
-def test_grpc_unpacks_no_more_than_the_limit(running: Running) -> None:  # noqa: F811
+def test_grpc_unpacks_no_more_than_the_limit(running: Running) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{running.receiver.grpc_port}", compression=grpc.Compression.Gzip) as channel:
         export = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
         for body in (bytes(request.MAX_BYTES + 1), field(1, field(2, b"\x12\x00" * 1_000_000))):
@@ -127,7 +127,7 @@ def dripping(port: int) -> socket.socket:
     return connection
 
 
-def test_dripping_connections_hold_up_nobody(running: Running) -> None:  # noqa: F811
+def test_dripping_connections_hold_up_nobody(running: Running) -> None:
     """More of them than there is room for: an honest sender is answered at once, and again on its open connection."""
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(dripping(running.receiver.http_port or 0)) for _ in range(200)]
@@ -139,7 +139,7 @@ def test_dripping_connections_hold_up_nobody(running: Running) -> None:  # noqa:
     assert running.spans() == 19
 
 
-def test_a_request_that_drips_has_a_deadline(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_request_that_drips_has_a_deadline(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then does not hold a connection for ever."""
     monkeypatch.setattr(http, "REQUEST_SECONDS", 0.4)
     with dripping(running.receiver.http_port or 0) as connection:

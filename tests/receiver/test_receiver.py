@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import http.client
 import json
 import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import grpc
 import pytest
@@ -27,82 +24,11 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.errors import ConfigurationError, PortBusy
 from llmtrace.external.ingest import Ingestor
-from llmtrace.model import Inference, RawSpan, Trace
+from llmtrace.model import Inference
 from llmtrace.receiver import Receiver, request
 from llmtrace.receiver.request import JSON, PROTOBUF
-from llmtrace.store import Query
 from llmtrace.store.memory import MemoryStore
-
-OUTPUT = json.dumps(
-    [
-        {
-            "role": "assistant",
-            "parts": [{"type": "tool_call", "id": "1", "name": "f", "arguments": "{"}],
-            "finish_reason": "tool_call",
-        }
-    ]
-)
-CHAT = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.output.messages": OUTPUT}
-
-
-def raw(span: int = 1, trace: int = 1, **fields: Any) -> RawSpan:
-    return RawSpan(f"{trace:032x}", f"{span:016x}", "chat m", 1_000, 2_000, **{"attributes": CHAT, **fields})
-
-
-class Running:
-    """A receiver, its store, and what it said of each trace."""
-
-    def __init__(self, origins: tuple[str, ...] = ()) -> None:
-        self.store = MemoryStore()
-        self.judged: list[Trace] = []
-        self.told = threading.Event()
-        self.ingestor = Ingestor(self.store, content=Content(Config()), quiet=0.05, on_evaluated=self._judged)
-        self.receiver = Receiver(self.ingestor, http_port=0, grpc_port=0, origins=origins)
-
-    def _judged(self, trace: Trace) -> None:
-        self.judged.append(trace)
-        self.told.set()
-
-    def wait(self) -> Trace:
-        assert self.told.wait(10)
-        self.told.clear()
-        return self.judged[-1]
-
-    def send(self, body: bytes, path: str = "/v1/traces", **headers: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.receiver.http_port or 0, timeout=60)
-        connection.request("POST", path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-        answer = connection.getresponse()
-        said = answer.status, answer.read()
-        connection.close()
-        return said
-
-    def ask(self, method: str, origin: str) -> tuple[int, dict[str, str]]:
-        """Status and headers of the answer to a page of this origin."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.receiver.http_port or 0, timeout=60)
-        headers = {"origin": origin, "content-type": JSON, "access-control-request-headers": "content-type,x-key"}
-        connection.request(method, "/v1/traces", b"{}" if method == "POST" else b"", headers)
-        answer = connection.getresponse()
-        found = answer.status, {name.lower(): held for name, held in answer.getheaders()}
-        connection.close()
-        return found
-
-    def spans(self) -> int:
-        return sum(len(self.store.trace(one.trace_id)) for one in self.store.traces(Query(limit=1000)))
-
-
-@pytest.fixture(scope="module")
-def module_running() -> Iterator[Running]:
-    one = Running()
-    yield one
-    one.receiver.close()
-
-
-@pytest.fixture
-def running() -> Iterator[Running]:
-    one = Running()
-    yield one
-    one.receiver.close()
-
+from tests.receiver.conftest import CHAT, Running, raw, send
 
 EXPORTERS: dict[str, Callable[[Receiver], SpanExporter]] = {
     "http": lambda one: HttpExporter(f"http://127.0.0.1:{one.http_port}/v1/traces"),
@@ -134,15 +60,9 @@ def test_json_is_received(running: Running) -> None:
 
 def test_a_chunked_body_is_received(running: Running) -> None:
     """As clients send that do not know the size beforehand."""
-    connection = http.client.HTTPConnection("127.0.0.1", running.receiver.http_port or 0, timeout=10)
     data = otlp.to_protobuf([raw()])
-    pieces = iter([data[:50], data[50:]])
-    connection.request(
-        "POST", "/v1/traces", pieces, {"content-type": PROTOBUF, "transfer-encoding": "chunked"}, encode_chunked=True
-    )
-    answer = connection.getresponse()
-    assert (answer.status, answer.read(), running.spans()) == (200, b"", 1)
-    connection.close()
+    assert running.send(iter([data[:50], data[50:]]), content_type=PROTOBUF) == (200, b"")
+    assert running.spans() == 1
 
 
 def test_spans_without_ids_are_counted(running: Running) -> None:
@@ -278,10 +198,7 @@ def test_what_still_waits_is_judged_at_the_end() -> None:
     """Closing loses nothing."""
     store = MemoryStore()
     receiver = Receiver(Ingestor(store, content=Content(Config()), quiet=60), http_port=0, grpc_port=None)
-    connection = http.client.HTTPConnection("127.0.0.1", receiver.http_port or 0, timeout=10)
-    connection.request("POST", "/v1/traces", GOOD, {"content-type": PROTOBUF})
-    assert connection.getresponse().status == 200
-    connection.close()
+    assert send(receiver.http_port, GOOD, content_type=PROTOBUF)[0] == 200
     receiver.close()
     receiver.close()
     assert store.trace("last").root.violations[0].code == "malformed_json"
@@ -324,8 +241,8 @@ def log_document(event: str, body: str) -> bytes:
 def test_content_in_log_records_is_joined_to_its_span(running: Running, logs_first: bool) -> None:
     attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"}
     sent = [
-        lambda: running.send(log_document("gen_ai.user.message", "Hi"), "/v1/logs", content_type="application/json"),
-        lambda: running.send(otlp.to_json_line([raw(attributes=attributes)]), content_type="application/json"),
+        lambda: running.send(log_document("gen_ai.user.message", "Hi"), "/v1/logs", content_type=JSON),
+        lambda: running.send(otlp.to_json_line([raw(attributes=attributes)]), content_type=JSON),
     ]
     assert [send() for send in (sent if logs_first else sent[::-1])] == [(200, b"{}")] * 2
     operation = running.store.trace("last").root.operation
@@ -357,46 +274,16 @@ def test_log_records_come_by_grpc_too(running: Running) -> None:
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [
-        (b"{", {"content_type": "application/json"}, 400),
-        (b"[]", {"content_type": "application/json"}, 400),
-        (b'{"resourceSpans": []}', {"content_type": "application/json"}, 400),
-        (b"\xff\xff", {"content_type": "application/x-protobuf"}, 400),
+        (b"{", {"content_type": JSON}, 400),
+        (b"[]", {"content_type": JSON}, 400),
+        (b'{"resourceSpans": []}', {"content_type": JSON}, 400),
+        (b"\xff\xff", {"content_type": PROTOBUF}, 400),
         (b"{}", {"content_type": "text/plain"}, 415),
-        (b"\x1f\x8b\x08", {"content_type": "application/json", "content_encoding": "gzip"}, 400),
+        (b"\x1f\x8b\x08", {"content_type": JSON, "content_encoding": "gzip"}, 400),
     ],
 )
 def test_a_request_of_log_records_that_cannot_be_read_is_refused(
     module_running: Running, body: bytes, headers: dict[str, str], status: int
 ) -> None:
     assert module_running.send(body, "/v1/logs", **headers)[0] == status
-    assert module_running.send(b"{}", "/v1/logs", content_type="application/json") == (200, b"{}")
-
-
-# -- bad input
-
-
-@pytest.mark.parametrize(
-    ("name", "advice"), [("resourceLogs", "/v1/logs"), ("resourceMetrics", "not stored"), ("resourceProfiles", "not stored")]
-)
-def test_a_body_of_another_signal_is_refused_in_one_line(module_running: Running, name: str, advice: str) -> None:
-    status, said = module_running.send(json.dumps({name: []}).encode(), content_type="application/json")
-    assert (status, advice in said.decode()) == (400, True)
-
-
-def test_a_damaged_span_costs_itself_only(running: Running) -> None:
-    """Unknown fields, ids of the wrong length, an end before the start, ten megabytes, many spans of one id."""
-    document = json.loads(otlp.to_json_line([raw(span=number) for number in range(1, 6)]))
-    spans = document["resourceSpans"][0]["scopeSpans"][0]["spans"]
-    document["unknown"] = spans[0]["unknown"] = {"a": [1]}
-    spans[1]["traceId"] = "abc"
-    spans[2]["spanId"] = "zz" * 8
-    spans[3]["endTimeUnixNano"] = "5"
-    spans[4]["attributes"].append({"key": "x", "value": {"stringValue": "y" * 10_000_000}})
-    status, said = running.send(json.dumps(document).encode(), content_type="application/json")
-    assert (status, json.loads(said)["partialSuccess"]["rejectedSpans"]) == (200, "2")
-    trace = running.store.trace(f"{1:032x}")
-    assert len(trace) == 3
-    assert trace.span(f"{4:016x}").duration == 0
-    same = [raw(span=9, trace=2) for _ in range(1000)]
-    assert running.send(otlp.to_protobuf(same), content_type=PROTOBUF)[0] == 200
-    assert len(running.store.trace(f"{2:032x}")) == 1
+    assert module_running.send(b"{}", "/v1/logs", content_type=JSON) == (200, b"{}")
