@@ -66,11 +66,6 @@ def test_wrap_keeps_the_parent_in_threads() -> None:
     assert [added(span) for span in captured.spans if span.name == "leaf" and span.parent_id is None] == [{}]
 
 
-def test_wrap_gives_back_what_the_function_returns() -> None:
-    """wrap changes nothing but the context."""
-    assert llmtrace.wrap(divmod)(7, 2) == (3, 1)
-
-
 @llmtrace.tool
 def looked_up(number: int) -> int:
     return number
@@ -101,16 +96,26 @@ async def _all(items: AsyncIterator[int]) -> list[int]:
     return [item async for item in items]
 
 
-@pytest.mark.parametrize(
+def awaited_by_another() -> Any:
+    """A plain function, as a plain decorator makes of an async one."""
+    return awaited()
+
+
+of_every_kind = pytest.mark.parametrize(
     ("function", "finish", "expected"),
     [
         (plainly, lambda made: made, 1),
         (awaited, asyncio.run, 1),
         (functools.partial(awaited), asyncio.run, 1),
+        (awaited_by_another, asyncio.run, 1),
+        (lambda: awaited(), asyncio.run, 1),
         (generated, list, [1, 2]),
         (generated_async, lambda made: asyncio.run(_all(made)), [1, 2]),
     ],
 )
+
+
+@of_every_kind
 def test_wrap_keeps_the_context_of_functions_of_every_kind(function: Any, finish: Any, expected: Any) -> None:
     """What runs when a coroutine is awaited or a generator goes on belongs where it was wrapped, as a plain function's does."""
     with capture() as captured, ThreadPoolExecutor(1) as pool:
@@ -122,36 +127,7 @@ def test_wrap_keeps_the_context_of_functions_of_every_kind(function: Any, finish
     assert {(span.parent_id, span.attributes["user.id"]) for span in tools} == {(agent.span_id, "u")}
 
 
-def awaited_by_another() -> Any:
-    """A plain function, as a plain decorator makes of an async one."""
-    return awaited()
-
-
-@pytest.mark.parametrize("hidden", [awaited_by_another, lambda: awaited()], ids=["function", "lambda"])
-def test_wrap_keeps_the_context_of_a_coroutine_that_a_plain_function_gives(hidden: Any) -> None:
-    """A coroutine runs when it is awaited, so what a plain function gives back belongs where that was wrapped, too."""
-    with capture() as captured:
-        with llmtrace.context(user="u"), llmtrace.agent("A"):
-            bound = llmtrace.wrap(hidden)
-        made = bound()
-        assert inspect.iscoroutine(made)
-        assert made.__name__ == "awaited"
-        assert asyncio.run(made) == 1
-    agent = next(span for span in captured.spans if span.name == "invoke_agent A")
-    (tool,) = [span for span in captured.spans if span.name == "execute_tool looked_up"]
-    assert (tool.parent_id, tool.attributes["user.id"]) == (agent.span_id, "u")
-
-
-@pytest.mark.parametrize(
-    ("function", "finish", "expected"),
-    [
-        (plainly, lambda made: made, 1),
-        (awaited, asyncio.run, 1),
-        (awaited_by_another, asyncio.run, 1),
-        (generated, list, [1, 2]),
-        (generated_async, lambda made: asyncio.run(_all(made)), [1, 2]),
-    ],
-)
+@of_every_kind
 def test_context_decorates_functions_of_every_kind(function: Any, finish: Any, expected: Any) -> None:
     """As a decorator it holds while the function runs, not only while it is called, and each time anew."""
     decorated = llmtrace.context(user="u")(function)
@@ -169,6 +145,9 @@ def test_wrap_is_of_the_same_kind_as_the_function() -> None:
     assert inspect.iscoroutinefunction(llmtrace.wrap(awaited))
     assert inspect.isgeneratorfunction(llmtrace.wrap(generated))
     assert inspect.isasyncgenfunction(llmtrace.wrap(generated_async))
+    made = llmtrace.wrap(awaited_by_another)()
+    assert (inspect.iscoroutine(made), made.__name__, asyncio.run(made)) == (True, "awaited", 1)
+    assert llmtrace.wrap(divmod)(7, 2) == (3, 1)
     wrapped: Any = llmtrace.wrap(awaited)
     assert copy.deepcopy(wrapped) is wrapped
     assert copy.copy(wrapped) is wrapped
