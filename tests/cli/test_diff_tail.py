@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.cli.traces import RECOVERED, SILENT, silent
+from tests.commands import running
 from tests.stored import append
 
 
@@ -39,20 +37,10 @@ def test_tail_shows_what_ended_last(llmtrace: Callable[..., Any], store: str) ->
 
 def test_tail_follows_another_process(store: str) -> None:
     """A span that somebody else stores meanwhile appears, once."""
-    command = [sys.executable, "-m", "llmtrace", "tail", "-n", "1", "--json", "--store", store]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    stop = threading.Timer(60, process.kill)
-    stop.start()
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
+    with running("tail", "-n", "1", "--json", "--store", store) as (_, process):
         append(store, replace_trace())
-        told = json.loads(process.stdout.readline())
-        assert told["trace_id"] == "ee" * 16
-    finally:
-        stop.cancel()
-        process.kill()
-        process.wait()
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["trace_id"] == "ee" * 16
 
 
 def replace_trace() -> Any:

@@ -7,9 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +35,7 @@ from llmtrace.store import indexing, open_store
 from llmtrace.store.local import LocalStore
 from llmtrace.store.reviews import Reviews
 from tests.cli.traces import RECOVERED, SECOND, SILENT, Maker, answers, chat, recovered, user
+from tests.commands import running
 from tests.stored import append
 
 
@@ -313,22 +311,11 @@ def test_a_run_that_could_not_be_judged_is_marked(llmtrace: Callable[..., Any], 
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_watch_appends_each_run_when_it_ends(options: list[str], store: str) -> None:
     """Into a pipe, at once and without colour: first the newest, then what another process records, once, when it ended."""
-    command = [sys.executable, "-m", "llmtrace", "ls", "--watch", "--limit", "1", "--store", store, *options]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell would leave Ctrl-C off
-    )
-    stop = threading.Timer(60, process.kill)
-    stop.start()
-    try:
-        assert process.stdout is not None
-        lines: list[str] = []
+    with running("ls", "--watch", "--limit", "1", "--store", store, *options) as (line, process):
+        lines = [line]
 
         def read_until(word: str) -> None:
-            while not lines or word not in lines[-1]:
+            while word not in lines[-1]:
                 lines.append(process.stdout.readline())  # type: ignore[union-attr]
                 assert lines[-1], lines
 
@@ -344,9 +331,6 @@ def test_watch_appends_each_run_when_it_ends(options: list[str], store: str) -> 
         process.send_signal(signal.SIGINT)
         rest, err = process.communicate(timeout=60)
         assert (rest, err, process.returncode) == ("", "", 130)
-    finally:
-        stop.cancel()
-        process.kill()
     text = "".join(lines)
     assert "\x1b" not in text
     assert [text.count(trace_id[:8]) for trace_id in (RECOVERED, SILENT)] == [0, 1]

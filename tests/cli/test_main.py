@@ -20,6 +20,7 @@ from llmtrace.model import AgentInvocation, Custom, Evaluation, Failure, ToolCal
 from llmtrace.store import open_store
 from llmtrace.version import __version__
 from tests.cli.traces import SECOND, Maker, asks, chat, user
+from tests.commands import heeds_ctrl_c
 from tests.documentation import generated
 from tests.stored import append
 
@@ -282,11 +283,6 @@ def test_a_full_disk_is_one_line(command: str, store: str) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def heeds_ctrl_c() -> None:
-    """Also where the tests themselves were started in the background, which is deaf to it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
     """Ctrl-C ends a command with 130 and no traceback."""
     fifo = tmp_path / "never.jsonl"

@@ -13,7 +13,7 @@ import pytest
 
 from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import Trace, Workflow
-from tests.cli.test_main import heeds_ctrl_c
+from tests.commands import heeds_ctrl_c
 from tests.stored import read
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,21 +17,13 @@ import pytest
 
 from llmtrace.codec import genai, otlp
 from tests.cli.traces import SILENT, silent
+from tests.commands import running
 
 
 @contextmanager
 def viewing(*words: str) -> Iterator[tuple[dict[str, Any], subprocess.Popen[str]]]:
-    command = [sys.executable, "-m", "llmtrace", "view", "--no-browser", "--json", "--port", "0", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    stop = threading.Timer(90, process.kill)
-    stop.start()
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline()), process
-    finally:
-        stop.cancel()
-        process.kill()
-        process.wait()
+    with running("view", "--no-browser", "--json", "--port", "0", *words) as (line, process):
+        yield json.loads(line), process
 
 
 def traces(address: str) -> list[dict[str, Any]]:

@@ -26,6 +26,10 @@ CHAT = {{"gen_ai.operation.name": "chat", "gen_ai.provider.name": "theirs", "gen
 def their(name, **attributes):
     return trace.get_tracer("theirs").start_as_current_span(name, attributes=attributes)
 
+def tell(name, **attributes):
+    with their(name, **attributes):
+        pass
+
 def our_inference(model=None):
     from llmtrace.recorder import active
     from llmtrace.model import Inference
@@ -83,12 +87,10 @@ def test_where_the_program_has_no_provider(spans_of: Spans) -> None:
     spans = spans_of("""
         early = trace.get_tracer("of a library that was imported before")
         llmtrace.configure(store=STORE)
-        with their("chat", **CHAT):
-            pass
+        tell("chat", **CHAT)
         with early.start_as_current_span("early chat", attributes=CHAT):
             pass
-        with their("select from orders"):
-            pass
+        tell("select from orders")
     """)
     assert sorted(spans) == ["chat", "early chat"]
     assert spans["early chat"].scope.name == "of a library that was imported before"
@@ -127,8 +129,7 @@ def test_where_the_program_has_set_its_provider_before(spans_of: Spans) -> None:
         trace.set_tracer_provider(TracerProvider())
         llmtrace.configure(store=STORE)
         llmtrace.configure(store=STORE)
-        with their("chat", **CHAT):
-            pass
+        tell("chat", **CHAT)
     """)
     assert list(spans) == ["chat"]
 
@@ -171,8 +172,7 @@ def test_inside_suppress_theirs_is_left_out_too(spans_of: Spans) -> None:
         with llmtrace.agent("support"):
             with llmtrace.suppress(), their("quiet", **CHAT):
                 pass
-            with their("loud", **CHAT):
-                pass
+            tell("loud", **CHAT)
     """)
     assert sorted(spans) == ["invoke_agent support", "loud"]
 
@@ -183,8 +183,7 @@ def test_below_ours_everything_is_taken_into_the_run(spans_of: Spans) -> None:
         llmtrace.configure(store=STORE)
         with llmtrace.span("ours"):
             with their("query"):
-                with their("chat", **CHAT):
-                    pass
+                tell("chat", **CHAT)
     """)
     ours = spans["ours"]
     assert spans["query"].parent_id == ours.span_id
@@ -201,8 +200,7 @@ def test_inside_ours_theirs_is_left_out(spans_of: Spans) -> None:
         llmtrace.configure(store=STORE)
         ours = our_inference()
         with ours.use():
-            with their("inside", **CHAT):
-                pass
+            tell("inside", **CHAT)
         ours.end()
     """)
     assert list(spans) == ["chat"]
@@ -230,8 +228,7 @@ def test_a_span_that_begins_below_ours_where_ours_is_current_no_more_is_in_its_r
         outside = trace.set_span_in_context(trace.get_tracer("theirs").start_span("other request"))
         with llmtrace.agent("support"):
             around = trace.set_span_in_context(trace.get_current_span(), Context())
-            with their("chat", **CHAT):
-                pass
+            tell("chat", **CHAT)
             tracer = trace.get_tracer("theirs")
             tracer.start_span("report", context=around, attributes={"gen_ai.request.model": "m"}).end()
             tracer.start_span("other", context=outside, attributes=CHAT).end()
@@ -251,8 +248,7 @@ def test_inside_ours_their_execution_of_the_same_tool_is_a_plain_span(spans_of: 
         ours = active().start(ToolExecution("look_up"), name="ours")
         with ours.use():
             with their("same", **told("look_up")):
-                with their("other", **told("query")):
-                    pass
+                tell("other", **told("query"))
         ours.end()
     """)
     kinds = {name: type(span.operation).__name__ for name, span in spans.items()}
@@ -274,13 +270,11 @@ def test_their_steps_around_inside_and_beside_ours_are_plain_spans(spans_of: Spa
             agent = active().start(AgentInvocation("support_desk"), name="ours")
             with agent.use():
                 with their("inside", **step("invoke_agent", "support desk")):
-                    with their("another", **step("invoke_agent", "billing")):
-                        pass
+                    tell("another", **step("invoke_agent", "billing"))
                     parent = trace.get_current_span()
                 tool = active().start(ToolExecution("look_up", {"order": "7"}), name="our tool")
                 with tool.use(), trace.use_span(parent):
-                    with their("beside", **step("execute_tool", "look_up")):
-                        pass
+                    tell("beside", **step("execute_tool", "look_up"))
                 tool.end()
             agent.end()
     """)
@@ -430,12 +424,10 @@ def test_a_fork_in_between(spans_of: Spans) -> None:
     spans = spans_of("""
         import os
         llmtrace.configure(store=STORE)
-        with their("parent", **CHAT):
-            pass
+        tell("parent", **CHAT)
         child = os.fork()
         if child == 0:
-            with their("child", **CHAT):
-                pass
+            tell("child", **CHAT)
             llmtrace.flush()
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
@@ -460,12 +452,10 @@ def test_a_frameworks_agent_is_one_run(spans_of: Spans) -> None:
         llmtrace.configure(store=STORE)
         with their("agent", **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "a"}):
             with their("step"):
-                with their("chat", **CHAT):
-                    pass
+                tell("chat", **CHAT)
             with llmtrace.span("ours"):
                 pass
-        with their("another", **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "b"}):
-            pass
+        tell("another", **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "b"})
     """)
     assert sorted(spans) == ["agent", "another", "chat", "ours", "step"]
     assert (spans["chat"].parent_id, spans["step"].parent_id) == (spans["step"].span_id, spans["agent"].span_id)
@@ -499,22 +489,18 @@ def test_a_request_is_one_run_and_its_tree_is_whole(spans_of: Spans) -> None:
         AGENT = {"gen_ai.operation.name": "invoke_agent"}
         llmtrace.configure(store=STORE)
         with their("request"):
-            with their("select from users"):
-                pass
+            tell("select from users")
             with their("workflow"):
                 with their("agent 1", **AGENT):
-                    with their("chat", **CHAT):
-                        pass
+                    tell("chat", **CHAT)
                 with their("agent 2", **AGENT):
                     our_inference("ours").end()
             with their("step of our own"):
                 with llmtrace.span("ours"):
                     pass
-            with their("insert into audit"):
-                pass
+            tell("insert into audit")
         with their("request for an image"):
-            with their("select from images"):
-                pass
+            tell("select from images")
     """)
     parents = {span.span_id: name for name, span in spans.items()}
     assert {name: parents.get(span.parent_id or "") for name, span in spans.items()} == {
@@ -541,16 +527,11 @@ def test_an_execution_is_joined_to_its_call(spans_of: Spans) -> None:
         RUN = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "f"}
         llmtrace.configure(store=STORE)
         with their("agent", **{"gen_ai.operation.name": "invoke_agent"}):
-            with their("chat", **TOLD):
-                pass
-            with their("second", **RUN, **{"gen_ai.tool.call.arguments": '{"n": 2}'}):
-                pass
-            with their("first", **RUN, **{"gen_ai.tool.call.arguments": '{"n": 1}'}):
-                pass
-            with their("silent", **RUN, **{"gen_ai.tool.call.id": "3"}):
-                pass
-            with their("unasked", **RUN, **{"gen_ai.tool.call.arguments": '{"n": 4}'}):
-                pass
+            tell("chat", **TOLD)
+            tell("second", **RUN, **{"gen_ai.tool.call.arguments": '{"n": 2}'})
+            tell("first", **RUN, **{"gen_ai.tool.call.arguments": '{"n": 1}'})
+            tell("silent", **RUN, **{"gen_ai.tool.call.id": "3"})
+            tell("unasked", **RUN, **{"gen_ai.tool.call.arguments": '{"n": 4}'})
     """)
     ran = {name: span.operation for name, span in spans.items() if isinstance(span.operation, ToolExecution)}
     assert {name: (one.call_id, one.arguments, one.inferred) for name, one in ran.items()} == {

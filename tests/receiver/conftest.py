@@ -59,8 +59,8 @@ class Running:
         return self.judged[-1]
 
     def send(self, body: bytes | Iterable[bytes], path: str = "/v1/traces", **headers: str) -> tuple[int, bytes]:
-        status, _, said = send(self.receiver.http_port, body, path, **headers)
-        return status, said
+        status, _, answer = send(self.receiver.http_port, body, path, **headers)
+        return status, answer
 
     def ask(self, method: str, origin: str) -> tuple[int, dict[str, str]]:
         """Status and headers of the answer to a page of this origin."""

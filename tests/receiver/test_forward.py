@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import otlp
 from llmtrace.model import RawSpan
 from llmtrace.receiver.request import PROTOBUF
+from tests.commands import running
 from tests.exporters.collector import Collector
 from tests.receiver import conftest
 
@@ -47,12 +47,9 @@ def run(number: int, *, good: bool = True) -> list[RawSpan]:
 @contextmanager
 def receiving(home: Path, *options: str) -> Iterator[int]:
     """The port of a receiver in a process of its own."""
-    command = [sys.executable, "-m", "llmtrace", "receive", "--json", "--http-port", "0", "--no-grpc", "--store", str(home)]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True, env={**os.environ})
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["http_port"]
-    finally:
+    words = ("receive", "--json", "--http-port", "0", "--no-grpc", "--store", str(home), *options)
+    with running(*words) as (line, process):
+        yield json.loads(line)["http_port"]
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -28,7 +24,8 @@ from llmtrace.receiver import http, limits, request
 from llmtrace.receiver.request import JSON, PROTOBUF
 from llmtrace.store.memory import MemoryStore
 from tests import strategies as some
-from tests.receiver.conftest import Running, raw
+from tests.receiver.conftest import Running, raw, send
+from tests.receiver.test_forward import receiving
 
 MANY = 8_500_000
 
@@ -163,19 +160,10 @@ def test_a_request_that_drips_has_a_deadline(running: Running, monkeypatch: pyte
 @pytest.mark.all
 def test_ctrl_c_ends_the_receiver_whatever_waits(tmp_path: Any) -> None:
     """Thousands of traces that are not evaluated yet, and connections that drip: it ends within seconds, with 0."""
-    command = [sys.executable, "-m", "llmtrace", "receive", "--json", "--http-port", "0", "--no-grpc", "--store", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ})
-    assert process.stdout is not None
-    port = int(process.stdout.readline().split(":")[1].split(",")[0])
-    with contextlib.ExitStack() as stack:
+    body = otlp.to_protobuf([raw(1, trace) for trace in range(1, 5001)])
+    with contextlib.ExitStack() as stack, receiving(tmp_path) as port:
         for _ in range(50):
             stack.enter_context(dripping(port))
-        sender = Running.__new__(Running)
-        sender.receiver = type("Port", (), {"http_port": port})()  # type: ignore[assignment]
-        body = otlp.to_protobuf([raw(1, trace) for trace in range(1, 5001)])
-        assert sender.send(body, content_type=PROTOBUF)[0] == 200
+        assert send(port, body, content_type=PROTOBUF)[0] == 200
         began = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        process.stdout.read()
-        assert process.wait(30) == 0
-        assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 20

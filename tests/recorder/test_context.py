@@ -145,8 +145,8 @@ def test_wrap_is_of_the_same_kind_as_the_function() -> None:
     assert inspect.iscoroutinefunction(llmtrace.wrap(awaited))
     assert inspect.isgeneratorfunction(llmtrace.wrap(generated))
     assert inspect.isasyncgenfunction(llmtrace.wrap(generated_async))
-    made = llmtrace.wrap(awaited_by_another)()
-    assert (inspect.iscoroutine(made), made.__name__, asyncio.run(made)) == (True, "awaited", 1)
+    coroutine = llmtrace.wrap(awaited_by_another)()
+    assert (inspect.iscoroutine(coroutine), coroutine.__name__, asyncio.run(coroutine)) == (True, "awaited", 1)
     assert llmtrace.wrap(divmod)(7, 2) == (3, 1)
     wrapped: Any = llmtrace.wrap(awaited)
     assert copy.deepcopy(wrapped) is wrapped

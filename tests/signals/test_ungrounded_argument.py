@@ -8,7 +8,6 @@ import pytest
 from signal_cases import find
 from tests.lineage_story import Story, tool
 
-from llmtrace.codec import genai
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import Evaluation, Inference, ToolCall, replace
 from llmtrace.signals import load
@@ -98,13 +97,6 @@ def test_context_that_is_not_visible_silences_it() -> None:
 def test_it_needs_no_id_and_no_definition() -> None:
     story = Story().user("Refund it").answer(ToolCall("refund", {"order_id": "KS-20431"}))
     assert len(findings(story)) == 1
-
-
-def test_replaying_the_stored_spans_gives_the_same() -> None:
-    """Also through the codec, where messages are equal but no longer the same objects."""
-    story = kettle()
-    stored = [genai.decode(genai.encode(span)) for span in story.spans]
-    assert find(SIGNAL, stored) == find(SIGNAL, story.spans)
 
 
 def test_the_evaluator_puts_it_on_the_inference() -> None:

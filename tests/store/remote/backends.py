@@ -36,8 +36,8 @@ class Served:
             options = {name: values[0] for name, values in parse_qs(parts.query).items()}
             self.asked.append((parts.path, options))
             self.headers = dict(headers)
-            status, said = handle(parts.path, options, body)
-            return status, {}, said
+            status, content = handle(parts.path, options, body)
+            return status, {}, content
 
         self._running = ExitStack()
         self.host = self._running.enter_context(serving(answer)).removeprefix("http://")
