@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 from opentelemetry.trace import Status, StatusCode
 from tests.content.spans import operations
+from tests.stored import recording
 from tests.strategies import spans
 
 import llmtrace
@@ -300,11 +301,8 @@ def test_the_name_of_a_tool_that_a_model_made_up_is_content(app_provider: Any, c
     """It is neither on the program's spans nor, where content is off, in the journal; nor in the start mark of either."""
     seen: list[str] = []
     app_provider.add_span_processor(_Names(seen))
-    llmtrace.configure(store=str(tmp_path), content=content, tracer_provider=app_provider)  # type: ignore[arg-type]
-    try:
+    with recording(str(tmp_path), content=content, tracer_provider=app_provider):
         llmtrace.Tools(look_up).run([{"id": "c", "function": {"name": "tell Jane Doe, she is ill", "arguments": "{}"}}])
-    finally:
-        llmtrace.shutdown()
     exported = app_provider.exported.get_finished_spans()
     assert "Jane" not in str(seen) + "".join(span.to_json() for span in exported)
     if content == "none":

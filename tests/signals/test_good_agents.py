@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from signal_cases import evaluate
 from tests.agent_run import AgentRun
 
 from llmtrace.diagnosis import diagnose
-from llmtrace.evaluation import Evaluator
-from llmtrace.model import Evaluation, Failure, Span, ToolDefinition, Trace
+from llmtrace.model import Failure, Span, ToolDefinition, Trace
 
 Step = tuple[Any, ...]
 
@@ -50,14 +50,6 @@ def play(name: str, *, traced: bool) -> list[Span]:
             failure = Failure("RuntimeError", f"Error: {error}") if error is not None else None
             run.calls((text, arguments, result), failure=failure)
     return [*run.spans, run.trace().root]
-
-
-def evaluations(spans: list[Span]) -> list[Evaluation]:
-    evaluator = Evaluator()
-    state = evaluator.start()
-    judged = [evaluator.step(state, span) for span in spans]
-    judged[-1] = evaluator.finish(state, judged[-1])
-    return [evaluation for span in judged for evaluation in span.evaluations]
 
 
 AGENTS: dict[str, tuple[Any, ...]] = {
@@ -333,8 +325,8 @@ FAILED_LOOKUPS = ("un médicament manque, et on le dit",)
 @pytest.mark.parametrize("traced", [True, False], ids=["traced", "messages only"])
 @pytest.mark.parametrize("name", AGENTS)
 def test_a_good_agent_raises_no_alarm(name: str, traced: bool) -> None:
-    alarms = [evaluation for evaluation in evaluations(play(name, traced=traced)) if evaluation.severity != "info"]
-    assert alarms == []
+    found = [evaluation for span in evaluate(play(name, traced=traced)) for evaluation in span.evaluations]
+    assert [evaluation for evaluation in found if evaluation.severity != "info"] == []
 
 
 @pytest.mark.parametrize("traced", [True, False], ids=["traced", "messages only"])
