@@ -60,10 +60,8 @@ def send(port: int, *spans: RawSpan) -> None:
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    one = Collector()
-    one.up()
-    yield one
-    one.down()
+    with Collector() as listening:
+        yield listening
 
 
 def newest(spans: list[RawSpan]) -> dict[tuple[str, str], RawSpan]:
