@@ -55,6 +55,10 @@ class Served(NamedTuple):
         connection.close()
         return answer
 
+    def add(self, *spans: Span) -> None:
+        for span in spans:
+            self.store.append(span)
+
     def decide(self, review_id: str, **wish: Any) -> Answer:
         """A decision, as the page sends it."""
         own = {"origin": f"http://127.0.0.1:{self.port}", "x_llmtrace": "1", "content_type": "application/json"}

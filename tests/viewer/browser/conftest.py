@@ -50,6 +50,13 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """A viewer over an empty store."""
+    with showing(tmp_path, ()) as served:
+        yield served
+
+
 class Faults(list[str]):
     """What went wrong in a page: errors, dialogs, requests to elsewhere."""
 
