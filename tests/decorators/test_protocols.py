@@ -16,7 +16,7 @@ import pytest
 import llmtrace
 from llmtrace.errors import InvalidToolCall
 from llmtrace.recorder import current
-from llmtrace.testing import capture
+from llmtrace.testing import Captured, capture
 
 
 async def coroutine(x: int) -> int:
@@ -41,14 +41,13 @@ def test_wrong_arguments_are_refused_by_the_call(decorate: Any, function: Any) -
     assert span.failure.type == "TypeError"
 
 
-def test_a_policy_answers_before_python_does() -> None:
+def test_a_policy_answers_before_python_does(captured: Captured) -> None:
     """Where the policy is to reply or to raise, wrong arguments of an async tool lead to that."""
     replying, raising = llmtrace.tool(on_invalid="reply")(coroutine), llmtrace.tool(on_invalid="raise")(coroutine)
-    with capture() as captured:
-        assert "x" in asyncio.run(replying())  # type: ignore[call-arg, arg-type, operator]
-        with pytest.raises(InvalidToolCall):
-            raising()  # type: ignore[call-arg]
-        assert asyncio.run(llmtrace.tool(on_invalid="repair")(coroutine)("5")) == 5  # type: ignore[arg-type]
+    assert "x" in asyncio.run(replying())  # type: ignore[call-arg, arg-type, operator]
+    with pytest.raises(InvalidToolCall):
+        raising()  # type: ignore[call-arg]
+    assert asyncio.run(llmtrace.tool(on_invalid="repair")(coroutine)("5")) == 5  # type: ignore[arg-type]
     assert [span.operation.executed for span in captured.spans] == [False, False, True]  # type: ignore[union-attr]
 
 
@@ -238,7 +237,7 @@ def test_async_generators_left_open_close_in_silence(decorate: Any, dropped: boo
     assert [span.attributes.get("llmtrace.response.partial") for span in captured.spans] == [True] * 8
 
 
-def test_an_async_generator_that_is_left_when_the_loop_ends_was_not_cancelled(decorate: Any) -> None:
+def test_an_async_generator_that_is_left_when_the_loop_ends_was_not_cancelled(decorate: Any, captured: Captured) -> None:
     """The loop closes it in a task of its own, and cancels that where the program ends first."""
 
     @decorate
@@ -250,14 +249,13 @@ def test_an_async_generator_that_is_left_when_the_loop_ends_was_not_cancelled(de
         async for _ in work():
             break
 
-    with capture() as captured:
-        asyncio.run(main())
+    asyncio.run(main())
     (span,) = captured.spans
     assert span.failure is None
     assert span.attributes.get("llmtrace.response.partial")
 
 
-def test_a_coroutine_is_current_in_its_own_steps_only(decorate: Any) -> None:
+def test_a_coroutine_is_current_in_its_own_steps_only(decorate: Any, captured: Captured) -> None:
     """While it waits, whoever drives it is not inside its span: nothing is attached across a suspension."""
 
     @types.coroutine
@@ -273,20 +271,19 @@ def test_a_coroutine_is_current_in_its_own_steps_only(decorate: Any) -> None:
         yield await suspended()
         yield current()
 
-    with capture() as captured:
-        driven: Any = work()
-        inside = driven.send(None)
-        assert inside is not None
-        assert current() is None
-        with pytest.raises(StopIteration) as stop:
-            driven.send("sent")
-        assert stop.value.value == ("sent", inside)
-        each: Any = items()
-        first = each.__anext__()
-        assert first.send(None) is not None
-        assert current() is None
-        first.close()
-        gc.collect()
+    driven: Any = work()
+    inside = driven.send(None)
+    assert inside is not None
+    assert current() is None
+    with pytest.raises(StopIteration) as stop:
+        driven.send("sent")
+    assert stop.value.value == ("sent", inside)
+    each: Any = items()
+    first = each.__anext__()
+    assert first.send(None) is not None
+    assert current() is None
+    first.close()
+    gc.collect()
     assert len(captured.spans) >= 1
 
 
