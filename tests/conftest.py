@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from opentelemetry import trace
 
 from llmtrace.recorder import activate, otel
+from llmtrace.testing import Captured, capture
 from tests.conformance import FOLDER, Conventions
 
 settings.register_profile("busy", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -82,6 +83,13 @@ def _conforms(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     otel.finish = finish
     assert list(faults) == []
+
+
+@pytest.fixture
+def captured() -> Iterator[Captured]:
+    """All that the test records."""
+    with capture() as captured:
+        yield captured
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from llmtrace.model import (
     Trace,
     replace,
 )
-from llmtrace.store import open_store
 from tests.cli.traces import LOOK_UP, REFUND, Maker, answers, asks, chat, told, user
+from tests.stored import append
 
 GOOD = 40
 FILTERS = {
@@ -48,10 +48,7 @@ _ANSWER = answers("Done: I refunded 42.0 EUR for order KS-20457.")
 
 def write(folder: str) -> None:
     """All runs, in a store whose programs have ended."""
-    store = open_store(folder)
-    for span in spans():
-        store.append(span)
-    store.close()
+    append(folder, *spans())
 
 
 def spans() -> Iterator[Span]:

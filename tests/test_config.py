@@ -15,6 +15,7 @@ from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError
 from llmtrace.recorder import active
 from llmtrace.testing import capture
+from tests.stored import recording
 
 
 def test_defaults() -> None:
@@ -130,15 +131,12 @@ def test_the_standard_variable_for_content(monkeypatch: pytest.MonkeyPatch, capl
 )
 def test_a_wrong_value_in_code_is_an_error_at_once(options: dict[str, Any], message: str) -> None:
     """What, where, what to do; what was recorded before is recorded on, and tests see the same error."""
-    llmtrace.configure(store="memory:", instrument=[])
-    recorder = active()
-    try:
+    with recording():
+        recorder = active()
         with pytest.raises(ConfigurationError) as error:
             llmtrace.configure(**options)
         assert message in str(error.value)
         assert active() is recorder
-    finally:
-        llmtrace.shutdown()
     if options.keys().isdisjoint({"store", "exporters", "tracer_provider"}):  # which `capture` has none of
         with pytest.raises(ConfigurationError), capture(**options):
             pass
@@ -169,12 +167,8 @@ def test_a_store_that_cannot_be_opened_is_replaced_by_memory(tmp_path: Path, cap
     """A disk that is full or read-only is not an error of the code: one line, and the program goes on."""
     file = tmp_path / "file"
     file.write_text("")
-    try:
-        llmtrace.configure(store=file / "store", instrument=[])
-        with llmtrace.span("x"):
-            pass
-    finally:
-        llmtrace.shutdown()
+    with recording(file / "store"), llmtrace.span("x"):
+        pass
     assert sum("memory" in record.getMessage() for record in caplog.records) == 1
 
 

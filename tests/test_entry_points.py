@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from llmtrace import instrumentation
-from llmtrace.store import open_store
+from tests.stored import read
 
 GROUP = "opentelemetry_instrumentor"
 
@@ -54,9 +54,7 @@ def test_the_launcher_turns_recording_on(tmp_path: Path) -> None:
     ran = launched(tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert json.loads(ran.stdout)["name"] == "step"
-    store = open_store(str(tmp_path / "store"))
-    assert store.trace("last").root.name == "step"
-    store.close()
+    assert read(tmp_path / "store").root.name == "step"
 
 
 BROKEN = """
@@ -105,6 +103,4 @@ def test_an_instrumentor_that_fails_stops_no_other(tmp_path: Path) -> None:
     assert all(f"instrumenting of {name} failed; the others go on" in ran.stderr for name in broken)
     assert "missing" not in ran.stderr
     assert "Failed to auto initialize" not in ran.stderr
-    store = open_store(str(tmp_path / "store"))
-    assert sorted(span.name for span in store.trace("last").spans) == ["chat gpt-4o", "step"]
-    store.close()
+    assert sorted(span.name for span in read(tmp_path / "store").spans) == ["chat gpt-4o", "step"]

@@ -14,6 +14,7 @@ from llmtrace.diagnosis.difference import compare
 from llmtrace.errors import StoreError
 from llmtrace.model import AgentInvocation, Failure, ToolCall, ToolExecution, Trace, Violation
 from tests.cli.traces import Maker, answers, asks, chat, recovered, silent, user
+from tests.stored import recording
 
 HOSTILE = "</td></div><script>alert(1)</script><img src=x onerror='alert(1)'>\" style=\"x\ud800\u202e"
 TAGS = {"div", "b", "span", "table", "thead", "tbody", "tr", "th", "td", "ol", "li"}
@@ -92,11 +93,8 @@ def test_the_last_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("LLMTRACE_STORE", str(tmp_path / "store"))
     with pytest.raises(StoreError):
         llmtrace.last()
-    llmtrace.configure()
-    try:
+    with recording(tmp_path / "store"):
         with llmtrace.agent("helper") as span:
             span.output = "done"
         assert "helper" in shown(llmtrace.last())
-    finally:
-        llmtrace.shutdown()
     assert "helper" in shown(llmtrace.last())

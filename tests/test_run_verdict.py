@@ -6,7 +6,7 @@ import contextlib
 
 import llmtrace
 from llmtrace import semconv as sc
-from llmtrace.testing import capture
+from llmtrace.testing import Captured, capture
 
 
 @llmtrace.tool
@@ -16,19 +16,18 @@ def pay(amount: int) -> str:
     return "paid"
 
 
-def test_the_outermost_span_carries_the_health_of_its_run() -> None:
+def test_the_outermost_span_carries_the_health_of_its_run(captured: Captured) -> None:
     """The same as the trace's, in each of the three states; no other span has it."""
-    with capture() as captured:
-        for amounts, outcome in (([1], None), ([-1, 1], None), ([1], "failure"), ([-1], None)):
-            with contextlib.suppress(ValueError), llmtrace.agent("support"):
-                for amount in amounts:
-                    if len(amounts) > 1:
-                        with contextlib.suppress(ValueError):
-                            pay(amount)
-                    else:
+    for amounts, outcome in (([1], None), ([-1, 1], None), ([1], "failure"), ([-1], None)):
+        with contextlib.suppress(ValueError), llmtrace.agent("support"):
+            for amount in amounts:
+                if len(amounts) > 1:
+                    with contextlib.suppress(ValueError):
                         pay(amount)
-                if outcome is not None:
-                    llmtrace.outcome(outcome)
+                else:
+                    pay(amount)
+            if outcome is not None:
+                llmtrace.outcome(outcome)
     assert [trace.health for trace in captured.traces] == ["ok", "recovered", "failed", "failed"]
     for trace in captured.traces:
         assert trace.root.attributes[sc.HEALTH] == trace.health

@@ -16,19 +16,17 @@ from llmtrace.errors import ConfigurationError
 from llmtrace.model import Span
 from llmtrace.signals import user_signals
 from llmtrace.store import open_store
+from tests.stored import recording
 
 
 def test_flush_is_true_where_nothing_waits(tmp_path: Path) -> None:
     """Without `configure`, with a store, and twice."""
     assert llmtrace.flush() is True
-    llmtrace.configure(store=tmp_path, instrument=[])
-    try:
+    with recording(tmp_path):
         with llmtrace.span("x"):
             pass
         assert llmtrace.flush() is True
         assert llmtrace.flush(timeout=0) is True
-    finally:
-        llmtrace.shutdown()
 
 
 def test_flush_is_false_while_a_background_signal_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,27 +38,20 @@ def test_flush_is_false_while_a_background_signal_runs(monkeypatch: pytest.Monke
     def judge(span: Span) -> None:
         go_on.wait(10)
 
-    llmtrace.configure(store="memory:", instrument=[])
-    try:
+    with recording():
         with llmtrace.span("x"):
             pass
         assert llmtrace.flush(timeout=0.05) is False
         go_on.set()
         assert llmtrace.flush() is True
-    finally:
-        go_on.set()
-        llmtrace.shutdown()
 
 
 def test_flush_is_false_where_a_collector_is_down(tmp_path: Path) -> None:
     """The spans stay in the journal, and are sent when it is up again."""
-    llmtrace.configure(store=tmp_path, instrument=[], exporters=["otlp:http://127.0.0.1:9"])
-    try:
+    with recording(tmp_path, exporters=["otlp:http://127.0.0.1:9"]):
         with llmtrace.span("x"):
             pass
         assert llmtrace.flush(timeout=1) is False
-    finally:
-        llmtrace.shutdown()
 
 
 @pytest.mark.parametrize("timeout", [-1, "1", True, None])

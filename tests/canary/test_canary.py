@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler
 from random import Random
 from threading import Lock
 from typing import Any
@@ -21,7 +20,7 @@ from llmtrace.demo.server import ModelServer
 from llmtrace.errors import EndpointFailed
 from llmtrace.validation.check_values import check_arguments
 from llmtrace.validation.tool_definitions import read_definition
-from tests.canary.servers import refusing, serving
+from tests.servers import serving
 
 REFUND = {
     "name": "refund",
@@ -162,27 +161,17 @@ def test_a_refused_option_is_left_out_and_named(server: ModelServer) -> None:
 def test_options_are_left_out_in_parallel_calls_too() -> None:
     """Several calls may be refused for the same option before it is left out. None of them ends the canary."""
 
-    class Choosy(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            refused = next((name for name in ("max_tokens", "temperature") if name in request), None)
-            if refused is None:
-                body = {"choices": [{"message": {"content": "Yes, sir"}, "finish_reason": "stop"}], "model": "m"}
-            else:
-                time.sleep(0.1)
-                body = {"error": {"message": f"Unsupported parameter: '{refused}'"}}
-            text = json.dumps(body).encode()
-            self.send_response(400 if refused else 200)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+    def choosy(_: str, __: Mapping[str, str], asked: bytes) -> tuple[int, dict[str, str], bytes]:
+        refused = next((name for name in ("max_tokens", "temperature") if name in json.loads(asked)), None)
+        if refused is None:
+            body = {"choices": [{"message": {"content": "Yes, sir"}, "finish_reason": "stop"}], "model": "m"}
+            return 200, {}, json.dumps(body).encode()
+        time.sleep(0.1)
+        return 400, {}, json.dumps({"error": {"message": f"Unsupported parameter: '{refused}'"}}).encode()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
-
-    with serving(Choosy) as url:
+    with serving(choosy) as url:
         probes = read_prompts("\n".join(json.dumps(f"Q{number}") for number in range(8)), {"temperature": 0, "max_tokens": 5})
-        baseline = observe(Endpoint("m", url), probes, 1, parallel=8)
+        baseline = observe(Endpoint("m", f"{url}/v1"), probes, 1, parallel=8)
     assert (baseline.answered, baseline.without) == (8, ("temperature",))
 
 
@@ -196,8 +185,8 @@ def test_no_more_calls_than_allowed(server: ModelServer) -> None:
 @pytest.mark.parametrize(("status", "expected"), [(404, "/v1 at the end"), (401, "OPENAI_API_KEY"), (307, "/v1 at the end")])
 def test_an_endpoint_that_refuses(status: int, expected: str) -> None:
     """It is asked once, and the message says what to do."""
-    with refusing(status) as url:
-        endpoint = Endpoint("m", url, key="sk-secret")
+    with serving(lambda *_: (status, {}, b"")) as url:
+        endpoint = Endpoint("m", f"{url}/v1", key="sk-secret")
         with pytest.raises(EndpointFailed, match=rf"HTTP {status}(.|\n)*{expected}"):
             endpoint.ask(PROMPTS[0])
         assert endpoint.calls == 1
@@ -205,8 +194,8 @@ def test_an_endpoint_that_refuses(status: int, expected: str) -> None:
 
 def test_an_endpoint_that_is_out_of_order_is_not_asked_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llmtrace.canary.endpoint._LONGEST_WAIT", 0.01)
-    with refusing(503) as url:
-        endpoint = Endpoint("m", url)
+    with serving(lambda *_: (503, {}, b"")) as url:
+        endpoint = Endpoint("m", f"{url}/v1")
         with pytest.raises(EndpointFailed, match="HTTP 503"):
             observe(endpoint, PROMPTS, 20, parallel=2)
         assert endpoint.calls < 60

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 
 import pytest
 
@@ -13,37 +11,18 @@ from llmtrace.canary.baseline import observe
 from llmtrace.canary.endpoint import Endpoint
 from llmtrace.canary.probes import read_prompts
 from llmtrace.errors import EndpointFailed
+from tests.servers import serving
 
 
-class Busy(BaseHTTPRequestHandler):
+def busy(_: str, __: Mapping[str, str], asked: bytes) -> tuple[int, dict[str, str], bytes]:
     """Asks to be asked again in half a minute; a question with "key" is refused, a moment later."""
-
-    def do_POST(self) -> None:
-        is_refused = b"key" in self.rfile.read(int(self.headers["content-length"]))
-        if is_refused:
-            time.sleep(0.5)
-        self.send_response(401 if is_refused else 503)
-        self.send_header("retry-after", "30")
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
+    if is_refused := b"key" in asked:
+        time.sleep(0.5)
+    return 401 if is_refused else 503, {"retry-after": "30"}, b""
 
 
-@pytest.fixture
-def url() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Busy)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_a_refusal_ends_the_waiting_of_all_threads(url: str) -> None:
+def test_a_refusal_ends_the_waiting_of_all_threads() -> None:
     begin = time.monotonic()
-    with pytest.raises(EndpointFailed, match="401"):
-        observe(Endpoint("m", url), read_prompts('"busy"\n"key"', {}), 1, parallel=2)
+    with serving(busy) as url, pytest.raises(EndpointFailed, match="401"):
+        observe(Endpoint("m", f"{url}/v1"), read_prompts('"busy"\n"key"', {}), 1, parallel=2)
     assert time.monotonic() - begin < 15

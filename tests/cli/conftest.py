@@ -12,7 +12,8 @@ from llmtrace import diagnosis
 from llmtrace.cli import main
 from llmtrace.diagnosis import Finding, Flow
 from llmtrace.diagnosis.checks import Check, all_checks
-from tests.cli.traces import SILENT, append_to, recovered, silent
+from tests.cli.traces import SILENT, recovered, silent
+from tests.stored import append
 
 
 class Ran(NamedTuple):
@@ -61,5 +62,5 @@ def broken_check(monkeypatch: pytest.MonkeyPatch) -> None:
 def store(tmp_path: Path) -> str:
     """A local store with two traces: one that recovered an hour ago, and one that went wrong silently a minute ago."""
     url = str(tmp_path / "store")
-    append_to(url, *recovered(), *silent())
+    append(url, *recovered(), *silent())
     return url

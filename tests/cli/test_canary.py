@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llmtrace.demo.server import ModelServer
-from tests.canary.servers import refusing
+from tests.servers import serving
 
 SETTINGS = {"words": 12}
 
@@ -52,8 +52,8 @@ def test_an_endpoint_that_is_gone_cannot_be_compared(llmtrace: Callable[..., Any
     (tmp_path / "p.jsonl").write_text('"Hi"', encoding="utf-8")
     words = ("--model", "m", "--base-url", server.url, "-k", "1")
     baseline.write_text(llmtrace("canary", "record", str(tmp_path / "p.jsonl"), *words).out, encoding="utf-8")
-    with refusing(404) as url:
-        told = llmtrace("canary", "compare", str(baseline), "--base-url", url)
+    with serving(lambda *_: (404, {}, b"")) as url:
+        told = llmtrace("canary", "compare", str(baseline), "--base-url", f"{url}/v1")
     assert (told.code, told.out.startswith("Could not tell: "), "HTTP 404" in told.out) == (4, True, True)
 
 

@@ -16,7 +16,8 @@ from llmtrace.cli.options import BadInput
 from llmtrace.cli.read_spans import traces_of
 from llmtrace.codec import otlp
 from llmtrace.model import AgentInvocation, Custom, Evaluation, Failure, RawSpan, Scope, replace
-from tests.cli.traces import RECOVERED, SILENT, Maker, answers, append_to, chat, user
+from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, user
+from tests.stored import append
 
 
 def test_check(llmtrace: Callable[..., Any], store: str) -> None:
@@ -51,7 +52,7 @@ def test_all_traces_of_a_store(llmtrace: Callable[..., Any], store: str) -> None
 def test_a_run_that_failed_is_an_error(llmtrace: Callable[..., Any], store: str) -> None:
     """What ended a trace in failure counts, though no quality signal speaks of it."""
     maker = Maker("d" * 32, time.time_ns())
-    append_to(store, maker.span(1, None, "invoke_agent a", AgentInvocation("a"), failure=Failure("TimeoutError", "too slow")))
+    append(store, maker.span(1, None, "invoke_agent a", AgentInvocation("a"), failure=Failure("TimeoutError", "too slow")))
     ran = llmtrace("check", "--store", store)
     assert ran.code == 1
     assert "TimeoutError: too slow" in ran.out
@@ -65,7 +66,7 @@ def test_a_refused_answer_is_one_error(llmtrace: Callable[..., Any], tmp_path: P
     for number, outcome in enumerate((by_check, replace(by_check, explanation="the program reported failure", source=None)), 1):
         url = str(tmp_path / str(number))
         maker = Maker("d" * 32, time.time_ns())
-        append_to(url, maker.span(1, None, "invoke_agent a", AgentInvocation("a"), evaluations=(refused, outcome)))
+        append(url, maker.span(1, None, "invoke_agent a", AgentInvocation("a"), evaluations=(refused, outcome)))
         ran = llmtrace("check", "--store", url)
         assert f"{number} error" in ran.out
         assert ran.code == 1
@@ -73,7 +74,7 @@ def test_a_refused_answer_is_one_error(llmtrace: Callable[..., Any], tmp_path: P
 
 def test_strict_counts_warnings(llmtrace: Callable[..., Any], store: str) -> None:
     """An unexpected argument is a warning where the schema is open: it fails a strict check only."""
-    append_to(store, *Maker("d" * 32, time.time_ns()).with_unexpected_argument())
+    append(store, *Maker("d" * 32, time.time_ns()).with_unexpected_argument())
     assert llmtrace("check", "--store", store).code == 0
     ran = llmtrace("check", "--strict", "--json", "--store", store)
     assert ran.code == 1
@@ -103,7 +104,7 @@ def test_half_a_file_does_not_pass(tmp_path: Path, llmtrace: Callable[..., Any],
 def test_what_is_not_whole_keeps_its_verdicts(llmtrace: Callable[..., Any], store: str) -> None:
     """Where content was left out, nothing is judged again, and the check says so."""
     span = Maker("d" * 32, time.time_ns()).span(1, None, "chat m", chat([user("hi")], answers("yes")))
-    append_to(store, replace(span, attributes={semconv.CONTENT_LEVEL: "none"}))
+    append(store, replace(span, attributes={semconv.CONTENT_LEVEL: "none"}))
     ran = llmtrace("check", "--store", store)
     assert ran.code == 0
     assert "Content was cut, redacted or left out" in ran.out
@@ -111,7 +112,7 @@ def test_what_is_not_whole_keeps_its_verdicts(llmtrace: Callable[..., Any], stor
 
 def test_nothing_to_judge_has_an_exit_code_of_its_own(llmtrace: Callable[..., Any], store: str) -> None:
     """A trace in which no check had what it needs does not pass."""
-    append_to(store, Maker("d" * 32, time.time_ns()).span(1, None, "step", Custom()))
+    append(store, Maker("d" * 32, time.time_ns()).span(1, None, "step", Custom()))
     ran = llmtrace("check", "--store", store)
     assert ran.code == 4
     assert "Nothing could be judged in 1 trace." in ran.out

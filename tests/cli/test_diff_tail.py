@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.cli.traces import RECOVERED, SILENT, append_to, silent
+from tests.cli.traces import RECOVERED, SILENT, silent
+from tests.stored import append
 
 
 def test_diff_says_where_they_part(llmtrace: Callable[..., Any], store: str) -> None:
@@ -45,7 +46,7 @@ def test_tail_follows_another_process(store: str) -> None:
     try:
         assert process.stdout is not None
         process.stdout.readline()
-        append_to(store, replace_trace())
+        append(store, replace_trace())
         told = json.loads(process.stdout.readline())
         assert told["trace_id"] == "ee" * 16
     finally:

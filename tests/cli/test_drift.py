@@ -13,6 +13,7 @@ from llmtrace.model import Fingerprint, Inference, Message, Span, Text, Trace, U
 from llmtrace.store import open_store
 from tests.cli.conftest import Ran
 from tests.monitors.streams import BEGAN, SECOND, chat, lengths, run_of, tool
+from tests.stored import append
 
 
 def update(before: int = 80, after: int = 20) -> Iterator[Trace]:
@@ -24,11 +25,7 @@ def update(before: int = 80, after: int = 20) -> Iterator[Trace]:
 
 
 def fill(url: str, traces: Iterator[Trace]) -> str:
-    store = open_store(url)
-    for trace in traces:
-        for span in trace.spans:
-            store.append(span)
-    store.close()
+    append(url, *(span for trace in traces for span in trace.spans))
     return url
 
 

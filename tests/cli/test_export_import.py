@@ -13,16 +13,8 @@ from typing import Any
 
 import pytest
 
-from llmtrace.store import open_store
 from tests.cli.traces import RECOVERED, SILENT
-
-
-def spans_in(url: str, trace_id: str) -> Any:
-    store = open_store(url)
-    try:
-        return store.trace(trace_id).spans
-    finally:
-        store.close()
+from tests.stored import read
 
 
 def test_round_trip(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:
@@ -33,7 +25,7 @@ def test_round_trip(llmtrace: Callable[..., Any], store: str, tmp_path: Path) ->
     for news in ("", ", none of them new"):
         assert llmtrace("import", path, "--store", other) == (0, f"imported 10 spans of 2 traces{news}\n", "")
         for trace_id in (RECOVERED, SILENT):
-            assert spans_in(other, trace_id) == spans_in(store, trace_id)
+            assert read(other, trace_id).spans == read(store, trace_id).spans
 
 
 def test_a_line_is_a_trace(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:
@@ -107,7 +99,7 @@ def test_pipes(store: str, tmp_path: Path) -> None:
         [*call, "import", "-", "--store", str(other)], input=exported.stdout, capture_output=True, check=True
     )
     assert imported.stdout.decode() == "imported 10 spans of 2 traces\n"
-    assert spans_in(str(other), SILENT) == spans_in(store, SILENT)
+    assert read(str(other), SILENT).spans == read(store, SILENT).spans
 
 
 def test_bad_lines_are_named(llmtrace: Callable[..., Any], store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 
 def test_it_is_shown(llmtrace: Callable[..., Any], store: str) -> None:
     """What was said stands in `show` with its comment, and in `ls` as a finding."""
@@ -25,21 +23,3 @@ def test_json(llmtrace: Callable[..., Any], store: str) -> None:
     said = json.loads(llmtrace("feedback", "--store", store, "--label", "good", "--source", "program", "--json").out)
     assert (said["evaluation"]["label"], said["evaluation"]["source"]) == ("good", "program")
     assert len(said["trace_id"]) == 32
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["last"], "the feedback is empty."),
-        (["last", "--score", "much"], "expected a number from 0 to 1, got 'much'"),
-        (["last", "--score", "3"], "expected a number from 0 to 1, got '3'"),
-        (["last", "--score", "nan"], "expected a number from 0 to 1, got 'nan'"),
-        (["last", "--score", "1", "--span", "beef"], "has no span beef"),
-        (["feedbeef", "--score", "1"], "no trace 'feedbeef'"),
-    ],
-)
-def test_bad_input(words: list[str], said: str, llmtrace: Callable[..., Any], store: str) -> None:
-    """Exit code 2 and one clear error."""
-    code, out, err = llmtrace("feedback", "--store", store, *words)
-    assert (code, out) == (2, "")
-    assert said in err

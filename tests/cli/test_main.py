@@ -19,8 +19,9 @@ from llmtrace.cli.terminal import cells
 from llmtrace.model import AgentInvocation, Custom, Evaluation, Failure, ToolCall, ToolExecution, Violation, replace
 from llmtrace.store import open_store
 from llmtrace.version import __version__
-from tests.cli.traces import SECOND, Maker, append_to, asks, chat, user
+from tests.cli.traces import SECOND, Maker, asks, chat, user
 from tests.documentation import generated
+from tests.stored import append
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -181,7 +182,7 @@ def test_no_line_is_wider_than_a_narrow_terminal(
     """40 columns; a table has fewer columns then, a heading more lines."""
     monkeypatch.setenv("COLUMNS", "40")
     maker = Maker("c" * 32, time.time_ns() - 3600 * SECOND)
-    append_to(store, *(replace(span, name=f"{span.name} of a name that is long") for span in maker.with_two_made_up()))
+    append(store, *(replace(span, name=f"{span.name} of a name that is long") for span in maker.with_two_made_up()))
     out = llmtrace(*words.split(), "--store", store).out
     assert out
     assert [line for line in out.splitlines() if cells(line) > 40] == []

@@ -21,6 +21,7 @@ from llmtrace.metrics import Metrics
 from llmtrace.store import journal_files
 from llmtrace.store.local import LocalStore
 from llmtrace.store.tail import Tail
+from tests.commands import running
 from tests.store.spans import inference, span
 from tests.test_metrics import Reading
 
@@ -47,10 +48,8 @@ def test_a_store_is_followed_and_served(tmp_path: Path) -> None:
     pytest.importorskip("opentelemetry.exporter.prometheus")
     store = LocalStore(tmp_path / "store")
     store.append(span(1, operation=inference("a", "b")))
-    command = [sys.executable, "-m", "llmtrace", "metrics", "--store", str(tmp_path / "store"), "--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        address = json.loads(process.stdout.readline())["address"]
+    with running("metrics", "--store", str(tmp_path / "store"), "--port", "0", "--json") as (line, process):
+        address = json.loads(line)["address"]
         assert "gen_ai_client_inference_duration_seconds_count" not in fetched(address)
         store.append(span(2, operation=inference("a", "b")))
         deadline = time.monotonic() + 20

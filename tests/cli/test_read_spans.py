@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -66,9 +64,3 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         list(read(str(tmp_path)))
     with pytest.raises(BadInput, match="No such file"):
         list(read(str(tmp_path / "none.jsonl")))
-
-
-def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``-`` reads what is piped in."""
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n".join(lines()))))
-    assert len(list(read("-"))) == 4

@@ -13,8 +13,8 @@ import pytest
 
 from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import Trace, Workflow
-from llmtrace.store import open_store
-from tests.cli.test_main import heeds_ctrl_c
+from tests.commands import heeds_ctrl_c
+from tests.stored import read
 
 
 def plain(*words: str, cwd: Path, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
@@ -27,11 +27,7 @@ def traced(*words: str, cwd: Path, stdin: bytes = b"") -> tuple[int, bytes, byte
 
 
 def last(cwd: Path) -> Trace:
-    store = open_store(str(cwd / "store"))
-    try:
-        return store.trace("last")
-    finally:
-        store.close()
+    return read(cwd / "store")
 
 
 PROGRAMS = {

@@ -13,7 +13,7 @@ from llmtrace.cli import to_test
 from llmtrace.cli.options import BadInput
 from llmtrace.diagnosis import diagnose
 from llmtrace.model import AgentInvocation, Message, Text
-from llmtrace.testing import capture
+from llmtrace.testing import Captured, capture
 
 
 @llmtrace.tool(on_invalid="reply")
@@ -65,7 +65,7 @@ def test_a_task_that_is_json_is_one_argument(parameters: str | None, expected: s
     ],
 )
 def test_a_function_that_cannot_be_imported_is_refused(
-    target: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    target: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, captured: Captured
 ) -> None:
     """The check reads the source and never runs it, since an import may start the agent."""
     (tmp_path / "desk").mkdir()
@@ -81,8 +81,7 @@ def test_a_function_that_cannot_be_imported_is_refused(
         "raise SystemExit('imported')\n"
     )
     monkeypatch.chdir(tmp_path)
-    with capture() as captured:
-        llmtrace.agent(lambda task: task, name="support")("42")
+    llmtrace.agent(lambda task: task, name="support")("42")
     if not problem:
         assert to_test._function(captured.trace, target, Path())[0]
         return
@@ -90,8 +89,7 @@ def test_a_function_that_cannot_be_imported_is_refused(
         to_test._function(captured.trace, target, Path())
 
 
-def test_a_run_that_was_reported_as_wrong_asks_for_another_answer() -> None:
+def test_a_run_that_was_reported_as_wrong_asks_for_another_answer(captured: Captured) -> None:
     """Nothing in the record tells such a run from a good one, and no test of a failure may pass at once."""
-    with capture() as captured:
-        llmtrace.agent(lambda: "42", name="support")()
+    llmtrace.agent(lambda: "42", name="support")()
     assert next(to_test._assertions(captured.trace, (), [], has_failed=True)).startswith('assert run.answer != "42"')

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,21 +17,13 @@ import pytest
 
 from llmtrace.codec import genai, otlp
 from tests.cli.traces import SILENT, silent
+from tests.commands import running
 
 
 @contextmanager
 def viewing(*words: str) -> Iterator[tuple[dict[str, Any], subprocess.Popen[str]]]:
-    command = [sys.executable, "-m", "llmtrace", "view", "--no-browser", "--json", "--port", "0", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    stop = threading.Timer(90, process.kill)
-    stop.start()
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline()), process
-    finally:
-        stop.cancel()
-        process.kill()
-        process.wait()
+    with running("view", "--no-browser", "--json", "--port", "0", *words) as (line, process):
+        yield json.loads(line), process
 
 
 def traces(address: str) -> list[dict[str, Any]]:
@@ -92,18 +83,3 @@ def moved() -> list[Any]:
     from llmtrace.model import replace
 
     return [replace(span, trace_id="cd" * 16, run_id=None, sequence=None) for span in silent()]
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["zz"], "is too short"),
-        (["none.jsonl"], "no file or folder none.jsonl"),
-        (["./x"], "no file or folder ./x"),
-        (["ftp:x"], "unknown store scheme 'ftp'"),
-    ],
-)
-def test_what_is_not_there_is_one_line(words: list[str], said: str, llmtrace: Callable[..., Any], store: str) -> None:
-    """Exit code 2, and what is wrong."""
-    code, _, err = llmtrace("view", *words, "--no-browser", "--store", store)
-    assert (code, said in err) == (2, True)

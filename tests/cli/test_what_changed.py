@@ -15,6 +15,7 @@ import pytest
 
 from llmtrace.demo.server import ModelServer
 from llmtrace.store import Query, open_store
+from tests.stored import read
 
 PROGRAM = """
 import json, os, openai, llmtrace
@@ -87,10 +88,7 @@ class Runs:
             check=False,
         )
         assert (ran.returncode, ran.stderr) == (0, "")
-        store = open_store(self.store)
-        trace_id = store.trace("last").trace_id
-        store.close()
-        return trace_id
+        return read(self.store).trace_id
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from llmtrace.cli.terminal import Screen
 from llmtrace.diagnosis import Diagnosis, Place, Step, Suspect
 from llmtrace.model import AgentInvocation, Evaluation, Trace
 from llmtrace.store import open_store
-from tests.cli.traces import SECOND, SILENT, Maker, answers, append_to, chat, silent, user
+from tests.cli.traces import SECOND, SILENT, Maker, answers, chat, silent, user
+from tests.stored import append
 
 
 def body(out: str) -> str:
@@ -210,7 +211,7 @@ def test_json(llmtrace: Callable[..., Any], store: str) -> None:
 
 def test_top(llmtrace: Callable[..., Any], store: str) -> None:
     """--top cuts the list, and says how many it left out."""
-    append_to(store, *Maker("d" * 32, time.time_ns() - SECOND).with_two_made_up())
+    append(store, *Maker("d" * 32, time.time_ns() - SECOND).with_two_made_up())
     suspects = json.loads(llmtrace("why", "--json", "--store", store).out)["suspects"]
     out = llmtrace("why", "--top", "1", "--store", store).out
     assert out.startswith(suspects[0]["title"])
@@ -285,7 +286,7 @@ def test_of_many_runs_one_that_cannot_be_diagnosed_costs_only_itself(
     llmtrace: Callable[..., Any], store: str, broken_check: None
 ) -> None:
     """stderr says so, once for each fault; the other runs are grouped as ever."""
-    append_to(store, *Maker("3" * 32, time.time_ns() - SECOND).with_two_made_up())
+    append(store, *Maker("3" * 32, time.time_ns() - SECOND).with_two_made_up())
     ran = llmtrace("why", "--all", "--store", store)
     assert ran.code == 0
     assert ran.out.startswith("1 of 3 runs has a suspect, one cause")
@@ -320,7 +321,7 @@ def test_failed_runs_without_a_cause_are_counted(llmtrace: Callable[..., Any], t
     maker, task, answer = Maker("c" * 32, time.time_ns() - SECOND), user("Has it arrived?"), answers("It has.")
     outcome = Evaluation("outcome", "error", "the program reported failure", "failure")
     agent = AgentInvocation("a", input=(task,), output=(answer,))
-    append_to(
+    append(
         str(tmp_path / "store"),
         maker.span(1, None, "invoke_agent a", agent, took=0.9, evaluations=(outcome,)),
         maker.span(2, 1, "chat m", chat([task], answer)),
@@ -335,7 +336,7 @@ def test_failed_runs_without_a_cause_are_counted(llmtrace: Callable[..., Any], t
 
 def test_all_of_a_run_without_a_suspect(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     """It is counted among the runs that were looked at."""
-    append_to(
+    append(
         str(tmp_path / "store"),
         Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))),
     )
@@ -353,7 +354,7 @@ def test_that_only_the_newest_runs_were_looked_at_is_said(llmtrace: Callable[...
 def test_a_run_is_tagged_by_any_of_its_spans(llmtrace: Callable[..., Any], store: str) -> None:
     """A program may name its tags once the run has begun."""
     maker = Maker("e" * 32, time.time_ns() - SECOND)
-    append_to(
+    append(
         store,
         maker.span(2, 1, "chat m", chat([user("hi")], answers("hello")), attributes={semconv.TAGS: ("beta",)}),
         maker.span(1, None, "invoke_agent support", AgentInvocation("support")),

@@ -14,25 +14,19 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from tests.decorators.conftest import DECORATORS
 
 import llmtrace
 from llmtrace.recorder import current
-from llmtrace.testing import capture
-
-DECORATORS = [llmtrace.tool, llmtrace.agent, llmtrace.workflow, llmtrace.span]
+from llmtrace.testing import Captured, capture
 
 
-@pytest.fixture(params=DECORATORS, ids=lambda decorator: decorator.__name__)
-def decorate(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-def test_plain_function_keeps_value_and_signature(decorate: Any) -> None:
+def test_plain_function_keeps_value_and_signature(decorate: Any, captured: Captured) -> None:
     """A decorated function returns the very object, and looks like the function."""
     marker = object()
 
@@ -41,8 +35,7 @@ def test_plain_function_keeps_value_and_signature(decorate: Any) -> None:
         return x
 
     made = decorate(work)
-    with capture() as captured:
-        assert made(marker) is marker
+    assert made(marker) is marker
     assert inspect.signature(made) == inspect.signature(work)
     assert (made.__name__, made.__doc__, inspect.isfunction(made)) == ("work", "Doc.", True)
     assert len(captured.spans) == 1
@@ -64,7 +57,7 @@ def test_exception_is_the_same_object(decorate: Any) -> None:
     assert (failure.type, failure.message) == ("LookupError", "gone")
 
 
-def test_coroutine(decorate: Any) -> None:
+def test_coroutine(decorate: Any, captured: Captured) -> None:
     """A coroutine function stays one; its span covers the await."""
 
     @decorate
@@ -72,13 +65,12 @@ def test_coroutine(decorate: Any) -> None:
         await asyncio.sleep(0)
         return x + 1
 
-    with capture() as captured:
-        assert inspect.iscoroutinefunction(work)
-        assert asyncio.run(work(1)) == 2
+    assert inspect.iscoroutinefunction(work)
+    assert asyncio.run(work(1)) == 2
     assert len(captured.spans) == 1
 
 
-def test_coroutine_that_a_plain_function_gives(decorate: Any) -> None:
+def test_coroutine_that_a_plain_function_gives(decorate: Any, captured: Captured) -> None:
     """A plain decorator hides that a function is async: the span covers the await all the same, and what happens below."""
 
     @llmtrace.span
@@ -90,11 +82,10 @@ def test_coroutine_that_a_plain_function_gives(decorate: Any) -> None:
         return x + 1
 
     made = decorate(lambda x: work(x))
-    with capture() as captured:
-        assert not inspect.iscoroutinefunction(made)
-        coroutine = made(1)
-        assert inspect.iscoroutine(coroutine)
-        assert asyncio.run(coroutine) == 2
+    assert not inspect.iscoroutinefunction(made)
+    coroutine = made(1)
+    assert inspect.iscoroutine(coroutine)
+    assert asyncio.run(coroutine) == 2
     inner, outer = captured.spans
     assert inner.parent_id == outer.span_id
     assert "2" in repr(outer.operation)
@@ -118,7 +109,7 @@ def test_coroutine_that_nobody_awaits_is_partial(decorate: Any) -> None:
 
 
 @pytest.mark.parametrize("decorate", [*DECORATORS, llmtrace.wrap, llmtrace.context(plan="pro"), lambda function: function])
-def test_a_block_in_a_coroutine_is_open_until_it_is_left(decorate: Any) -> None:
+def test_a_block_in_a_coroutine_is_open_until_it_is_left(decorate: Any, captured: Captured) -> None:
     """What waits in a block goes on in it, and what runs meanwhile does not; after the block its surroundings are back."""
     given = llmtrace.context(user="u")
 
@@ -140,8 +131,7 @@ def test_a_block_in_a_coroutine_is_open_until_it_is_left(decorate: Any) -> None:
         llmtrace.span("beside")(below)()
         await asyncio.gather(*tasks)
 
-    with capture() as captured:
-        asyncio.run(main())
+    asyncio.run(main())
     spans = {span.span_id: span for span in captured.spans}
     agents = {span.span_id: span.parent_id for span in captured.spans if span.name == "invoke_agent A"}
     inside, after, beside = (
@@ -186,7 +176,7 @@ def _told(spans: Any) -> list[tuple[str, str | None, Any]]:
 
 @pytest.mark.parametrize("decorate", [*DECORATORS, llmtrace.wrap, llmtrace.context(plan="pro")])
 @pytest.mark.parametrize("is_async", [False, True])
-def test_a_block_in_a_generator_is_open_until_it_is_left(decorate: Any, is_async: bool) -> None:
+def test_a_block_in_a_generator_is_open_until_it_is_left(decorate: Any, is_async: bool, captured: Captured) -> None:
     """What is yielded in a block goes on in it, and who takes the items is not in it; after it its surroundings are back."""
 
     def take() -> None:
@@ -197,11 +187,10 @@ def test_a_block_in_a_generator_is_open_until_it_is_left(decorate: Any, is_async
         async for _ in decorate(_looping_async)():
             llmtrace.span("beside")(_below)()
 
-    with capture() as captured:
-        if is_async:
-            asyncio.run(take_async())
-        else:
-            take()
+    if is_async:
+        asyncio.run(take_async())
+    else:
+        take()
     beside = ("beside", None, None)
     assert _told(captured.spans) == [
         *(beside, ("inside", "A", ["A"]), beside, ("after", None, None)),
@@ -210,7 +199,9 @@ def test_a_block_in_a_generator_is_open_until_it_is_left(decorate: Any, is_async
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_blocks_of_a_generator_whose_steps_are_taken_apart_do_not_pile_up(decorate: Any, is_async: bool) -> None:
+def test_blocks_of_a_generator_whose_steps_are_taken_apart_do_not_pile_up(
+    decorate: Any, is_async: bool, captured: Captured
+) -> None:
     """A web server takes each step in a context of its own, where a block that was opened in another cannot be closed."""
 
     def take() -> None:
@@ -223,18 +214,17 @@ def test_blocks_of_a_generator_whose_steps_are_taken_apart_do_not_pile_up(decora
         while await asyncio.ensure_future(anext(generator, 0)) is None:
             llmtrace.span("beside")(_below)()
 
-    with capture() as captured:
-        if is_async:
-            asyncio.run(take_async())
-        else:
-            take()
+    if is_async:
+        asyncio.run(take_async())
+    else:
+        take()
     assert all(parent is None and tags is None for name, parent, tags in _told(captured.spans) if name != "inside")
     agents = [span for span in captured.spans if span.name in ("invoke_agent A", "invoke_agent B")]
     assert len({span.parent_id for span in agents}) == 1
     assert [span.attributes["llmtrace.tags"] for span in agents] == [["A"], ["B"]]
 
 
-def test_cancelled_coroutine_ends_its_span(decorate: Any) -> None:
+def test_cancelled_coroutine_ends_its_span(decorate: Any, captured: Captured) -> None:
     """Cancelling reaches the caller and is recorded as the failure."""
 
     @decorate
@@ -248,38 +238,10 @@ def test_cancelled_coroutine_ends_its_span(decorate: Any) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    with capture() as captured:
-        asyncio.run(main())
+    asyncio.run(main())
     failure = captured.spans[0].failure
     assert failure is not None
     assert failure.type.endswith("CancelledError")
-
-
-def conversation(made: Any) -> list[Any]:
-    """Drive a generator by all of its protocol, and tell what was seen."""
-    generator = made()
-    seen: list[Any] = [next(generator), generator.send("a"), generator.throw(ValueError("b"))]
-    try:
-        generator.send("c")
-    except StopIteration as stop:
-        seen.append(("return", stop.value))
-    return seen
-
-
-def talk() -> Any:
-    got = yield 1
-    try:
-        got = yield ("sent", got)
-    except ValueError as error:
-        got = yield ("thrown", str(error))
-    return got
-
-
-def test_generator_protocol(decorate: Any) -> None:
-    """send, throw and the return value pass through unchanged."""
-    with capture() as captured:
-        assert conversation(decorate(talk)) == conversation(talk)
-    assert len(captured.spans) == 1
 
 
 def test_generator_left_early_is_partial_and_silent(decorate: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -306,34 +268,7 @@ def test_generator_left_early_is_partial_and_silent(decorate: Any, caplog: pytes
     assert [record for record in caplog.records if record.name.startswith(("llmtrace", "opentelemetry"))] == []
 
 
-def test_async_generator(decorate: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """An async generator passes asend and athrow; left in another task it ends its span and logs nothing."""
-
-    @decorate
-    async def work() -> AsyncIterator[Any]:
-        got = yield 1
-        try:
-            yield ("sent", got)
-        except ValueError as error:
-            yield ("thrown", str(error))
-
-    async def main() -> list[Any]:
-        generator: Any = work()
-        seen = [await generator.__anext__(), await generator.asend("a"), await generator.athrow(ValueError("b"))]
-        with pytest.raises(StopAsyncIteration):
-            await generator.__anext__()
-        other: Any = work()
-        await other.__anext__()
-        await asyncio.create_task(other.aclose())
-        return seen
-
-    with capture() as captured, caplog.at_level(logging.DEBUG):
-        assert asyncio.run(main()) == [1, ("sent", "a"), ("thrown", "b")]
-    assert len(captured.spans) == 2
-    assert [record for record in caplog.records if record.name.startswith(("llmtrace", "opentelemetry"))] == []
-
-
-def test_span_is_not_current_between_the_steps_of_a_generator() -> None:
+def test_span_is_not_current_between_the_steps_of_a_generator(captured: Captured) -> None:
     """While a generator waits, the code around it is not inside its span."""
 
     @llmtrace.agent
@@ -348,16 +283,15 @@ def test_span_is_not_current_between_the_steps_of_a_generator() -> None:
     @llmtrace.span
     def beside() -> None: ...
 
-    with capture() as captured:
-        for _ in outer():
-            beside()
+    for _ in outer():
+        beside()
     parents = {span.name: span.parent_id for span in captured.spans if span.name != "inner"}
     agent_id = next(span.span_id for span in captured.spans if span.name == "invoke_agent outer")
     assert parents["beside"] is None
     assert {span.parent_id for span in captured.spans if span.name == "inner"} == {agent_id}
 
 
-def test_methods(decorate: Any) -> None:
+def test_methods(decorate: Any, captured: Captured) -> None:
     """Methods, class methods and static methods, in either order of decorators."""
 
     class Shop:
@@ -389,12 +323,11 @@ def test_methods(decorate: Any) -> None:
             return x
 
     shop = Shop()
-    with capture() as captured:
-        assert shop.method(1) == ("shop", 1)
-        assert shop.inner_class(2) == Shop.inner_class(2) == ("Shop", 2)
-        assert shop.outer_class(3) == Shop.outer_class(3) == ("Shop", 3)
-        assert shop.inner_static(4) == Shop.inner_static(4) == 4
-        assert shop.outer_static(5) == Shop.outer_static(5) == 5
+    assert shop.method(1) == ("shop", 1)
+    assert shop.inner_class(2) == Shop.inner_class(2) == ("Shop", 2)
+    assert shop.outer_class(3) == Shop.outer_class(3) == ("Shop", 3)
+    assert shop.inner_static(4) == Shop.inner_static(4) == 4
+    assert shop.outer_static(5) == Shop.outer_static(5) == 5
     assert len(captured.spans) == 9
 
 
@@ -432,7 +365,7 @@ def test_what_a_task_is_done_with_is_no_part_of_it() -> None:
     assert "<unserialisable " in asked[3]
 
 
-def test_blocks_with_and_async_with() -> None:
+def test_blocks_with_and_async_with(captured: Captured) -> None:
     """agent, workflow and span open as blocks; what is set on them is recorded."""
 
     async def main() -> None:
@@ -442,8 +375,7 @@ def test_blocks_with_and_async_with() -> None:
                 opened.add_event("seen", {"count": 2})
                 opened.output = {"sorted": 3}
 
-    with capture() as captured:
-        asyncio.run(main())
+    asyncio.run(main())
     inner, outer = captured.spans
     assert (inner.name, outer.name, inner.parent_id) == ("invoke_agent sorter", "invoke_workflow nightly", outer.span_id)
     assert inner.attributes["colour"] == "blue"
@@ -460,7 +392,7 @@ def test_block_records_what_it_raises() -> None:
     assert failure.type == "KeyError"
 
 
-def test_a_block_may_be_open_several_times() -> None:
+def test_a_block_may_be_open_several_times(captured: Captured) -> None:
     """One object for many blocks, in each other and in several threads: each has its span, and each is left as itself."""
     step = llmtrace.span("step")
     barrier = threading.Barrier(2, timeout=10)
@@ -472,22 +404,21 @@ def test_a_block_may_be_open_several_times() -> None:
                 raise LookupError
             time.sleep(0.01)
 
-    with capture() as captured:
-        with step as outer, step as inner:
-            inner.output = "inner"
-        outer_id = outer.span_id
-        threads = [threading.Thread(target=work, args=(fails,)) for fails in (True, False)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert current() is None
+    with step as outer, step as inner:
+        inner.output = "inner"
+    outer_id = outer.span_id
+    threads = [threading.Thread(target=work, args=(fails,)) for fails in (True, False)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert current() is None
     first, second, *others = captured.spans
     assert (first.parent_id, second.span_id, first.operation.result) == (outer_id, outer_id, "inner")  # type: ignore[union-attr]
     assert sorted(span.failure is None for span in others) == [False, True]
 
 
-def test_a_block_in_a_generator_left_early_is_partial() -> None:
+def test_a_block_in_a_generator_left_early_is_partial(captured: Captured) -> None:
     """Leaving is no failure."""
 
     def work() -> Iterator[int]:
@@ -495,30 +426,28 @@ def test_a_block_in_a_generator_left_early_is_partial() -> None:
             yield 1
             yield 2
 
-    with capture() as captured:
-        for _ in work():
-            break
-        gc.collect()
+    for _ in work():
+        break
+    gc.collect()
     assert captured.spans[0].failure is None
     assert captured.spans[0].attributes["llmtrace.response.partial"] is True
     assert captured.trace.health == "ok"
 
 
-def test_exit_without_an_error_code_is_no_failure(decorate: Any) -> None:
+def test_exit_without_an_error_code_is_no_failure(decorate: Any, captured: Captured) -> None:
     """A program that ends by sys.exit() has not failed."""
 
     @decorate
     def work(code: object) -> None:
         sys.exit(code)  # type: ignore[arg-type]
 
-    with capture() as captured:
-        for code in (None, 0, 1, "why"):
-            with pytest.raises(SystemExit):
-                work(code)
+    for code in (None, 0, 1, "why"):
+        with pytest.raises(SystemExit):
+            work(code)
     assert [span.failure is None for span in captured.spans] == [True, True, False, False]
 
 
-def test_a_coroutine_that_is_collected_says_nothing(decorate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_coroutine_that_is_collected_says_nothing(decorate: Any, monkeypatch: pytest.MonkeyPatch, captured: Captured) -> None:
     """Whichever of the two, the program's and ours, is closed first."""
 
     @types.coroutine
@@ -530,14 +459,13 @@ def test_a_coroutine_that_is_collected_says_nothing(decorate: Any, monkeypatch: 
 
     said: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", said.append)
-    with capture() as captured:
-        for _ in range(3):
-            steps = decorate(waits)().__await__()
-            steps.send(None)
-            ring = [steps]
-            ring.append(ring)
-            del steps, ring
-        gc.collect()
+    for _ in range(3):
+        steps = decorate(waits)().__await__()
+        steps.send(None)
+        ring = [steps]
+        ring.append(ring)
+        del steps, ring
+    gc.collect()
     assert said == []
     assert len(captured.spans) == 3
 
@@ -625,7 +553,7 @@ def test_what_the_collector_closes_ends_on_another_thread(left: Callable[[], Ite
     assert not processor.blocked
 
 
-def test_a_budget_in_a_generator_that_is_closed_elsewhere_leaves_what_is_current_there() -> None:
+def test_a_budget_in_a_generator_that_is_closed_elsewhere_leaves_what_is_current_there(captured: Captured) -> None:
     def spends() -> Iterator[int]:
         with llmtrace.Budget(calls=1):
             yield 1
@@ -638,8 +566,7 @@ def test_a_budget_in_a_generator_that_is_closed_elsewhere_leaves_what_is_current
             with llmtrace.span("below"):
                 pass
 
-    with capture() as captured:
-        contextvars.copy_context().run(both)
+    contextvars.copy_context().run(both)
     below, above = captured.spans
     assert below.parent_id == above.span_id
 

@@ -11,7 +11,7 @@ import pytest
 
 import llmtrace
 from llmtrace.errors import ConfigurationError
-from llmtrace.testing import capture
+from llmtrace.testing import Captured, capture
 
 
 def work(task: str = "") -> str:
@@ -19,15 +19,14 @@ def work(task: str = "") -> str:
 
 
 @pytest.mark.parametrize("decorator", [llmtrace.agent, llmtrace.workflow, llmtrace.span])
-def test_a_name_is_given_by_position_or_by_keyword(decorator: Any) -> None:
+def test_a_name_is_given_by_position_or_by_keyword(decorator: Any, captured: Captured) -> None:
     """Of a decorator and of a block alike; two names are one too many."""
-    with capture() as captured:
-        decorator("a")(work)()
-        decorator(name="b")(work)()
-        with decorator("c"):
-            pass
-        with decorator(name="d"):
-            pass
+    decorator("a")(work)()
+    decorator(name="b")(work)()
+    with decorator("c"):
+        pass
+    with decorator(name="d"):
+        pass
     assert [span.name[-1] for span in captured.spans] == ["a", "b", "c", "d"]
     with pytest.raises(TypeError, match="two names"):
         decorator("a", name="b")

@@ -16,14 +16,7 @@ import pytest
 import llmtrace
 from llmtrace.errors import InvalidToolCall
 from llmtrace.recorder import current
-from llmtrace.testing import capture
-
-DECORATORS = [llmtrace.tool, llmtrace.agent, llmtrace.workflow, llmtrace.span]
-
-
-@pytest.fixture(params=DECORATORS, ids=lambda decorator: decorator.__name__)
-def decorate(request: pytest.FixtureRequest) -> Any:
-    return request.param
+from llmtrace.testing import Captured, capture
 
 
 async def coroutine(x: int) -> int:
@@ -48,14 +41,13 @@ def test_wrong_arguments_are_refused_by_the_call(decorate: Any, function: Any) -
     assert span.failure.type == "TypeError"
 
 
-def test_a_policy_answers_before_python_does() -> None:
+def test_a_policy_answers_before_python_does(captured: Captured) -> None:
     """Where the policy is to reply or to raise, wrong arguments of an async tool lead to that."""
     replying, raising = llmtrace.tool(on_invalid="reply")(coroutine), llmtrace.tool(on_invalid="raise")(coroutine)
-    with capture() as captured:
-        assert "x" in asyncio.run(replying())  # type: ignore[call-arg, arg-type, operator]
-        with pytest.raises(InvalidToolCall):
-            raising()  # type: ignore[call-arg]
-        assert asyncio.run(llmtrace.tool(on_invalid="repair")(coroutine)("5")) == 5  # type: ignore[arg-type]
+    assert "x" in asyncio.run(replying())  # type: ignore[call-arg, arg-type, operator]
+    with pytest.raises(InvalidToolCall):
+        raising()  # type: ignore[call-arg]
+    assert asyncio.run(llmtrace.tool(on_invalid="repair")(coroutine)("5")) == 5  # type: ignore[arg-type]
     assert [span.operation.executed for span in captured.spans] == [False, False, True]  # type: ignore[union-attr]
 
 
@@ -100,6 +92,16 @@ def simple() -> Any:
     yield 1
 
 
+def talks() -> Any:
+    said: Any = 1
+    for _ in range(3):
+        try:
+            said = yield said
+        except KeyError as error:
+            said = ("thrown", str(error))
+    return said
+
+
 def told(step: Callable[[], Any]) -> Any:
     try:
         return step()
@@ -124,7 +126,7 @@ def ways_to_end(make: Callable[[], Any]) -> list[Any]:
     return seen
 
 
-@pytest.mark.parametrize("function", [swallows, goes_on, simple])
+@pytest.mark.parametrize("function", [swallows, goes_on, simple, talks])
 def test_every_way_to_end_a_generator(decorate: Any, function: Any) -> None:
     """close, throw and send, begun or not, and what comes after; GeneratorExit is the generator's own to deal with."""
     with capture():
@@ -147,6 +149,15 @@ async def async_goes_on() -> Any:
 
 async def async_simple() -> Any:
     yield 1
+
+
+async def async_talks() -> Any:
+    said: Any = 1
+    for _ in range(3):
+        try:
+            said = yield said
+        except KeyError as error:
+            said = ("thrown", str(error))
 
 
 async def async_raises() -> Any:
@@ -184,7 +195,7 @@ async def async_ways_to_end(make: Callable[[], Any]) -> list[Any]:
     return seen
 
 
-@pytest.mark.parametrize("function", [async_swallows, async_goes_on, async_simple, async_raises])
+@pytest.mark.parametrize("function", [async_swallows, async_goes_on, async_simple, async_talks, async_raises])
 def test_every_way_to_end_an_async_generator(decorate: Any, function: Any, caplog: pytest.LogCaptureFixture) -> None:
     """aclose, athrow and asend, begun or not, and what comes after."""
     caplog.set_level(logging.CRITICAL, "asyncio")  # a generator that goes on after GeneratorExit makes the loop complain
@@ -226,7 +237,7 @@ def test_async_generators_left_open_close_in_silence(decorate: Any, dropped: boo
     assert [span.attributes.get("llmtrace.response.partial") for span in captured.spans] == [True] * 8
 
 
-def test_an_async_generator_that_is_left_when_the_loop_ends_was_not_cancelled(decorate: Any) -> None:
+def test_an_async_generator_that_is_left_when_the_loop_ends_was_not_cancelled(decorate: Any, captured: Captured) -> None:
     """The loop closes it in a task of its own, and cancels that where the program ends first."""
 
     @decorate
@@ -238,14 +249,13 @@ def test_an_async_generator_that_is_left_when_the_loop_ends_was_not_cancelled(de
         async for _ in work():
             break
 
-    with capture() as captured:
-        asyncio.run(main())
+    asyncio.run(main())
     (span,) = captured.spans
     assert span.failure is None
     assert span.attributes.get("llmtrace.response.partial")
 
 
-def test_a_coroutine_is_current_in_its_own_steps_only(decorate: Any) -> None:
+def test_a_coroutine_is_current_in_its_own_steps_only(decorate: Any, captured: Captured) -> None:
     """While it waits, whoever drives it is not inside its span: nothing is attached across a suspension."""
 
     @types.coroutine
@@ -261,20 +271,19 @@ def test_a_coroutine_is_current_in_its_own_steps_only(decorate: Any) -> None:
         yield await suspended()
         yield current()
 
-    with capture() as captured:
-        driven: Any = work()
-        inside = driven.send(None)
-        assert inside is not None
-        assert current() is None
-        with pytest.raises(StopIteration) as stop:
-            driven.send("sent")
-        assert stop.value.value == ("sent", inside)
-        each: Any = items()
-        first = each.__anext__()
-        assert first.send(None) is not None
-        assert current() is None
-        first.close()
-        gc.collect()
+    driven: Any = work()
+    inside = driven.send(None)
+    assert inside is not None
+    assert current() is None
+    with pytest.raises(StopIteration) as stop:
+        driven.send("sent")
+    assert stop.value.value == ("sent", inside)
+    each: Any = items()
+    first = each.__anext__()
+    assert first.send(None) is not None
+    assert current() is None
+    first.close()
+    gc.collect()
     assert len(captured.spans) >= 1
 
 

@@ -12,12 +12,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, field_validator
+from tests.servers import serving
 
 import llmtrace
 from llmtrace.errors import ConfigurationError, ReplayDiverged, ReviewConflict, ReviewDenied, ReviewPending
@@ -92,6 +92,28 @@ def reject(record: ReviewRecord) -> None:
     llmtrace.reviews.reject(record.request.review_id, "too much", digest=record.request.digest, by="ann")
 
 
+@pytest.fixture
+def tools() -> llmtrace.Tools:
+    """`refund`, whose every call is held."""
+    return llmtrace.Tools(llmtrace.tool(review=True)(refund))
+
+
+def held(program: Callable[[], Any]) -> ReviewRecord:
+    """The review that a program has ended to wait for."""
+    with pytest.raises(ReviewPending) as pending:
+        program()
+    return llmtrace.reviews.get(pending.value.review_id)
+
+
+def die_running(store: Path, record: ReviewRecord) -> None:
+    """Another process begins to run the call, and dies."""
+    child = os.fork()
+    if child == 0:
+        Reviews(store).start(record.request.review_id, record.request.digest, record.request.digest)
+        os._exit(9)
+    os.waitpid(child, 0)
+
+
 def newest(store: Path) -> Trace:
     llmtrace.flush()
     return open_store(str(store)).trace("last")
@@ -104,8 +126,7 @@ def answer_of(messages: list[Any]) -> str:
 # -- the four decisions
 
 
-def test_an_approved_call_runs_as_it_was_shown(store: Path) -> None:
-    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+def test_an_approved_call_runs_as_it_was_shown(store: Path, tools: llmtrace.Tools) -> None:
     with Reviewer(approve) as person, llmtrace.workflow("w"):
         assert json.loads(answer_of(tools.run(asks()))) == {"order_id": "KS-1", "amount": 10}
     request = person.seen[0].request
@@ -119,8 +140,7 @@ def test_an_approved_call_runs_as_it_was_shown(store: Path) -> None:
     assert Reviews(store).get(request.review_id).state == "done"
 
 
-def test_an_edited_call_runs_as_it_was_edited_and_the_model_is_told(store: Path) -> None:
-    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+def test_an_edited_call_runs_as_it_was_edited_and_the_model_is_told(store: Path, tools: llmtrace.Tools) -> None:
     with Reviewer(edit(amount=2.5)), llmtrace.workflow("w"):
         told = answer_of(tools.run(asks()))
     assert ran == [("KS-1", 2.5)]
@@ -133,8 +153,7 @@ def test_an_edited_call_runs_as_it_was_edited_and_the_model_is_told(store: Path)
     assert execution.repaired == {"order_id": "KS-1", "amount": 2.5}
 
 
-def test_a_rejected_call_does_not_run_and_is_no_error(store: Path) -> None:
-    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+def test_a_rejected_call_does_not_run_and_is_no_error(store: Path, tools: llmtrace.Tools) -> None:
     with Reviewer(reject), llmtrace.workflow("w"):
         told = answer_of(tools.run(asks()))
     assert told == "ann rejected this call of refund, so it did not run: too much. Do not call it again with these arguments."
@@ -144,8 +163,7 @@ def test_a_rejected_call_does_not_run_and_is_no_error(store: Path) -> None:
     assert not any(span.violations for span in trace.spans)
 
 
-def test_an_answer_takes_the_tool_s_place(store: Path) -> None:
-    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+def test_an_answer_takes_the_tool_s_place(store: Path, tools: llmtrace.Tools) -> None:
 
     def answer(record: ReviewRecord) -> None:
         llmtrace.reviews.answer(record.request.review_id, {"paid": "by hand"}, digest=record.request.digest)
@@ -313,9 +331,8 @@ def test_a_direct_call_that_is_denied_can_raise(store: Path) -> None:
 # -- everything that is a no
 
 
-def test_a_time_limit_is_a_no(store: Path) -> None:
+def test_a_time_limit_is_a_no(store: Path, tools: llmtrace.Tools) -> None:
     on(store, review_timeout=0.1)
-    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
     assert "Nobody reviewed" in answer_of(tools.run(asks()))
     record = Reviews(store).list(states=("timed_out",))[0]
     with pytest.raises(ReviewConflict, match="timed out"):
@@ -329,8 +346,7 @@ def test_a_question_that_was_not_asked_is_no_yes() -> None:
         assert not llmtrace.review("Delete everything?")
 
 
-def test_nobody_there_is_a_no(store: Path) -> None:
-    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+def test_nobody_there_is_a_no(store: Path, tools: llmtrace.Tools) -> None:
     on(store, unattended="deny")
     assert "nobody is there" in answer_of(tools.run(asks()))
     on(store, unattended="raise")
@@ -341,20 +357,18 @@ def test_nobody_there_is_a_no(store: Path) -> None:
     assert not ran
 
 
-def test_a_store_that_cannot_be_written_is_a_no(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+def test_a_store_that_cannot_be_written_is_a_no(store: Path, monkeypatch: pytest.MonkeyPatch, tools: llmtrace.Tools) -> None:
     monkeypatch.setattr("llmtrace.store.reviews.BUSY_SECONDS", 0.1)
     (store / "reviews.db").mkdir()
     assert "could not be kept" in answer_of(tools.run(asks()))
     assert not ran
 
 
-def test_a_locked_store_is_a_no(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_store_is_a_no(store: Path, monkeypatch: pytest.MonkeyPatch, tools: llmtrace.Tools) -> None:
     monkeypatch.setattr("llmtrace.store.reviews.BUSY_SECONDS", 0.1)
     Reviews(store).doubt()
     other = sqlite3.connect(store / "reviews.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
     assert "could not be kept" in answer_of(tools.run(asks()))
     other.close()
     assert not ran
@@ -389,9 +403,10 @@ def test_another_digest_is_refused(store: Path) -> None:
     assert len(ran) == 1
 
 
-def test_a_clock_that_jumps_denies_and_never_allows(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_jumps_denies_and_never_allows(
+    store: Path, monkeypatch: pytest.MonkeyPatch, tools: llmtrace.Tools
+) -> None:
     """Forward: the decision comes too late by the clock of the store. Backward: the program's own clock still ends the wait."""
-    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
 
     def late(record: ReviewRecord) -> None:
         monkeypatch.setattr(time, "time", functools.partial(float, record.request.deadline + 1))
@@ -564,9 +579,8 @@ def test_an_approval_for_later_calls_does_not_cover_an_invalid_one(store: Path) 
 # -- who decides
 
 
-def test_a_function_of_the_program_decides_or_leaves_it(store: Path) -> None:
+def test_a_function_of_the_program_decides_or_leaves_it(store: Path, tools: llmtrace.Tools) -> None:
     on(store, notify=lambda request: Decision("rejected", by="rule") if request.payload["amount"] > 5 else None)
-    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
     assert "rule rejected" in answer_of(tools.run(asks()))
     with Reviewer(approve):
         tools.run(asks(order_id="KS-1", amount=1))
@@ -594,17 +608,12 @@ def test_a_function_that_fails_decides_nothing(store: Path, broken: Any, text: s
 def test_a_url_is_told(store: Path) -> None:
     told: list[Any] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
+    def hear(_: str, __: object, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        told.append(json.loads(body))
+        return 204, {}, b""
 
-        def log_message(self, *_: Any) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
-        on(store, notify=f"http://127.0.0.1:{server.server_address[1]}/hook")
+    with serving(hear) as url:
+        on(store, notify=f"{url}/hook")
         with Reviewer(lambda record: (wait_for(lambda: told), approve(record))):
             llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks())
     assert told[0]["payload"] == {"order_id": "KS-1", "amount": 10}
@@ -667,10 +676,9 @@ def test_a_wrong_option_of_a_question_is_refused(wrong: Any) -> None:
 # -- ending, and going on
 
 
-def test_a_run_ends_to_wait_and_goes_on_with_the_decision(store: Path) -> None:
+def test_a_run_ends_to_wait_and_goes_on_with_the_decision(store: Path, tools: llmtrace.Tools) -> None:
     """The message is run again by a program that kept it: the decision is used once."""
     on(store, review_wait=0.05)
-    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
     with pytest.raises(ReviewPending) as pending, llmtrace.workflow("w"):
         tools.run(asks())
     assert not any(has_error(span) for span in newest(store).spans)
@@ -697,10 +705,9 @@ def test_a_run_goes_on_from_its_record_and_runs_nothing_twice(store: Path) -> No
         tools.run(asks("look_up", "c0", order_id="KS-1"))
         return answer_of(tools.run(asks()))
 
-    with pytest.raises(ReviewPending) as pending:
-        agent()
-    edit(amount=4)(llmtrace.reviews.get(pending.value.review_id))
-    with llmtrace.resume_review(pending.value.review_id):
+    record = held(agent)
+    edit(amount=4)(record)
+    with llmtrace.resume_review(record.request.review_id):
         assert "4" in agent()
     assert ran == ["look_up", ("KS-1", 4)]
 
@@ -715,16 +722,10 @@ def test_what_was_running_when_its_process_died_is_in_doubt_until_somebody_knows
         return answers.pop(0)
 
     tools = llmtrace.Tools(llmtrace.tool(review=True, probe=probe)(refund))
-    with pytest.raises(ReviewPending) as pending:
-        tools.run(asks())
-    review_id = pending.value.review_id
-    record = llmtrace.reviews.get(review_id)
+    record = held(lambda: tools.run(asks()))
+    review_id = record.request.review_id
     approve(record)
-    child = os.fork()
-    if child == 0:  # another process begins to run it, and dies
-        Reviews(store).start(review_id, record.request.digest, record.request.digest)
-        os._exit(9)
-    os.waitpid(child, 0)
+    die_running(store, record)
     with pytest.raises(ReviewPending), llmtrace.resume_review(review_id, from_recording=False):
         tools.run(asks())
     assert Reviews(store).get(review_id).state == "in_doubt"
@@ -736,13 +737,10 @@ def test_what_was_running_when_its_process_died_is_in_doubt_until_somebody_knows
         llmtrace.reviews.settle(review_id, happened=False)
 
 
-def test_a_call_that_runs_elsewhere_is_not_said_to_wait_for_a_review(store: Path) -> None:
+def test_a_call_that_runs_elsewhere_is_not_said_to_wait_for_a_review(store: Path, tools: llmtrace.Tools) -> None:
     """A second program that is resumed with the same review is told that the first is at it, and what to do then."""
     on(store, review_wait=0.05)
-    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
-    with pytest.raises(ReviewPending) as pending:
-        tools.run(asks())
-    record = llmtrace.reviews.get(pending.value.review_id)
+    record = held(lambda: tools.run(asks()))
     review_id, digest = record.request.review_id, record.request.digest
     approve(record)
     assert Reviews(store).start(review_id, digest, digest)
@@ -802,10 +800,9 @@ def test_a_resumed_run_does_nothing_twice_whose_result_was_redacted(store: Path)
 
     tools = llmtrace.Tools(pay, llmtrace.tool(review=True)(refund))
     agent = llmtrace.agent(lambda: [tools.run(asks("pay", "c0", n=1)), tools.run(asks())])
-    with pytest.raises(ReviewPending) as pending:
-        agent()
-    approve(llmtrace.reviews.get(pending.value.review_id))
-    with pytest.raises(ReplayDiverged, match="redacted"), llmtrace.resume_review(pending.value.review_id):
+    record = held(agent)
+    approve(record)
+    with pytest.raises(ReplayDiverged, match="redacted"), llmtrace.resume_review(record.request.review_id):
         agent()
     assert ran == [1]
 
@@ -815,10 +812,9 @@ def test_two_runs_that_made_the_same_call_resume_at_the_same_time_with_their_own
     direct = llmtrace.tool(review=True)(refund)
     ids: list[str] = []
     for decide in (reject, approve):
-        with pytest.raises(ReviewPending) as pending:
-            direct("KS-1", 10)
-        ids.append(pending.value.review_id)
-        decide(llmtrace.reviews.get(ids[-1]))
+        record = held(lambda: direct("KS-1", 10))
+        ids.append(record.request.review_id)
+        decide(record)
     for order in (ids, ids[::-1]):
         contexts = [contextvars.copy_context() for _ in ids]
         blocks = [llmtrace.resume_review(one, from_recording=False) for one in order]
@@ -842,24 +838,17 @@ def test_a_probe_is_asked_with_what_would_run_not_with_what_was_shown(store: Pat
 
     call = asks("pay", password="hunter2-secret", amount=9)
     tools = llmtrace.Tools(pay)
-    with pytest.raises(ReviewPending) as pending:
-        tools.run(call)
-    record = llmtrace.reviews.get(pending.value.review_id)
+    record = held(lambda: tools.run(call))
     assert record.request.hidden == ("/password",)
     approve(record)
-    child = os.fork()
-    if child == 0:
-        Reviews(store).start(record.request.review_id, record.request.digest, record.request.digest)
-        os._exit(9)
-    os.waitpid(child, 0)
+    die_running(store, record)
     with llmtrace.resume_review(record.request.review_id, from_recording=False):
         tools.run(call)
     assert probed == [{"password": "hunter2-secret", "amount": 9}]
     assert not ran
 
 
-def test_a_replay_gives_the_recorded_decision_and_asks_nobody(store: Path) -> None:
-    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+def test_a_replay_gives_the_recorded_decision_and_asks_nobody(store: Path, tools: llmtrace.Tools) -> None:
 
     @llmtrace.agent
     def agent() -> list[str]:
@@ -876,9 +865,8 @@ def test_a_replay_gives_the_recorded_decision_and_asks_nobody(store: Path) -> No
     assert len(Reviews(store).list(states=("done", "rejected"))) == 3
 
 
-def test_a_call_with_which_a_replay_goes_live_is_held(store: Path) -> None:
+def test_a_call_with_which_a_replay_goes_live_is_held(store: Path, tools: llmtrace.Tools) -> None:
     on(store, notify=lambda _: Decision("approved", by="ann"))
-    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
     orders = ["KS-1", "KS-2"]
     agent = llmtrace.agent(lambda: answer_of(tools.run(asks(order_id=orders.pop(0), amount=1))))
     agent()

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.stored import read
+
 from llmtrace.model import Inference
-from llmtrace.store import open_store
 
 PROGRAM = """
 import llmtrace
@@ -35,9 +36,7 @@ support("Where is order KS-20418?")
 def test_a_stream_that_is_left_at_the_end_of_the_program(tmp_path: Path) -> None:
     environment = {"LLMTRACE_STORE": str(tmp_path / "store"), "PATH": "", "NO_PROXY": "127.0.0.1"}
     subprocess.run([sys.executable, "-c", PROGRAM], check=True, env=environment, cwd=tmp_path)
-    store = open_store(str(tmp_path / "store"))
-    trace = store.trace("last")
-    store.close()
+    trace = read(tmp_path / "store")
     assert trace.health == "ok"
     (call,) = [span for span in trace.spans if isinstance(span.operation, Inference)]
     assert call.end is not None

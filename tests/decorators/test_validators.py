@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, field_validator, model_validator
 
 import llmtrace
 from llmtrace.errors import InvalidToolCall
-from llmtrace.testing import capture
+from llmtrace.testing import Captured
 
 ran: list[Any] = []
 looked: list[Any] = []
@@ -122,10 +122,9 @@ def test_each_item_of_a_variadic_tool_is_validated() -> None:
     assert ran == []
 
 
-def test_the_refusal_has_its_span() -> None:
+def test_the_refusal_has_its_span(captured: Captured) -> None:
     """The span of the refused call is an error by the validator's own exception, and says that nothing ran."""
-    with capture() as captured:
-        llmtrace.Tools(refund, on_invalid="reply").run(asked("refund", {"order_id": "A", "amount": 5000}))
+    llmtrace.Tools(refund, on_invalid="reply").run(asked("refund", {"order_id": "A", "amount": 5000}))
     [span] = captured.spans
     assert span.failure is not None
     assert span.failure.type.endswith("ValidationError")
@@ -134,9 +133,8 @@ def test_the_refusal_has_its_span() -> None:
     assert ran == []
 
 
-def test_under_record_the_tool_runs_and_its_span_is_an_error() -> None:
-    with capture() as captured:
-        [answer] = llmtrace.Tools(refund).run(asked("refund", {"order_id": "A", "amount": 5000}))
+def test_under_record_the_tool_runs_and_its_span_is_an_error(captured: Captured) -> None:
+    [answer] = llmtrace.Tools(refund).run(asked("refund", {"order_id": "A", "amount": 5000}))
     assert answer["content"] == "refunded 5000"
     [span] = captured.spans
     assert span.failure is not None

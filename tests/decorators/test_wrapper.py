@@ -122,13 +122,12 @@ def arguments(captured: Captured) -> list[Any]:
     return [span.operation.arguments for span in captured.spans]  # type: ignore[union-attr]
 
 
-def test_the_receiver_is_no_argument_however_the_method_is_called() -> None:
+def test_the_receiver_is_no_argument_however_the_method_is_called(captured: Captured) -> None:
     """Below another decorator, a cache, a property, or called through its class: ``self`` is neither judged nor recorded."""
     stacked = Stacked()
-    with capture() as captured:
-        assert [stacked.retried("a"), stacked.cached("b"), Stacked.of_class("c")] == ["a", "b", "c"]
-        assert [Stacked.plain(stacked, "d"), Stacked.plain(self=stacked, item="e")] == ["d", "e"]
-        assert stacked.size == 3
+    assert [stacked.retried("a"), stacked.cached("b"), Stacked.of_class("c")] == ["a", "b", "c"]
+    assert [Stacked.plain(stacked, "d"), Stacked.plain(self=stacked, item="e")] == ["d", "e"]
+    assert stacked.size == 3
     assert arguments(captured) == [*({"item": item} for item in "abcde"), {}]
 
 
@@ -174,7 +173,7 @@ class Order(BaseModel):
         (dict[str, Any], {"deep": {"inside": object()}}),
     ],
 )
-def test_objects_that_are_no_json_are_not_judged_as_such(annotation: Any, given: Any) -> None:
+def test_objects_that_are_no_json_are_not_judged_as_such(annotation: Any, given: Any, captured: Captured) -> None:
     """A direct call may hand over what no model could: a schema of JSON says nothing about it, live or on reading."""
 
     def work(x: Any, count: int = 1) -> Any:
@@ -182,10 +181,9 @@ def test_objects_that_are_no_json_are_not_judged_as_such(annotation: Any, given:
 
     work.__annotations__["x"] = annotation
     made = llmtrace.tool(on_invalid="raise")(work)
-    with capture() as captured:
-        assert made(given) is given
-        with pytest.raises(InvalidToolCall):
-            made(given, "many")  # type: ignore[arg-type]
+    assert made(given) is given
+    with pytest.raises(InvalidToolCall):
+        made(given, "many")  # type: ignore[arg-type]
     assert [[found.pointer for found in span.violations] for span in captured.spans] == [[], ["/count"]]
     for trace in captured.traces:
         assert evaluate_trace(trace)[0].spans == trace.spans

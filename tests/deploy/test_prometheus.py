@@ -24,6 +24,7 @@ import pytest
 from llmtrace.model import Evaluation, Failure, ToolCall, ToolDefinition, Violation, replace
 from llmtrace.store.local import LocalStore
 from tests.cli.traces import silent
+from tests.commands import running
 from tests.store.spans import agent, inference, span
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -121,15 +122,10 @@ def _models(there: str) -> list[str]:
 def _metrics(folder: Path) -> Iterator[str]:
     folder.mkdir()
     (folder / "journal").mkdir()
-    command = [sys.executable, "-m", "llmtrace", "metrics", "--store", str(folder), "--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            address = json.loads(process.stdout.readline())["address"]
-            yield urllib.parse.urlsplit(address).netloc
-        finally:
-            process.terminate()
-            process.wait(10)
+    with running("metrics", "--store", str(folder), "--port", "0", "--json") as (line, process):
+        yield urllib.parse.urlsplit(json.loads(line)["address"]).netloc
+        process.terminate()
+        process.wait(10)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 
 import llmtrace
 from llmtrace.errors import ConfigurationError
+from tests.stored import recording
 
 MODULE = """
 from llmtrace.model import Sink
@@ -42,12 +43,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("package")
 def test_an_exporter_of_another_package_gets_spans() -> None:
     """Its entry point names a function of the argument and the content rules."""
-    llmtrace.configure(store="memory:", exporters=["span_names:names"])
-    try:
-        with llmtrace.span("step"):
-            pass
-    finally:
-        llmtrace.shutdown()
+    with recording(exporters=["span_names:names"]), llmtrace.span("step"):
+        pass
     assert sys.modules["span_names"].names == ["step"]
 
 

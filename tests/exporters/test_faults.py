@@ -139,7 +139,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_no_descriptor_left(tmp_path: Path) -> None:
+def test_no_descriptor_left(tmp_path: Path, collector: Collector) -> None:
     """A program without a free descriptor goes on, and its spans are sent when it has some again."""
     program = """
     import resource
@@ -157,13 +157,12 @@ def test_no_descriptor_left(tmp_path: Path) -> None:
     time.sleep(0.2)
     work(1, "later")
     """
-    with Collector() as collector:
-        run(program, tmp_path, collector.url)
-        run("", tmp_path, collector.url)
+    run(program, tmp_path, collector.url)
+    run("", tmp_path, collector.url)
     assert {span.name for span in collector.spans} == {*(f"step {number}" for number in range(20)), "earlier 0", "later 0"}
 
 
-def test_the_clock_jumps(tmp_path: Path) -> None:
+def test_the_clock_jumps(tmp_path: Path, collector: Collector) -> None:
     """Hours back and forth between spans, and across programs: all arrive, and none ends before it began."""
     program = """
     real, jumps = time.time_ns, [0]
@@ -175,11 +174,10 @@ def test_the_clock_jumps(tmp_path: Path) -> None:
             jumps[0] = hours * 3600 * 10**9
         work(1, f"at {hours}")
     """
-    with Collector() as collector:
-        collector.down()
-        run(program, tmp_path, collector.url)
-        collector.up()
-        run("", tmp_path, collector.url)
+    collector.down()
+    run(program, tmp_path, collector.url)
+    collector.up()
+    run("", tmp_path, collector.url)
     assert len(collector.spans) == 10
     assert all((span.end or 0) >= span.start for span in collector.spans)
 
@@ -194,14 +192,13 @@ def test_the_breaker_keeps_to_the_monotonic_clock(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_sixteen_processes(tmp_path: Path) -> None:
+def test_sixteen_processes(tmp_path: Path, collector: Collector) -> None:
     """16 processes × 10,000 spans into one store, each sends its own: none lost, in the store none twice."""
     from llmtrace.store import Query, open_store
 
-    with Collector() as collector:
-        programs = [start(f"work(10_000, '{number}')", tmp_path, collector.url) for number in range(16)]
-        assert {program.wait()[0] for program in programs} == {0}
-        expected = {f"{number} {at}" for number in range(16) for at in range(10_000)}
-        rest(tmp_path, collector.url, collector, expected, patience=400)
+    programs = [start(f"work(10_000, '{number}')", tmp_path, collector.url) for number in range(16)]
+    assert {program.wait()[0] for program in programs} == {0}
+    expected = {f"{number} {at}" for number in range(16) for at in range(10_000)}
+    rest(tmp_path, collector.url, collector, expected, patience=400)
     assert {span.name for span in collector.spans} == expected
     assert sum(1 for _ in open_store(str(tmp_path / "store")).spans(Query(limit=1_000_000))) == 160_000

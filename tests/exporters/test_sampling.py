@@ -112,14 +112,13 @@ with llmtrace.workflow("healthy"): work(5)
 """
 
 
-def test_a_program_sends_what_is_bad(tmp_path: Path) -> None:
+def test_a_program_sends_what_is_bad(tmp_path: Path, collector: Collector) -> None:
     """None of the healthy traces at a share of 0, all of the bad one; the store has everything, the numbers add up."""
     from llmtrace.store import open_store
 
-    with Collector() as collector:
-        run(PROGRAM, tmp_path, collector.url, LLMTRACE_OTLP_SAMPLE="0")
-        assert names(collector) == sorted(["invoke_workflow bad", "failing", *steps(2, "before"), *steps(2, "after")])
-        assert {span.attributes[semconv.SAMPLING_RATE] for span in collector.spans} == {1.0}
+    run(PROGRAM, tmp_path, collector.url, LLMTRACE_OTLP_SAMPLE="0")
+    assert names(collector) == sorted(["invoke_workflow bad", "failing", *steps(2, "before"), *steps(2, "after")])
+    assert {span.attributes[semconv.SAMPLING_RATE] for span in collector.spans} == {1.0}
     counts = counted(tmp_path / "store", collector.url)
     assert (counts["sent"], counts["sampled_out"], counts["traces_kept"], counts["traces_left"]) == (6, 12, 1, 2)
     assert (
@@ -130,7 +129,7 @@ def test_a_program_sends_what_is_bad(tmp_path: Path) -> None:
     )
 
 
-def test_a_trace_that_goes_bad_after_it_was_left_out(tmp_path: Path) -> None:
+def test_a_trace_that_goes_bad_after_it_was_left_out(tmp_path: Path, collector: Collector) -> None:
     """What was left out of it is read from the journal again, and sent."""
     program = """
     from llmtrace.exporters.forwarding import sampler, forwarder
@@ -143,8 +142,7 @@ def test_a_trace_that_goes_bad_after_it_was_left_out(tmp_path: Path) -> None:
         except ValueError: pass
         time.sleep(0.3)
     """
-    with Collector() as collector:
-        run(program, tmp_path, collector.url, LLMTRACE_OTLP_SAMPLE="0")
+    run(program, tmp_path, collector.url, LLMTRACE_OTLP_SAMPLE="0")
     assert names(collector) == sorted(["invoke_workflow w", "failing", *steps(3)])
     counts = counted(tmp_path / "store", collector.url)
     assert (counts["sent"], counts["sampled_out"], counts["traces_late"]) == (5, 0, 1)

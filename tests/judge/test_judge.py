@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -20,17 +18,23 @@ from llmtrace.judge import Endpoint, judge, subjects_of
 from llmtrace.judge.prompt import MOST_ASKED, MOST_CHARACTERS, messages_for
 from llmtrace.model import Trace, replace
 from tests.cli.traces import Maker
+from tests.servers import serving
 
 KEY = "sk-canary-51"
 
 
-def two_suspects() -> tuple[Diagnosis, Flow]:
+@pytest.fixture
+def flow() -> Flow:
+    return Flow(Trace(Maker("d" * 32, 1_700_000_000_000_000_000).with_two_made_up()))
+
+
+@pytest.fixture
+def diagnosis(flow: Flow) -> Diagnosis:
     """Two different suspects of one trace."""
-    trace = Trace(Maker("d" * 32, 1_700_000_000_000_000_000).with_two_made_up())
     title = "look_up was called with a made-up /order_id"
     first = Suspect("ungrounded", "likely", f"{3:016x}", title, "It stands nowhere.", pointer="/order_id", value="KS-11111")
     second = replace(first, span_id=f"{4:016x}", value="KS-22222")
-    return Diagnosis(trace.trace_id, trace.health, (first, second)), Flow(trace)
+    return Diagnosis(flow.trace.trace_id, flow.trace.health, (first, second))
 
 
 def verdict(*probabilities: float) -> str:
@@ -49,36 +53,21 @@ def answers(*replies: tuple[int, Mapping[str, Any]]) -> Iterator[tuple[Endpoint,
     """A server that gives these replies in turn and keeps what it was asked."""
     left, asked = list(replies), []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            asked.append({**body, "authorization": self.headers.get("authorization"), "path": self.path})
-            status, content = left.pop(0)
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(json.dumps(content).encode())
+    def reply(path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        asked.append({**json.loads(body), "authorization": headers.get("authorization"), "path": path})
+        status, content = left.pop(0)
+        return status, {}, json.dumps(content).encode()
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield Endpoint("m", f"http://127.0.0.1:{server.server_port}/v1", KEY), asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(reply) as url:
+        yield Endpoint("m", f"{url}/v1", KEY), asked
 
 
 def completion(text: str) -> dict[str, Any]:
     return {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
 
 
-def test_opinions_stand_beside_the_suspects() -> None:
+def test_opinions_stand_beside_the_suspects(diagnosis: Diagnosis, flow: Flow) -> None:
     """One for each, in their order, with the model's reason; the diagnosis itself is not touched."""
-    diagnosis, flow = two_suspects()
     with says(verdict(0.0, 1.0)) as endpoint:
         judged = judge(diagnosis, flow, endpoint)
     assert [(one.span_id, one.title, one.probability, one.reason) for one in judged.opinions] == [
@@ -88,9 +77,8 @@ def test_opinions_stand_beside_the_suspects() -> None:
     assert judged.input_tokens is not None and judged.input_tokens > 100  # noqa: PT018 - the first is for the type checker
 
 
-def test_places_of_a_failed_run_are_asked_about_too() -> None:
+def test_places_of_a_failed_run_are_asked_about_too(diagnosis: Diagnosis, flow: Flow) -> None:
     """After the suspects; not a place that a suspect names already, and not more than a few in all."""
-    diagnosis, flow = two_suspects()
     places = [Place(f"{number:016x}", f"place {number}", 0.1) for number in range(1, 9)]
     failed = replace(diagnosis, failed=True, places=tuple(places))
     assert [one.title for one in subjects_of(failed)[2:]] == ["place 1", "place 2", "place 5"]
@@ -99,9 +87,8 @@ def test_places_of_a_failed_run_are_asked_about_too() -> None:
         assert len(judge(replace(failed, suspects=()), flow, endpoint).opinions) == MOST_ASKED
 
 
-def test_a_sum_above_one_is_scaled_and_a_fence_and_thoughts_are_read() -> None:
+def test_a_sum_above_one_is_scaled_and_a_fence_and_thoughts_are_read(diagnosis: Diagnosis, flow: Flow) -> None:
     """What models do that judge each suspect alone, or know no response format, or whose server leaves in what they thought."""
-    diagnosis, flow = two_suspects()
     fenced = f"```json\n{verdict(0.9, 0.9)}\n```"
     for said in (fenced, f"<think>It is {{the}} first.\n</think>\n\n{fenced}", f"<think></think>{verdict(0.9, 0.9)}"):
         with says(said) as endpoint:
@@ -128,26 +115,23 @@ def test_a_sum_above_one_is_scaled_and_a_fence_and_thoughts_are_read() -> None:
         "null",
     ],
 )
-def test_rubbish_is_no_verdict(rubbish: str) -> None:
+def test_rubbish_is_no_verdict(rubbish: str, diagnosis: Diagnosis, flow: Flow) -> None:
     """What is not just what was asked for counts for nothing; nothing is guessed from it."""
-    diagnosis, flow = two_suspects()
     with says(rubbish) as endpoint, pytest.raises(JudgeFailed, match="not in the form") as raised:
         judge(diagnosis, flow, endpoint)
     assert rubbish[:40] in str(raised.value)
 
 
-def test_a_refusal_and_an_empty_answer_are_said() -> None:
+def test_a_refusal_and_an_empty_answer_are_said(diagnosis: Diagnosis, flow: Flow) -> None:
     """Each is an error of its own."""
-    diagnosis, flow = two_suspects()
     with says(None, refusal="I cannot.") as endpoint, pytest.raises(JudgeFailed, match="refused: I cannot"):
         judge(diagnosis, flow, endpoint)
     with says("") as endpoint, pytest.raises(JudgeFailed, match="empty"):
         judge(diagnosis, flow, endpoint)
 
 
-def test_the_question_and_its_fallback() -> None:
+def test_the_question_and_its_fallback(diagnosis: Diagnosis, flow: Flow) -> None:
     """A schema, a bound on the answer and the key; where the server knows no response format, once more without."""
-    diagnosis, flow = two_suspects()
     with answers((400, {"error": "response_format?"}), (200, completion(verdict(0.5, 0.2)))) as (endpoint, asked):
         judge(diagnosis, flow, endpoint)
     first, second = asked
@@ -171,18 +155,18 @@ def test_the_question_and_its_fallback() -> None:
         (200, {"choices": [], "filling": "x" * (1 << 20)}, "longer than any verdict"),
     ],
 )
-def test_a_failing_endpoint_is_one_error_without_the_key(status: int, content: dict[str, Any], said: str) -> None:
+def test_a_failing_endpoint_is_one_error_without_the_key(
+    status: int, content: dict[str, Any], said: str, diagnosis: Diagnosis, flow: Flow
+) -> None:
     """Not asked again, not followed elsewhere, and the key stays out of the message."""
-    diagnosis, flow = two_suspects()
     with answers((status, content)) as (endpoint, asked), pytest.raises(JudgeFailed, match=said) as raised:
         judge(diagnosis, flow, endpoint)
     assert KEY not in str(raised.value)
     assert len(asked) == 1
 
 
-def test_a_slow_and_an_absent_server_are_said() -> None:
+def test_a_slow_and_an_absent_server_are_said(diagnosis: Diagnosis, flow: Flow) -> None:
     """One deadline for all; a port where nobody listens."""
-    diagnosis, flow = two_suspects()
 
     def slow(_: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         time.sleep(2)
@@ -194,9 +178,8 @@ def test_a_slow_and_an_absent_server_are_said() -> None:
         judge(diagnosis, flow, Endpoint("m", server.url))
 
 
-def test_the_prompt_is_bounded_and_quotes() -> None:
+def test_the_prompt_is_bounded_and_quotes(diagnosis: Diagnosis, flow: Flow) -> None:
     """However long the content: the document is small and whole JSON, and holds each suspect with its step and neighbours."""
-    diagnosis, flow = two_suspects()
     document = json.loads(messages_for(diagnosis.suspects, flow)[1]["content"])
     assert [one["suspect"] for one in document["suspects"]] == [1, 2]
     steps = {one["step"]: one for one in document["steps"]}
@@ -213,8 +196,7 @@ def test_the_prompt_is_bounded_and_quotes() -> None:
     assert len(json.loads(text)["suspects"]) == MOST_ASKED
 
 
-def test_nothing_is_asked_where_there_is_no_suspect() -> None:
+def test_nothing_is_asked_where_there_is_no_suspect(diagnosis: Diagnosis, flow: Flow) -> None:
     """No suspect, no question: the endpoint does not even exist."""
-    diagnosis, flow = two_suspects()
     judged = judge(replace(diagnosis, suspects=()), flow, Endpoint("m", "http://127.0.0.1:1/v1"))
     assert judged.opinions == ()

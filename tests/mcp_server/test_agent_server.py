@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from llmtrace.mcp_server.reading_tools import TOOLS
 from llmtrace.viewer import token
 from tests.cli.conftest import llmtrace, store  # noqa: F401 - fixtures
 from tests.cli.traces import SILENT
+from tests.commands import running
 
 pytest.importorskip("mcp.server.mcpserver", reason="the client of mcp 2")
 from mcp import ClientSession, StdioServerParameters
@@ -102,21 +101,6 @@ def test_a_scripted_agent_finds_the_fault_of_the_demo(tmp_path: Path) -> None:
     over_stdio([*command, "mcp", "--store", folder], tmp_path / "errors", find_fault)
 
 
-@contextlib.contextmanager
-def serving(*words: str) -> Iterator[tuple[dict[str, str], subprocess.Popen[str]]]:
-    command = [sys.executable, "-m", "llmtrace", "mcp", "--http", "--json", "--port", "0", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    stop = threading.Timer(90, process.kill)
-    stop.start()
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline()), process
-    finally:
-        stop.cancel()
-        process.kill()
-        process.communicate()
-
-
 def status(address: str, **headers: str) -> int:
     """The status of a request with these headers."""
     place = urlsplit(address)
@@ -152,7 +136,8 @@ def test_http_needs_the_token_and_a_host_on_loopback(store: str, tmp_path: Path,
             await session.initialize()
             return await ask(session, "why", run=SILENT)
 
-    with serving("--store", store) as (printed, process):
+    with running("mcp", "--http", "--json", "--port", "0", "--store", store) as (line, process):
+        printed = json.loads(line)
         address, bearer = printed["address"], f"Bearer {printed['token']}"
         assert "look_up was called" in asyncio.run(why(address, printed["token"]))
         assert [status(address), status(address, authorization=bearer + "x"), status(address, authorization=bearer)] == [

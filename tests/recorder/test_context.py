@@ -21,7 +21,7 @@ from llmtrace import run_verdict
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import Span
 from llmtrace.recorder import functions
-from llmtrace.testing import capture
+from llmtrace.testing import Captured, capture
 
 
 def added(span: Span) -> dict[str, Any]:
@@ -33,14 +33,13 @@ def added(span: Span) -> dict[str, Any]:
 def leaf() -> None: ...
 
 
-def test_context_reaches_every_span_below_and_nests() -> None:
+def test_context_reaches_every_span_below_and_nests(captured: Captured) -> None:
     """Inner values win, tags add up, and nothing is left behind after the block."""
-    with capture() as captured:
-        with llmtrace.context(user="u1", conversation="c1", tags=["a"], plan="pro"):
-            with llmtrace.context(user="u2", tags=["b", "a"]):
-                leaf()
+    with llmtrace.context(user="u1", conversation="c1", tags=["a"], plan="pro"):
+        with llmtrace.context(user="u2", tags=["b", "a"]):
             leaf()
         leaf()
+    leaf()
     inner, outer, after = (added(span) for span in captured.spans)
     assert inner == {
         "user.id": "u2",
@@ -64,11 +63,6 @@ def test_wrap_keeps_the_parent_in_threads() -> None:
     assert len(below) == 4
     assert {span.attributes["user.id"] for span in below} == {"u"}
     assert [added(span) for span in captured.spans if span.name == "leaf" and span.parent_id is None] == [{}]
-
-
-def test_wrap_gives_back_what_the_function_returns() -> None:
-    """wrap changes nothing but the context."""
-    assert llmtrace.wrap(divmod)(7, 2) == (3, 1)
 
 
 @llmtrace.tool
@@ -101,16 +95,26 @@ async def _all(items: AsyncIterator[int]) -> list[int]:
     return [item async for item in items]
 
 
-@pytest.mark.parametrize(
+def awaited_by_another() -> Any:
+    """A plain function, as a plain decorator makes of an async one."""
+    return awaited()
+
+
+of_every_kind = pytest.mark.parametrize(
     ("function", "finish", "expected"),
     [
         (plainly, lambda made: made, 1),
         (awaited, asyncio.run, 1),
         (functools.partial(awaited), asyncio.run, 1),
+        (awaited_by_another, asyncio.run, 1),
+        (lambda: awaited(), asyncio.run, 1),
         (generated, list, [1, 2]),
         (generated_async, lambda made: asyncio.run(_all(made)), [1, 2]),
     ],
 )
+
+
+@of_every_kind
 def test_wrap_keeps_the_context_of_functions_of_every_kind(function: Any, finish: Any, expected: Any) -> None:
     """What runs when a coroutine is awaited or a generator goes on belongs where it was wrapped, as a plain function's does."""
     with capture() as captured, ThreadPoolExecutor(1) as pool:
@@ -122,44 +126,14 @@ def test_wrap_keeps_the_context_of_functions_of_every_kind(function: Any, finish
     assert {(span.parent_id, span.attributes["user.id"]) for span in tools} == {(agent.span_id, "u")}
 
 
-def awaited_by_another() -> Any:
-    """A plain function, as a plain decorator makes of an async one."""
-    return awaited()
-
-
-@pytest.mark.parametrize("hidden", [awaited_by_another, lambda: awaited()], ids=["function", "lambda"])
-def test_wrap_keeps_the_context_of_a_coroutine_that_a_plain_function_gives(hidden: Any) -> None:
-    """A coroutine runs when it is awaited, so what a plain function gives back belongs where that was wrapped, too."""
-    with capture() as captured:
-        with llmtrace.context(user="u"), llmtrace.agent("A"):
-            bound = llmtrace.wrap(hidden)
-        made = bound()
-        assert inspect.iscoroutine(made)
-        assert made.__name__ == "awaited"
-        assert asyncio.run(made) == 1
-    agent = next(span for span in captured.spans if span.name == "invoke_agent A")
-    (tool,) = [span for span in captured.spans if span.name == "execute_tool looked_up"]
-    assert (tool.parent_id, tool.attributes["user.id"]) == (agent.span_id, "u")
-
-
-@pytest.mark.parametrize(
-    ("function", "finish", "expected"),
-    [
-        (plainly, lambda made: made, 1),
-        (awaited, asyncio.run, 1),
-        (awaited_by_another, asyncio.run, 1),
-        (generated, list, [1, 2]),
-        (generated_async, lambda made: asyncio.run(_all(made)), [1, 2]),
-    ],
-)
-def test_context_decorates_functions_of_every_kind(function: Any, finish: Any, expected: Any) -> None:
+@of_every_kind
+def test_context_decorates_functions_of_every_kind(function: Any, finish: Any, expected: Any, captured: Captured) -> None:
     """As a decorator it holds while the function runs, not only while it is called, and each time anew."""
     decorated = llmtrace.context(user="u")(function)
     assert functions.kind_of(decorated) == functions.kind_of(function)
-    with capture() as captured:
-        for _ in range(2):
-            assert finish(decorated()) == expected
-            leaf()
+    for _ in range(2):
+        assert finish(decorated()) == expected
+        leaf()
     assert {span.attributes.get("user.id") for span in captured.spans if span.name != "leaf"} == {"u"}
     assert {span.attributes.get("user.id") for span in captured.spans if span.name == "leaf"} == {None}
 
@@ -169,6 +143,9 @@ def test_wrap_is_of_the_same_kind_as_the_function() -> None:
     assert inspect.iscoroutinefunction(llmtrace.wrap(awaited))
     assert inspect.isgeneratorfunction(llmtrace.wrap(generated))
     assert inspect.isasyncgenfunction(llmtrace.wrap(generated_async))
+    coroutine = llmtrace.wrap(awaited_by_another)()
+    assert (inspect.iscoroutine(coroutine), coroutine.__name__, asyncio.run(coroutine)) == (True, "awaited", 1)
+    assert llmtrace.wrap(divmod)(7, 2) == (3, 1)
     wrapped: Any = llmtrace.wrap(awaited)
     assert copy.deepcopy(wrapped) is wrapped
     assert copy.copy(wrapped) is wrapped
@@ -194,7 +171,7 @@ def test_what_is_no_function_cannot_be_decorated(block: Any) -> None:
         block(3)
 
 
-def test_wrap_leaves_nothing_behind_between_steps() -> None:
+def test_wrap_leaves_nothing_behind_between_steps(captured: Captured) -> None:
     """Between two steps of a generator, and while a coroutine waits, the program's own context is current."""
     seen: list[Any] = []
 
@@ -204,31 +181,29 @@ def test_wrap_leaves_nothing_behind_between_steps() -> None:
         leaf()
         await waiting
 
-    with capture() as captured:
-        with llmtrace.context(user="u"):
-            wrapped, items = llmtrace.wrap(awaited), llmtrace.wrap(generated)
-        for item in items():
-            seen.append(item)
-            leaf()
-        asyncio.run(both())
+    with llmtrace.context(user="u"):
+        wrapped, items = llmtrace.wrap(awaited), llmtrace.wrap(generated)
+    for item in items():
+        seen.append(item)
+        leaf()
+    asyncio.run(both())
     assert seen == [1, 2]
     assert [added(span) for span in captured.spans if span.name == "leaf"] == [{}, {}, {}]
 
 
-def test_inject_and_extract_join_processes() -> None:
+def test_inject_and_extract_join_processes(captured: Captured) -> None:
     """What inject wrote continues the trace elsewhere, with user, conversation and tags; the run is a new one."""
-    with capture() as captured:
-        with llmtrace.workflow("here"), llmtrace.context(user="ü,=;", conversation="c", tags=["a b", "c"]):
-            carrier = dict(llmtrace.inject())
-        environment = {name.upper(): given for name, given in carrier.items()}
+    with llmtrace.workflow("here"), llmtrace.context(user="ü,=;", conversation="c", tags=["a b", "c"]):
+        carrier = dict(llmtrace.inject())
+    environment = {name.upper(): given for name, given in carrier.items()}
 
-        def elsewhere() -> None:
-            with llmtrace.extract(environment):
-                leaf()
+    def elsewhere() -> None:
+        with llmtrace.extract(environment):
+            leaf()
 
-        thread = threading.Thread(target=elsewhere)
-        thread.start()
-        thread.join()
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
     [here] = [span for span in captured.spans if span.name == "invoke_workflow here"]
     [there] = [span for span in captured.spans if span.name == "leaf"]
     assert (there.trace_id, there.parent_id) == (here.trace_id, here.span_id)
@@ -260,13 +235,12 @@ def test_extract_takes_only_what_inject_writes() -> None:
     assert added(captured.spans[0]) == {"user.id": "u"}
 
 
-def test_context_of_odd_values() -> None:
+def test_context_of_odd_values(captured: Captured) -> None:
     """One tag is one tag, a tag counts once, and what is no JSON is named by its type."""
-    with capture() as captured:
-        with llmtrace.context(tags="abc", plan=object()):  # type: ignore[arg-type]
-            leaf()
-        with llmtrace.context(tags=[1, 1, "1"], conversation=7):  # type: ignore[arg-type, list-item]
-            leaf()
+    with llmtrace.context(tags="abc", plan=object()):  # type: ignore[arg-type]
+        leaf()
+    with llmtrace.context(tags=[1, 1, "1"], conversation=7):  # type: ignore[arg-type, list-item]
+        leaf()
     first, second = (added(span) for span in captured.spans)
     assert (first["llmtrace.tags"], "object" in str(first["llmtrace.context.plan"])) == (["abc"], True)
     assert second == {"llmtrace.tags": ["1"], "gen_ai.conversation.id": "7"}
@@ -329,7 +303,7 @@ def test_one_context_in_tasks_that_overlap() -> None:
     assert users(captured) == [None, "u", "u", "u", "u"]  # a task has what was current where it was started
 
 
-def test_one_context_nests_in_itself() -> None:
+def test_one_context_nests_in_itself(captured: Captured) -> None:
     """In a block, in a function that it decorates, and in what that calls again."""
     given = llmtrace.context(user="u", tags=["t"])
 
@@ -340,17 +314,16 @@ def test_one_context_nests_in_itself() -> None:
                 again(depth - 1)
         leaf()
 
-    with capture() as captured:
-        with given:
-            with given, llmtrace.context(user="v"), given:
-                leaf()
-            again(2)
+    with given:
+        with given, llmtrace.context(user="v"), given:
             leaf()
+        again(2)
         leaf()
+    leaf()
     assert users(captured) == ["u"] * 5 + [None]
 
 
-def test_one_context_decorates_tasks_that_overlap() -> None:
+def test_one_context_decorates_tasks_that_overlap(captured: Captured) -> None:
     """Each call has it for itself."""
 
     @llmtrace.context(user="u")
@@ -362,8 +335,7 @@ def test_one_context_decorates_tasks_that_overlap() -> None:
         await asyncio.gather(one(0.02), one(0.01))
         leaf()
 
-    with capture() as captured:
-        asyncio.run(main())
+    asyncio.run(main())
     assert users(captured) == ["u", "u", None]
 
 
@@ -372,21 +344,20 @@ def opened(given: Any) -> Iterator[None]:
         yield
 
 
-def test_one_context_in_generators_that_overlap() -> None:
+def test_one_context_in_generators_that_overlap(captured: Captured) -> None:
     """In whichever order they are left, nothing stays."""
     given = llmtrace.context(user="u")
-    with capture() as captured:
-        for order in (1, -1):
-            generators = [opened(given), opened(given)]
-            for each in generators:
-                next(each)
-            for each in generators[::order]:
-                each.close()  # type: ignore[attr-defined]
-            leaf()
+    for order in (1, -1):
+        generators = [opened(given), opened(given)]
+        for each in generators:
+            next(each)
+        for each in generators[::order]:
+            each.close()  # type: ignore[attr-defined]
+        leaf()
     assert users(captured) == [None, None]
 
 
-def test_one_context_in_decorated_generators_that_overlap() -> None:
+def test_one_context_in_decorated_generators_that_overlap(captured: Captured) -> None:
     """A generator that leaves its block ends that, and does not go on in another's span."""
     given = llmtrace.context(user="u")
 
@@ -396,10 +367,9 @@ def test_one_context_in_decorated_generators_that_overlap() -> None:
             yield
         leaf()
 
-    with capture() as captured:
-        first, second = work(), work()
-        for each in (first, second, first, second):
-            next(each, None)
+    first, second = work(), work()
+    for each in (first, second, first, second):
+        next(each, None)
     assert users(captured) == [None] * 4
     one, two = [span for span in captured.spans if span.name == "work"]
     assert [span.parent_id for span in captured.spans if span.name == "leaf"] == [one.span_id, two.span_id]

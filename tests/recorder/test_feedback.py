@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanContext
 import llmtrace
 from llmtrace.model import Evaluation, Span
 from llmtrace.store import open_store
-from llmtrace.testing import capture
+from llmtrace.testing import Captured, capture
 
 
 def given(span: Span) -> list[tuple[str, str | None, float | None, str | None]]:
@@ -127,14 +127,13 @@ def test_its_content_is_content(tmp_path: Path) -> None:
         assert ("comment" in found.evidence) is kept
 
 
-def test_replay_keeps_it() -> None:
+def test_replay_keeps_it(captured: Captured) -> None:
     """It is no verdict of ours to give again."""
     from llmtrace.evaluation import evaluate_trace
 
-    with capture() as captured:
-        with llmtrace.agent("a") as span:
-            pass
-        llmtrace.feedback(span, score=0)
+    with llmtrace.agent("a") as span:
+        pass
+    llmtrace.feedback(span, score=0)
     judged, _ = evaluate_trace(captured.trace)
     assert judged == captured.trace
     assert isinstance(judged.root.evaluations[0], Evaluation)

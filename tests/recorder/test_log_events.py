@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,27 +48,26 @@ def ask(error=None):
 """
 
 
-def run(tmp_path: Path, program: str, **environment: str) -> None:
-    """Run a program of its own, since a LoggerProvider is set once a process."""
-    path = tmp_path / "program.py"
-    path.write_text(PRELUDE + textwrap.dedent(program).replace("STORE", repr(str(tmp_path / "store"))))
-    ran = subprocess.run(
-        [sys.executable, str(path)],
-        env={"PYTHONPATH": ":".join(sys.path), "PATH": "", **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stderr == ""
+Run = Callable[..., None]
 
 
-def test_evaluations_and_exceptions_are_log_records_too(tmp_path: Path) -> None:
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs a program of its own, since a LoggerProvider is set once a process."""
+
+    def of_its_own(program: str, **environment: str) -> None:
+        path = tmp_path / "program.py"
+        path.write_text(PRELUDE + textwrap.dedent(program).replace("STORE", repr(str(tmp_path / "store"))))
+        variables = {"PYTHONPATH": ":".join(sys.path), "PATH": "", **environment}
+        ran = subprocess.run([sys.executable, str(path)], env=variables, capture_output=True, text=True, timeout=60)
+        assert (ran.returncode, ran.stderr) == (0, "")
+
+    return of_its_own
+
+
+def test_evaluations_and_exceptions_are_log_records_too(run: Run) -> None:
     """In the context of their span, with the conventions' names and severities, without content, beside the span's events."""
-    run(
-        tmp_path,
-        """
+    run("""
         set_logger_provider()
         provider = TracerProvider()
         trace.set_tracer_provider(provider)
@@ -90,15 +90,12 @@ def test_evaluations_and_exceptions_are_log_records_too(tmp_path: Path) -> None:
         assert "gen_ai.evaluation.name" in next(record for record in own if record is not raised).attributes
         assert "secret words" not in repr([(record.attributes, record.body) for record in found])
         assert any(event.name == "gen_ai.evaluation.result" for event in recording.otel.events)
-        """,
-    )
+    """)
 
 
-def test_another_instrumentations_span_is_evaluated_by_log_records(tmp_path: Path) -> None:
+def test_another_instrumentations_span_is_evaluated_by_log_records(run: Run) -> None:
     """Nothing can be written on it when it has ended."""
-    run(
-        tmp_path,
-        """
+    run("""
         set_logger_provider()
         llmtrace.configure(store=STORE)
         said = [{"role": "assistant", "parts": [{"type": "text", "content": "All"}], "finish_reason": "length"}]
@@ -109,8 +106,7 @@ def test_another_instrumentations_span_is_evaluated_by_log_records(tmp_path: Pat
         assert record.event_name == "gen_ai.evaluation.result", record
         assert record.attributes["gen_ai.evaluation.name"] == "defective_output"
         assert record.span_id == span.get_span_context().span_id
-        """,
-    )
+    """)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +120,7 @@ def test_another_instrumentations_span_is_evaluated_by_log_records(tmp_path: Pat
     ],
 )
 def test_details_of_a_call_are_asked_for_by_the_standard_variables(
-    environment: dict[str, str], details: bool | None, tmp_path: Path
+    environment: dict[str, str], details: bool | None, run: Run
 ) -> None:
     """With structured content where content may leave."""
     program = """
@@ -144,7 +140,7 @@ def test_details_of_a_call_are_asked_for_by_the_standard_variables(
             else:
                 assert "secret words" not in repr(record.attributes)
         """
-    run(tmp_path, program.replace("DETAILS", repr(details)), **environment)
+    run(program.replace("DETAILS", repr(details)), **environment)
 
 
 def test_without_a_logger_provider_nothing_is_imported(tmp_path: Path) -> None:

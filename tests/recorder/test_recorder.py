@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 from opentelemetry.trace import Status, StatusCode
 from tests.content.spans import operations
+from tests.stored import recording
 from tests.strategies import spans
 
 import llmtrace
@@ -46,7 +47,7 @@ from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.otel import without_content
 from llmtrace.semconv import PARTIAL
 from llmtrace.signals import Signal, user_signals
-from llmtrace.testing import capture
+from llmtrace.testing import Captured, capture
 
 
 @llmtrace.tool
@@ -216,14 +217,13 @@ def test_spans_around_reviews_say_how_long_these_waited() -> None:
     assert all("llmtrace.review.waited" not in span.attributes for span in captured.spans if isinstance(span.operation, Review))
 
 
-def test_ending_twice_records_once() -> None:
+def test_ending_twice_records_once(captured: Captured) -> None:
     """A recording ends once, whoever ends it."""
-    with capture() as captured:
-        recorder = active()
-        assert recorder is not None
-        recording = recorder.start(AgentInvocation("a"))
-        assert recording.end() is not None
-        assert recording.end() is None
+    recorder = active()
+    assert recorder is not None
+    recording = recorder.start(AgentInvocation("a"))
+    assert recording.end() is not None
+    assert recording.end() is None
     assert len(captured.spans) == 1
 
 
@@ -249,18 +249,17 @@ def test_outcome_outside_a_run_or_with_another_word_is_one_line(caplog: pytest.L
     assert ["outside a run" in caplog.records[0].message, "expected success" in caplog.records[1].message] == [True, True]
 
 
-def test_a_sink_that_raises_costs_nothing_but_a_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sink_that_raises_costs_nothing_but_a_line(caplog: pytest.LogCaptureFixture, captured: Captured) -> None:
     """Nothing of ours raises into the program."""
 
     class Broken(Sink):
         def append(self, span: object) -> None:
             raise OSError("disk on fire")
 
-    with capture() as captured:
-        recorder = active()
-        assert recorder is not None
-        recorder.sinks = (Broken(), *recorder.sinks)
-        assert look_up("A")["total"] == 12.5
+    recorder = active()
+    assert recorder is not None
+    recorder.sinks = (Broken(), *recorder.sinks)
+    assert look_up("A")["total"] == 12.5
     assert len(captured.spans) == 1
     assert "disk on fire" not in caplog.text
     assert caplog.text.count("Broken.append failed with OSError") == 1
@@ -300,11 +299,8 @@ def test_the_name_of_a_tool_that_a_model_made_up_is_content(app_provider: Any, c
     """It is neither on the program's spans nor, where content is off, in the journal; nor in the start mark of either."""
     seen: list[str] = []
     app_provider.add_span_processor(_Names(seen))
-    llmtrace.configure(store=str(tmp_path), content=content, tracer_provider=app_provider)  # type: ignore[arg-type]
-    try:
+    with recording(str(tmp_path), content=content, tracer_provider=app_provider):
         llmtrace.Tools(look_up).run([{"id": "c", "function": {"name": "tell Jane Doe, she is ill", "arguments": "{}"}}])
-    finally:
-        llmtrace.shutdown()
     exported = app_provider.exported.get_finished_spans()
     assert "Jane" not in str(seen) + "".join(span.to_json() for span in exported)
     if content == "none":
@@ -406,7 +402,7 @@ def test_an_interrupt_in_a_signal_of_the_program_costs_no_span(app_provider: Any
 
 
 @pytest.mark.timeout(20)
-def test_a_span_that_the_collector_ends_in_the_middle_of_a_step() -> None:
+def test_a_span_that_the_collector_ends_in_the_middle_of_a_step(captured: Captured) -> None:
     """The collector may run at any moment, and close a generator of the same run: nothing waits for itself."""
 
     class Collects(Signal[None]):
@@ -424,41 +420,39 @@ def test_a_span_that_the_collector_ends_in_the_middle_of_a_step() -> None:
         yield 1
         yield 2
 
-    with capture() as captured:
-        recorder = active()
-        assert recorder is not None
-        recorder.use_evaluator(lambda: Evaluator([Collects()]))
-        with llmtrace.workflow("w"), llmtrace.Budget(calls=5):
-            held: list[Any] = [items()]
-            held.append(held)
-            next(held[0])
-            del held
-            look_up("A")
+    recorder = active()
+    assert recorder is not None
+    recorder.use_evaluator(lambda: Evaluator([Collects()]))
+    with llmtrace.workflow("w"), llmtrace.Budget(calls=5):
+        held: list[Any] = [items()]
+        held.append(held)
+        next(held[0])
+        del held
+        look_up("A")
     assert sorted(span.name for span in captured.spans) == ["execute_tool look_up", "invoke_workflow w", "items"]
 
 
-def test_a_recording_that_could_not_be_started_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recording_that_could_not_be_started_stands_in(monkeypatch: pytest.MonkeyPatch, captured: Captured) -> None:
     """Whatever an instrumentor or a decorator does with it, the program goes on."""
 
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError
 
-    with capture() as captured:
-        recorder = active()
-        assert recorder is not None
-        members = vars(recorder.start(AgentInvocation("a")))
-        monkeypatch.setattr(Recorder, "_start", broken)
-        recording = recorder.start(AgentInvocation("a"))
-        assert vars(recording).keys() == members.keys()
-        recording.set({"x": 1})
-        recording.add_event("seen")
-        with recording.use(), llmtrace.agent("b") as opened:
-            opened.set_attribute("x", 1)
-            opened.add_event("seen")
-            llmtrace.outcome("success")
-            assert look_up("A")["total"] == 12.5
-            assert len(llmtrace.Tools(look_up).run([{"id": "c", "function": {"name": "look_up", "arguments": "{}"}}])) == 1
-        assert (recording.headers(), recording.end()) == ({}, None)
+    recorder = active()
+    assert recorder is not None
+    members = vars(recorder.start(AgentInvocation("a")))
+    monkeypatch.setattr(Recorder, "_start", broken)
+    recording = recorder.start(AgentInvocation("a"))
+    assert vars(recording).keys() == members.keys()
+    recording.set({"x": 1})
+    recording.add_event("seen")
+    with recording.use(), llmtrace.agent("b") as opened:
+        opened.set_attribute("x", 1)
+        opened.add_event("seen")
+        llmtrace.outcome("success")
+        assert look_up("A")["total"] == 12.5
+        assert len(llmtrace.Tools(look_up).run([{"id": "c", "function": {"name": "look_up", "arguments": "{}"}}])) == 1
+    assert (recording.headers(), recording.end()) == ({}, None)
     assert captured.spans == ()
 
 
@@ -486,21 +480,20 @@ def test_what_a_program_sets_by_opentelemetry_is_redacted(app_provider: Any) -> 
     assert "hunter22x" not in repr(captured.spans)
 
 
-def test_a_generator_that_the_collector_closes_ends_its_span() -> None:
+def test_a_generator_that_the_collector_closes_ends_its_span(captured: Captured) -> None:
     """It is in a cycle, so nobody but the garbage collector closes it; its span ends on a thread of ours, marked partial."""
 
     @llmtrace.agent
     def count() -> Iterator[int]:
         yield from range(3)
 
-    with capture() as captured:
-        cycle: list[Any] = [count()]
-        assert next(cycle[0]) == 0
-        cycle.append(cycle)
-        del cycle
-        gc.collect()
-        collected.settle()
-        [span] = captured.spans
+    cycle: list[Any] = [count()]
+    assert next(cycle[0]) == 0
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+    collected.settle()
+    [span] = captured.spans
     assert span.attributes[PARTIAL] is True
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.stored import recording
 
 import llmtrace
 from llmtrace.recorder.resource import UNSET, describe, packages_digest
@@ -30,12 +31,8 @@ def test_only_allowed_variables_are_recorded_and_secrets_are_not(tmp_path: Path,
     monkeypatch.delenv("AGENT_ABSENT", raising=False)
     url = str(tmp_path / "store")
     names = ("AGENT_REGION", "AGENT_TOKEN", "AGENT_ABSENT")
-    llmtrace.configure(store=url, instrument=(), exporters=(), fingerprint_env=names)
-    try:
-        with llmtrace.agent("a"):
-            pass
-    finally:
-        llmtrace.shutdown()
+    with recording(url, fingerprint_env=names), llmtrace.agent("a"):
+        pass
     resource = open_store(url).trace("last").root.resource
     assert (resource["llmtrace.env.AGENT_REGION"], resource["llmtrace.env.AGENT_ABSENT"]) == ("eu", UNSET)
     assert "nobody" not in str(resource)

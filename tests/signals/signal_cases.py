@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmtrace import semconv
+from llmtrace.evaluation import Evaluator
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import (
     AgentInvocation,
@@ -100,6 +101,14 @@ def result_of(call_: ToolCall, result: Any) -> tuple[Message, ...]:
 def violation(code: Any = "missing", pointer: str = "/q", **fields: Any) -> Violation:
     defaults: dict[str, Any] = {"tool": "look_up", "call_id": "c1", "got": CANARY}
     return Violation(code, pointer, "required", "it is missing", **(defaults | fields))
+
+
+def evaluate(spans: list[Span]) -> list[Span]:
+    """The spans as the live path leaves them."""
+    evaluator = Evaluator()
+    state = evaluator.start()
+    judged = [evaluator.step(state, span) for span in spans]
+    return [*judged[:-1], evaluator.finish(state, judged[-1])]
 
 
 def find(signal: AnySignal, spans: list[Span]) -> list[tuple[str, Evaluation]]:

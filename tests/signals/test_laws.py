@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from signal_cases import CASES, DONE, ERROR, RUN, TOOLS, call, execute, infer, result_of, run, user
+from signal_cases import CASES, DONE, ERROR, RUN, TOOLS, call, evaluate, execute, infer, result_of, run, user
 
 from llmtrace.evaluation import Evaluator, evaluate_trace
 from llmtrace.model import Evaluation, Inference, Message, Span, Text, ToolCall, ToolExecution, ToolResult, Trace, replace
@@ -14,14 +14,6 @@ from llmtrace.signals import Signal, load
 from llmtrace.signals.repeated_call import MOST_CALLS
 
 EVERY_RUN = [pytest.param(spans, id=f"{name}-{label}") for name, cases in CASES.items() for label, spans in cases.bad.items()]
-
-
-def evaluate(spans: list[Span]) -> list[Span]:
-    """The spans as the live path leaves them."""
-    evaluator = Evaluator()
-    state = evaluator.start()
-    judged = [evaluator.step(state, span) for span in spans]
-    return [*judged[:-1], evaluator.finish(state, judged[-1])]
 
 
 def verdicts(spans: list[Span], *names: str) -> set[tuple[str, str | None, str, str | None]]:

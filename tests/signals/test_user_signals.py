@@ -22,7 +22,7 @@ from llmtrace.model import AgentInvocation, Evaluation, Inference, Span
 from llmtrace.recorder import active, background
 from llmtrace.signals import load, user_signals
 from llmtrace.store import open_store
-from llmtrace.testing import capture
+from llmtrace.testing import Captured, capture
 
 
 @pytest.fixture(autouse=True)
@@ -118,18 +118,17 @@ def test_with_state_by_class_and_by_generator() -> None:
         assert len(found("every_second", *[ANY] * 6)) in (2, 3)
 
 
-def test_live_and_on_replay(tmp_path: Path) -> None:
+def test_live_and_on_replay(tmp_path: Path, captured: Captured) -> None:
     """It is stepped with the program's spans, from the next run on, and replaying gives the same."""
-    with capture() as captured:
-        with llmtrace.agent("before"):
-            pass
+    with llmtrace.agent("before"):
+        pass
 
-        @llmtrace.signal(looks_at=AgentInvocation)
-        def quiet(span: Span) -> bool:
-            return not span.operation.output  # type: ignore[union-attr]
+    @llmtrace.signal(looks_at=AgentInvocation)
+    def quiet(span: Span) -> bool:
+        return not span.operation.output  # type: ignore[union-attr]
 
-        with llmtrace.agent("after"):
-            pass
+    with llmtrace.agent("after"):
+        pass
     told = {span.name: [one.name for one in span.evaluations] for span in captured.spans}
     assert told == {"invoke_agent before": [], "invoke_agent after": ["quiet"]}
     after = captured.traces[-1]
@@ -166,17 +165,16 @@ def test_it_does_not_see_what_it_causes() -> None:
     assert seen == ["invoke_agent a"]
 
 
-def test_one_that_fails_costs_itself(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_fails_costs_itself(caplog: pytest.LogCaptureFixture, captured: Captured) -> None:
     """The program and the other signals go on; it is said once."""
 
     @llmtrace.signal
     def broken(span: Span) -> None:
         raise KeyError(span.name)
 
-    with capture() as captured:
-        for _ in range(3):
-            with llmtrace.agent("a"):
-                pass
+    for _ in range(3):
+        with llmtrace.agent("a"):
+            pass
     assert len(captured.spans) == 3
     assert caplog.text.count("quality signal broken failed with KeyError") == 1
 

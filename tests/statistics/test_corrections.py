@@ -10,7 +10,7 @@ import pytest
 import llmtrace
 from llmtrace.errors import OutputInvalid
 from llmtrace.statistics import Statistics
-from llmtrace.testing import capture
+from llmtrace.testing import Captured
 
 
 @llmtrace.tool(on_invalid="reply")
@@ -49,10 +49,9 @@ def agent() -> None:
         llmtrace.validated(NUMBER, lambda _: answer("bad", "three"))
 
 
-def test_corrections_by_model() -> None:
+def test_corrections_by_model(captured: Captured) -> None:
     """A row of refused calls is one correction, of the model that began it; an answer that fits at once is none."""
-    with capture() as captured:
-        agent()
+    agent()
     statistics = Statistics("model")
     statistics.add(captured.trace)
     counts = {group.key[0]: (group.corrections, group.corrected) for group in statistics.groups.values()}

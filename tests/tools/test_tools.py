@@ -73,10 +73,9 @@ def test_offers_in_each_form() -> None:
     assert tools.anthropic()[0]["input_schema"] == tools.openai("responses")[0]["parameters"] == parameters
 
 
-def test_runs_and_answers_by_call_id() -> None:
+def test_runs_and_answers_by_call_id(captured: Captured) -> None:
     """Each call is answered under its own id, in order."""
-    with capture() as captured:
-        answers = llmtrace.Tools(add).run(chat(("x", "add", '{"a": 1}'), ("y", "add", '{"a": 2, "b": 3}')))
+    answers = llmtrace.Tools(add).run(chat(("x", "add", '{"a": 1}'), ("y", "add", '{"a": 2, "b": 3}')))
     assert answers == [
         {"role": "tool", "tool_call_id": "x", "content": "2"},
         {"role": "tool", "tool_call_id": "y", "content": "5"},
@@ -136,15 +135,14 @@ def test_something_else_is_refused_clearly() -> None:
 INVALID = ("x", "add", '{"a": "one", "c": 2}')
 
 
-def test_record_runs_it_and_keeps_the_error() -> None:
+def test_record_runs_it_and_keeps_the_error(captured: Captured) -> None:
     """Under record an invalid call runs; the execution is an error even where the tool swallowed it."""
 
     @llmtrace.tool(on_invalid="record")
     def echo(a: int) -> str:
         return f"got {a!r}"
 
-    with capture() as captured:
-        [answer] = llmtrace.Tools(echo).run(chat(("x", "echo", '{"a": "one"}')))
+    [answer] = llmtrace.Tools(echo).run(chat(("x", "echo", '{"a": "one"}')))
     [span] = captured.spans
     assert answer["content"] == "got 'one'"
     assert span.failure is not None
@@ -165,10 +163,9 @@ def test_raise_does_not_run_it() -> None:
     assert captured.spans[0].failure is not None
 
 
-def test_reply_tells_the_model_all_faults_at_once() -> None:
+def test_reply_tells_the_model_all_faults_at_once(captured: Captured) -> None:
     """Under reply the model reads every fault and the tool does not run."""
-    with capture() as captured:
-        [answer] = llmtrace.Tools(add, on_invalid="reply").run(chat(INVALID))
+    [answer] = llmtrace.Tools(add, on_invalid="reply").run(chat(INVALID))
     assert ran == []
     assert "a" in answer["content"]
     assert "c" in answer["content"]
@@ -176,11 +173,10 @@ def test_reply_tells_the_model_all_faults_at_once() -> None:
     assert [execution.executed for execution in executions(captured)] == [False]
 
 
-def test_repair_runs_with_a_lossless_correction() -> None:
+def test_repair_runs_with_a_lossless_correction(captured: Captured) -> None:
     """Under repair "1" becomes 1 and both are recorded; what has no lossless correction is answered."""
     tools = llmtrace.Tools(add, on_invalid="repair")
-    with capture() as captured:
-        answers = tools.run(chat(("x", "add", '{"a": "1"}'), ("y", "add", '{"a": "one"}')))
+    answers = tools.run(chat(("x", "add", '{"a": "1"}'), ("y", "add", '{"a": "one"}')))
     assert ran == [(1, 1)]
     assert answers[0]["content"] == "2"
     first, second = executions(captured)
@@ -188,22 +184,21 @@ def test_repair_runs_with_a_lossless_correction() -> None:
     assert not second.executed
 
 
-def test_unknown_tool_is_answered_under_every_policy_but_raise() -> None:
+def test_unknown_tool_is_answered_under_every_policy_but_raise(captured: Captured) -> None:
     """A tool that is not there cannot run: the answer names those that are."""
     call = chat(("x", "ad", "{}"))
-    with capture() as captured:
-        for policy in ("record", "reply", "repair"):
-            [answer] = llmtrace.Tools(add, on_invalid=policy).run(call)  # type: ignore[arg-type]
-            assert "add" in answer["content"]
-        with pytest.raises(InvalidToolCall):
-            llmtrace.Tools(add, on_invalid="raise").run(call)
+    for policy in ("record", "reply", "repair"):
+        [answer] = llmtrace.Tools(add, on_invalid=policy).run(call)  # type: ignore[arg-type]
+        assert "add" in answer["content"]
+    with pytest.raises(InvalidToolCall):
+        llmtrace.Tools(add, on_invalid="raise").run(call)
     assert len(captured.spans) == 4
     for span in captured.spans:
         assert [v.code for v in span.violations] == ["unknown_tool"]
         assert span.failure is not None
 
 
-def test_malformed_arguments_never_reach_a_function() -> None:
+def test_malformed_arguments_never_reach_a_function(captured: Captured) -> None:
     """Text that is no JSON object is answered; nothing for a tool without parameters is an empty object."""
 
     @llmtrace.tool
@@ -211,26 +206,23 @@ def test_malformed_arguments_never_reach_a_function() -> None:
         return "noon"
 
     tools = llmtrace.Tools(add, now)
-    with capture() as captured:
-        answers = tools.run(chat(("x", "add", '{"a": 1'), ("y", "now", "")))
+    answers = tools.run(chat(("x", "add", '{"a": 1'), ("y", "now", "")))
     assert ran == []
     assert "JSON" in answers[0]["content"]
     assert answers[1]["content"] == "noon"
     assert [execution.executed for execution in executions(captured)] == [False, True]
 
 
-def test_half_a_surrogate_pair_in_the_arguments_raises_nothing() -> None:
+def test_half_a_surrogate_pair_in_the_arguments_raises_nothing(captured: Captured) -> None:
     """As providers' clients decode an emoji that the model's tokens cut in two."""
-    with capture() as captured:
-        answers = llmtrace.Tools(shout).run(chat(("c1", "shout", '{"text": "\ud83d"}')))
+    answers = llmtrace.Tools(shout).run(chat(("c1", "shout", '{"text": "\ud83d"}')))
     assert [answer["content"] for answer in answers] == ["ok"]
     assert [execution.executed for execution in executions(captured)] == [True]
 
 
-def test_duplicate_keys_are_a_warning_and_the_last_one_counts() -> None:
+def test_duplicate_keys_are_a_warning_and_the_last_one_counts(captured: Captured) -> None:
     """What only warns does not stop a call."""
-    with capture() as captured:
-        [answer] = llmtrace.Tools(add).run(chat(("x", "add", '{"a": 1, "a": 5}')))
+    [answer] = llmtrace.Tools(add).run(chat(("x", "add", '{"a": 1, "a": 5}')))
     assert answer["content"] == "6"
     assert [(v.code, v.severity) for v in captured.spans[0].violations] == [("duplicate_key", "warning")]
     assert captured.spans[0].failure is None
@@ -250,16 +242,15 @@ def test_policies_hold_without_configure() -> None:
     assert half(3) == 1.5
 
 
-def test_a_tools_exception_is_told_to_the_model_or_raised() -> None:
+def test_a_tools_exception_is_told_to_the_model_or_raised(captured: Captured) -> None:
     """on_fail decides; either way the execution failed."""
 
     def broken() -> None:
         raise ConnectionError("no route")
 
-    with capture() as captured:
-        [answer] = llmtrace.Tools(broken).run(chat(("x", "broken", "{}")))
-        with pytest.raises(ConnectionError):
-            llmtrace.Tools(broken, on_fail="raise").run(chat(("y", "broken", "{}")))
+    [answer] = llmtrace.Tools(broken).run(chat(("x", "broken", "{}")))
+    with pytest.raises(ConnectionError):
+        llmtrace.Tools(broken, on_fail="raise").run(chat(("y", "broken", "{}")))
     assert answer["content"] == "Error: ConnectionError: no route"
     assert [span.failure and span.failure.type for span in captured.spans] == ["ConnectionError"] * 2
 
@@ -278,7 +269,7 @@ def test_arguments_become_what_the_signature_says() -> None:
     assert answer["content"] == "Address Oslo fast"
 
 
-def test_arun_runs_at_once_with_parents_kept() -> None:
+def test_arun_runs_at_once_with_parents_kept(captured: Captured) -> None:
     """Async tools and plain ones in threads overlap, and each keeps the agent as its parent."""
     barrier = threading.Barrier(2, timeout=10)
 
@@ -297,8 +288,7 @@ def test_arun_runs_at_once_with_parents_kept() -> None:
         message = chat(("a", "wait", '{"seconds": 1}'), ("b", "wait", '{"seconds": 2}'), ("c", "fetch", '{"url": "u"}'))
         return await tools.arun(message)
 
-    with capture() as captured:
-        answers = asyncio.run(run())
+    answers = asyncio.run(run())
     assert [(answer["tool_call_id"], answer["content"]) for answer in answers] == [("a", "waited"), ("b", "waited"), ("c", "u")]
     [agent] = [span for span in captured.spans if span.name == "invoke_agent run"]
     assert {span.parent_id for span in captured.spans if span is not agent} == {agent.span_id}
@@ -338,7 +328,7 @@ def _as_task(function: Any) -> Any:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("hide", [_hidden, _as_task])
-def test_an_async_tool_behind_a_plain_decorator_is_refused_in_a_loop_too(hide: Any) -> None:
+def test_an_async_tool_behind_a_plain_decorator_is_refused_in_a_loop_too(hide: Any, captured: Captured) -> None:
     """Where only its result shows that a tool is async, it does not run, nothing warns, and the program is told what to do."""
 
     async def fetch() -> str:
@@ -356,10 +346,9 @@ def test_an_async_tool_behind_a_plain_decorator_is_refused_in_a_loop_too(hide: A
         finally:
             await asyncio.sleep(0)
 
-    with capture() as captured:
-        for name in ("fetch", "nested"):
-            with pytest.raises(ConfigurationError, match=f"{name} is async .*arun"):
-                asyncio.run(inside(name))
+    for name in ("fetch", "nested"):
+        with pytest.raises(ConfigurationError, match=f"{name} is async .*arun"):
+            asyncio.run(inside(name))
     gc.collect()
     assert ran == []
     assert [span.failure is not None for span in captured.spans] == [True, True]
@@ -430,7 +419,7 @@ def test_slow_tools_are_timed() -> None:
     assert (captured.spans[0].duration or 0) >= 0.02
 
 
-def test_arun_leaves_nothing_running() -> None:
+def test_arun_leaves_nothing_running(captured: Captured) -> None:
     """Under on_fail="raise" the first error in order is raised when all calls have ended; each has its span."""
     ended = []
 
@@ -452,13 +441,12 @@ def test_arun_leaves_nothing_running() -> None:
             )
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    with capture() as captured:
-        asyncio.run(main())
+    asyncio.run(main())
     assert sorted(ended) == ["plain", "slow"]
     assert sorted(str(span.failure and span.failure.type) for span in captured.spans) == ["ConnectionError", "None", "None"]
 
 
-def test_arun_cancelled_ends_every_span() -> None:
+def test_arun_cancelled_ends_every_span(captured: Captured) -> None:
     """Also those of plain tools that wait for a thread."""
 
     def plain(n: int) -> None:
@@ -473,8 +461,7 @@ def test_arun_cancelled_ends_every_span() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    with capture() as captured:
-        asyncio.run(main())
+    asyncio.run(main())
     assert [str(span.failure and span.failure.type) for span in captured.spans] == ["asyncio.exceptions.CancelledError"] * 3
     assert all(span.end is not None for trace in captured.traces for span in trace.spans)
 
@@ -500,7 +487,7 @@ def test_whatever_a_tool_raises_is_told(error: Exception) -> None:
     assert asyncio.run(main())[0]["content"].startswith("Error: ")
 
 
-def test_what_a_tool_awaits_or_yields_is_its_result() -> None:
+def test_what_a_tool_awaits_or_yields_is_its_result(captured: Captured) -> None:
     """Generators are drained, coroutines awaited, also below a decorator that knows nothing of async."""
 
     async def fetch(n: int) -> int:
@@ -519,14 +506,13 @@ def test_what_a_tool_awaits_or_yields_is_its_result() -> None:
 
     tools = llmtrace.Tools(fetch, passing_on, count, acount)
     message = chat(*((name, name, '{"n": 2}') for name in ("fetch", "passing_on", "count", "acount")))
-    with capture() as captured:
-        plain = tools.run(message)
-        assert asyncio.run(tools.arun(message)) == plain
+    plain = tools.run(message)
+    assert asyncio.run(tools.arun(message)) == plain
     assert [answer["content"] for answer in plain] == ["2", "2", "[0,1]", "[0,1]"]
     assert sorted(str(done.result) for done in executions(captured)) == ["2"] * 4 + ["[0, 1]"] * 4
 
 
-def test_a_url_is_told_as_text() -> None:
+def test_a_url_is_told_as_text(captured: Captured) -> None:
     """A URL of pydantic is text in the answer, and is not said to be a wrong one."""
 
     class Page(BaseModel):
@@ -540,8 +526,7 @@ def test_a_url_is_told_as_text() -> None:
         "role": "assistant",
         "tool_calls": [{"id": "1", "type": "function", "function": {"name": "find", "arguments": "{}"}}],
     }
-    with capture() as captured:
-        (answer,) = llmtrace.Tools(find).run(call)
+    (answer,) = llmtrace.Tools(find).run(call)
     assert json.loads(answer["content"]) == {"url": "https://shop.example/orders"}
     assert [span.violations for span in captured.spans] == [()]
 

@@ -99,22 +99,14 @@ def test_where_nothing_is_valid_there_is_no_example(schema: Any) -> None:
 SMALL, BOUNDS = st.integers(0, 30), st.integers(-9, 9)
 PATTERNS = [r"^\d+$", r"[a-f]{3}", r"^(ab|cd)\1$", r"^[^a]+\s\w*$"]
 SCALARS = st.one_of(
-    st.fixed_dictionaries(
-        {"type": st.just("string")}, optional={"minLength": st.integers(0, 30), "maxLength": st.integers(0, 30)}
-    ),
+    st.fixed_dictionaries({"type": st.just("string")}, optional={"minLength": SMALL, "maxLength": SMALL}),
     st.fixed_dictionaries(
         {"type": st.sampled_from(["integer", "number"])},
-        optional={
-            "minimum": st.integers(-9, 9),
-            "exclusiveMaximum": st.integers(-9, 9),
-            "multipleOf": st.sampled_from([2, 0.5]),
-        },
+        optional={"minimum": BOUNDS, "exclusiveMaximum": BOUNDS, "multipleOf": st.sampled_from([2, 0.5])},
     ),
     st.fixed_dictionaries({"enum": st.lists(st.sampled_from([1, "a", None, 2.5]), min_size=1, unique=True)}),
     st.fixed_dictionaries({"type": st.sampled_from(["boolean", "null"])}),
-    st.fixed_dictionaries(
-        {"pattern": st.sampled_from([r"^\d+$", r"[a-f]{3}", r"^(ab|cd)\1$", r"^[^a]+\s\w*$"]), "type": st.just("string")}
-    ),
+    st.fixed_dictionaries({"pattern": st.sampled_from(PATTERNS), "type": st.just("string")}),
 )
 SCHEMAS = st.recursive(
     SCALARS,

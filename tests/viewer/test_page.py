@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from llmtrace.model import Message, Text
-from tests.cli.traces import SILENT, Maker, append_to, chat, user
+from tests.cli.traces import SILENT, Maker, chat, user
+from tests.stored import append
 from tests.viewer.conftest import Served
 
 HOSTILE = "</script><script>alert(1)</script><!--"
@@ -44,7 +45,7 @@ def test_the_file_holds_all_that_the_server_tells(viewer: Served) -> None:
 def test_what_was_written_stays_data(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     """Markup in a message is nowhere in the file as markup; the command says what it wrote."""
     maker = Maker("ab" * 16, 1)
-    append_to(
+    append(
         str(tmp_path / "store"),
         maker.span(1, None, HOSTILE, chat([user(HOSTILE)], Message("assistant", (Text(HOSTILE),)), model=HOSTILE)),
     )

@@ -9,15 +9,16 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from llmtrace import semconv as sc
 from llmtrace.codec import genai, otlp
 from llmtrace.model import JsonValue, RawSpan, Span
+from tests.servers import serving
 
 Answer = tuple[int, bytes]
 Handle = Callable[[str, dict[str, str], bytes], Answer]
@@ -29,32 +30,18 @@ class Served:
     def __init__(self, handle: Handle) -> None:
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.headers: dict[str, str] = {}
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                parts = urlsplit(self.path)
-                options = {name: values[0] for name, values in parse_qs(parts.query).items()}
-                outer.asked.append((parts.path, options))
-                outer.headers = dict(self.headers)
-                status, body = handle(parts.path, options, self.rfile.read(int(self.headers.get("Content-Length") or 0)))
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+        def answer(path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+            parts = urlsplit(path)
+            options = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            self.asked.append((parts.path, options))
+            self.headers = dict(headers)
+            status, content = handle(parts.path, options, body)
+            return status, {}, content
 
-            do_POST = do_GET
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        self.host = f"127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._running = ExitStack()
+        self.host = self._running.enter_context(serving(answer)).removeprefix("http://")
+        self.close = self._running.close
 
 
 class Backend:

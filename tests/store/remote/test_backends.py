@@ -23,6 +23,7 @@ from llmtrace.store.remote import RemoteStore
 from tests.cli.traces import RECOVERED, SILENT, recovered, silent
 from tests.store.remote.backends import Backend, ClickHouseEngine, FakeJaeger, FakeJaegerToday, FakeTempo
 from tests.store.spans import agent, inference, span, trace_id
+from tests.stored import append
 
 RECOVERED_SPANS, SILENT_SPANS = tuple(recovered()), tuple(silent())
 
@@ -187,10 +188,7 @@ def test_hostile_words_and_names_are_data(backend: Backend) -> None:
 def test_why_says_the_same_everywhere(backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`llmtrace why`, `ls`, `show`, `check` and `stats` on the backend's URL read as on the local store."""
     monkeypatch.setenv("COLUMNS", "80")
-    local = open_store(str(tmp_path / "store"))
-    for one in (*RECOVERED_SPANS, *SILENT_SPANS):
-        local.append(one)
-    local.close()
+    append(str(tmp_path / "store"), *(*RECOVERED_SPANS, *SILENT_SPANS))
     backend.keep([*RECOVERED_SPANS, *SILENT_SPANS])
 
     def said(*words: str) -> str:

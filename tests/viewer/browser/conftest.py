@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmtrace.store import open_store
-from tests.viewer.conftest import Served, serving
+from tests.viewer.conftest import Served, showing
 from tests.viewer.made import Made, trace
 
 ARGUMENTS = [
@@ -51,17 +50,24 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """A viewer over an empty store."""
+    with showing(tmp_path, ()) as served:
+        yield served
+
+
 class Faults(list[str]):
     """What went wrong in a page: errors, dialogs, requests to elsewhere."""
 
 
 @pytest.fixture
 def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
-    """Opens a page; at the end of the test nothing may have gone wrong in it. ``page.faults`` says what did."""
+    """Opens a page, and waits for what it ``shows``; at the end of the test nothing may have gone wrong in it."""
     contexts: list[Any] = []
     faults = Faults()
 
-    def opened(url: str, *, size: tuple[int, int] = (1440, 900), theme: str = "light", **options: Any) -> Any:
+    def opened(url: str, shows: str = "", *, size: tuple[int, int] = (1440, 900), theme: str = "light", **options: Any) -> Any:
         width, height = size
         context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=theme, **options)
         context.set_default_timeout(SECONDS)
@@ -72,6 +78,8 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
         page.on("console", lambda said: faults.append(f"console: {said.text}") if _is_fault(said) else None)
         page.on("request", lambda sent: None if _is_own(sent.url) else faults.append(f"request: {sent.url}"))
         page.goto(url)
+        if shows:
+            page.wait_for_selector(shows)
         return page
 
     yield opened
@@ -93,13 +101,27 @@ def _is_own(url: str) -> bool:
 def long(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Made]]:
     """A server over a store with one long trace."""
     made = trace(request.param, seed=request.param + 1)
-    store = open_store(str(tmp_path_factory.mktemp("long") / "store"))
-    for span in made.spans:
-        store.append(span)
-    store.traces()
-    with serving(store) as served:
+    with showing(tmp_path_factory.mktemp("long"), made.spans) as served:
+        served.store.traces()
         yield served, made
-    store.close()
+
+
+def press(page: Any, key: str, shows: str, **state: Any) -> None:
+    """Press a key, and wait for what it shows."""
+    page.keyboard.press(key)
+    page.wait_for_selector(shows, **state)
+
+
+def click(page: Any, target: str, shows: str, **state: Any) -> None:
+    """Click, and wait for what it shows."""
+    page.click(target)
+    page.wait_for_selector(shows, **state)
+
+
+def visit(page: Any, url: str, shows: str) -> None:
+    """Go to an address, and wait for what stands there."""
+    page.goto(url)
+    page.wait_for_selector(shows)
 
 
 def nodes(page: Any) -> int:

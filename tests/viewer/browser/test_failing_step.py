@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from llmtrace.model import AgentInvocation, Evaluation, ToolCall, ToolExecution
-from llmtrace.store import open_store
 from tests.cli.traces import LOOK_UP, RECOVERED, SILENT, Maker, asks, chat, user
-from tests.viewer.browser.conftest import DIAGNOSED, chosen
-from tests.viewer.conftest import Served, serving
+from tests.viewer.browser.conftest import DIAGNOSED, chosen, click, press
+from tests.viewer.conftest import Served, showing
 from tests.viewer.made import Made, trace
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(900)]
@@ -24,10 +23,8 @@ def test_long_traces(long: tuple[Served, Made], open_page: Callable[..., Any]) -
     """Of 20,000 spans: the cursor is on the planted failure, or on the call that asked for it, with no key; few
     elements in each view, wherever one scrolls; search finds a step."""
     served, made = long
-    page = open_page(served.address)
-    page.wait_for_selector(".rows .trace-row")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".pane h2")
+    page = open_page(served.address, ".rows .trace-row")
+    press(page, "Enter", ".pane h2")
     spans = {span.span_id: span for span in made.spans}
     planted = spans[made.planted].operation
     at = spans[chosen(page)].operation
@@ -42,20 +39,15 @@ def test_long_traces(long: tuple[Served, Made], open_page: Callable[..., Any]) -
     page.keyboard.press("w")
     page.keyboard.press("/")
     page.keyboard.type("AR-0003-05")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".row.hit")
+    press(page, "Enter", ".row.hit")
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_planted_failures_are_where_one_lands(seed: int, open_page: Callable[..., Any], tmp_path: Path) -> None:
     """Wherever a broken call lies, one key at most leads to its execution, and the broken field is underlined there."""
     made = trace(200, seed)
-    store = open_store(str(tmp_path / "store"))
-    for span in made.spans:
-        store.append(span)
-    with serving(store) as served:
-        page = open_page(f"{served.address}#/trace/{made.trace_id}")
-        page.wait_for_selector(".pane h2")
+    with showing(tmp_path, made.spans) as served:
+        page = open_page(f"{served.address}#/trace/{made.trace_id}", ".pane h2")
         page.wait_for_selector(".suspects ol, .suspects .quiet")
         if chosen(page) != made.planted:
             page.keyboard.press("e")
@@ -63,16 +55,13 @@ def test_planted_failures_are_where_one_lands(seed: int, open_page: Callable[...
         page.wait_for_selector(".pane .code.call .bad")
         assert page.inner_text(".pane .code.call .bad") in ('"a dozen"', "7")
         page.close()
-    store.close()
 
 
 def test_the_violating_field(viewer: Served, open_page: Callable[..., Any]) -> None:
     """It is underlined in the call and in its JSON, with what was expected and what came; the schema beside it marks its part;
     the attempt that was right stands beside."""
-    page = open_page(f"{viewer.address}#/trace/{RECOVERED}")
-    page.wait_for_selector(".pane h2")
-    page.click(".row.refused")
-    page.wait_for_selector(".schema mark.wanted")
+    page = open_page(f"{viewer.address}#/trace/{RECOVERED}", ".pane h2")
+    click(page, ".row.refused", ".schema mark.wanted")
     assert page.inner_text(".pane .code.call .bad >> nth=0") == '"42 EUR"'
     assert 'expected number, got "42 EUR"' in page.inner_text(".pane .code.call .note >> nth=0")
     page.click("summary:has-text('JSON')")
@@ -83,14 +72,11 @@ def test_the_violating_field(viewer: Served, open_page: Callable[..., Any]) -> N
 
 def test_a_silent_failure_by_keyboard(viewer: Served, open_page: Callable[..., Any]) -> None:
     """A trace that looks fine: Enter opens it on its suspect; the same choice in both views; b walks back, B forth again."""
-    page = open_page(viewer.address)
-    page.wait_for_selector(".trace-row .found.likely")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".suspicion .chain a")
+    page = open_page(viewer.address, ".trace-row .found.likely")
+    press(page, "Enter", ".suspicion .chain a")
     first = chosen(page)
     assert page.inner_text(".pane .ungrounded >> nth=0") == '"KS-20431"'
-    page.keyboard.press("c")
-    page.wait_for_selector(".card[aria-selected=true]")
+    press(page, "c", ".card[aria-selected=true]")
     assert chosen(page) == first
     page.keyboard.press("End")
     last = chosen(page)
@@ -128,10 +114,8 @@ def test_what_the_suspect_is_about_is_marked(viewer: Served, open_page: Callable
         ),
     ):
         viewer.store.append(made)
-    page = open_page(f"{viewer.address}#/trace/{'a' * 32}")
-    page.wait_for_selector(DIAGNOSED)
-    page.keyboard.press("1")
-    page.wait_for_selector(".pane .call .suspected")
+    page = open_page(f"{viewer.address}#/trace/{'a' * 32}", DIAGNOSED)
+    press(page, "1", ".pane .call .suspected")
     assert page.inner_text(".pane .call .suspected") == '"KS-20431"'
     page.click(".suspicion .where")
     assert page.is_visible(".pane .call .suspected")

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from llmtrace.store import open_store
 from llmtrace.viewer import page as single_file
 from llmtrace.viewer.trace_view import TraceView
 from tests.lineage_story import TRACE_ID, Story
-from tests.viewer.browser.conftest import DIAGNOSED, chosen
-from tests.viewer.conftest import serving
+from tests.viewer.browser.conftest import DIAGNOSED, chosen, click, press, visit
+from tests.viewer.conftest import showing
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
 
@@ -33,56 +32,41 @@ def story() -> Story:
 
 def test_what_fed_a_step_and_what_it_infected(tmp_path: Path, open_page: Callable[..., Any]) -> None:
     """`r` lists both and lights them, and goes with the cursor; again, and nothing is lit. So it is in the single file."""
-    store = open_store(str(tmp_path / "store"))
     trace = story().trace()
-    for span in trace.spans:
-        store.append(span)
     path = tmp_path / "trace.html"
     path.write_bytes(single_file.write(TraceView(trace)))
-    with serving(store) as served:
+    with showing(tmp_path, trace.spans) as served:
         for address in (served.address, path.as_uri()):
-            page = open_page(f"{address}#/trace/{TRACE_ID}?span={4:016x}")
-            page.wait_for_selector(".pane h2:has-text('find_account')")
+            page = open_page(f"{address}#/trace/{TRACE_ID}?span={4:016x}", ".pane h2:has-text('find_account')")
             page.wait_for_selector(DIAGNOSED)
-            page.keyboard.press("r")
-            page.wait_for_selector(".spread .fed li")
+            press(page, "r", ".spread .fed li")
             assert page.evaluate(LIT, "fed") == ["01", "02", "03"]
             assert page.evaluate(LIT, "infected") == ["05", "06", "07", "ee"]
             assert "find_account /customer = C-9917: result of look_up" in page.inner_text(".spread .fed")
             assert "refund /account = DE-77-1234: result of find_account" in page.inner_text(".spread .infected")
-            page.keyboard.press("Home")
-            page.wait_for_selector(".spread .infected:has-text('nothing that can be seen')")
+            press(page, "Home", ".spread .infected:has-text('nothing that can be seen')")
             assert page.evaluate(LIT, "infected") == []
-            page.keyboard.press("r")
-            page.wait_for_selector(".spread", state="detached")
+            press(page, "r", ".spread", state="detached")
             assert page.evaluate(LIT, "fed") == []
             page.close()
-    store.close()
 
 
 def test_the_characters_at_both_ends(tmp_path: Path, open_page: Callable[..., Any]) -> None:
     """A value leads to the very characters that it came from: a part of a member of a result, a part of plain text, in what the
     user wrote; by a click, by `b`, and by the address alone."""
-    store = open_store(str(tmp_path / "store"))
-    for span in story().trace().spans:
-        store.append(span)
-    with serving(store) as served:
+    with showing(tmp_path, story().trace().spans) as served:
         page = open_page(f"{served.address}#/trace/{TRACE_ID}?span={6:016x}")
         for words, used_by, span, origin in (
             ("DE-77-1234", 6, 4, ["DE-77-1234", "Of C-9917: "]),
             ("KS-20431", 2, 1, ["KS-20431", "Zoë 🙂🙂 here: KS-20431 and again "]),
         ):
             page.goto(f"{served.address}#/trace/{TRACE_ID}?span={used_by:016x}")
-            page.click(f".pane a.grounded:has-text('{words}')")
-            page.wait_for_selector(".pane mark.origin")
+            click(page, f".pane a.grounded:has-text('{words}')", ".pane mark.origin")
             assert (chosen(page), page.evaluate(ORIGIN)) == (f"{span:016x}", [origin])
             page.reload()
             page.wait_for_selector(".pane mark.origin")
             assert page.evaluate(ORIGIN) == [origin]
-        page.goto(f"{served.address}#/trace/{TRACE_ID}?span={4:016x}")
-        page.wait_for_selector(".pane a.grounded:has-text('C-9917')")
-        page.keyboard.press("b")
-        page.wait_for_selector(".pane mark.origin")
+        visit(page, f"{served.address}#/trace/{TRACE_ID}?span={4:016x}", ".pane a.grounded:has-text('C-9917')")
+        press(page, "b", ".pane mark.origin")
         [[text, before]] = page.evaluate(ORIGIN)
         assert (chosen(page), text, before.endswith('"🙂 ')) == (f"{2:016x}", "C-9917", True)
-    store.close()

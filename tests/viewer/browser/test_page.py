@@ -15,10 +15,9 @@ import pytest
 from llmtrace.cli import main
 from llmtrace.model import Evaluation, Failure, Message, Span, Text, ToolCall, ToolDefinition, ToolExecution, replace
 from llmtrace.playback.edit import read_edit
-from llmtrace.store import open_store
 from tests.cli.traces import RECOVERED, SILENT, Maker, asks, chat, silent, user
-from tests.viewer.browser.conftest import DIAGNOSED, missing, nodes
-from tests.viewer.conftest import Served, serving
+from tests.viewer.browser.conftest import DIAGNOSED, missing, nodes, press, visit
+from tests.viewer.conftest import Served, showing
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
 
@@ -40,7 +39,7 @@ PAGES = ("#/", f"#/trace/{SILENT}", f"#/trace/{RECOVERED}?view=c", f"#/compare/{
 @pytest.fixture
 def hostile(tmp_path: Path) -> Iterator[Served]:
     """Everything that somebody else may write holds everything that could do harm."""
-    store = open_store(str(tmp_path / "store"))
+    spans: list[Span] = []
     for number, text in enumerate(HOSTILE):
         text = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
         maker = Maker(f"{number + 1:032x}", 1_780_000_000_000_000_000 + number)
@@ -51,33 +50,27 @@ def hostile(tmp_path: Path) -> Iterator[Served]:
         asked = chat([user(text)], asks(call), model=text)
         ran = ToolExecution(text, call.arguments, {text: text}, True, call.id, tool)
         said = chat([user(text)], Message(text, (Text(text),)), model=text)
-        spans = (
+        spans += (
             maker.span(1, None, text, asked, evaluations=(found,), attributes={text: text}),
             maker.span(2, 1, text, ran, failure=failure),
             maker.span(3, 1, text, said),
         )
-        for span in spans:
-            store.append(span)
-    with serving(store) as served:
+    with showing(tmp_path, spans) as served:
         yield served
-    store.close()
 
 
 def test_hostile_content_stays_text(hostile: Served, open_page: Callable[..., Any]) -> None:
     """No script runs, no dialog opens, nothing is fetched, no element comes of it, in any view."""
-    page = open_page(hostile.address)
-    page.wait_for_selector(".rows .trace-row")
+    page = open_page(hostile.address, ".rows .trace-row")
     for number in range(1, len(HOSTILE) + 1):
         for view in ("", "?view=c"):
-            page.goto(f"{hostile.address}#/trace/{number:032x}{view}")
-            page.wait_for_selector(".pane h2")
+            visit(page, f"{hostile.address}#/trace/{number:032x}{view}", ".pane h2")
             for _ in range(3):
                 page.keyboard.press("j")
                 page.wait_for_timeout(60)
                 assert "[object" not in page.inner_text("body")
             page.evaluate("for (const one of document.querySelectorAll('.pane summary')) one.click()")
-    page.goto(f"{hostile.address}#/compare/{1:032x}/{2:032x}")
-    page.wait_for_selector(".pair")
+    visit(page, f"{hostile.address}#/compare/{1:032x}/{2:032x}", ".pair")
     assert page.evaluate("window.pwned") is None
     assert page.evaluate("document.querySelectorAll('img, iframe, object, embed, base, form:not([method=dialog])').length") == 0
     assert (
@@ -90,8 +83,7 @@ def test_hostile_content_stays_text(hostile: Served, open_page: Callable[..., An
 
 def test_spans_arrive_while_one_looks(viewer: Served, open_page: Callable[..., Any]) -> None:
     """A step appears when it starts, ends when it ends, in its place; paused, nothing moves until it goes on."""
-    page = open_page(f"{viewer.address}#/trace/{SILENT}")
-    page.wait_for_selector(".pane h2")
+    page = open_page(f"{viewer.address}#/trace/{SILENT}", ".pane h2")
     before = page.locator(".rows .row").count()
     step = replace(silent()[2], span_id="00000000000000aa", end=None)
     viewer.store.append(step)
@@ -103,24 +95,20 @@ def test_spans_arrive_while_one_looks(viewer: Served, open_page: Callable[..., A
     viewer.store.append(replace(step, span_id="00000000000000ab", end=step.start + 10**9))
     page.wait_for_timeout(500)
     assert page.locator(".rows .row").count() == before + 1
-    page.keyboard.press("p")
-    page.wait_for_selector("#line-00000000000000ab")
+    press(page, "p", "#line-00000000000000ab")
 
 
 def test_the_single_file_works_from_disk(viewer: Served, open_page: Callable[..., Any], tmp_path: Path) -> None:
     """All but live: suspects, both views, lineage, search; with no network at all."""
     path = tmp_path / "page.html"
     path.write_bytes(viewer.ask(f"/api/traces/{SILENT}/page").body)
-    page = open_page(path.as_uri(), offline=True)
-    page.wait_for_selector(".suspicion .chain a")
+    page = open_page(path.as_uri(), ".suspicion .chain a", offline=True)
     assert page.inner_text(".pane .ungrounded >> nth=0") == '"KS-20431"'
-    page.keyboard.press("c")
-    page.wait_for_selector(".card.c-tool .code.call")
+    press(page, "c", ".card.c-tool .code.call")
     page.keyboard.press("w")
     page.keyboard.press("/")
     page.keyboard.type("okafor")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".row.hit")
+    press(page, "Enter", ".row.hit")
     assert nodes(page) <= 400
 
 
@@ -131,24 +119,18 @@ def test_an_edit_is_a_command_to_paste(tmp_path: Path, open_page: Callable[..., 
     call = ToolCall("look_up", {"order_id": "A-1", "n": 12345678901234567890}, "call_1")
     asked = chat([user("hi")], asks(call))
     ran = ToolExecution("look_up", call.arguments, {"note": hostile, "total": 1}, True, "call_1")
-    store = open_store(str(tmp_path / "store"))
-    for span in (maker.span(1, None, "chat m", asked), maker.span(2, 1, "execute_tool look_up", ran)):
-        store.append(span)
-    trace = store.trace("last")
-    with serving(store) as served:
+    with showing(tmp_path, (maker.span(1, None, "chat m", asked), maker.span(2, 1, "execute_tool look_up", ran))) as served:
+        trace = served.store.trace("last")
         (tmp_path / "page.html").write_bytes(served.ask(f"/api/traces/{trace.trace_id}/page").body)
-    store.close()
     page = open_page((tmp_path / "page.html").as_uri(), offline=True)
 
     def edited(span: Span, field: int, change: Callable[[str], str]) -> str:
-        page.goto(f"{(tmp_path / 'page.html').as_uri()}#trace/{trace.trace_id}?span={span.span_id}")
-        page.wait_for_selector(".pane h2")
+        visit(page, f"{(tmp_path / 'page.html').as_uri()}#trace/{trace.trace_id}?span={span.span_id}", ".pane h2")
         page.keyboard.press("i")
         area = page.locator("dialog.edit textarea").nth(field)
         area.fill(change(area.input_value()))
         said = page.inner_text("dialog.edit [aria-live]")
-        page.keyboard.press("Escape")
-        page.wait_for_selector("dialog", state="detached")
+        press(page, "Escape", "dialog", state="detached")
         return str(said)
 
     model, tool = trace.spans
@@ -173,8 +155,7 @@ def test_every_size(viewer: Served, open_page: Callable[..., Any], size: tuple[i
     """From a phone to 4K: nothing overflows sideways, and few elements are needed."""
     page = open_page(viewer.address, size=size)
     for place in PAGES:
-        page.goto(f"{viewer.address}{place}")
-        page.wait_for_selector("main")
+        visit(page, f"{viewer.address}{place}", "main")
         page.wait_for_timeout(400)
         assert page.evaluate("document.scrollingElement.scrollWidth - innerWidth") <= 0, place
         assert nodes(page) <= 400, place
@@ -182,10 +163,8 @@ def test_every_size(viewer: Served, open_page: Callable[..., Any], size: tuple[i
 
 def test_every_key_of_the_help(viewer: Served, open_page: Callable[..., Any]) -> None:
     """? shows every key; each does something or says why not, and none breaks the page."""
-    page = open_page(f"{viewer.address}#/trace/{RECOVERED}")
-    page.wait_for_selector(DIAGNOSED)
-    page.keyboard.press("?")
-    page.wait_for_selector("dialog.keys")
+    page = open_page(f"{viewer.address}#/trace/{RECOVERED}", DIAGNOSED)
+    press(page, "?", "dialog.keys")
     keys = page.eval_on_selector_all("dialog.keys section:first-of-type kbd", "all => all.map((one) => one.textContent)")
     page.keyboard.press("Escape")
     assert {"e", "E", "b", "w", "c", "y", "n", "1"} <= set(keys)
@@ -206,8 +185,7 @@ def test_accessibility(viewer: Served, open_page: Callable[..., Any], theme: str
         missing("axe-playwright-python is not installed here")
     page = open_page(viewer.address, theme=theme, bypass_csp=True)
     for place in PAGES:
-        page.goto(f"{viewer.address}{place}")
-        page.wait_for_selector("main")
+        visit(page, f"{viewer.address}{place}", "main")
         page.wait_for_timeout(600)
         found = Axe().run(page).response["violations"]
         told = [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in found]

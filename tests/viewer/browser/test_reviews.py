@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 
 from llmtrace.model.reviews import ValueOrigin
-from llmtrace.store import open_store
 from llmtrace.store.reviews import NAME
 from tests.cli.test_dead_letters import refused, traced
 from tests.cli.traces import silent
-from tests.viewer.browser.conftest import missing, nodes
+from tests.viewer.browser.conftest import click, missing, nodes, press, visit
 from tests.viewer.browser.test_page import HOSTILE
-from tests.viewer.conftest import Served, serving
+from tests.viewer.conftest import Served, showing
 from tests.viewer.test_reviews import propose
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
@@ -33,12 +32,8 @@ OVERFLOW = "document.scrollingElement.scrollWidth - innerWidth"
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Served]:
     """A viewer over a store in which nothing waits."""
-    store = open_store(str(tmp_path / "store"))
-    for span in silent():
-        store.append(span)
-    with serving(store) as served:
+    with showing(tmp_path, silent()) as served:
         yield served
-    store.close()
 
 
 @pytest.fixture
@@ -62,14 +57,12 @@ def test_what_was_given_up_is_beside_the_reviews(queue: Served, open_page: Calla
     for span in traced(refused).spans:
         queue.store.append(span)
     page = open_page(f"{queue.address}#/reviews")
-    page.click(".toggle >> text=given up")
-    page.wait_for_selector(".rows .review-row")
+    click(page, ".toggle >> text=given up", ".rows .review-row")
     row = page.inner_text(".rows .review-row")
     assert "invalid call: refund" in row
     assert "llmtrace dead-letters retry" in row
     assert page.evaluate(OVERFLOW) <= 0
-    page.click(".rows .review-row a")
-    page.wait_for_selector(".suspects")
+    click(page, ".rows .review-row a", ".suspects")
     assert "/trace/" in page.url
 
 
@@ -78,14 +71,11 @@ def test_a_held_call_is_edited_and_the_run_ends_right(
 ) -> None:
     """By keys alone, from the list: the number that waits comes by itself; a fault stands at its field; what was confirmed is
     what runs, with the program's own value where the reviewer saw none. Who was slower is told."""
-    page = open_page(queue.address)
-    page.wait_for_selector(".rows .trace-row")
-    page.keyboard.press("r")
-    page.wait_for_selector("text=Nothing waits for a person")
+    page = open_page(queue.address, ".rows .trace-row")
+    press(page, "r", "text=Nothing waits for a person")
     program = start()
     page.wait_for_selector(".review-row .running")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".values .doubt")
+    press(page, "Enter", ".values .doubt")
     page.wait_for_selector(".origins .grounded")
     assert page.inner_text(".values > div:nth-child(1)").split("\n") == [
         "order_id",
@@ -94,28 +84,22 @@ def test_a_held_call_is_edited_and_the_run_ends_right(
     ]
     assert "comes from result of look_up /total" in page.inner_text(".values > div:nth-child(2)")
     assert "hidden: what runs is not what is shown" in page.inner_text(".values > div:nth-child(4)")
-    other = open_page(page.url.replace("/#", f"/?token={queue.token}#"))
-    other.wait_for_selector(".review .values")
-    other.keyboard.press("a")
-    other.wait_for_selector("form.panel")
+    other = open_page(page.url.replace("/#", f"/?token={queue.token}#"), ".review .values")
+    press(other, "a", "form.panel")
 
     page.keyboard.press("e")
     page.keyboard.press("Control+A")
     page.keyboard.type("KS-20457")
     page.keyboard.press("Tab")
     page.keyboard.type("much")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".beside")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".f-number .fault:not([hidden])")
+    press(page, "Enter", ".beside")
+    press(page, "Enter", ".f-number .fault:not([hidden])")
     assert page.evaluate("document.activeElement.getAttribute('aria-invalid')") == "true"
     page.keyboard.press("Control+A")
     page.keyboard.type("20.50")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".beside mark.changed >> text=20.5")
+    press(page, "Enter", ".beside mark.changed >> text=20.5")
     assert page.locator(".beside .attempt:nth-child(2) mark.changed").all_inner_texts() == ['"KS-20457"', "20.50"]
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".decision.ok")
+    press(page, "Enter", ".decision.ok")
     page.wait_for_selector("text=It ran. Result")
     assert '"order_id": "KS-20457"' in page.inner_text(".code.result")
 
@@ -125,8 +109,7 @@ def test_a_held_call_is_edited_and_the_run_ends_right(
     assert json.loads(ran) == {"order_id": "KS-20457", "amount": 20.5, "card": "4111 1111", "notify": True}
     assert answer.startswith("Done: ")
     assert program.returncode == 0
-    page.keyboard.press("t")
-    page.wait_for_selector(".pane .decision.ok")
+    press(page, "t", ".pane .decision.ok")
     assert page.locator(".pane .decision mark.changed").count() == 4
     page.close(), other.close()
 
@@ -135,41 +118,34 @@ def test_a_queue_by_keys(queue: Served, open_page: Callable[..., Any], start: Ca
     """From the trace to the call that waits in it, which is rejected; the next is approved for later calls, too; the last is
     answered in the tool's place."""
     program = start()
-    page = open_page(queue.address)
-    page.wait_for_selector(".chip.waiting.on >> text=reviews 1")
+    page = open_page(queue.address, ".chip.waiting.on >> text=reviews 1")
     page.wait_for_selector(".trace-row.running .said, .fresh:not([hidden])")
     if page.is_visible(".fresh:not([hidden])"):  # the run began after the list was shown
         page.click(".fresh")
     page.wait_for_selector(".rows .health >> text=waits")
     page.click(".trace-row.running .said")
     page.click(".row >> text=waits for a person")
-    page.click("text=decide it")
-    page.wait_for_selector(".review .values")
+    click(page, "text=decide it", ".review .values")
     reviews = propose(queue, "rev_2", tool="other", question="other")
     propose(queue, "rev_3", tool="third", question="third")
     page.keyboard.press("r")
     page.keyboard.type("not this order")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".decision.denied >> text=not this order")
+    press(page, "Enter", ".decision.denied >> text=not this order")
     assert "rejected this call of refund" in program.communicate(timeout=60)[0]
     page.wait_for_selector("text=Next: third")
-    page.keyboard.press("n")
-    page.wait_for_selector("h1 >> text=third")
+    press(page, "n", "h1 >> text=third")
     page.wait_for_selector(".review .values")
     page.keyboard.press("a")
     page.click("summary >> text=Approve later calls, too")
     assert page.locator(".panel input[type=checkbox]").count() == 2  # not the one that is hidden
     page.check(".panel input >> nth=1")
-    page.click("form.panel button[type=submit]")
-    page.wait_for_selector(".decision.ok")
+    click(page, "form.panel button[type=submit]", ".decision.ok")
     assert reviews.get("rev_3").decision.always == {"order_id": "KS-20431"}  # type: ignore[union-attr]
-    page.keyboard.press("n")
-    page.wait_for_selector("h1 >> text=other")
+    press(page, "n", "h1 >> text=other")
     page.keyboard.press("i")
     page.keyboard.type('{"refunded": 1}')
     page.check("text=it is JSON")
-    page.keyboard.press("Control+Enter")
-    page.wait_for_selector(".decision.ok >> text=Answered")
+    press(page, "Control+Enter", ".decision.ok >> text=Answered")
     assert reviews.get("rev_2").decision.value == {"refunded": 1}  # type: ignore[union-attr]
     page.close()
 
@@ -191,32 +167,25 @@ def test_every_state_is_accessible(queue: Served, open_page: Callable[..., Any],
         assert page.evaluate(OVERFLOW) <= 0, state
         assert nodes(page) <= 400, state
 
-    page = open_page(f"{queue.address}#/reviews", theme=theme, size=size, bypass_csp=True)
-    page.wait_for_selector(".review-row .running")
+    page = open_page(f"{queue.address}#/reviews", ".review-row .running", theme=theme, size=size, bypass_csp=True)
     check(page, "queue")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("aside:not(:has(.looking)) a")
+    press(page, "Enter", "aside:not(:has(.looking)) a")
     check(page, "call")
     for key in "aeri":
-        page.keyboard.press(key)
-        page.wait_for_selector("form.panel")
+        press(page, key, "form.panel")
         check(page, key)
-        page.keyboard.press("Escape")
-        page.wait_for_selector("form.panel", state="detached")
+        press(page, "Escape", "form.panel", state="detached")
     page.click("footer .more")
     check(page, "name")
     page.keyboard.type("ann")
     page.keyboard.press("Enter")
     page.keyboard.press("e")
     page.fill("form.panel .f-number input", "1")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".beside")
+    press(page, "Enter", ".beside")
     check(page, "difference")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".decision.ok >> text=by ann")
+    press(page, "Enter", ".decision.ok >> text=by ann")
     check(page, "decided")
-    page.goto(f"{queue.address}#/reviews?decided=1")
-    page.wait_for_selector(".review-row .state:is(.done, .approved)")
+    visit(page, f"{queue.address}#/reviews?decided=1", ".review-row .state:is(.done, .approved)")
     check(page, "decided ones")
     page.close()
 
@@ -231,11 +200,9 @@ def test_hostile_calls_stay_text(queue: Served, open_page: Callable[..., Any]) -
         hidden = (f"/{text.replace('~', '~0').replace('/', '~1')}",) if number % 2 else ()
         fields = {"question": text, "reason": text, "tool": text if number % 3 else None, "payload": payload}
         propose(queue, f"rev_{number}", schema=schema, origins=origins, hidden=hidden, **fields)
-    page = open_page(f"{queue.address}#/reviews")
-    page.wait_for_selector(".review-row .running")
+    page = open_page(f"{queue.address}#/reviews", ".review-row .running")
     for number in range(len(HOSTILE)):
-        page.goto(f"{queue.address}#/reviews/rev_{number}")
-        page.wait_for_selector("aside:not(:has(.looking)) a")
+        visit(page, f"{queue.address}#/reviews/rev_{number}", "aside:not(:has(.looking)) a")
         for key in "aei":
             page.keyboard.press(key)
             page.wait_for_timeout(40)
@@ -261,8 +228,7 @@ def test_ten_thousand_wait(queue: Served, open_page: Callable[..., Any]) -> None
             " FROM reviews WHERE id = 'rev_1'",
             [(f"copy_{number}", now - number) for number in range(10_000)],
         )
-    page = open_page(f"{queue.address}#/reviews")
-    page.wait_for_selector(".review-row .running")
+    page = open_page(f"{queue.address}#/reviews", ".review-row .running")
     assert page.inner_text(".top [role=status]") == "100+ waiting"
     page.keyboard.press("End")
     page.wait_for_selector(".top [role=status] >> text=/^(199|200)[+] waiting/")  # the last of a page may come again

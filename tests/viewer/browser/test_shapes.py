@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from llmtrace.model import replace
-from llmtrace.store import open_store
-from tests.viewer.browser.conftest import DIAGNOSED
+from tests.viewer.browser.conftest import DIAGNOSED, visit
 from tests.viewer.browser.longest_block import KEYS, LongestBlock
-from tests.viewer.conftest import serving
+from tests.viewer.conftest import showing
 from tests.viewer.shapes import SHAPES, TRACE
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(600)]
@@ -24,15 +23,11 @@ GENEROUS = 1500
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_long_block(shape: str, open_page: Callable[..., Any], tmp_path: Path) -> None:
     """Whatever the shape, no task of the main thread is long, in waterfall and conversation."""
-    store = open_store(str(tmp_path / "store"))
-    for span in SHAPES[shape]():
-        store.append(span)
-    store.traces()
-    with serving(store) as served:
+    with showing(tmp_path, SHAPES[shape]()) as served:
+        served.store.traces()
         page = open_page("about:blank")
         blocks = LongestBlock(page)
-        page.goto(f"{served.address}#/trace/{TRACE}")
-        page.wait_for_selector(".pane h2")
+        visit(page, f"{served.address}#/trace/{TRACE}", ".pane h2")
         page.wait_for_selector(DIAGNOSED)
         longest = {"opening": blocks.read()}
         for key in KEYS:
@@ -40,18 +35,15 @@ def test_no_long_block(shape: str, open_page: Callable[..., Any], tmp_path: Path
             longest[key] = max(longest.get(key, 0), blocks.read())
         assert {key: took for key, took in longest.items() if took > GENEROUS} == {}
         page.close()
-    store.close()
 
 
 def test_of_a_huge_result_the_first_part_is_written(open_page: Callable[..., Any], tmp_path: Path) -> None:
     """A result of 60,000 rows is cut, and the page says where all of it is; one argument of 300,000 letters begins in full."""
     root, call = SHAPES["huge"]()
-    store = open_store(str(tmp_path / "store"))
-    store.append(root)
-    store.append(replace(call, operation=replace(call.operation, arguments={"text": "a" * 300_000})))
-    with serving(store) as served:
-        page = open_page(f"{served.address}#/trace/{TRACE}?span={call.span_id}")
-        page.wait_for_selector(".pane .code.result")
+    with showing(
+        tmp_path, [root, replace(call, operation=replace(call.operation, arguments={"text": "a" * 300_000}))]
+    ) as served:
+        page = open_page(f"{served.address}#/trace/{TRACE}?span={call.span_id}", ".pane .code.result")
         result, arguments = page.inner_text(".pane .code.result"), page.inner_text(".pane .code.call")
         assert result.startswith('[\n  {"id": 0, "name": "customer 0"')
         assert arguments.startswith('query(\n  text="aaaaaaaaaa')
@@ -61,4 +53,3 @@ def test_of_a_huge_result_the_first_part_is_written(open_page: Callable[..., Any
         page.click(".pane .code.result .more")
         assert "customer 2000" in page.inner_text(".pane .code.result")
         page.close()
-    store.close()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmtrace.model import AgentInvocation, Blob, Custom, Message, Text, ToolCall, ToolExecution, Uri, replace
-from llmtrace.store import Store, open_store
+from llmtrace.store import open_store
 from tests.cli.traces import Maker, answers, asks, chat, told, user
 from tests.viewer.browser.conftest import DIAGNOSED
-from tests.viewer.conftest import serving
+from tests.viewer.conftest import Served, serving
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
 
@@ -22,13 +21,12 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store("memory:")
-    yield store
-    store.close()
+def served() -> Iterator[Served]:
+    with serving(open_store("memory:")) as served:
+        yield served
 
 
-def test_media_are_shown_where_their_bytes_were_kept(store: Store, open_page: Callable[..., Any]) -> None:
+def test_media_are_shown_where_their_bytes_were_kept(served: Served, open_page: Callable[..., Any]) -> None:
     """An image of a safe type is drawn; of all else, type, size and digest or address are told, and nothing is loaded."""
     seen = Message(
         "user",
@@ -41,46 +39,41 @@ def test_media_are_shown_where_their_bytes_were_kept(store: Store, open_page: Ca
             Uri("https://shop.example/kettle.png", "image"),
         ),
     )
-    store.append(Maker(TRACE, START).span(1, None, "chat m", chat([seen], answers("A kettle."))))
-    with serving(store) as served:
-        page = open_page(f"{served.address}#/trace/{TRACE}")
-        page.wait_for_selector(".pane .media")
-        widths = "all => all.map((one) => one.decode().then(() => one.naturalWidth))"
-        assert page.eval_on_selector_all(".media img", f"async all => Promise.all(({widths})(all))") == [1, 1]
-        words = [figure.inner_text() for figure in page.query_selector_all(".media")]
-        assert words[2] == "image/svg+xml · 24 bytes"
-        assert words[3].startswith("audio/wav · 1,234 bytes · sha256:aaaa")
-        assert words[3].endswith("only the digest was kept")
-        assert words[4] == "image · https://shop.example/kettle.png"
-        page.close()
+    served.add(Maker(TRACE, START).span(1, None, "chat m", chat([seen], answers("A kettle."))))
+    page = open_page(f"{served.address}#/trace/{TRACE}", ".pane .media")
+    widths = "all => all.map((one) => one.decode().then(() => one.naturalWidth))"
+    assert page.eval_on_selector_all(".media img", f"async all => Promise.all(({widths})(all))") == [1, 1]
+    words = [figure.inner_text() for figure in page.query_selector_all(".media")]
+    assert words[2] == "image/svg+xml · 24 bytes"
+    assert words[3].startswith("audio/wav · 1,234 bytes · sha256:aaaa")
+    assert words[3].endswith("only the digest was kept")
+    assert words[4] == "image · https://shop.example/kettle.png"
 
 
-def test_task_while_a_call_runs_and_on_a_plain_root(store: Store, open_page: Callable[..., Any]) -> None:
+def test_task_while_a_call_runs_and_on_a_plain_root(served: Served, open_page: Callable[..., Any]) -> None:
     """A running call has the task of its run; a root without messages has task and answer of the run; a line has a tooltip."""
     maker, task = Maker(TRACE, START), user("Where is order KS-7?")
     spans = [
         replace(maker.span(1, None, "invoke_agent a", AgentInvocation("a", input=(task,))), end=None),
         replace(maker.span(2, 1, "chat m", chat([], Message("assistant", ()), model="m")), end=None),
     ]
-    for span in spans:
-        store.append(span)
+    served.add(*spans)
     plain = Maker("f" * 32, START)
-    store.append(plain.span(1, None, "POST /chat", Custom(), took=2.0))
-    store.append(plain.span(2, 1, "chat m", chat([task], answers("In the post."), model="gpt-4o")))
-    with serving(store) as served:
-        page = open_page(f"{served.address}#/trace/{TRACE}?span={2:016x}")
-        page.wait_for_selector(".pane:has-text('Where is order KS-7?')")
-        page.close()
-        page = open_page(f"{served.address}#/trace/{'f' * 32}?span={1:016x}")
-        page.wait_for_selector(".pane [aria-label='Task of this run']:has-text('Where is order KS-7?')")
-        page.wait_for_selector(".pane [aria-label='Answer of this run']:has-text('In the post.')")
-        page.wait_for_selector(DIAGNOSED)
-        page.hover(f"#line-{2:016x} .label")
-        page.wait_for_selector("#tip:has-text('model, began at 250 ms · 200 ms')")
-        page.close()
+    served.add(plain.span(1, None, "POST /chat", Custom(), took=2.0))
+    served.add(plain.span(2, 1, "chat m", chat([task], answers("In the post."), model="gpt-4o")))
+    page = open_page(f"{served.address}#/trace/{TRACE}?span={2:016x}", ".pane:has-text('Where is order KS-7?')")
+    page.close()
+    page = open_page(
+        f"{served.address}#/trace/{'f' * 32}?span={1:016x}",
+        ".pane [aria-label='Task of this run']:has-text('Where is order KS-7?')",
+    )
+    page.wait_for_selector(".pane [aria-label='Answer of this run']:has-text('In the post.')")
+    page.wait_for_selector(DIAGNOSED)
+    page.hover(f"#line-{2:016x} .label")
+    page.wait_for_selector("#tip:has-text('model, began at 250 ms · 200 ms')")
 
 
-def test_cause_and_accused_call_are_on_one_screen(store: Store, open_page: Callable[..., Any]) -> None:
+def test_cause_and_accused_call_are_on_one_screen(served: Served, open_page: Callable[..., Any]) -> None:
     """At 1280 by 800, also behind a long chain: its middle is folded, and unfolds. The first of many suspects is open."""
     maker, task = Maker(TRACE, START), user("Refund my order.")
     history, number = [task], 1
@@ -100,15 +93,11 @@ def test_cause_and_accused_call_are_on_one_screen(store: Store, open_page: Calla
         )
         history = [*history, asks(call), told(call.id or "", record)]
     spans.append(maker.span(number + 1, 1, "chat m", chat(history, answers("Done: KS-19998."))))
-    for span in spans:
-        store.append(span)
-    with serving(store) as served:
-        page = open_page(f"{served.address}#/trace/{TRACE}", size=(1280, 800))
-        page.wait_for_selector(".pane .suspicion")
-        assert page.get_attribute(".suspects button >> nth=0", "aria-pressed") == "true"
-        page.wait_for_selector(".chain button:has-text('steps between')")
-        bottom = page.eval_on_selector(".pane .code.call", "one => one.getBoundingClientRect().bottom")
-        assert bottom <= 800
-        page.click(".chain button")
-        assert page.locator(".chain li").count() > 6
-        page.close()
+    served.add(*spans)
+    page = open_page(f"{served.address}#/trace/{TRACE}", ".pane .suspicion", size=(1280, 800))
+    assert page.get_attribute(".suspects button >> nth=0", "aria-pressed") == "true"
+    page.wait_for_selector(".chain button:has-text('steps between')")
+    bottom = page.eval_on_selector(".pane .code.call", "one => one.getBoundingClientRect().bottom")
+    assert bottom <= 800
+    page.click(".chain button")
+    assert page.locator(".chain li").count() > 6

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmtrace.model import AgentInvocation, Span, ToolCall, replace
-from llmtrace.store import Store, open_store
 from tests.cli.traces import RECOVERED, Maker, answers, asks, chat, recovered, told, user
-from tests.viewer.browser.conftest import DIAGNOSED, chosen
-from tests.viewer.conftest import Served, serving
+from tests.viewer.browser.conftest import DIAGNOSED, chosen, press, visit
+from tests.viewer.conftest import Served
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
 
@@ -24,40 +22,29 @@ SEEN = """[...document.querySelectorAll('.rows .row')].map((row) => [row.getBoun
 IN_THE_PAGE = "[...document.querySelectorAll('.rows .row')].map((row) => row.id)"
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Any:
-    store = open_store(str(tmp_path / "store"))
-    yield store
-    store.close()
-
-
 def _opened(served: Served, open_page: Callable[..., Any], trace_id: str) -> Any:
-    page = open_page(f"{served.address}#/trace/{trace_id}")
-    page.wait_for_selector(".pane h2")
+    page = open_page(f"{served.address}#/trace/{trace_id}", ".pane h2")
     page.wait_for_selector(DIAGNOSED)
     return page
 
 
-def test_steps_stand_in_the_order_in_which_they_started(store: Store, open_page: Callable[..., Any]) -> None:
+def test_steps_stand_in_the_order_in_which_they_started(served: Served, open_page: Callable[..., Any]) -> None:
     """Whatever the order of their arrival: on the screen, and in the page for a screen reader; a child under its parent. One
     that arrives late takes its place, also while the page is open."""
     spans = {span.span_id: span for span in recovered()}
     late = spans.pop(f"{4:016x}")
-    for span in sorted(spans.values(), key=lambda one: random.Random(one.span_id).random()):
-        store.append(span)
-    with serving(store) as served:
-        page = _opened(served, open_page, RECOVERED)
-        expected = [f"line-{number:016x}" for number in (1, 2, 3, 5, 6)]
-        assert page.evaluate(SEEN) == page.evaluate(IN_THE_PAGE) == expected
-        store.append(late)
-        page.wait_for_selector(f"#line-{late.span_id}")
-        expected.insert(3, f"line-{late.span_id}")
-        assert page.evaluate(SEEN) == page.evaluate(IN_THE_PAGE) == expected
-        page.keyboard.press("Home")
-        page.keyboard.press("ArrowLeft")
-        page.keyboard.press("ArrowRight")
-        assert page.evaluate(SEEN) == page.evaluate(IN_THE_PAGE) == expected
-        page.close()
+    served.add(*sorted(spans.values(), key=lambda one: random.Random(one.span_id).random()))
+    page = _opened(served, open_page, RECOVERED)
+    expected = [f"line-{number:016x}" for number in (1, 2, 3, 5, 6)]
+    assert page.evaluate(SEEN) == page.evaluate(IN_THE_PAGE) == expected
+    served.add(late)
+    page.wait_for_selector(f"#line-{late.span_id}")
+    expected.insert(3, f"line-{late.span_id}")
+    assert page.evaluate(SEEN) == page.evaluate(IN_THE_PAGE) == expected
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(SEEN) == page.evaluate(IN_THE_PAGE) == expected
 
 
 def _bar(page: Any, span_id: str) -> dict[str, float]:
@@ -123,45 +110,33 @@ def _looping(times: int, *, distinct: int) -> list[Span]:
     return [replace(root, end=last), *spans]
 
 
-def test_a_loop_of_calls_without_spans_is_one_line(store: Store, open_page: Callable[..., Any]) -> None:
+def test_a_loop_of_calls_without_spans_is_one_line(served: Served, open_page: Callable[..., Any]) -> None:
     """Where tools are not traced, what the model asks for is folded: how often, how many different arguments. It opens."""
-    for span in _looping(12, distinct=3):
-        store.append(span)
-    with serving(store) as served:
-        page = _opened(served, open_page, TRACE)
-        assert page.inner_text(".row.fold .label b") == "track × 12, 3 distinct arguments"
-        page.click(".row.fold")
-        page.keyboard.press("ArrowLeft")
-        page.keyboard.press("ArrowRight")
-        page.wait_for_selector(f"#line-{5:016x}")
-        page.keyboard.press("End")
-        assert chosen(page) == f"{14:016x}"
-        page.close()
+    served.add(*_looping(12, distinct=3))
+    page = _opened(served, open_page, TRACE)
+    assert page.inner_text(".row.fold .label b") == "track × 12, 3 distinct arguments"
+    page.click(".row.fold")
+    page.keyboard.press("ArrowLeft")
+    press(page, "ArrowRight", f"#line-{5:016x}")
+    page.keyboard.press("End")
+    assert chosen(page) == f"{14:016x}"
 
 
-def test_a_long_loop_stays_folded(store: Store, open_page: Callable[..., Any]) -> None:
+def test_a_long_loop_stays_folded(served: Served, open_page: Callable[..., Any]) -> None:
     """Of a long one only the chosen step stands below it, wherever one jumps to; whoever opens it sees all."""
-    for span in _looping(200, distinct=3):
-        store.append(span)
-    with serving(store) as served:
-        page = _opened(served, open_page, TRACE)
-        for number in (50, 60):
-            page.goto(f"{served.address}#/trace/{TRACE}?span={number:016x}")
-            page.wait_for_selector(f"#line-{number:016x}[aria-selected=true]")
-            assert page.locator(".rows .row").count() == 4  # agent, fold, the step, the last call
-        page.keyboard.press("ArrowLeft")
-        page.keyboard.press("ArrowRight")
-        page.wait_for_selector(f"#line-{3:016x}")
-        assert page.locator(".rows .row").count() > 20
-        page.close()
+    served.add(*_looping(200, distinct=3))
+    page = _opened(served, open_page, TRACE)
+    for number in (50, 60):
+        visit(page, f"{served.address}#/trace/{TRACE}?span={number:016x}", f"#line-{number:016x}[aria-selected=true]")
+        assert page.locator(".rows .row").count() == 4  # agent, fold, the step, the last call
+    page.keyboard.press("ArrowLeft")
+    press(page, "ArrowRight", f"#line-{3:016x}")
+    assert page.locator(".rows .row").count() > 20
 
 
-def test_different_calls_are_no_loop(store: Store, open_page: Callable[..., Any]) -> None:
+def test_different_calls_are_no_loop(served: Served, open_page: Callable[..., Any]) -> None:
     """A model that asks each time for something else is not folded."""
-    for span in _looping(6, distinct=6):
-        store.append(span)
-    with serving(store) as served:
-        page = _opened(served, open_page, TRACE)
-        assert page.query_selector(".row.fold") is None
-        assert page.locator(".rows .row").count() == 8
-        page.close()
+    served.add(*_looping(6, distinct=6))
+    page = _opened(served, open_page, TRACE)
+    assert page.query_selector(".row.fold") is None
+    assert page.locator(".rows .row").count() == 8
