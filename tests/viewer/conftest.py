@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from llmtrace.model import Span
 from llmtrace.store import Store, open_store
 from llmtrace.viewer.serving import Serving
 from llmtrace.viewer.source import Source
@@ -55,6 +55,10 @@ class Served(NamedTuple):
         connection.close()
         return answer
 
+    def add(self, *spans: Span) -> None:
+        for span in spans:
+            self.store.append(span)
+
     def decide(self, review_id: str, **wish: Any) -> Answer:
         """A decision, as the page sends it."""
         own = {"origin": f"http://127.0.0.1:{self.port}", "x_llmtrace": "1", "content_type": "application/json"}
@@ -64,15 +68,18 @@ class Served(NamedTuple):
 @contextmanager
 def serving(store: Store, **options: Any) -> Iterator[Served]:
     running = Serving(Source(store), port=0, facts={"store": "a store", "receive": None}, **options)
-    started = threading.Event()
-    thread = threading.Thread(target=running.run, args=(started.set,), daemon=True)
-    thread.start()
-    started.wait(10)
-    try:
+    with running.in_thread():
         yield Served(running.address, running.port, store)
-    finally:
-        running.close()
-        thread.join(10)
+
+
+@contextmanager
+def showing(folder: Path, spans: Iterable[Span]) -> Iterator[Served]:
+    """A viewer over a new local store with these spans."""
+    with closing(open_store(str(folder / "store"))) as store:
+        for span in spans:
+            store.append(span)
+        with serving(store) as served:
+            yield served
 
 
 @pytest.fixture
@@ -83,9 +90,5 @@ def serve() -> Callable[..., AbstractContextManager[Served]]:
 @pytest.fixture
 def viewer(tmp_path: Path) -> Iterator[Served]:
     """Over a local store with two traces: one that recovered, and one that went wrong silently."""
-    store = open_store(str(tmp_path / "store"))
-    for span in (*recovered(), *silent()):
-        store.append(span)
-    with serving(store) as served:
+    with showing(tmp_path, (*recovered(), *silent())) as served:
         yield served
-    store.close()
