@@ -222,9 +222,9 @@ def read_value(value: Any) -> JsonValue:
         if kind is None or inner is None:
             continue
         if kind == "array":
-            return [read_value(item) for item in json_members.items(inner, "values")]
+            return [read_value(item) for item in json_members.items(json_members.object_(value, name), "values")]
         if kind == "kvlist":
-            return _read_pairs(json_members.objects(inner, "values"))
+            return _read_pairs(json_members.objects(json_members.object_(value, name), "values"))
         return _convert(inner, _CONVERTERS[kind]) if kind in _CONVERTERS else inner
     return None
 
