@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
@@ -202,6 +202,7 @@ def test_other_writers_are_read() -> None:
 @given(
     st.recursive(some.scalars(), lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(NAMES), inner), max_leaves=20)
 )
+@example({"resourceSpans": [{"resource": {"attributes": [{"key": "a", "value": {"arrayValue": 5}}]}}]})
 @settings(deadline=None)
 def test_invalid_members_are_skipped(value: Any) -> None:
     """Any JSON object is read without an error. Any other value is a ValueError."""

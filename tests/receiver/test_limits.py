@@ -23,7 +23,7 @@ from llmtrace.codec import otlp
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.external.ingest import Ingestor
-from llmtrace.receiver import limits, request
+from llmtrace.receiver import request
 from llmtrace.receiver.request import JSON, PROTOBUF
 from llmtrace.store.memory import MemoryStore
 from tests import strategies as some
@@ -91,8 +91,8 @@ def test_spans_are_counted_as_they_are_parsed(span: Any) -> None:
     from llmtrace.codec import genai
 
     data = otlp.to_protobuf([genai.encode(span), raw()])
-    assert limits.count_protobuf(data) == 2
-    assert limits._count(data, limits._REQUEST, into_spans=True) == 2
+    assert request.count_protobuf(data) == 2
+    assert request._count(data, request._REQUEST, into_spans=True) == 2
 
 
 def test_fields_are_counted_on_every_level() -> None:
@@ -101,11 +101,11 @@ def test_fields_are_counted_on_every_level() -> None:
     pair = KeyValue(key="k", value=value)
     span = Span(attributes=[pair], events=[Span.Event(attributes=[pair])], links=[Span.Link(attributes=[pair])])
     data = TracesData(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=[span, span])])]).SerializeToString()
-    assert limits._count(data, limits._REQUEST, into_spans=True) == 2
+    assert request._count(data, request._REQUEST, into_spans=True) == 2
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "MAX_FIELDS", 50)
-        with pytest.raises(limits.TooMany):
-            limits._count(data, limits._REQUEST, into_spans=True)
+        patch.setattr(request, "MAX_FIELDS", 50)
+        with pytest.raises(request.TooMany):
+            request._count(data, request._REQUEST, into_spans=True)
 
 
 @pytest.mark.all

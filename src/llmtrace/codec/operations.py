@@ -55,14 +55,6 @@ def _messages(field: str, key: str, read: Callable[[JsonValue], tuple[Message, .
     return Row(field, key, messages.write_messages, read, omits_empty=True)
 
 
-def _parts(field: str, key: str) -> Row:
-    return Row(field, key, messages.write_parts, messages.read_parts, omits_empty=True)
-
-
-def _definitions(field: str, key: str) -> Row:
-    return Row(field, key, messages.write_definitions, messages.read_definitions, omits_empty=True)
-
-
 _PROVIDER: Final = fields.name("provider", sc.PROVIDER_NAME)
 _REQUEST_MODEL: Final = fields.text("request_model", sc.REQUEST_MODEL)
 _RESPONSE_MODEL: Final = fields.text("response_model", sc.RESPONSE_MODEL)
@@ -120,10 +112,10 @@ SHAPES: Final = (
             fields.flag("partial", sc.PARTIAL),
             fields.text("status", sc.RESPONSE_STATUS),
             fields.number("cost_usd", sc.COST_USD),
-            _parts("system", sc.SYSTEM_INSTRUCTIONS),
+            Row("system", sc.SYSTEM_INSTRUCTIONS, messages.write_parts, messages.read_parts, omits_empty=True),
             _INPUT,
             _OUTPUT,
-            _definitions("tools", sc.TOOL_DEFINITIONS),
+            Row("tools", sc.TOOL_DEFINITIONS, messages.write_definitions, messages.read_definitions, omits_empty=True),
         ),
         (_USAGE, _FINGERPRINT, request_parameters.PARAMETERS),
         subject="request_model",

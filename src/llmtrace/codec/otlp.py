@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from llmtrace.codec import json_members, json_text, otlp_protobuf
@@ -198,66 +198,48 @@ def _read_pairs(pairs: Iterable[Mapping[str, Any]]) -> Json:
     return {(json_members.text(pair, "key") or ""): read_value(pair.get("value")) for pair in pairs}
 
 
+_TYPES: Final = {
+    f"{name}{suffix}": name
+    for name in ("string", "bool", "int", "double", "array", "kvlist", "bytes")
+    for suffix in ("Value", "_value")
+}
+"""Types by the member that has the value: ``intValue``, or ``int_value`` as Python's protobuf writes it."""
+
+
+_CONVERTERS: Final[dict[str, Callable[[Any], JsonValue]]] = {
+    "int": int,
+    "double": float,
+    "bytes": lambda text: otlp_protobuf.value_of_bytes(base64.b64decode(text)),
+}
+
+
 def read_value(value: Any) -> JsonValue:
     """Read an AnyValue."""
     if not isinstance(value, Mapping):
         return value  # some writers leave out the object that names the type
     for name, inner in value.items():
-        reader = _READERS.get(name)
-        if reader is not None and inner is not None:
-            return reader(inner)
+        kind = _TYPES.get(name)
+        if kind is None or inner is None:
+            continue
+        if kind == "array":
+            return [read_value(item) for item in json_members.items(json_members.object_(value, name), "values")]
+        if kind == "kvlist":
+            return _read_pairs(json_members.objects(json_members.object_(value, name), "values"))
+        return _convert(inner, _CONVERTERS[kind]) if kind in _CONVERTERS else inner
     return None
 
 
-def _unchanged(value: Any) -> JsonValue:
-    return value
-
-
-def _read_int(value: Any) -> JsonValue:
+def _convert(value: Any, convert: Callable[[Any], JsonValue]) -> JsonValue:
+    """Return the converted value, or the value itself if it does not fit."""
     try:
-        return int(value)
+        return convert(value)
     except (ValueError, TypeError, OverflowError):
         return value
-
-
-def _read_double(value: Any) -> JsonValue:
-    try:
-        return float(value)
-    except (ValueError, TypeError, OverflowError):
-        return value
-
-
-def _read_array(value: Any) -> JsonValue:
-    return [read_value(item) for item in json_members.items(value, "values")]
-
-
-def _read_kvlist(value: Any) -> JsonValue:
-    return _read_pairs(json_members.objects(value, "values"))
-
-
-def _read_bytes(value: Any) -> JsonValue:
-    try:
-        return otlp_protobuf.value_of_bytes(base64.b64decode(value))
-    except (ValueError, TypeError):
-        return value
-
-
-_TYPES: Final = {
-    "string": _unchanged,
-    "bool": _unchanged,
-    "int": _read_int,
-    "double": _read_double,
-    "array": _read_array,
-    "kvlist": _read_kvlist,
-    "bytes": _read_bytes,
-}
-_READERS: Final = {f"{name}{suffix}": reader for name, reader in _TYPES.items() for suffix in ("Value", "_value")}
-"""Readers by the member that has the value: ``intValue``, or ``int_value`` as Python's protobuf writes it."""
 
 
 def read_time(item: Any, *names: str) -> int:
     """Read nanoseconds since the epoch, or 0."""
-    number = _read_int(json_members.first(item, *names))
+    number = _convert(json_members.first(item, *names), int)
     return number if isinstance(number, int) and 0 <= number < 1 << 64 else 0
 
 
@@ -265,7 +247,7 @@ def _number(value: Any, prefix: str, names: Sequence[str]) -> int:
     """Read an enumeration value from its number or its name. Anything else is 0."""
     if isinstance(value, str):
         value = value.removeprefix(prefix).lower()
-        value = names.index(value) if value in names else _read_int(value)
+        value = names.index(value) if value in names else _convert(value, int)
     return value if isinstance(value, int) and 0 <= value < len(names) else 0
 
 

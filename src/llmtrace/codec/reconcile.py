@@ -14,9 +14,8 @@ on the order of arrival nor on the resolution of clocks.
 from __future__ import annotations
 
 import json
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter
 from typing import NamedTuple
 
 from llmtrace import semconv as sc
@@ -31,7 +30,6 @@ from llmtrace.model import (
     Scope,
     Span,
     Text,
-    ToolCall,
     ToolExecution,
     Trace,
     replace,
@@ -318,11 +316,6 @@ def _awaits_call(span: Span) -> bool:
     return operation.call_id is None or operation.inferred
 
 
-class _OpenCall(NamedTuple):
-    start: int
-    call: ToolCall
-
-
 def _join_executions(trace: Trace, changes: dict[str, Span]) -> None:
     """Give each execution without a call id the id of the call with the same name and arguments.
 
@@ -338,20 +331,19 @@ def _join_executions(trace: Trace, changes: dict[str, Span]) -> None:
             continue
         alike = open_calls.get(_key(operation.name, operation.arguments), [])
         while alike:
-            call = alike.pop(_latest_before(alike, span.start)).call
-            if call.id not in known_ids:
-                known_ids.add(call.id)
-                changes[span.span_id] = replace(span, operation=replace(operation, call_id=call.id, inferred=True))
+            _, call_id = alike.pop(_latest_before(alike, span.start))
+            if call_id not in known_ids:
+                known_ids.add(call_id)
+                changes[span.span_id] = replace(span, operation=replace(operation, call_id=call_id, inferred=True))
                 break
 
 
-def _latest_before(alike: list[_OpenCall], start: int) -> int:
+def _latest_before(alike: list[tuple[int, str]], start: int) -> int:
     """Return the index of the latest call that began before the execution.
 
     With a coarse clock, or clocks of two machines, a call may seem to begin together with its execution or after it.
     """
-    by_start = attrgetter("start")
-    before = bisect_left(alike, start, key=by_start) or bisect_right(alike, start, key=by_start)
+    before = bisect_left(alike, (start,)) or bisect_left(alike, (start + 1,))
     return max(0, before - 1)
 
 
@@ -359,9 +351,9 @@ def _began(span: Span) -> tuple[int, int, str]:
     return span.start, span.start if span.end is None else span.end, span.span_id
 
 
-def _open_calls(trace: Trace, changes: dict[str, Span], known_ids: set[str | None]) -> dict[str, list[_OpenCall]]:
-    """Return the calls that no execution names, by tool and arguments, sorted by the start of their model calls."""
-    calls: dict[str, list[_OpenCall]] = {}
+def _open_calls(trace: Trace, changes: dict[str, Span], known_ids: set[str | None]) -> dict[str, list[tuple[int, str]]]:
+    """Return start and id of the calls that no execution names, by tool and arguments, in order of their model calls."""
+    calls: dict[str, list[tuple[int, str]]] = {}
     seen = set(known_ids)
     for span in sorted(trace.spans, key=_began):
         operation = changes.get(span.span_id, span).operation
@@ -370,10 +362,10 @@ def _open_calls(trace: Trace, changes: dict[str, Span], known_ids: set[str | Non
                 if call.id is None or call.id in seen:
                     continue
                 seen.add(call.id)
-                calls.setdefault(_key(call.name, call.arguments), []).append(_OpenCall(span.start, call))
+                calls.setdefault(_key(call.name, call.arguments), []).append((span.start, call.id))
                 if isinstance(call.arguments, Mapping) and len(call.arguments) == 1:  # some writers omit its name
                     only = next(iter(call.arguments.values()))
-                    calls.setdefault(_key(call.name, only), []).append(_OpenCall(span.start, call))
+                    calls.setdefault(_key(call.name, only), []).append((span.start, call.id))
     return calls
 
 

@@ -72,11 +72,9 @@ class ExternalSpans(SpanProcessor, Sink):
         self._make_ingestor = make_ingestor
         self._ingestor: Ingestor | None = None
         self._open = OpenSpans(_new_run)
-        self._around: OrderedDict[str, None] = OrderedDict()
-        """Spans with an inference of ours as a direct child."""
         self._calls = OurCalls()
-        self._steps_within: OrderedDict[str, list[Operation]] = OrderedDict()
-        """Executions, agents and workflows of ours, without content, by the external span that is their parent."""
+        self._within: OrderedDict[str, list[Operation]] = OrderedDict()
+        """Inferences, executions, agents and workflows of ours, without content, by the external span that is their parent."""
         self._open_tools: OrderedDict[str, ToolExecution] = OrderedDict()
         """Our open executions that started while an external span was open, by span id."""
         self._resources: dict[int, tuple[object, dict[str, Any]]] = {}
@@ -91,12 +89,10 @@ class ExternalSpans(SpanProcessor, Sink):
             with self._lock:
                 self._open_tools.pop(span.span_id, None)
         if self._open.any_open():  # otherwise it cannot be inside an external span, or be the same call
-            if isinstance(span.operation, Inference):
-                self._note(span.parent_id)
-                if span.scope.name == semconv.SCOPE_NAME:
-                    self._calls.ended(span)
-            elif span.parent_id is not None and isinstance(span.operation, _STEPS):
-                self._note_step(span.parent_id, span.operation)
+            if isinstance(span.operation, (Inference, *_STEPS)):
+                self._note(span.parent_id, span.operation)
+            if isinstance(span.operation, Inference) and span.scope.name == semconv.SCOPE_NAME:
+                self._calls.ended(span)
         return False
 
     def append(self, span: Span) -> None:
@@ -182,9 +178,9 @@ class ExternalSpans(SpanProcessor, Sink):
             if owner is not None and owner.span_id == span.parent_id and isinstance(owner.operation, Inference):
                 return None  # our inference directly around it is the same call
             with self._lock:
-                is_around_ours = self._around.pop(span.span_id, self) is None
+                is_around_ours = any(isinstance(inner, Inference) for inner in self._within.pop(span.span_id, ()))
             if is_around_ours or self._calls.take(span, place.worker):
-                self._note(span.parent_id)  # another external span of the same call may be around this one
+                self._note(span.parent_id, operation)  # another external span of the same call may be around this one
                 return replace(span, operation=Custom())
             if is_only_request(span):
                 return replace(span, operation=Custom())
@@ -195,23 +191,19 @@ class ExternalSpans(SpanProcessor, Sink):
             return replace(span, operation=Custom())  # it stays, since other spans are below it
         return span
 
-    def _note(self, parent_id: str | None) -> None:
-        """Remember that this span has an inference of ours as a direct child."""
+    def _note(self, parent_id: str | None, operation: Operation) -> None:
+        """Remember that this span has an operation of ours as a direct child."""
         if parent_id is not None:
             with self._lock:
-                remember(self._around, parent_id, None, MOST_OPEN)
-
-    def _note_step(self, parent_id: str, operation: Operation) -> None:
-        """Remember that this span has a step of ours as a direct child."""
-        with self._lock:
-            steps = self._steps_within.get(parent_id, [])
-            remember(self._steps_within, parent_id, [*steps, type(operation)(_name_of(operation))], MOST_OPEN)
+                within = self._within.get(parent_id, [])
+                if not any(_is_same_step(inner, operation) for inner in within):
+                    remember(self._within, parent_id, [*within, type(operation)(_name_of(operation))], MOST_OPEN)
 
     def _is_step_of_ours(self, span: Span, operation: Operation, owner: Recording | None) -> bool:
         """Return True if an execution, agent or workflow is the same as ours directly around it or directly inside it; or if an
         execution is the same as an open one of ours, because some instrumentations use parents of their own."""
         with self._lock:
-            within = self._steps_within.pop(span.span_id, [])
+            within = self._within.pop(span.span_id, [])
             is_open = isinstance(operation, ToolExecution) and any(
                 _is_same_step(tool, operation) and tool.arguments == operation.arguments for tool in self._open_tools.values()
             )
@@ -219,8 +211,8 @@ class ExternalSpans(SpanProcessor, Sink):
             return True
         ours = [owner.operation] if owner is not None and owner.span_id == span.parent_id else []
         is_same = any(_is_same_step(step, operation) for step in (*ours, *within))
-        if is_same and within and span.parent_id is not None:
-            self._note_step(span.parent_id, operation)  # another external span of the same step may be around this one
+        if is_same and within:
+            self._note(span.parent_id, operation)  # another external span of the same step may be around this one
         return is_same
 
     def _raw(self, span: ReadableSpan) -> RawSpan:
