@@ -192,7 +192,6 @@ def test_an_index_of_version_5_goes_on_where_it_was(tmp_path: Path) -> None:
     store.trace("last")
     make_older(tmp_path / "store", 5)
     assert held(store) == at_once(tmp_path / "whole", traces)
-    assert (tmp_path / "store" / "index.db.version5").exists()
 
 
 def test_a_summary_of_an_older_form_is_made_anew_when_it_is_shown(tmp_path: Path) -> None:

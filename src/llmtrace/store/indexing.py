@@ -18,12 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
+from llmtrace.codec import json_text
 from llmtrace.model import RawSpan, Trace
 from llmtrace.store import Query, baselines, filters, journal_files, journal_records, monitoring, word_index
 from llmtrace.store.journal_reader import Contexts, Misplaced
-from llmtrace.store.sqlite import Index, IndexUnusable
-from llmtrace.store.summary import FORM, summarise
-from llmtrace.store.summary_rows import write_summary
+from llmtrace.store.sqlite import Index, IndexUnusable, sql_text
+from llmtrace.store.summary import FORM, TraceSummary, summarise
 from llmtrace.store.transactions import transaction
 from llmtrace.store.warnings import warn_once
 
@@ -258,9 +258,41 @@ def _store_summary(db: sqlite3.Connection, trace_id: str, trace: Trace) -> None:
     """Write the summary of a trace, or remove the trace if it has no spans."""
     if trace.spans:
         trace = Trace(trace.spans) if trace.alive else trace
-        write_summary(db, trace, summarise(trace))
+        _write_summary(db, trace, summarise(trace))
     else:
         _drop(db, [(trace_id,)])
+
+
+def _write_summary(db: sqlite3.Connection, trace: Trace, summary: TraceSummary) -> None:
+    """Write a trace's summary, computed as if none of its programs were still running.
+
+    A trace that is not a run gets the health ``none``, so that lists leave it out.
+    """
+    is_open = [span.span_id for span in trace.spans if span.end is None]
+    # the health to show while the programs with unfinished spans still run, which only a reader can check
+    running = Trace(trace.spans, alive=frozenset(is_open)).health if is_open else summary.health
+    fields = {name: getattr(summary, name) for name in TraceSummary.__slots__}  # type: ignore[attr-defined]
+    columns = {
+        "stale": 0,
+        "open": len(is_open),
+        "form": FORM,
+        "health": summary.health if summary.is_run else "none",
+        "running": running,
+        "spans": summary.spans,
+        "findings": len(summary.findings),
+        "tokens": summary.tokens,
+        "cost": summary.cost_usd,
+        "duration": summary.duration,
+        "confidence": None,
+        "judged": None,
+        "verdict": None,
+        "summary": json_text.write(fields).encode(),
+    }
+    assignments = ", ".join(f"{column} = ?" for column in columns)
+    db.execute(f"UPDATE traces SET {assignments} WHERE trace = ?", (*columns.values(), summary.trace_id))  # noqa: S608
+    db.execute("DELETE FROM names WHERE trace = ?", (summary.trace_id,))
+    names = [(kind, sql_text(name), summary.trace_id) for kind in filters.KINDS for name in getattr(summary, f"{kind}s")]
+    db.executemany("INSERT OR IGNORE INTO names (kind, name, trace) VALUES (?, ?, ?)", names)
 
 
 def _drop(db: sqlite3.Connection, traces: Iterable[tuple[str]]) -> None:
