@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from llmtrace.codec import json_text
 from llmtrace.model import RawSpan, Trace
@@ -51,14 +51,9 @@ _STORED = (
 )
 _VALUES = ", ".join(f"json_extract(value, '$[{number}]')" for number in range(len(_COLUMNS)))
 _INSERT = f"INSERT OR REPLACE INTO spans ({', '.join(_COLUMNS)}) SELECT {_VALUES} FROM json_each(?)"  # noqa: S608
-_Ids: TypeAlias = tuple[str, str]
+_Row: TypeAlias = tuple[Any, ...]
+"""The values of `_COLUMNS`."""
 T = TypeVar("T")
-
-
-class _Row(NamedTuple):
-    richness: tuple[bool, int]
-    start: int
-    values: tuple[Any, ...]
 
 
 class Indexer:
@@ -309,7 +304,7 @@ class _Rows:
         self._db = db
         self._file = file
         self._contexts = Contexts(db)
-        self._spans: dict[_Ids, _Row] = {}
+        self._spans: dict[tuple[str, str], _Row] = {}
         self.count = 0
 
     def add(self, record: journal_files.Record) -> None:
@@ -325,7 +320,7 @@ class _Rows:
                 return
             ids, row = (raw.trace_id, raw.span_id), _row(raw, record, self._file)
             before = self._spans.get(ids)
-            if before is None or row.richness >= before.richness:
+            if before is None or _richness(row) >= _richness(before):
                 self._spans[ids] = row
 
     def write(self) -> None:
@@ -333,13 +328,13 @@ class _Rows:
         poorer = {
             (trace, span)
             for trace, span, *richness in self._db.execute(_STORED, (json.dumps(list(self._spans)),))
-            if tuple(richness) > self._spans[trace, span].richness
+            if tuple(richness) > _richness(self._spans[trace, span])
         }
-        rows = [row.values for ids, row in self._spans.items() if ids not in poorer]
+        rows = [row for ids, row in self._spans.items() if ids not in poorer]
         self._db.execute(_INSERT, (json.dumps(rows),))  # a replaced row gets a new id
         touched: dict[str, int] = {}
-        for (trace, _), row in self._spans.items():
-            touched[trace] = min(row.start, touched.get(trace, row.start))
+        for trace, _, _, start, *_ in self._spans.values():
+            touched[trace] = min(start, touched.get(trace, start))
         self._db.executemany(
             "INSERT INTO traces (trace, start, stale, unseen) VALUES (?, ?, 1, 1)"
             " ON CONFLICT (trace) DO UPDATE SET stale = 1, unseen = 1, start = min(start, excluded.start)",
@@ -348,21 +343,24 @@ class _Rows:
 
 
 def _row(raw: RawSpan, record: journal_files.Record, file: int) -> _Row:
-    richness, start = journal_records.richness(raw), _int64(raw.start)
-    values = (
+    return (
         raw.trace_id,
         raw.span_id,
         raw.parent_id,
-        start,
+        _int64(raw.start),
         None if raw.end is None else _int64(raw.end),
         raw.status == "error",
-        richness[1],
+        journal_records.richness(raw)[1],
         file,
         record.ref,
         record.offset,
         record.length,
     )
-    return _Row(richness, start, values)
+
+
+def _richness(row: _Row) -> tuple[bool, int]:
+    """Return `journal_records.richness` of a row's span."""
+    return row[4] is not None, row[6]
 
 
 def _int64(number: int) -> int:
