@@ -10,7 +10,7 @@ import pytest
 
 from llmtrace import diagnosis, listing
 from llmtrace.model import Evaluation, replace
-from llmtrace.store import Query, Store, filters, open_store, sqlite, summary_rows
+from llmtrace.store import Query, Store, filters, open_store, sqlite
 from llmtrace.store.late_evaluations import attach
 from tests.cli.traces import RECOVERED, SILENT, recovered, silent
 from tests.store.spans import agent, inference, span, trace_id
@@ -107,8 +107,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_filter_reads_only_what_it_shows(many: Path, monkeypatch: pytest.MonkeyPatch, query: Query) -> None:
     """No summary of a trace that does not match is read, no span at all, and a name is looked up in its index."""
     reads: list[bytes] = []
-    read = summary_rows.read_summary
-    monkeypatch.setattr(summary_rows, "read_summary", lambda data: reads.append(data) or read(data))
+    read = sqlite.read_summary
+    monkeypatch.setattr(sqlite, "read_summary", lambda data: reads.append(data) or read(data))
     store = open_store(str(many))
     assert len(store.traces(query)) == 10
     assert len(reads) <= 11

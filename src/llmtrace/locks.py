@@ -1,14 +1,15 @@
 """Locks for programs that fork or end while a thread holds one, which nobody releases then.
 
-`fork_safe_lock` is free again in a child. `importing` and `background_importing` are for imports at first use: a fork, and the
-program's end, wait until such an import is done. Otherwise Python's own lock on the half-imported module would never be
-released.
+`fork_safe_lock` is free again in a child. A fork waits until the locks of `fork_waits_for` are free. `importing` and
+`background_importing` are for imports at first use: a fork, and the program's end, wait until such an import is done. Otherwise
+Python's own lock on the half-imported module would never be released.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,13 +18,14 @@ from typing import Any, Final, Generic, TypeVar, overload
 T = TypeVar("T")
 
 WAIT_SECONDS: Final = 2.0
-"""Seconds that a fork, and the program's end, wait for one of the locks."""
+"""Seconds that a fork waits for all locks, and the program's end for each."""
 
 importing = threading.RLock()
 """Hold it around an ``import`` statement that runs when a function is first called, perhaps on a thread of the program."""
 background_importing = threading.RLock()
 """The same for imports on our own threads, which no thread of the program may have to wait for."""
 
+_waited_for: list[Any] = [importing, background_importing]
 _held_for_fork: list[Any] = []
 _fork_safe: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -57,6 +59,13 @@ def fork_safe_lock() -> AbstractContextManager[Any]:
     return lock
 
 
+def fork_waits_for() -> AbstractContextManager[Any]:
+    """Return a reentrant lock. A fork waits until it is free, and keeps it meanwhile; the newest of several comes first."""
+    lock = threading.RLock()
+    _waited_for.append(lock)
+    return lock
+
+
 def finish_imports() -> None:
     """Wait for imports on other threads, and let none begin. Call it last when the program ends: the interpreter stops daemon
     threads wherever they are, and an import by a destructor would then wait for a module that is never complete."""
@@ -65,7 +74,9 @@ def finish_imports() -> None:
 
 
 def _before_fork() -> None:
-    _held_for_fork.extend(lock for lock in (importing, background_importing) if lock.acquire(timeout=WAIT_SECONDS))
+    deadline = time.monotonic() + WAIT_SECONDS
+    in_order = reversed(_waited_for)
+    _held_for_fork.extend(lock for lock in in_order if lock.acquire(timeout=max(0, deadline - time.monotonic())))
 
 
 def _after_fork_in_parent() -> None:
@@ -74,11 +85,11 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    for lock in (importing, background_importing):
+    for lock in _waited_for:
         if lock in _held_for_fork:
             lock.release()
         else:
-            lock._at_fork_reinit()  # type: ignore[attr-defined]
+            lock._at_fork_reinit()
     _held_for_fork.clear()
     for lock in list(_fork_safe):
         lock._at_fork_reinit()

@@ -13,15 +13,18 @@ _MOST = 1000
 _logged: dict[str, float] = {}
 
 
-def warn_once(line: str, *, quiet_seconds: float = math.inf) -> None:
-    """Log ``line``, unless it was logged in the last ``quiet_seconds`` (default: at any time before). Never raises."""
+def warn_once(line: str, *, quiet_seconds: float = math.inf, kind: str = "") -> None:
+    """Log ``line``, unless it was logged in the last ``quiet_seconds`` (default: at any time before). Never raises.
+
+    ``kind``: lines of one kind count as one line.
+    """
     try:
-        now = time.monotonic()
-        if now - _logged.get(line, -math.inf) >= quiet_seconds:
-            _logged.pop(line, None)
+        now, kind = time.monotonic(), kind or line
+        if now - _logged.get(kind, -math.inf) >= quiet_seconds:
+            _logged.pop(kind, None)
             if len(_logged) >= _MOST:
                 del _logged[next(iter(_logged))]
-            _logged[line] = now
+            _logged[kind] = now
             logger.warning("llmtrace: %s", line)
     except Exception:  # the interpreter is going down, or the program's log handler fails
         pass

@@ -132,35 +132,16 @@ def _cost(rates: _Rates | None, usage: Usage) -> float | None:
     output = usage.output_tokens or 0
     of_read = rates.input if rates.cache_read is None else rates.cache_read
     of_write = rates.input if rates.cache_write is None else rates.cache_write
+    hour = min(usage.cache_write_1h_input_tokens or 0, write) if rates.cache_write_1h is not None else 0
+    kinds = (usage.audio_input_tokens, rates.audio_input), (usage.image_input_tokens, rates.image_input)
+    output_kinds = (usage.audio_output_tokens, rates.audio_output), (usage.image_output_tokens, rates.image_output)
     tokens: Sequence[tuple[int, float | None]] = (
-        (plain, rates.input),
+        *_split_by_kind(plain, rates.input, *kinds),
         (read, of_read),
-        (write, of_write),
-        (output, rates.output),
+        (write - hour, of_write),
+        (hour, rates.cache_write_1h),
+        *_split_by_kind(output, rates.output, *output_kinds),
     )
-    if (
-        usage.cache_write_1h_input_tokens
-        or usage.audio_input_tokens
-        or usage.image_input_tokens
-        or usage.audio_output_tokens
-        or usage.image_output_tokens
-    ):  # most calls have none of these
-        hour = min(usage.cache_write_1h_input_tokens or 0, write) if rates.cache_write_1h is not None else 0
-        input_parts = _split_by_kind(
-            plain, (usage.audio_input_tokens, rates.audio_input), (usage.image_input_tokens, rates.image_input)
-        )
-        output_parts = _split_by_kind(
-            output, (usage.audio_output_tokens, rates.audio_output), (usage.image_output_tokens, rates.image_output)
-        )
-        written = ((write - hour, of_write), (hour, rates.cache_write_1h))
-        tokens = (
-            (plain - sum(count for count, _ in input_parts), rates.input),
-            *input_parts,
-            (read, of_read),
-            *written,
-            (output - sum(count for count, _ in output_parts), rates.output),
-            *output_parts,
-        )
     total = 0.0
     for count, rate in tokens:
         if rate is not None:
@@ -170,16 +151,18 @@ def _cost(rates: _Rates | None, usage: Usage) -> float | None:
     return total / _MILLION + rates.request
 
 
-def _split_by_kind(total: int, *kinds: tuple[int | None, float | None]) -> list[tuple[int, float | None]]:
-    """Return the number of tokens of each kind that has its own price, with that price.
+def _split_by_kind(
+    total: int, text_rate: float | None, *kinds: tuple[int | None, float | None]
+) -> list[tuple[int, float | None]]:
+    """Return the number of tokens of each kind that has its own price, and of the others, each with its price.
 
     ``total`` excludes cached tokens. Providers do not report their kind: text is assumed to be cached first."""
     parts: list[tuple[int, float | None]] = []
     for count, rate in kinds:
-        tokens = min(count or 0, total) if rate is not None else 0
-        parts.append((tokens, rate))
-        total -= tokens
-    return parts
+        if count and rate is not None:
+            parts.append((min(count, total), rate))
+            total -= parts[-1][0]
+    return [(total, text_rate), *parts]
 
 
 # -- the user's table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 import pytest
@@ -55,6 +55,7 @@ def holds(output: Any) -> None:
         (Order, Order(id="W1", amount=2)),
         (Order, '{"id": "W1", "amount": 2}'),
         (Order, {"id": "W1", "amount": "2"}),
+        (Literal["yes", "no"], "yes"),
         (str.isupper, "YES"),
         (holds, "it is 42"),
         (lambda _: 0.7, "so so"),

@@ -23,10 +23,9 @@ import llmtrace
 from llmtrace import semconv
 from llmtrace.codec import genai, messages
 from llmtrace.errors import ConfigurationError
-from llmtrace.exporters.forwarding import truncate
 from llmtrace.exporters.forwarding.counts import Counts
 from llmtrace.exporters.forwarding.destination import Destination, named, standard_sinks
-from llmtrace.exporters.forwarding.otlp_exporter import Exporter
+from llmtrace.exporters.forwarding.otlp_exporter import TEMPO_BYTES, Exporter, for_tempo
 from llmtrace.exporters.forwarding.retries import Breaker
 from llmtrace.exporters.forwarding.transport import Answer, retry_after, transport
 from llmtrace.model import Message, RawSpan, Text
@@ -315,14 +314,14 @@ def test_every_attribute_fits_tempo(span: Any, text: str) -> None:
     before = RawSpan(
         **{name: getattr(encoded, name) for name in RawSpan.__slots__} | {"attributes": {**encoded.attributes, **long}}
     )
-    made = truncate.for_tempo(before)
+    made = for_tempo(before)
     for name, held in made.attributes.items():
         if isinstance(held, str):
-            assert len(held.encode("utf-8", "surrogatepass")) <= truncate.TEMPO_BYTES
+            assert len(held.encode("utf-8", "surrogatepass")) <= TEMPO_BYTES
             if name in long and name != "plain":
                 json.loads(held)
     for name, held in before.attributes.items():
-        if name != semconv.CONTENT_TRUNCATED and isinstance(held, str) and len(held) * 4 <= truncate.TEMPO_BYTES:
+        if name != semconv.CONTENT_TRUNCATED and isinstance(held, str) and len(held) * 4 <= TEMPO_BYTES:
             assert made.attributes[name] == held
     assert [event.name for event in made.events] == [event.name for event in before.events]
 

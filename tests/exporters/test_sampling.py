@@ -94,7 +94,7 @@ def test_spans_of_others_wait_for_their_verdicts(monkeypatch: pytest.MonkeyPatch
     again = QueuedSpan(first.raw, 100, True, first.trace_id, first.span_id)
     assert made.offer(again) == []
     assert made.decide(made.due()) == []
-    assert made.rest() == [again]
+    assert made.decide(made.due(all_of_it=True)) == [again]
     assert made.offer(QueuedSpan(first.raw, 100, True, first.trace_id, first.span_id)) == []
 
 

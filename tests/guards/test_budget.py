@@ -148,17 +148,19 @@ def test_each_invocation_has_its_own_budget() -> None:
 
 
 def test_an_unknown_price_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    """A budget in dollars that cannot count says so, with what to do; the trace shows it on the first such call."""
-    with capture() as captured, caplog.at_level(logging.WARNING), llmtrace.Budget(usd=1):
-        call("no-such-model-x")
-        call("no-such-model-x")
-        start(Inference("openai", usage=Usage(1, 1)))
+    """A budget in dollars that cannot count says so once, with what to do; each run shows it on its first such call."""
+    with capture(signals=[]) as captured, caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            with llmtrace.agent("a", budget=llmtrace.Budget(usd=1)):
+                call("no-such-model-x")
+                call("no-such-model-x")
+                start(Inference("openai", usage=Usage(1, 1)))
     lines = [record.getMessage() for record in caplog.records]
     assert [line.partition(":")[2].partition(":")[0] for line in lines] == [
         " a budget in usd does not stop calls of 'no-such-model-x'",
         " a budget in usd does not stop calls without a model's name",
     ]
-    assert crossings(captured, "budget_unpriced") == [("chat no-such-model-x", "usd")]
+    assert crossings(captured, "budget_unpriced") == [("chat no-such-model-x", "usd")] * 2
 
 
 @pytest.mark.parametrize(
@@ -378,17 +380,6 @@ def test_usage_that_nobody_told_is_estimated() -> None:
     assert (spent.tokens, spent.output_tokens, spent.usd) == (40, 30, 10.0)
 
 
-def test_an_unknown_price_is_on_the_span(caplog: pytest.LogCaptureFixture) -> None:
-    """Said once in the log and once on a span of each run: a budget that cannot count is not silently without end."""
-    with capture(signals=[]) as captured, caplog.at_level(logging.WARNING):
-        for _ in range(2):
-            with llmtrace.agent("a", budget=llmtrace.Budget(usd=1)):
-                call("no-such-model-y")
-                call("no-such-model-y")
-    assert caplog.text.count("their price is not known") == 1
-    assert crossings(captured, "budget_unpriced") == [("chat no-such-model-y", "usd")] * 2
-
-
 def test_budgets_hold_over_threads() -> None:
     """Eight threads: no call more than allowed, and of tokens no more than the calls under way."""
 
@@ -498,19 +489,6 @@ def test_a_refused_call_counts_with_no_budget() -> None:
                 call()
             assert caught.value.allowed == 2
     assert inner.calls == 2
-
-
-def test_it_stops_a_run_unless_it_is_to_record_only() -> None:
-    """The default: a budget of 20 calls lets 20 through, and not one more."""
-
-    @llmtrace.agent(budget=llmtrace.Budget(usd=100, calls=20))
-    def support() -> None:
-        while True:
-            call()
-
-    with capture(prices=PRICES, signals=[]) as captured, pytest.raises(BudgetExceeded):
-        support()
-    assert [span.name for span in captured.spans].count("chat m") == 20
 
 
 def test_one_budget_opened_many_times_counts_each_time_anew() -> None:

@@ -202,7 +202,7 @@ def test_rows_are_mended_although_nobody_noticed_the_change(original: Path, tmp_
                 ids = span(5, 3).span_id, trace_id(5)
                 db.execute(f"UPDATE spans SET {column} = {value} WHERE span = ? AND trace = ?", ids)
                 db.commit()
-            with mock.patch("llmtrace.store.index_lock.is_changed", return_value=False):
+            with mock.patch("llmtrace.store.sqlite.is_changed", return_value=False):
                 store = LocalStore(folder, background=False)
                 if column == "trace":
                     store.traces(EVERYTHING)

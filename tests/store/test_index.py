@@ -21,18 +21,17 @@ from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import Message, Text
 from llmtrace.store import (
     Query,
-    index_lock,
     indexing,
     journal,
     journal_files,
     local,
     open_store,
     search,
+    sqlite,
     word_index,
 )
 from llmtrace.store.journal_files import head
 from llmtrace.store.local import LocalStore
-from tests.store.older import make_older
 from tests.store.programs import run, start
 from tests.store.spans import agent, inference, span, trace_id
 
@@ -126,7 +125,8 @@ def test_an_index_of_a_newer_llmtrace_is_refused_untouched(folder: Path) -> None
     with sqlite3.connect(folder / "index.db") as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    index_lock.seal(folder / "index.db", 99)
+    with mock.patch("llmtrace.store.sqlite.SCHEMA_VERSION", 99):
+        sqlite.seal(folder / "index.db")
     before = (folder / "index.db").read_bytes()
     store = LocalStore(folder)
     store.append(span(3))
@@ -253,19 +253,6 @@ def test_words_are_indexed_once_that_becomes_possible(folder: Path) -> None:
     assert _tables(folder) == set()
     assert _ids(LocalStore(folder), text="refund") == [1]
     assert len(_tables(folder)) == 1
-
-
-@pytest.mark.parametrize("version", [1, 5])
-def test_an_older_index_is_made_again_from_the_journal(folder: Path, version: int) -> None:
-    """Every filter and search works on it then; a copy of it is kept."""
-    store = LocalStore(folder)
-    store.traces(Query(text="refund"))
-    make_older(folder, version)
-    store.append(span(3, operation=inference("a refund again", "done")))
-    assert _ids(store, agent="support") == [2]
-    assert _ids(store, text="refund") == [3, 1]
-    assert _ids(store) == [3, 2, 1]
-    assert (folder / f"index.db.version{version}").exists()
 
 
 def test_the_background_keeps_words_up_to_date_where_somebody_searches(folder: Path) -> None:

@@ -19,7 +19,6 @@ from llmtrace.store import Query, indexing, sqlite
 from llmtrace.store.local import LocalStore
 from llmtrace.store.summary import FORM
 from tests.monitors.streams import BEGAN, SECOND, chat, run_of
-from tests.store.older import make_older
 from tests.store.programs import start
 from tests.store.test_monitoring import before_and_after, fill
 
@@ -183,16 +182,18 @@ def test_nothing_is_lost_or_counted_twice_when_a_reader_is_killed(tmp_path: Path
     assert {state["calls"] for state in store.monitor_states()} == {230}
 
 
-def test_an_index_of_version_5_goes_on_where_it_was(tmp_path: Path) -> None:
-    """What monitors had seen there they do not see again; what was new then they see now."""
+def test_an_older_index_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Of an earlier version: what monitors had seen there they do not see again; what was new then they see now."""
     traces = before_and_after(40, 20)
     store = fill(tmp_path / "store", traces[:30])
     held(store)
     fill(tmp_path / "store", traces[30:])
     store.trace("last")
-    make_older(tmp_path / "store", 5)
+    with database(tmp_path / "store") as db, db:
+        for statement in ("DROP TABLE names", "ALTER TABLE traces DROP COLUMN verdict", "PRAGMA user_version = 5"):
+            db.execute(statement)
+    (tmp_path / "store" / "index.lock").write_bytes(b"")
     assert held(store) == at_once(tmp_path / "whole", traces)
-    assert (tmp_path / "store" / "index.db.version5").exists()
 
 
 def test_a_summary_of_an_older_form_is_made_anew_when_it_is_shown(tmp_path: Path) -> None:

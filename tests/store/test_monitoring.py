@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 import shutil
-import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,6 @@ from llmtrace.store import monitoring, open_store
 from llmtrace.store.late_evaluations import attach
 from llmtrace.store.local import LocalStore
 from tests.monitors.streams import chat, lengths, run_of, tool
-from tests.store.older import make_older
 from tests.store.programs import start
 
 
@@ -146,21 +143,6 @@ def test_foreign_spans_wait_until_their_trace_is_quiet(tmp_path: Path, monkeypat
     monkeypatch.setattr(monitoring, "QUIET_SECONDS", 0)
     assert [state["key"][:2] for state in store.monitor_states()] == [["support", "chat"]]
     assert [state["calls"] for state in store.monitor_states()] == [1]
-
-
-def test_an_index_without_monitors_gets_them(tmp_path: Path) -> None:
-    """One that an older llmtrace made is kept, and a copy of it as it was."""
-    store = fill(tmp_path / "store", before_and_after(3, 0))
-    store.traces()
-    make_older(tmp_path / "store", 1)
-    assert len(store.traces()) == 3
-    backup = tmp_path / "store" / "index.db.version1"
-    assert backup.stat().st_mode & 0o077 == 0
-    with contextlib.closing(sqlite3.connect(backup)) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (1,)
-        assert db.execute("SELECT count(*) FROM traces").fetchone() == (3,)
-    fill(tmp_path / "store", [run_of(9, chat(3))])
-    assert [state["calls"] for state in store.monitor_states()] == [4, 3]
 
 
 def test_keys_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

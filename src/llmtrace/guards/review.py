@@ -8,10 +8,10 @@ from typing import Any, Generic, Literal, TypeVar
 
 from llmtrace.content import to_json
 from llmtrace.errors import ConfigurationError, ReviewDenied
+from llmtrace.guards.check import check_schema
 from llmtrace.guards.hold import Hold, denial
 from llmtrace.model import JsonValue, replace
 from llmtrace.model.reviews import Decision
-from llmtrace.validation.compiled_schema import compile_schema
 
 T = TypeVar("T")
 
@@ -81,9 +81,8 @@ def review(
     if schema is not None and model is None and not isinstance(schema, Mapping):
         raise ConfigurationError(f"review(schema={schema!r}): expected a JSON Schema or a pydantic model")
     written: Any = model.model_json_schema() if model is not None else schema
-    problem = compile_schema(written).problem if written is not None else ""
-    if problem:
-        raise ConfigurationError(f"review(schema=...): this is not a JSON Schema that can be used: {problem}")
+    if written is not None:
+        check_schema(written, "review(schema=...)")
     hold = Hold(question, to_json(payload), schema=written, timeout=_seconds(timeout))
     return Answer(hold, model, on_timeout)
 

@@ -5,7 +5,6 @@ Law: errors of ``call`` pass through unchanged; no answer is changed to make it 
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,17 +17,13 @@ from llmtrace.config import suggest_keywords
 from llmtrace.content import to_json
 from llmtrace.errors import ConfigurationError, OutputInvalid
 from llmtrace.guards.budget_tracker import count_correction
-from llmtrace.guards.check import type_adapter
+from llmtrace.guards.check import AnswerForm, form_of
 from llmtrace.guards.checkpoint import MOST_RETRIES
 from llmtrace.guards.completion import add_usage, answer_of, usage_of
-from llmtrace.model import Custom, Fault, JsonValue, ToolDefinition, Usage
+from llmtrace.model import Custom, Fault, JsonValue, Usage
 from llmtrace.recorder import Recording, active, functions
 from llmtrace.recorder.guard import guard
-from llmtrace.validation.check_values import check_output, check_result, errors_in
-from llmtrace.validation.compiled_schema import compile_schema
-from llmtrace.validation.example import example_of
-from llmtrace.validation.json_pointers import pointer
-from llmtrace.validation.parse_arguments import read, strip_fence
+from llmtrace.validation.parse_arguments import strip_fence
 
 T = TypeVar("T")
 FollowUp: TypeAlias = "list[dict[str, Any]]"
@@ -73,7 +68,10 @@ def validated(form: Any, call: Callable[[FollowUp], Any], *, retries: int = 2) -
         raise ConfigurationError(f"validated(call={call!r}): expected a function that asks the model")
     if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= MOST_RETRIES:
         raise ConfigurationError(f"validated(retries={retries!r}): expected a number from 0 to {MOST_RETRIES}")
-    attempts = _Attempts(AnswerForm(form, "validated"), retries)
+    answer_form = form_of(form, "validated")
+    if answer_form is None:
+        raise ConfigurationError(f"validated({form!r}): expected a pydantic model, a type that pydantic reads or a JSON Schema")
+    attempts = _Attempts(answer_form, retries)
     if inspect.iscoroutinefunction(call):
         return functions.run("coroutine", _ask_async, lambda: _Step(attempts, call))
     return functions.call_plain(_ask, _Step(attempts, call), awaits=True)
@@ -136,7 +134,9 @@ class _Attempts:
         self.usage = add_usage(self.usage, guard(usage_of, completion))
         is_value = isinstance(self.form.kind, type) and isinstance(completion, self.form.kind)
         answer = to_json(completion) if is_value else guard(answer_of, completion)
-        self.value, faults = self.form.read(completion if is_value else answer)
+        text = strip_fence(answer) if isinstance(answer, str) else None
+        self.value, found = self.form.read(completion if is_value else answer if text is None else text)
+        faults = tuple(Fault(fault.pointer, fault.message) for fault in found)
         self.tried.append((answer, faults))
         self.passed = not faults
         if self.passed:
@@ -190,95 +190,3 @@ class _Step(functions.Step):
         }
         self.recording.set({name: value for name, value in attributes.items() if value is not None})
         self.recording.end(guard(attempts.operation), exception=error)
-
-
-class AnswerForm:
-    """The form of an answer: a pydantic type or a JSON Schema. It reads answers and lists their faults."""
-
-    def __init__(self, form: Any, owner: str) -> None:
-        """Raise `ConfigurationError`, which names ``owner``, if ``form`` cannot be used."""
-        self.kind = form
-        self._adapter = None if isinstance(form, Mapping) else type_adapter(form)
-        if isinstance(form, Mapping):
-            schema: JsonValue = dict(form)
-            problem = compile_schema(schema).problem
-            if problem:
-                raise ConfigurationError(f"{owner}: this is not a JSON Schema that can be used: {problem}")
-            self.name = str(form.get("title") or "answer")
-        elif self._adapter is None:
-            raise ConfigurationError(
-                f"{owner}({form!r}): expected a pydantic model, a type that pydantic reads or a JSON Schema"
-            )
-        else:
-            self.name = str(getattr(form, "__name__", form)).replace("typing.", "")
-            schema = None
-        self._schema = schema
-
-    @functools.cached_property
-    def schema(self) -> JsonValue:
-        """The form as JSON Schema; None for a type that has none."""
-        try:
-            return self._schema if self._adapter is None else self._adapter.json_schema()
-        except Exception:  # pydantic has no schema for this type, or the type's own schema method raised
-            return None
-
-    @functools.cached_property
-    def example(self) -> JsonValue:
-        """A valid answer with made-up values; None if none was found."""
-        try:
-            return None if self.schema is None else example_of(self.schema)
-        except LookupError:
-            return None
-
-    @functools.cached_property
-    def is_text(self) -> bool:
-        """True if each valid answer is a text: ``str``, ``Literal["yes", "no"]``, an Enum of texts, a date …"""
-        if not isinstance(self.schema, dict):
-            return False
-        values = self.schema.get("enum", [self.schema.get("const")])
-        return self.schema.get("type") == "string" or (
-            isinstance(values, list) and bool(values) and all(isinstance(value, str) for value in values)
-        )
-
-    def read(self, answer: object) -> tuple[Any, tuple[Fault, ...]]:
-        """Return the value of an answer, which is text or JSON, and all its faults.
-
-        A program's own validator reports a fault by ValueError or AssertionError; its other errors pass through.
-        """
-        if not isinstance(answer, str):
-            return self._read(answer, is_json=False)
-        inner = strip_fence(answer)
-        answer = answer if inner is None else inner
-        value, faults = self._read(answer, is_json=True)
-        if faults and self.is_text:  # models write such an answer without JSON's quotes
-            for text in (answer, answer.strip()):
-                value, faults = self._read(text, is_json=False)
-                if not faults:
-                    break
-        return value, faults
-
-    def _read(self, answer: Any, *, is_json: bool) -> tuple[Any, tuple[Fault, ...]]:
-        """Read an answer. ``is_json``: it is JSON text, not the value itself."""
-        if self._adapter is not None:
-            return self._read_type(self._adapter, answer, is_json=is_json)
-        reading = read(answer) if is_json else None
-        if reading is not None and not self.is_text:
-            violations = check_output(answer, self._schema)
-            value = answer if reading.problem else reading.value  # a schema may allow plain text as well as other values
-        elif reading is not None and reading.problem:
-            return None, (Fault("", reading.problem),)
-        else:
-            value = answer if reading is None else reading.value
-            violations = check_result(value, ToolDefinition("", output=self._schema))
-        return value, tuple(Fault(item.pointer, item.message) for item in errors_in(violations))
-
-    def _read_type(self, adapter: Any, answer: object, *, is_json: bool) -> tuple[Any, tuple[Fault, ...]]:
-        if isinstance(self.kind, type) and isinstance(answer, self.kind) and not isinstance(answer, str):
-            return answer, ()
-        try:
-            return (adapter.validate_json if is_json else adapter.validate_python)(answer), ()
-        except ValueError as error:
-            problems: list[Any] = getattr(error, "errors", lambda **_: [])(include_url=False, include_context=False)
-            if not problems:  # text with half a surrogate pair, or a ValueError of the program's own validator
-                return None, (Fault("", f"it cannot be read: {type(error).__name__}"),)
-            return None, tuple(Fault(pointer(problem["loc"]), str(problem["msg"])) for problem in problems)

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from llmtrace import installed
 from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError, UnreadableStore
 from llmtrace.model import Sink, Span, Trace
@@ -213,9 +214,7 @@ def _modules() -> Iterator[StoreModule]:
         module = importlib.import_module(f"{__name__}.{name}")
         if isinstance(module, StoreModule):
             yield module
-    from importlib.metadata import entry_points  # takes 18 ms, so only for schemes of installed packages
-
-    for entry in entry_points(group="llmtrace.stores"):
-        module = entry.load()
-        if isinstance(module, StoreModule):
-            yield module
+    for entry in installed.entries("llmtrace.stores"):
+        extension = installed.load(entry)
+        if isinstance(extension, StoreModule):
+            yield extension

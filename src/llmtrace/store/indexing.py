@@ -16,14 +16,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from llmtrace.codec import json_text
 from llmtrace.model import RawSpan, Trace
 from llmtrace.store import Query, baselines, filters, journal_files, journal_records, monitoring, word_index
 from llmtrace.store.journal_reader import Contexts, Misplaced
-from llmtrace.store.sqlite import Index, IndexUnusable
-from llmtrace.store.summary import FORM, summarise
-from llmtrace.store.summary_rows import write_summary
+from llmtrace.store.sqlite import Index, IndexUnusable, sql_text
+from llmtrace.store.summary import FORM, TraceSummary, summarise
 from llmtrace.store.transactions import transaction
 from llmtrace.store.warnings import warn_once
 
@@ -51,14 +51,9 @@ _STORED = (
 )
 _VALUES = ", ".join(f"json_extract(value, '$[{number}]')" for number in range(len(_COLUMNS)))
 _INSERT = f"INSERT OR REPLACE INTO spans ({', '.join(_COLUMNS)}) SELECT {_VALUES} FROM json_each(?)"  # noqa: S608
-_Ids: TypeAlias = tuple[str, str]
+_Row: TypeAlias = tuple[Any, ...]
+"""The values of `_COLUMNS`."""
 T = TypeVar("T")
-
-
-class _Row(NamedTuple):
-    richness: tuple[bool, int]
-    start: int
-    values: tuple[Any, ...]
 
 
 class Indexer:
@@ -258,9 +253,41 @@ def _store_summary(db: sqlite3.Connection, trace_id: str, trace: Trace) -> None:
     """Write the summary of a trace, or remove the trace if it has no spans."""
     if trace.spans:
         trace = Trace(trace.spans) if trace.alive else trace
-        write_summary(db, trace, summarise(trace))
+        _write_summary(db, trace, summarise(trace))
     else:
         _drop(db, [(trace_id,)])
+
+
+def _write_summary(db: sqlite3.Connection, trace: Trace, summary: TraceSummary) -> None:
+    """Write a trace's summary, computed as if none of its programs were still running.
+
+    A trace that is not a run gets the health ``none``, so that lists leave it out.
+    """
+    is_open = [span.span_id for span in trace.spans if span.end is None]
+    # the health to show while the programs with unfinished spans still run, which only a reader can check
+    running = Trace(trace.spans, alive=frozenset(is_open)).health if is_open else summary.health
+    fields = {name: getattr(summary, name) for name in TraceSummary.__slots__}  # type: ignore[attr-defined]
+    columns = {
+        "stale": 0,
+        "open": len(is_open),
+        "form": FORM,
+        "health": summary.health if summary.is_run else "none",
+        "running": running,
+        "spans": summary.spans,
+        "findings": len(summary.findings),
+        "tokens": summary.tokens,
+        "cost": summary.cost_usd,
+        "duration": summary.duration,
+        "confidence": None,
+        "judged": None,
+        "verdict": None,
+        "summary": json_text.write(fields).encode(),
+    }
+    assignments = ", ".join(f"{column} = ?" for column in columns)
+    db.execute(f"UPDATE traces SET {assignments} WHERE trace = ?", (*columns.values(), summary.trace_id))  # noqa: S608
+    db.execute("DELETE FROM names WHERE trace = ?", (summary.trace_id,))
+    names = [(kind, sql_text(name), summary.trace_id) for kind in filters.KINDS for name in getattr(summary, f"{kind}s")]
+    db.executemany("INSERT OR IGNORE INTO names (kind, name, trace) VALUES (?, ?, ?)", names)
 
 
 def _drop(db: sqlite3.Connection, traces: Iterable[tuple[str]]) -> None:
@@ -277,7 +304,7 @@ class _Rows:
         self._db = db
         self._file = file
         self._contexts = Contexts(db)
-        self._spans: dict[_Ids, _Row] = {}
+        self._spans: dict[tuple[str, str], _Row] = {}
         self.count = 0
 
     def add(self, record: journal_files.Record) -> None:
@@ -293,7 +320,7 @@ class _Rows:
                 return
             ids, row = (raw.trace_id, raw.span_id), _row(raw, record, self._file)
             before = self._spans.get(ids)
-            if before is None or row.richness >= before.richness:
+            if before is None or _richness(row) >= _richness(before):
                 self._spans[ids] = row
 
     def write(self) -> None:
@@ -301,13 +328,13 @@ class _Rows:
         poorer = {
             (trace, span)
             for trace, span, *richness in self._db.execute(_STORED, (json.dumps(list(self._spans)),))
-            if tuple(richness) > self._spans[trace, span].richness
+            if tuple(richness) > _richness(self._spans[trace, span])
         }
-        rows = [row.values for ids, row in self._spans.items() if ids not in poorer]
+        rows = [row for ids, row in self._spans.items() if ids not in poorer]
         self._db.execute(_INSERT, (json.dumps(rows),))  # a replaced row gets a new id
         touched: dict[str, int] = {}
-        for (trace, _), row in self._spans.items():
-            touched[trace] = min(row.start, touched.get(trace, row.start))
+        for trace, _, _, start, *_ in self._spans.values():
+            touched[trace] = min(start, touched.get(trace, start))
         self._db.executemany(
             "INSERT INTO traces (trace, start, stale, unseen) VALUES (?, ?, 1, 1)"
             " ON CONFLICT (trace) DO UPDATE SET stale = 1, unseen = 1, start = min(start, excluded.start)",
@@ -316,21 +343,24 @@ class _Rows:
 
 
 def _row(raw: RawSpan, record: journal_files.Record, file: int) -> _Row:
-    richness, start = journal_records.richness(raw), _int64(raw.start)
-    values = (
+    return (
         raw.trace_id,
         raw.span_id,
         raw.parent_id,
-        start,
+        _int64(raw.start),
         None if raw.end is None else _int64(raw.end),
         raw.status == "error",
-        richness[1],
+        journal_records.richness(raw)[1],
         file,
         record.ref,
         record.offset,
         record.length,
     )
-    return _Row(richness, start, values)
+
+
+def _richness(row: _Row) -> tuple[bool, int]:
+    """Return `journal_records.richness` of a row's span."""
+    return row[4] is not None, row[6]
 
 
 def _int64(number: int) -> int:

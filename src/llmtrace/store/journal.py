@@ -57,11 +57,10 @@ class Journal:
     def _begin(self) -> None:
         """Set the state of a process that has written nothing yet."""
         self._lock = threading.RLock()  # for rare work: opening, rotating, recovering. Reentrant: a finaliser may append
-        self._file: _File | None = None  # None while the disk takes no records
-        self._parked: _File | None = None  # during trouble: it keeps its lock, since our process still runs
+        self._file: _File | None = None
+        self._troubled = False  # True while the disk takes no records; the file keeps its lock, since our process still runs
         self._look_at = 0.0
         self._in_place_until = 0.0
-        self._troubled = False
         self._process = ""
         self._numbers = itertools.count()
         self._backlog: deque[Entry] = deque()
@@ -74,7 +73,7 @@ class Journal:
         self.append_all([(kind, payload, context)])
 
     def append_all(self, records: Sequence[Entry]) -> None:
-        file = self._file
+        file = None if self._troubled else self._file
         try:
             now = time.monotonic()
             if file is None or now >= self._look_at:
@@ -118,10 +117,10 @@ class Journal:
         """Close the file. Its unfinished spans count as interrupted from now on. Never raises."""
         self.flush()
         with self._lock:
-            if self._file is not None and self.folder is not None and self._file.is_empty:
+            if self._file is not None and self.folder is not None and self._file.is_empty and not self._troubled:
                 with contextlib.suppress(OSError):
                     (self.folder / self._file.name).unlink()
-            self._file = self._parked = None
+            self._file = None
             self._look_at = 0.0
             lost, self._lost = self._lost + len(self._backlog), 0
             self._backlog.clear()
@@ -135,13 +134,12 @@ class Journal:
         recovered = False
         with self._lock:
             now = time.monotonic()
-            file = self._file
             if now < self._look_at:
-                return file
+                return None if self._troubled else self._file
             try:
-                file = self._usable(file or self._parked)
+                file = self._file = self._usable(self._file)
                 self._drain(file)
-                self._file, self._parked, self._look_at = file, None, now + LOOK_SECONDS
+                self._look_at = now + LOOK_SECONDS
                 recovered, self._troubled = self._troubled, False
             except OSError as error:
                 trouble, file = error, None
@@ -195,7 +193,7 @@ class Journal:
     def _failed(self, error: OSError, file: _File | None) -> None:
         """Handle a failed write. If the program closed our descriptor, open a file at once; else try again in some seconds."""
         with self._lock:
-            if file is not None and file is not self._file:
+            if file is not None and (self._troubled or file is not self._file):
                 return  # another thread has handled it; our record, now in memory, is written at the next check
             if file is not None and not file.ours():
                 self._file, self._look_at = None, 0.0
@@ -205,9 +203,9 @@ class Journal:
             warn_once(_line(error, self.folder))
 
     def _trouble(self, error: OSError) -> None:
-        file = self._file or self._parked
         self._troubled = True
-        self._file, self._parked = None, None if error.errno == errno.EFBIG else file  # a limit on file size: begin another
+        if error.errno == errno.EFBIG:  # a limit on file size: begin another
+            self._file = None
         self._look_at = time.monotonic() + RETRY_SECONDS
 
     def _losses(self) -> str:
@@ -223,9 +221,8 @@ class Journal:
 
     def _forked(self) -> None:
         is_used = self._file is not None
-        for file in (self._file, self._parked):
-            if file is not None:
-                file.close()  # this copy of the descriptor only; the lock stays with the parent
+        if self._file is not None:
+            self._file.close()  # this copy of the descriptor only; the lock stays with the parent
         self._begin()
         if is_used and hasattr(os, "geteuid") and os.geteuid() == 0:
             self._look()  # a child that gives up its privileges could not open a file later

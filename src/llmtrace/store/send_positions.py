@@ -59,7 +59,6 @@ class Positions:
 
     def forget(self, names: Collection[str]) -> None:
         for name in names:
-            self._written.pop(name, None)
             with contextlib.suppress(OSError):
                 (self.folder / (name + SUFFIX)).unlink(missing_ok=True)
 

@@ -11,16 +11,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from llmtrace.codec import json_text
 from llmtrace.errors import LlmtraceError, TraceNotFound, UnreadableStore
+from llmtrace.locks import fork_waits_for
 from llmtrace.model import Trace, replace
-from llmtrace.store import Query, filters, index_lock, journal_files, locks, monitoring, search, summary_rows, word_index
+from llmtrace.store import Query, filters, journal_files, locks, monitoring, search, word_index
 from llmtrace.store.journal_reader import Misplaced, Reader
 from llmtrace.store.summary import FORM, UNFINISHED, TraceSummary
 from llmtrace.store.transactions import pragma, retry_locked, transaction
@@ -30,9 +32,10 @@ SCHEMA_VERSION = 6
 APPLICATION_ID = 0x6C6C6D74
 BUSY_SECONDS = 5.0
 """Seconds to wait for another process before reading goes on without the index."""
-FORK_SECONDS = 2.0
-"""Seconds that a fork waits for a call in another thread to end."""
 _STALE_AT_ONCE = 100
+_SEAL_SECONDS = 0.01
+_AGAIN_SECONDS = 0.05
+"""Pause before a wrong seal is read again, since another process may be about to write it."""
 
 _JOURNAL_SCHEMA = (
     # done, words: the offset up to which a file's records, and their words, are indexed
@@ -89,10 +92,10 @@ class Index:
         """
         try:
             result = self._mended(action)
-            index_lock.seal(self.path, SCHEMA_VERSION)
+            seal(self.path)
             return result
         except (TraceNotFound, Misplaced):
-            index_lock.seal(self.path, SCHEMA_VERSION)
+            seal(self.path)
             raise
         except sqlite3.Error as error:
             raise IndexUnusable(str(error)) from error
@@ -101,12 +104,12 @@ class Index:
 
     def _mended(self, action: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``action`` on the index as it is. If that fails, rebuild the rows and try again; at last, start a new index."""
-        is_changed = index_lock.is_changed(self.path, SCHEMA_VERSION)
-        for rebuild in (is_changed, True):  # an index that another program changed is rebuilt at once
+        was_changed = is_changed(self.path)
+        for rebuild in (was_changed, True):  # an index that another program changed is rebuilt at once
             try:
                 return self._attempt(action, rebuild=rebuild)
             except sqlite3.Error as error:
-                is_locked_up = is_changed and "readonly" in str(error)  # the changed header makes SQLite refuse to write
+                is_locked_up = was_changed and "readonly" in str(error)  # the changed header makes SQLite refuse to write
                 if not _is_broken(error) and not is_locked_up:
                     raise
                 self._set_aside(error)
@@ -119,7 +122,7 @@ class Index:
         return self._attempt(action)
 
     def _attempt(self, action: Callable[[sqlite3.Connection], T], *, rebuild: bool = False) -> T:
-        with _active(), index_lock.locked(self.path, exclusive=False, seconds=self._busy_seconds):
+        with _active(), _locked(self.path, exclusive=False, seconds=self._busy_seconds):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600))
             for suffix in ("-wal", "-shm", "-journal"):  # SQLite follows symbolic links
                 if os.path.islink(beside := self.path.with_name(self.path.name + suffix)):
@@ -158,8 +161,6 @@ class Index:
             return
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         retry_locked(lambda: db.execute("PRAGMA journal_mode = WAL"), self._busy_seconds)
-        if version:
-            self._back_up(db, version)
         with transaction(db):
             version = pragma(db, "user_version")
             if version < SCHEMA_VERSION:  # no other process was faster
@@ -191,20 +192,10 @@ class Index:
             f"{self.path} belongs to another program and is left as it is. Choose another folder for the store"
         )
 
-    def _back_up(self, db: sqlite3.Connection, version: int) -> None:
-        """Copy the index before it is changed to this version: the monitors' states cannot be rebuilt from the journal."""
-        path = self.path.with_name(f"{self.path.name}.version{version}")
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        if not path.exists():
-            os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | locks.FLAGS, 0o600))
-            with contextlib.closing(sqlite3.connect(draft)) as backup:
-                db.backup(backup)
-            draft.replace(path)
-
     def _set_aside(self, error: Exception) -> None:
         """Rename the broken index as soon as no process uses it."""
         broken = self.path.with_name(self.path.name + journal_files.CORRUPT)
-        with _active(), index_lock.locked(self.path, exclusive=True, seconds=self._busy_seconds):
+        with _active(), _locked(self.path, exclusive=True, seconds=self._busy_seconds):
             self.path.replace(broken)
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
@@ -230,7 +221,7 @@ class Index:
         correct already.
         """
         where, values = _row_conditions(db, query)
-        conditions, more = summary_rows.summary_conditions(query)
+        conditions, more = _summary_conditions(query)
         rows = db.execute(
             f"SELECT trace, stale, open, coalesce(form, 0) FROM traces WHERE {where} AND (stale OR {conditions})"  # noqa: S608
             f" ORDER BY {'start' if query.reverse else 'start DESC'}",
@@ -257,7 +248,7 @@ class Index:
         running = journal_files.RunningWriters(self.journal)
         statement = f"SELECT trace, open, running, summary FROM traces WHERE summary IS NOT NULL AND {where}"  # noqa: S608
         for trace_id, is_open, health, data in db.execute(statement, values):
-            summary = summary_rows.read_summary(data)
+            summary = read_summary(data)
             if is_open and all(running.is_running(name) for (name,) in db.execute(_OPEN_FILES, (trace_id,)).fetchall()):
                 findings = tuple(name for name in summary.findings if name != UNFINISHED)
                 summary = replace(summary, health=health, findings=findings)
@@ -265,7 +256,7 @@ class Index:
 
     def conditions(self, db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:
         """Return the SQL condition of a query on a row of ``traces`` with its summary."""
-        (where, values), (conditions, more) = _row_conditions(db, query), summary_rows.summary_conditions(query)
+        (where, values), (conditions, more) = _row_conditions(db, query), _summary_conditions(query)
         return f"{where} AND {conditions}", values + more
 
     def trace(self, db: sqlite3.Connection, wanted: str) -> Trace:
@@ -308,6 +299,28 @@ def _row_conditions(db: sqlite3.Connection, query: Query) -> tuple[str, list[Any
     return " AND ".join(where), values
 
 
+def _summary_conditions(query: Query) -> tuple[str, list[Any]]:
+    """Return the SQL condition of a query on the columns of a summary. Open traces are checked later, when they are read."""
+    where, values = ["health IS NOT 'none'"], list[Any]()  # see `indexing`
+    for filter_, value in filters.active(query):
+        if filter_.name not in filters.OF_START:
+            where.append(filter_.condition)
+            values.append(sql_text(value) if isinstance(value, str) else value)
+    return f"({' AND '.join(where)})", values
+
+
+def sql_text(text: str) -> str:
+    """Return the text without lone surrogates, which SQLite refuses."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def read_summary(data: bytes) -> TraceSummary:
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in json_text.read(data.decode()).items()
+    }
+    return TraceSummary(**fields)
+
+
 def _removed(trace_id: str) -> TraceNotFound:
     return TraceNotFound(f"trace {trace_id} was removed a moment ago, to keep the store within its limits")
 
@@ -332,39 +345,70 @@ def _is_broken(error: sqlite3.Error) -> bool:
     return any(sign in text for sign in broken)
 
 
-_entrance = threading.RLock()
-_activity = threading.RLock()
-_fork_holds: list[Any] = []
+# -- the lock file beside the index
+#
+# Its content, the seal, is the size and the time of the last change of ``index.db``, and the version of the index. The last
+# user of the index writes it. If the store was copied, repaired or damaged on disk, the seal no longer matches. A program of
+# ours that was killed leaves SQLite's ``-wal`` file, which SQLite itself recovers.
+
+
+def _locked(path: Path, *, exclusive: bool, seconds: float) -> AbstractContextManager[int]:
+    """Hold the index's lock: shared to use the index, exclusive to rename it. Raises OSError if that takes too long."""
+    return locks.locked(path.with_suffix(".lock"), exclusive=exclusive, seconds=seconds)
+
+
+def is_changed(path: Path) -> bool:
+    """Return True if another program changed the index. False while the index is in use, since that cannot be found out then.
+
+    An index that a newer llmtrace used last counts as unchanged. Raises OSError.
+    """
+    if not locks.SUPPORTED:
+        return False
+    for pause in (_AGAIN_SECONDS, 0.0):
+        try:
+            with _locked(path, exclusive=True, seconds=0.0) as descriptor:
+                used_as, _, used_version = os.pread(descriptor, 100, 0).rpartition(b" ")
+                stamp = _stamp(path)
+        except BlockingIOError:  # the index is in use
+            return False
+        if not used_as or not stamp or used_as == stamp or used_version > b"%06d" % SCHEMA_VERSION:
+            return False
+        time.sleep(pause)
+    return True
+
+
+def seal(path: Path) -> None:
+    """Write the seal, unless another process uses the index, which will write it. Never raises."""
+    if not locks.SUPPORTED:
+        return
+    with contextlib.suppress(OSError), _locked(path, exclusive=True, seconds=_SEAL_SECONDS) as descriptor:
+        stamp = _stamp(path)
+        content = b"%s %06d" % (stamp, SCHEMA_VERSION)
+        if stamp and os.pread(descriptor, 100, 0) != content:
+            os.pwrite(descriptor, content, 0)
+
+
+def _stamp(path: Path) -> bytes:
+    """Return size and time of the last change, with a fixed length; empty without an index, or if SQLite must recover it."""
+    try:
+        if path.with_name(path.name + "-wal").exists():
+            return b""
+        status = path.stat()
+    except OSError:
+        return b""
+    return b"%020d %020d" % (status.st_size, status.st_mtime_ns)
+
+
+# -- forks
+
+_activity = fork_waits_for()
+_entrance = fork_waits_for()
 
 
 @contextlib.contextmanager
 def _active() -> Iterator[None]:
     """Guard every use of SQLite. Threads queue for `_entrance`, so a fork that holds it is the next to get `_activity`."""
-    with _entrance:
-        _activity.acquire()
-    try:
+    with contextlib.ExitStack() as stack:
+        with _entrance:
+            stack.enter_context(_activity)
         yield
-    finally:
-        _activity.release()
-
-
-def _before_fork() -> None:
-    """Wait until no thread uses SQLite, `FORK_SECONDS` at most, and keep threads out during the fork."""
-    deadline = time.monotonic() + FORK_SECONDS
-    locks_in_order = (_entrance, _activity)
-    _fork_holds.extend(lock for lock in locks_in_order if lock.acquire(timeout=max(0, deadline - time.monotonic())))
-
-
-def _after_fork_in_parent() -> None:
-    while _fork_holds:
-        _fork_holds.pop().release()
-
-
-def _after_fork_in_child() -> None:
-    global _entrance, _activity
-    _entrance, _activity = threading.RLock(), threading.RLock()
-    _fork_holds.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
-import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
 
+from llmtrace.log_once import warn_once
 from llmtrace.store import journal_files, locks
 from llmtrace.store.send_positions import FOLDER, STORE, UNSENT, removed, unsent
-
-logger = logging.getLogger("llmtrace")
 
 QUIET_SECONDS = 60.0
 FILE = "counts.json"
@@ -56,7 +53,6 @@ class Counts:
     """Requests that failed and will be tried again."""
     why: str = field(default="", repr=False)
     """The reason why the last request failed; empty if it succeeded."""
-    last_logged: dict[str, float] = field(default_factory=dict, repr=False)
 
     def refuse(self, number: int, why: str) -> None:
         self.refused += number
@@ -64,11 +60,7 @@ class Counts:
 
     def warn(self, line: str) -> None:
         """Log a line, unless one of its kind (the text up to the first colon) was logged in the last minute."""
-        kind, now = line.partition(":")[0], time.monotonic()
-        if now - self.last_logged.get(kind, -QUIET_SECONDS) >= QUIET_SECONDS:
-            self.last_logged[kind] = now
-            with contextlib.suppress(Exception):  # a log handler of the program failed
-                logger.warning("llmtrace: OTLP: %s", line)
+        warn_once(f"OTLP: {line}", quiet_seconds=QUIET_SECONDS, kind=f"OTLP: {line.partition(':')[0]}")
 
     def numbers(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in NAMES}

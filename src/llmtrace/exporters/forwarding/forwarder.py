@@ -216,7 +216,7 @@ class Forwarder:
         if is_drained:
             ready += self._sampler.decide(due)
         if all_of_it and not ready:
-            ready = self._sampler.rest()
+            ready = self._sampler.decide(self._sampler.due(all_of_it=True))
         if not ready:
             self._save()
         return ready

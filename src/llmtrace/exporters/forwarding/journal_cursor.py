@@ -194,12 +194,11 @@ class JournalCursor:
 
     def save(self) -> None:
         """Write the positions up to which all spans are settled. Raises OSError."""
-        through = self.finished and self.settled
         for name, state in self._files.items():
             marks = [offset for offset in state.outstanding if offset < 0]
             first = next((offset for offset in state.outstanding if offset >= 0), max(state.offset, state.handled))
             still = len(self._open) if not self.finished else len(marks)
-            self._positions.write(name, Position(first, 0 if through else still))
+            self._positions.write(name, Position(first, still))
 
 
 class UnwrittenSpans:

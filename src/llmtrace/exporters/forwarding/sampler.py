@@ -94,20 +94,18 @@ class Sampler:
         item.release()
         return self._decide(next(iter(self._waiting)), None) if self._number > MOST_WAITING and trace.items else []
 
-    def due(self) -> list[str]:
-        """Return the traces that have waited long enough. Read the journal to its end before `decide`."""
+    def due(self, *, all_of_it: bool = False) -> list[str]:
+        """Return the traces that have waited long enough, or all. Read the journal to its end before `decide`.
+
+        Traces that a judge has not evaluated are left out.
+        """
         now, judge = time.monotonic(), self._judge
-        due = [trace_id for trace_id, trace in self._waiting.items() if trace.due <= now]
+        due = [trace_id for trace_id, trace in self._waiting.items() if all_of_it or trace.due <= now]
         return [trace_id for trace_id in due if judge is None or not judge.is_waiting(trace_id)]
 
     def decide(self, trace_ids: Iterable[str]) -> list[QueuedSpan]:
         """Decide these traces, if they still wait. Returns the spans to send now."""
         return [item for trace_id in trace_ids if trace_id in self._waiting for item in self._decide(trace_id, None)]
-
-    def rest(self) -> list[QueuedSpan]:
-        """Decide all waiting traces now, except those that a judge has not evaluated."""
-        judge = self._judge
-        return self.decide([trace_id for trace_id in self._waiting if judge is None or not judge.is_waiting(trace_id)])
 
     def _wait(self, item: QueuedSpan, *, is_own: bool) -> _Trace:
         now = time.monotonic()
