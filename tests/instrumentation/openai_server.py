@@ -18,21 +18,17 @@ from llmtrace.model import Blob
 
 MODEL = "gpt-4o"
 ASK: list[Any] = [{"role": "user", "content": "Where is order 7?"}]
-TOOLS: list[Any] = [
-    {
-        "type": "function",
-        "function": {
-            "name": "look_up",
-            "description": "Look an order up.",
-            "parameters": {
-                "type": "object",
-                "properties": {"order_id": {"type": "string"}},
-                "required": ["order_id"],
-                "additionalProperties": False,
-            },
-        },
-    }
-]
+LOOK_UP: dict[str, Any] = {
+    "name": "look_up",
+    "description": "Look an order up.",
+    "parameters": {
+        "type": "object",
+        "properties": {"order_id": {"type": "string"}},
+        "required": ["order_id"],
+        "additionalProperties": False,
+    },
+}
+TOOLS: list[Any] = [{"type": "function", "function": LOOK_UP}]
 USAGE = {
     "prompt_tokens": 20,
     "completion_tokens": 9,
@@ -91,11 +87,15 @@ def chunk(delta: dict[str, Any] | None, *, finish: str | None = None, index: int
     }
 
 
+def pieces_of(text: str, size: int = 3) -> list[str]:
+    """A text as a model would stream it."""
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
 def text_chunks(text: str = "On its way.") -> list[dict[str, Any]]:
-    words = [text[start : start + 3] for start in range(0, len(text), 3)]
     return [
         chunk({"role": "assistant", "content": ""}),
-        *(chunk({"content": word}) for word in words),
+        *(chunk({"content": piece}) for piece in pieces_of(text)),
         chunk({}, finish="stop"),
         chunk(None, usage=USAGE),
     ]
@@ -109,7 +109,7 @@ def call_chunks(arguments: str = '{"order_id": "7"}') -> list[dict[str, Any]]:
     return [
         chunk({"role": "assistant", "content": None}),
         piece(0, "", id="call_1", type="function", name="look_up"),
-        *(piece(0, arguments[start : start + 4]) for start in range(0, len(arguments), 4)),
+        *(piece(0, text) for text in pieces_of(arguments, 4)),
         piece(1, '{"order_id"', id="call_2", type="function", name="look_up"),
         piece(1, ': "8"}'),
         chunk({}, finish="tool_calls"),
@@ -148,15 +148,25 @@ class Body(http.SyncByteStream, http.AsyncByteStream):
 
 def whole(answer: Any = None, status: int = 200, **headers: str) -> Reply:
     data = json.dumps(completion() if answer is None else answer).encode()
-    sent = {"content-type": "application/json", "x-request-id": "req_1", **headers}
-    return http.Response(status, headers=sent, stream=Body([data[:40], data[40:]]))
+    headers = {"content-type": "application/json", "x-request-id": "req_1", **headers}
+    return http.Response(status, headers=headers, stream=Body([data[:40], data[40:]]))
 
 
 def streamed(chunks: Sequence[Any] | None = None, *, breaks: BaseException | None = None, done: bool = True) -> Reply:
     pieces = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in (text_chunks() if chunks is None else chunks)]
     if done and breaks is None:
         pieces.append(b"data: [DONE]\n\n")
+    return sent(pieces, breaks)
+
+
+def sent(pieces: Sequence[bytes], breaks: BaseException | None = None) -> Reply:
+    """A stream of these pieces."""
     return http.Response(200, headers={"content-type": "text/event-stream"}, stream=Body(pieces, breaks))
+
+
+def sse(stream_events: Sequence[dict[str, Any]]) -> list[bytes]:
+    """Server-sent events that are named by their type."""
+    return [b"event: %s\ndata: %s\n\n" % (event["type"].encode(), json.dumps(event).encode()) for event in stream_events]
 
 
 def error(status: int, code: str | None = None, text: str = "no") -> Reply:

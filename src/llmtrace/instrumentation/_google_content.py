@@ -398,16 +398,22 @@ def read_usage(raw: Any) -> Usage | None:
         None,
         usage.get("thoughts_token_count"),
         None,
-        _of_kind(usage, "prompt_tokens_details", "AUDIO"),
-        _of_kind(usage, "candidates_tokens_details", "AUDIO"),
-        _of_kind(usage, "prompt_tokens_details", "IMAGE"),
-        _of_kind(usage, "candidates_tokens_details", "IMAGE"),
+        of_kind(usage.get("prompt_tokens_details"), "audio"),
+        of_kind(usage.get("candidates_tokens_details"), "audio"),
+        of_kind(usage.get("prompt_tokens_details"), "image"),
+        of_kind(usage.get("candidates_tokens_details"), "image"),
     )
 
 
-def _of_kind(usage: Mapping[str, Any], name: str, modality: str) -> int | None:
-    counts = [python_members(detail) for detail in usage.get(name) or ()]
-    return sum(detail.get("token_count") or 0 for detail in counts if word(detail.get("modality")) == modality) or None
+def of_kind(details: Any, modality: str) -> int | None:
+    """Return the tokens of one modality, in lower case; None if there are none."""
+    counts = [python_members(detail) for detail in details or ()]
+    tokens = [
+        count.get("token_count") or count.get("tokens") or 0
+        for count in counts
+        if word(count.get("modality")).lower() == modality
+    ]
+    return sum(tokens) or None
 
 
 def _sum(usage: Mapping[str, Any], *names: str) -> int | None:

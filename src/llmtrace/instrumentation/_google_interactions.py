@@ -19,6 +19,7 @@ from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation._cache import read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
+from llmtrace.instrumentation._google_content import of_kind, word
 from llmtrace.instrumentation._openai_endpoint import read_parameters as read_json_parameters
 from llmtrace.instrumentation._openai_messages import arguments, details, tool_output
 from llmtrace.instrumentation._patches import Patch, before
@@ -134,7 +135,7 @@ def _thought(summary: Any) -> list[Part]:
 
 def _content(raw: Any) -> Iterator[Part]:
     piece = members(raw)
-    kind = piece.get("type")
+    kind, mime = piece.get("type"), piece.get("mime_type") and word(piece["mime_type"])
     if kind == "text" and isinstance(piece.get("text"), str):
         if piece["text"]:
             yield Text(piece["text"])
@@ -144,16 +145,11 @@ def _content(raw: Any) -> Iterator[Part]:
             typed = [{"type": str(kind), **about} if kind else about for kind, about in zip(kinds, abouts, strict=True)]
             yield Generic("annotations", {"annotations": typed})
     elif kind in _MEDIA and isinstance(piece.get("data"), str):
-        yield Blob(_MEDIA[kind], _mime(piece), piece["data"])
+        yield Blob(_MEDIA[kind], mime, piece["data"])
     elif kind in _MEDIA and isinstance(piece.get("uri"), str):
-        yield Uri(piece["uri"], _MEDIA[kind], _mime(piece))
+        yield Uri(piece["uri"], _MEDIA[kind], mime)
     elif raw != "":
         yield _generic_part(raw)
-
-
-def _mime(piece: Mapping[str, Any]) -> str | None:
-    mime_type = piece.get("mime_type")
-    return None if mime_type is None else str(getattr(mime_type, "value", mime_type))
 
 
 def read_interaction(interaction: Mapping[str, Any]) -> Fields:
@@ -190,16 +186,11 @@ def read_usage(raw: Any) -> Usage | None:
         None,
         thoughts,
         None,
-        _of_kind(usage, "input_tokens_by_modality", "audio"),
-        _of_kind(usage, "output_tokens_by_modality", "audio"),
-        _of_kind(usage, "input_tokens_by_modality", "image"),
-        _of_kind(usage, "output_tokens_by_modality", "image"),
+        of_kind(usage.get("input_tokens_by_modality"), "audio"),
+        of_kind(usage.get("output_tokens_by_modality"), "audio"),
+        of_kind(usage.get("input_tokens_by_modality"), "image"),
+        of_kind(usage.get("output_tokens_by_modality"), "image"),
     )
-
-
-def _of_kind(usage: Mapping[str, Any], name: str, modality: str) -> int | None:
-    counts = [members(detail) for detail in usage.get(name) or ()]
-    return sum(detail.get("tokens") or 0 for detail in counts if str(detail.get("modality")).lower() == modality) or None
 
 
 class StepReader(Reader):

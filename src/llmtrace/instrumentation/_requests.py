@@ -26,7 +26,7 @@ class ServerEndpoint(Endpoint):
         self.stream = stream
 
     def url(self, client: Any, kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002
-        """Return the server's URL: a text, or an object with ``host``, ``port`` and ``scheme``."""
+        """Return the server's URL: a text, or an object whose ``str`` it is."""
         return client.base_url
 
     def provider_of(self, client: Any, host: str | None) -> str:  # noqa: ARG002
