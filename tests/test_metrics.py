@@ -13,9 +13,6 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-import llmtrace
-from llmtrace import runtime
-from llmtrace.config import Config
 from llmtrace.metrics import WAITING, Metrics
 from llmtrace.model import (
     AgentInvocation,
@@ -40,8 +37,6 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.recorder import activate, active
-from llmtrace.testing import counting_identity
 
 ROOT = Path(__file__).resolve().parents[1]
 CONVENTIONS = ROOT.parent / "shared" / "semconv" / "genai_attributes.json"
@@ -287,26 +282,6 @@ def test_calls_under_way() -> None:
         "server.address": "api",
         "server.port": 443,
     }
-
-
-def test_the_recorder_tells_of_calls_under_way() -> None:
-    """A call that begins, answers and ends through the recorder is counted, also when the program leaves it by an error."""
-    reading = Reading()
-    recorder = runtime.build(Config(), sinks=[Metrics(reading.provider)], identity=counting_identity())
-    before = active()
-    activate(recorder)
-    try:
-        with pytest.raises(ValueError, match=r"^$"), llmtrace.agent("support"):
-            call = recorder.start(CALL)
-            assert [total for _, total in reading.points("llmtrace.client.waiting")] == [1]
-            call.first_chunk()
-            assert [total for _, total in reading.points("llmtrace.client.waiting")] == [0]
-            assert [total for _, total in reading.points("llmtrace.client.inflight")] == [1]
-            call.end(exception=ValueError())
-            raise ValueError
-    finally:
-        activate(before)
-    assert [total for _, total in reading.points("llmtrace.client.inflight")] == [0]
 
 
 def test_a_provider_that_is_set_later_counts_from_then_on() -> None:

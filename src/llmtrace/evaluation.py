@@ -14,6 +14,7 @@ from llmtrace.codec.reconcile import reconcile
 from llmtrace.content.placeholders import MORE, holds_placeholder
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.lineage import moments
+from llmtrace.lineage.visible_context import is_whole
 from llmtrace.log_once import warn_once
 from llmtrace.model import (
     INVALID_TOOL_CALL,
@@ -313,15 +314,6 @@ def _failure(span: Span, violations: Iterable[Violation]) -> Failure | None:
     )
 
 
-def is_whole(span: Span) -> bool:
-    """Return False if content of the span was cut, redacted or left out, so that it cannot be evaluated again."""
-    return not (
-        span.attributes.get(semconv.CONTENT_TRUNCATED)
-        or span.attributes.get(semconv.CONTENT_REDACTED)
-        or span.attributes.get(semconv.CONTENT_LEVEL)
-    )
-
-
 def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Trace, tuple[str, ...]]:
     """Evaluate every run of the trace again. Returns the trace, and the ids of the runs whose stored verdicts were kept.
 
@@ -337,7 +329,7 @@ def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Tr
     judged: list[Span] = []
     unknown: list[str] = []
     for run_id, spans in runs.items():
-        if all(is_whole(span) for span in spans):
+        if all(map(is_whole, spans)):  # otherwise it cannot be evaluated again
             judged.extend(_replay(evaluator, spans, derived=run_id is None))
         else:
             judged.extend(spans)

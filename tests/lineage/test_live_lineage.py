@@ -43,12 +43,10 @@ def tell(turns: list[tuple[str, str, str]]) -> Story:
 @given(TURNS)
 @settings(max_examples=150)
 def test_both_find_the_same_identifiers_ungrounded(turns: list[tuple[str, str, str]]) -> None:
-    """In the arguments of calls, with the same marks; and a repeated span gives the same again."""
+    """In the arguments of calls, with the same marks."""
     story = tell(turns)
     whole = [u for u in story.uses() if u.part == "argument" and u.provenance.status == "ungrounded"]
-    live = LiveLineage()
-    uses = [use for span in story.spans for use in live.add(span) if live.add(span)]
-    assert [(u.span_id, u.pointer, u.value, u.is_first_ungrounded, u.argument_label) for u in uses] == [
+    assert [(u.span_id, u.pointer, u.value, u.is_first_ungrounded, u.argument_label) for u in story.live()] == [
         (u.span_id, u.pointer, u.value, u.is_first_ungrounded, u.argument_label) for u in whole
     ]
 

@@ -135,19 +135,6 @@ def test_live_and_on_replay(tmp_path: Path, captured: Captured) -> None:
     assert evaluate_trace(after)[0] == after
 
 
-def test_names_choose_among_them_too(caplog: pytest.LogCaptureFixture) -> None:
-    """By name, as with those that are built in; off means off."""
-
-    @llmtrace.signal
-    def mine(span: Span) -> bool:
-        return True
-
-    assert [signal.name for signal in load(("mine",))] == ["mine"]
-    assert "mine" not in {signal.name for signal in load(("-mine",))}
-    assert load(()) == ()
-    assert caplog.text == ""
-
-
 def test_it_does_not_see_what_it_causes() -> None:
     """A signal that calls what is traced is not called for that again."""
     seen: list[str] = []
@@ -163,20 +150,6 @@ def test_it_does_not_see_what_it_causes() -> None:
     with capture(), llmtrace.agent("a"):
         pass
     assert seen == ["invoke_agent a"]
-
-
-def test_one_that_fails_costs_itself(caplog: pytest.LogCaptureFixture, captured: Captured) -> None:
-    """The program and the other signals go on; it is said once."""
-
-    @llmtrace.signal
-    def broken(span: Span) -> None:
-        raise KeyError(span.name)
-
-    for _ in range(3):
-        with llmtrace.agent("a"):
-            pass
-    assert len(captured.spans) == 3
-    assert caplog.text.count("quality signal broken failed with KeyError") == 1
 
 
 @pytest.mark.parametrize("wrong", ["taken", "class", "async", "generator", "text", "severity"])

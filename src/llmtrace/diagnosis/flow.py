@@ -59,7 +59,7 @@ class Node:
     """Position among the nodes, in order of time."""
     turn: int = 0
     agent: str = ""
-    """Name of the innermost agent around the span."""
+    """Name of the innermost agent around the span; for an agent's own span, its own name."""
     parent_id: str | None = None
     alternative: bool = False
     """True if the model gave several choices and the program did not take this one."""
@@ -128,7 +128,6 @@ class Flow:
         self._by_message: dict[tuple[str, str], Node] = {}
         self._last_use: dict[str, Node] = {}
         """The last node that used a value, by the value's key."""
-        self._agents = _agents(trace)
         self._uses: dict[str, list[ValueUse]] = defaultdict(list)
         """The values that a model wrote, by span id."""
         for use in self.analysis.uses:
@@ -322,7 +321,9 @@ class Flow:
 
     def _append(self, node: AnyNode, span: Span) -> AnyNode:
         node.position, node.turn = len(self.nodes), self.log.turn
-        node.agent, node.parent_id = self._agents.get(span.span_id, ""), span.parent_id
+        agents = (above.operation for above in (span, *self.trace.ancestors(span)))
+        node.agent = next((agent.name for agent in agents if isinstance(agent, AgentInvocation)), "")
+        node.parent_id = span.parent_id
         self.nodes.append(node)
         return node
 
@@ -386,12 +387,3 @@ def _taken_choice(trace: Trace, span: Span, output: Sequence[Message]) -> int:
     choices = [message.text().strip() for message in output]
     answers = (_answer_of(above) for above in islice(trace.ancestors(span), _MOST_ABOVE))
     return next((choices.index(answer) for answer in answers if answer and answer in choices), 0)
-
-
-def _agents(trace: Trace) -> dict[str, str]:
-    """Return the name of the innermost agent around each span, by span id. An agent's own span counts as inside it."""
-    names: dict[str, str] = {}
-    for _, span in trace.walk():
-        above = names.get(span.parent_id or "", "")
-        names[span.span_id] = span.operation.name if isinstance(span.operation, AgentInvocation) else above
-    return names

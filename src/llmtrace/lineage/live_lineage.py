@@ -38,7 +38,6 @@ class LiveLineage:
 
     _visible: VisibleContext | None = None
     """Created when spans are first processed. Many runs have no identifier that needs it."""
-    _newest: tuple[Span | None, tuple[ValueUse, ...]] = (None, ())
 
     def __init__(self) -> None:
         self._pending: list[Span] = []
@@ -57,24 +56,16 @@ class LiveLineage:
         return hidden
 
     def add(self, span: Span) -> tuple[ValueUse, ...]:
-        """Process a span that has ended. Returns the ungrounded identifiers in its calls.
-
-        If the newest span is added again, the result is the same.
-        """
-        newest, uses = self._newest
-        if newest is span:
-            return uses
-        uses, operation = (), span.operation
+        """Process a span that has ended. Returns the ungrounded identifiers in its calls."""
+        operation = span.operation
         candidates = _candidates(operation.output) if isinstance(operation, (Inference, FetchResponse)) else []
         candidates = [candidate for candidate in candidates if not self._is_grounded(candidate, operation)]
         if candidates:
-            uses = self._judge(span, candidates)
-        else:
-            self._pending.append(span)
+            return self._judge(span, candidates)
+        self._pending.append(span)
         if len(self._pending) > _MOST_PENDING:
             self._catch_up()
-        self._newest = span, uses
-        return uses
+        return ()
 
     def ungrounded_in(self, call: ToolCall) -> tuple[DoubtfulValue, ...]:
         """Return the identifiers among a call's arguments that nothing visible contains. ``call``: a call that has not run."""

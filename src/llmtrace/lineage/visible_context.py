@@ -57,6 +57,11 @@ class Call:
     has_id: bool = True
 
 
+def is_whole(span: Span) -> bool:
+    """Return False if content of the span was cut, redacted or left out."""
+    return not (span.attributes and any(span.attributes.get(name) for name in _CUT))
+
+
 def call_key(span: Span, choice: int, position: int, call: ToolCall) -> str:
     """Return the id of a call, or its place if it has no id."""
     return call.id if call.id is not None else f"{span.span_id}/{choice}/{position}"
@@ -87,7 +92,7 @@ class VisibleContext:
 
     def end(self, span: Span) -> None:
         """Add the content that an ended span makes visible to later spans. For an inference, this is its request."""
-        if span.attributes and any(span.attributes.get(name) for name in _CUT):
+        if not is_whole(span):
             self.hidden.setdefault("content was cut, redacted or left out", span.span_id)
         operation = span.operation
         if isinstance(operation, Inference):
