@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import anthropic
-from openai_server import Body, Reply, http, inference, spans, whole
+from openai_server import Body, Reply, http, whole
 from openai_server import Server as _Server
 
 MODEL = "claude-sonnet-4-6"
@@ -153,10 +153,8 @@ __all__ = [
     "answered",
     "events",
     "http",
-    "inference",
     "message",
     "refused",
-    "spans",
     "sse",
     "streamed",
     "text",

@@ -1,19 +1,23 @@
-"""What the tests of instrumentors share. The fake server is in `openai_server`."""
+"""What the tests of instrumentors share. How to drive a library is in `contract`, fake servers in ``*_server``."""
 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "contract"))
 
 from llmtrace.testing import Captured, capture
 
 
 @pytest.fixture
-def captured() -> Iterator[Captured]:
-    """Recording is on for the test, into memory."""
-    with capture(instrument=("openai",), redact=False) as recording:
+def captured(request: pytest.FixtureRequest) -> Iterator[Captured]:
+    """Recording is on for the test, into memory, for the libraries in the module's ``INSTRUMENT``."""
+    with capture(instrument=getattr(request.module, "INSTRUMENT", ("openai",)), redact=False) as recording:
         yield recording
 
 

@@ -14,9 +14,7 @@ if int(openai.__version__.split(".")[0]) >= 3:
 else:
     import httpx as http
 
-from llmtrace.model import Blob, Inference, Span
-from llmtrace.recorder import collected
-from llmtrace.testing import Captured
+from llmtrace.model import Blob
 
 MODEL = "gpt-4o"
 ASK: list[Any] = [{"role": "user", "content": "Where is order 7?"}]
@@ -194,19 +192,3 @@ class Server:
 
 def _options(client: Any, options: dict[str, Any]) -> dict[str, Any]:
     return {"api_key": "sk-test", "base_url": "http://llm.local:8000/v1", "max_retries": 0, "http_client": client, **options}
-
-
-# -- what was recorded
-
-
-def spans(captured: Captured) -> tuple[Span, ...]:
-    """The spans that have ended, those of streams that nobody holds any more included."""
-    collected.settle()
-    return captured.spans
-
-
-def inference(captured: Captured) -> Inference:
-    """The only inference that was recorded."""
-    (span,) = spans(captured)
-    assert isinstance(span.operation, Inference)
-    return span.operation

@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator
 from typing import Any
 
 import anthropic
 import pydantic
 import pytest
-from anthropic_server import (
-    ASK,
-    GIVEN,
-    MODEL,
-    SEARCHED,
-    TOOLS,
-    Server,
-    answered,
-    http,
-    inference,
-    message,
-    refused,
-    spans,
-    text,
-    tool_use,
-    whole,
-)
+from anthropic_server import ASK, GIVEN, MODEL, SEARCHED, TOOLS, Server, answered, http, message, refused, text, tool_use, whole
+from spans_of import inference, spans, violations
 
 from llmtrace import instrumentation
 from llmtrace.model import (
@@ -48,11 +32,7 @@ from llmtrace.model import (
 )
 from llmtrace.testing import Captured, capture
 
-
-@pytest.fixture
-def captured() -> Iterator[Captured]:
-    with capture(instrument=("anthropic",), redact=False) as recording:
-        yield recording
+INSTRUMENT = ("anthropic",)
 
 
 def ask(reply: Any = None, **options: Any) -> Any:
@@ -306,7 +286,7 @@ def test_parse_keeps_the_answer_that_does_not_fit(captured: Captured) -> None:
     assert isinstance(bad.operation, Inference)
     assert bad.operation.parameters["response_format"]["type"] == "json_schema"
     assert bad.operation.output[0].text() == '{"city": "Oslo"}'
-    assert [(violation.code, violation.pointer) for violation in bad.violations] == [("missing", "/days")]
+    assert violations(bad) == [("missing", "/days")]
 
 
 def test_beta_and_async_record_the_same() -> None:

@@ -4,41 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anthropic
 import pytest
-from anthropic_server import (
-    GIVEN,
-    SEARCHED,
-    TOOLS,
-    Server,
-    answered,
-    events,
-    http,
-    inference,
-    message,
-    refused,
-    spans,
-    streamed,
-    text,
-    tool_use,
-)
+from anthropic_server import GIVEN, SEARCHED, TOOLS, Server, answered, events, http, message, refused, streamed, text, tool_use
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spans_of import inference, spans
 
 from llmtrace.instrumentation._anthropic_messages import EventReader, read_message
 from llmtrace.model import Generic, Inference, Reasoning, ServerToolCall, Text, ToolCall, Usage, replace
-from llmtrace.testing import Captured, capture
+from llmtrace.testing import Captured
+
+INSTRUMENT = ("anthropic",)
 
 EVERYTHING = message(*SEARCHED, stop="tool_use")
-
-
-@pytest.fixture
-def captured() -> Iterator[Captured]:
-    with capture(instrument=("anthropic",), redact=False) as recording:
-        yield recording
 
 
 # -- every way to read a stream

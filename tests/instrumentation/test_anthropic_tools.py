@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import anthropic
 import pytest
-from anthropic_server import GIVEN, MODEL, Server, answered, message, spans, text, tool_use
+from anthropic_server import GIVEN, MODEL, Server, answered, message, text, tool_use
+from kit import json_reply
+from server import Server as Loopback
+from spans_of import spans
 
 import llmtrace
 from llmtrace.errors import BudgetExceeded
 from llmtrace.model import AgentInvocation, Failure, Inference, ToolExecution
 from llmtrace.testing import Captured, capture
 
-sys.path.insert(0, str(Path(__file__).parent / "contract"))
-from kit import json_reply
-from server import Server as Loopback
-
-
-@pytest.fixture
-def captured() -> Iterator[Captured]:
-    with capture(instrument=("anthropic",), redact=False) as recording:
-        yield recording
+INSTRUMENT = ("anthropic",)
 
 
 def kinds(captured: Captured) -> list[type]:

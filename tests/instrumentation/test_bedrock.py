@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.eventstream import EventStream
 from botocore.exceptions import ClientError, EndpointConnectionError, EventStreamError
+from kit import Answer, Question, Reply, json_reply
+from kits.bedrock import KIT, encoded, session
+from server import Server
+from spans_of import inference, violations
 
 from llmtrace.model import (
     Blob,
@@ -30,20 +31,11 @@ from llmtrace.playback import replay
 from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
-sys.path.insert(0, str(Path(__file__).parent / "contract"))
-from kit import Answer, Question, Reply, json_reply
-from kits.bedrock import KIT, encoded, session
-from server import Server
+INSTRUMENT = ("bedrock",)
 
 EVENTS = "application/vnd.amazon.eventstream"
 ASK: list[Any] = [{"role": "user", "content": [{"text": "Where is order 7?"}]}]
 USAGE = {"inputTokens": 3, "outputTokens": 4, "totalTokens": 7}
-
-
-@pytest.fixture
-def recorded() -> Iterator[Captured]:
-    with capture(instrument=("bedrock",), redact=False) as recording:
-        yield recording
 
 
 def converse(server: Server, **options: Any) -> Any:
@@ -55,13 +47,7 @@ def answer(*blocks: dict[str, Any], **more: Any) -> Reply:
     return json_reply({"output": {"message": message}, "stopReason": "end_turn", "usage": USAGE, **more})
 
 
-def only(recorded: Captured) -> Inference:
-    (span,) = recorded.spans
-    assert isinstance(span.operation, Inference)
-    return span.operation
-
-
-def test_blocks_of_a_request_are_read(recorded: Captured) -> None:
+def test_blocks_of_a_request_are_read(captured: Captured) -> None:
     """Media by bytes and by address, tool results of every form, what is thought, what is guarded, cache points."""
     image = {"image": {"format": "png", "source": {"bytes": b"ABC"}}}
     results = [
@@ -82,7 +68,7 @@ def test_blocks_of_a_request_are_read(recorded: Captured) -> None:
     ]
     with Server(answer({"text": "Yes."})) as server:
         converse(server, messages=[*ASK, {"role": "assistant", "content": thought}, {"role": "user", "content": content}])
-    _, message, answered = only(recorded).input
+    _, message, answered = inference(captured).input
     assert message.parts == (Reasoning("hm"), ToolCall("f", {}, "a"))
     blob, *rest = answered.parts
     assert isinstance(blob, Blob)
@@ -97,7 +83,7 @@ def test_blocks_of_a_request_are_read(recorded: Captured) -> None:
     ]
 
 
-def test_what_a_request_asks_for_is_named_as_the_conventions_do(recorded: Captured) -> None:
+def test_what_a_request_asks_for_is_named_as_the_conventions_do(captured: Captured) -> None:
     """Parameters, tools (cache points among them are none), a schema for the answer, which is then checked."""
     schema = json.dumps({"type": "object", "properties": {"eta": {"type": "integer"}}, "required": ["eta"]})
     tools = [{"toolSpec": {"name": "f", "inputSchema": {"json": {"type": "object"}}}}, {"cachePoint": {"type": "default"}}]
@@ -109,14 +95,14 @@ def test_what_a_request_asks_for_is_named_as_the_conventions_do(recorded: Captur
             toolConfig={"tools": tools, "toolChoice": {"any": {}}},
             outputConfig={"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": schema, "name": "n"}}}},
         )
-    operation = only(recorded)
+    operation = inference(captured)
     arguments = {name: operation.parameters[name] for name in ("top_p", "stop_sequences", "top_k", "tool_choice")}
     assert arguments == {"top_p": 0.5, "stop_sequences": ["."], "top_k": 7, "tool_choice": {"any": {}}}
     assert [tool.name for tool in operation.tools] == ["f"]
-    assert [(violation.code, violation.pointer) for violation in recorded.spans[0].violations] == [("wrong_type", "/eta")]
+    assert violations(captured.spans[0]) == [("wrong_type", "/eta")]
 
 
-def test_usage_includes_what_was_cached(recorded: Captured) -> None:
+def test_usage_includes_what_was_cached(captured: Captured) -> None:
     """Bedrock counts it beside the input; what stays for an hour is told apart."""
     usage: dict[str, Any] = {
         "inputTokens": 3,
@@ -128,20 +114,20 @@ def test_usage_includes_what_was_cached(recorded: Captured) -> None:
     }
     with Server(answer({"text": "Yes."}, usage=usage)) as server:
         converse(server)
-    assert only(recorded).usage == Usage(113, 4, 10, 100, None, 60)
+    assert inference(captured).usage == Usage(113, 4, 10, 100, None, 60)
 
 
-def test_a_guardrail_and_a_prompt_router_are_told(recorded: Captured) -> None:
+def test_a_guardrail_and_a_prompt_router_are_told(captured: Captured) -> None:
     """From Bedrock's own trace of the call."""
     trace = {"guardrail": {"actionReason": "No action."}, "promptRouter": {"invokedModelId": "m-small"}}
     with Server(answer({"text": "Yes."}, trace=trace, stopReason="guardrail_intervened")) as server:
         converse(server)
-    operation = only(recorded)
+    operation = inference(captured)
     assert (operation.response_model, operation.finish_reasons) == ("m-small", ("content_filter",))
     assert operation.output[0].parts == (Text("Yes."), Generic("guardrail", {"trace": trace["guardrail"]}))
 
 
-def test_a_tool_that_bedrock_runs_is_not_judged(recorded: Captured) -> None:
+def test_a_tool_that_bedrock_runs_is_not_judged(captured: Captured) -> None:
     """Its call and its result are the server's, from streams as from whole answers."""
     events = [
         (
@@ -155,14 +141,14 @@ def test_a_tool_that_bedrock_runs_is_not_judged(recorded: Captured) -> None:
     ]
     with Server(Reply(tuple(encoded(*event) for event in events), content_type=EVENTS)) as server:
         list(KIT.stream(KIT.client(server.url), Question()))
-    call, result = only(recorded).output[0].parts
+    call, result = inference(captured).output[0].parts
     assert call == ServerToolCall("run", {"type": "run", "input": {"code": "1"}}, "a")
     assert isinstance(result, ServerToolResult)
     assert result.server_tool_call_response["content"] == [{"json": {"out": 1}}]
-    assert recorded.spans[0].violations == ()
+    assert captured.spans[0].violations == ()
 
 
-def test_an_exception_in_the_stream_is_the_failure(recorded: Captured) -> None:
+def test_an_exception_in_the_stream_is_the_failure(captured: Captured) -> None:
     """The program gets it as botocore raises it; the span ends at once, with the text so far."""
     pieces = [
         encoded("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "On its"}}),
@@ -173,28 +159,28 @@ def test_an_exception_in_the_stream_is_the_failure(recorded: Captured) -> None:
         assert type(stream) is EventStream
         with pytest.raises(EventStreamError, match="slow down"):
             list(stream)
-    (span,) = recorded.spans
+    (span,) = captured.spans
     assert span.failure is not None
     assert (span.failure.type, span.failure.message) == ("rate_limit", "slow down")
-    assert (only(recorded).partial, only(recorded).output[0].text()) == (True, "On its")
+    assert (inference(captured).partial, inference(captured).output[0].text()) == (True, "On its")
 
 
-def test_the_signature_does_not_cover_traceparent(recorded: Captured) -> None:
+def test_the_signature_does_not_cover_traceparent(captured: Captured) -> None:
     """It goes out after the request was signed: a proxy may change it."""
     with Server(answer({"text": "Yes."})) as server:
         converse(server)
     (request,) = server.requests
-    assert request.headers["traceparent"].split("-")[2] == recorded.spans[0].span_id
+    assert request.headers["traceparent"].split("-")[2] == captured.spans[0].span_id
     assert "traceparent" not in request.headers["authorization"]
 
 
-def test_other_services_are_left_alone(recorded: Captured) -> None:
+def test_other_services_are_left_alone(captured: Captured) -> None:
     """No span, no header; nor for operations of Bedrock that ask no language model."""
     with Server(json_reply({"inputTokens": 1}), Reply((b"<r/>",), 403)) as server:
         KIT.client(server.url).count_tokens(modelId="m", input={"converse": {"messages": ASK}})
         with pytest.raises(ClientError):
             session().client("sts", endpoint_url=server.url).get_caller_identity()
-    assert recorded.spans == ()
+    assert captured.spans == ()
     assert all("traceparent" not in request.headers for request in server.requests)
 
 
@@ -229,7 +215,7 @@ BODIES = {
 COUNTED = [("x-amzn-bedrock-input-token-count", "3"), ("x-amzn-bedrock-output-token-count", "4")]
 
 
-def test_a_global_profile_has_a_price_of_its_own(recorded: Captured) -> None:
+def test_a_global_profile_has_a_price_of_its_own(captured: Captured) -> None:
     """Though the body names the model without it."""
     pytest.importorskip("genai_prices", exc_type=ImportError)
     request, answer_body = BODIES["anthropic"]
@@ -240,7 +226,7 @@ def test_a_global_profile_has_a_price_of_its_own(recorded: Captured) -> None:
         for prefix in ("global.", "us.", ""):
             model = f"{prefix}anthropic.claude-sonnet-4-5-20250929-v1:0"
             KIT.client(server.url).invoke_model(modelId=model, body=json.dumps(request))["body"].read()
-            operation = recorded.spans[-1].operation
+            operation = captured.spans[-1].operation
             assert isinstance(operation, Inference)
             assert operation.cost_usd is not None
             costs[prefix] = operation.cost_usd
@@ -248,15 +234,15 @@ def test_a_global_profile_has_a_price_of_its_own(recorded: Captured) -> None:
 
 
 @pytest.mark.parametrize("family", BODIES)
-def test_each_familys_body_is_read(recorded: Captured, family: str) -> None:
+def test_each_familys_body_is_read(captured: Captured, family: str) -> None:
     """One inference by ``invoke_model``; tokens that the model does not tell, Bedrock does, in headers."""
     request, answer_body = BODIES[family]
     with Server(json_reply(answer_body, headers=COUNTED)) as server:
         result = KIT.client(server.url).invoke_model(modelId="m", body=json.dumps(request))
-        assert recorded.spans == ()  # until it is read
+        assert captured.spans == ()  # until it is read
         assert json.load(result["body"]) == answer_body
-    operation = only(recorded)
-    assert recorded.spans[0].name == f"{operation.operation} m"
+    operation = inference(captured)
+    assert captured.spans[0].name == f"{operation.operation} m"
     assert operation.operation == ("chat" if "messages" in request else "text_completion")
     assert [(message.role, message.text()) for message in operation.input] == [("user", "Where?")]
     assert [(message.text(), message.finish_reason) for message in operation.output] == [("Yes.", "stop")]
@@ -283,7 +269,7 @@ CHUNKS = {
 
 
 @pytest.mark.parametrize("family", CHUNKS)
-def test_each_familys_chunks_are_read(recorded: Captured, family: str) -> None:
+def test_each_familys_chunks_are_read(captured: Captured, family: str) -> None:
     """One inference by ``invoke_model_with_response_stream``; Bedrock counts the tokens in the last chunk."""
     chunks: list[dict[str, Any]] = [*CHUNKS[family]]
     chunks[-1] = {**chunks[-1], "amazon-bedrock-invocationMetrics": {"inputTokenCount": 3, "outputTokenCount": 4}}
@@ -292,12 +278,12 @@ def test_each_familys_chunks_are_read(recorded: Captured, family: str) -> None:
     with Server(Reply(tuple(pieces), content_type=EVENTS)) as server:
         body = KIT.client(server.url).invoke_model_with_response_stream(modelId="m", body=request)["body"]
         assert len(list(body)) == len(chunks)
-    operation = only(recorded)
+    operation = inference(captured)
     assert [(message.text(), message.finish_reason) for message in operation.output] == [("Yes.", "stop")]
     assert (operation.usage, operation.stream, operation.partial, operation.chunks) == (Usage(3, 4), True, False, len(chunks))
 
 
-def test_a_body_may_be_read_in_any_way(recorded: Captured) -> None:
+def test_a_body_may_be_read_in_any_way(captured: Captured) -> None:
     """In pieces, by lines, or not at all."""
     with Server(json_reply(ANTHROPIC)) as server:
         client, body = KIT.client(server.url), json.dumps(BODIES["anthropic"][0])
@@ -310,17 +296,17 @@ def test_a_body_may_be_read_in_any_way(recorded: Captured) -> None:
             assert json.loads(read(invoke())) == ANTHROPIC
         invoke().close()
     collected.settle()
-    texts = [span.operation.output and span.operation.output[0].text() for span in recorded.spans]  # type: ignore[union-attr]
+    texts = [span.operation.output and span.operation.output[0].text() for span in captured.spans]  # type: ignore[union-attr]
     assert texts == [*["Yes."] * 3, ()]
 
 
-def test_a_model_that_makes_no_text_has_no_inference(recorded: Captured) -> None:
+def test_a_model_that_makes_no_text_has_no_inference(captured: Captured) -> None:
     with Server(json_reply({"embedding": [0.1]})) as server:
         KIT.client(server.url).invoke_model(modelId="amazon.titan-embed-text-v2:0", body='{"inputText": "x"}')["body"].read()
-    assert recorded.spans == ()
+    assert captured.spans == ()
 
 
-def test_streams_can_be_taken_up_again(recorded: Captured) -> None:
+def test_streams_can_be_taken_up_again(captured: Captured) -> None:
     """Two loops over one stream read on where the first stopped; one span."""
     with Server(KIT.streamed(Answer())) as server:
         stream = KIT.stream(KIT.client(server.url), Question())
@@ -328,7 +314,7 @@ def test_streams_can_be_taken_up_again(recorded: Captured) -> None:
         rest = list(stream)
     assert "messageStart" in first
     assert "metadata" in rest[-1]
-    assert only(recorded).output[0].text() == Answer().text
+    assert inference(captured).output[0].text() == Answer().text
 
 
 READS: list[Any] = [
@@ -350,21 +336,21 @@ def test_a_body_is_given_again_in_a_replay(read: Any) -> None:
 
     with Server(json_reply(ANTHROPIC)) as server:
         client = KIT.client(server.url)
-        with capture(instrument=("bedrock",), redact=False) as recorded:
+        with capture(instrument=("bedrock",), redact=False) as captured:
             seen = program()
-    with capture(instrument=("bedrock",), redact=False) as again, replay(recorded.traces[0]):
+    with capture(instrument=("bedrock",), redact=False) as again, replay(captured.traces[0]):
         assert program() == seen
-    assert only(again).output == only(recorded).output
+    assert inference(again).output == inference(captured).output
 
 
 def test_a_connection_that_failed_fails_again_in_a_replay() -> None:
     with Server(answer({"text": "Yes."})) as server:
         client = KIT.client(server.url)
-    with capture(instrument=("bedrock",), redact=False) as recorded, pytest.raises(EndpointConnectionError) as failed:
+    with capture(instrument=("bedrock",), redact=False) as captured, pytest.raises(EndpointConnectionError) as failed:
         client.converse(modelId="m", messages=ASK)
     with Server(answer({"text": "Yes."})) as server:
         again = KIT.client(server.url)
-        with capture(instrument=("bedrock",)), replay(recorded.traces[0]), pytest.raises(EndpointConnectionError) as raised:
+        with capture(instrument=("bedrock",)), replay(captured.traces[0]), pytest.raises(EndpointConnectionError) as raised:
             again.converse(modelId="m", messages=ASK)
         assert server.requests == []
     assert str(raised.value) == str(failed.value)

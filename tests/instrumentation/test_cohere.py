@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "contract"))
-
 from kit import json_reply, sse_reply
 from server import Server
+from spans_of import inference
 
-from llmtrace.model import Embedding, Generic, Inference, Reasoning, Retrieval, Text, ToolCall, ToolResult, Usage
-from llmtrace.recorder import collected
+from llmtrace.model import Embedding, Generic, Reasoning, Retrieval, Text, ToolCall, ToolResult, Usage
 from llmtrace.testing import Captured, capture
 
 cohere = pytest.importorskip("cohere")
 
+INSTRUMENT = ("cohere",)
+
 MODEL = "command-test"
 CITATION = {"start": 0, "end": 2, "text": "On", "sources": [{"type": "tool", "id": "c1:0", "tool_output": {"a": "b"}}]}
 USAGE = {"billed_units": {"input_tokens": 5, "output_tokens": 2}, "tokens": {"input_tokens": 400, "output_tokens": 9}}
-
-
-@pytest.fixture
-def captured() -> Iterator[Captured]:
-    with capture(instrument=("cohere",), redact=False) as recording:
-        yield recording
 
 
 def client(server: Server) -> Any:
@@ -53,13 +43,6 @@ def chat(server: Server, *, stream: bool = False, **options: Any) -> Any:
     return list(client(server).chat_stream(**request)) if stream else client(server).chat(**request)
 
 
-def only(captured: Captured) -> Inference:
-    collected.settle()
-    (span,) = captured.spans
-    assert isinstance(span.operation, Inference)
-    return span.operation
-
-
 CALL = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": '{"id": "7"}'}}
 PLANNED = answer("TOOL_CALL", tool_plan="I look it up.", tool_calls=[CALL])
 CITED = answer(content=[{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "On."}], citations=[CITATION])
@@ -78,7 +61,7 @@ def test_a_plan_is_reasoning_before_the_calls(captured: Captured, streamed: bool
     )
     with Server(reply if streamed else json_reply(PLANNED)) as server:
         chat(server, stream=streamed)
-    operation = only(captured)
+    operation = inference(captured)
     assert operation.output[0].parts == (Reasoning("I look it up."), ToolCall("look_up", {"id": "7"}, "c1"))
     assert operation.finish_reasons == ("tool_call",)
 
@@ -100,7 +83,7 @@ def test_thoughts_and_citations_are_kept(captured: Captured, streamed: bool) -> 
     )
     with Server(reply if streamed else json_reply(CITED)) as server:
         chat(server, stream=streamed)
-    thought, text, cited = only(captured).output[0].parts
+    thought, text, cited = inference(captured).output[0].parts
     assert (thought, text) == (Reasoning("Hm."), Text("On."))
     assert isinstance(cited, Generic)
     (citation,) = cited.fields["citations"]
@@ -111,7 +94,7 @@ def test_what_is_billed_counts(captured: Captured) -> None:
     """Tokens of Cohere's own prompt are not the program's."""
     with Server(json_reply(PLANNED)) as server:
         chat(server)
-    usage = only(captured).usage
+    usage = inference(captured).usage
     assert usage == Usage(5, 2)
     assert [type(count) for count in (usage.input_tokens, usage.output_tokens)] == [int, int]  # the SDK's are floats
 
@@ -125,7 +108,7 @@ def test_a_history_with_tools_is_read(captured: Captured) -> None:
     ]
     with Server(json_reply(CITED)) as server:
         chat(server, messages=messages, documents=["Orders are quick.", {"id": "d", "data": {"text": "7 is late."}}])
-    operation = only(captured)
+    operation = inference(captured)
     assert [message.parts for message in operation.input] == [
         (Text("Where?"),),
         (Reasoning("I look it up."), ToolCall("look_up", {"id": "7"}, "c1")),
@@ -140,7 +123,7 @@ def test_parameters_have_the_names_of_the_conventions(captured: Captured) -> Non
     with Server(json_reply(CITED)) as server:
         chat(server, p=0.5, k=9, seed=3, request_options={"additional_headers": {"x": "y"}})
         assert server.requests[0].headers["x"] == "y"
-    assert only(captured).parameters == {"top_p": 0.5, "top_k": 9, "seed": 3}
+    assert inference(captured).parameters == {"top_p": 0.5, "top_k": 9, "seed": 3}
 
 
 def test_structured_output_is_validated(captured: Captured) -> None:
@@ -160,7 +143,7 @@ def test_an_error_at_the_end_of_a_stream_is_a_failure(captured: Captured) -> Non
     reply = events(("content-start", {"content": {"type": "text", "text": "On"}}), finish="ERROR", error="overloaded")
     with Server(reply) as server:
         chat(server, stream=True)
-    operation = only(captured)
+    operation = inference(captured)
     failure = captured.spans[0].failure
     assert failure is not None
     assert (failure.type, failure.message) == ("server_error", "overloaded")
@@ -180,7 +163,7 @@ def test_raw_responses_are_the_same_inference(captured: Captured, streamed: bool
                 assert len(list(response.data)) == 3
         else:
             assert raw.chat(**request).data.id == "c"
-    assert only(captured).output[0].text() == "On."
+    assert inference(captured).output[0].text() == "On."
 
 
 def test_a_client_made_before_is_recorded_too() -> None:

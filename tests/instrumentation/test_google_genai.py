@@ -6,18 +6,14 @@ import asyncio
 import hashlib
 import inspect
 import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pydantic
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "contract"))
-
 from kit import Reply, json_reply, sse_reply
 from server import Server
+from spans_of import inference, violations
 
 import llmtrace
 from llmtrace.model import (
@@ -88,11 +84,6 @@ def inferences(captured: Captured) -> list[Inference]:
     return [span.operation for span in captured.spans if isinstance(span.operation, Inference)]
 
 
-def only(captured: Captured) -> Inference:
-    (operation,) = inferences(captured)
-    return operation
-
-
 # -- requests
 
 
@@ -109,7 +100,7 @@ def test_every_form_of_contents_is_read(captured: Captured) -> None:
         {"role": "user", "parts": [{"text": "And?"}]},
     ]
     generate(json_reply(answer("ok")), contents=contents, system_instruction="Be brief.")
-    operation = only(captured)
+    operation = inference(captured)
     assert operation.system == (Text("Be brief."),)
     assert [(message.role, message.parts) for message in operation.input] == [
         (
@@ -126,7 +117,7 @@ def test_an_uploaded_file_is_a_file(captured: Captured) -> None:
     """A file that Google holds is known by its id."""
     uri = "https://generativelanguage.googleapis.com/v1beta/files/abc"
     generate(json_reply(answer("ok")), contents=[types.Part.from_uri(file_uri=uri, mime_type="application/pdf")])
-    assert only(captured).input[0].parts == (File("files/abc", "file", "application/pdf"),)
+    assert inference(captured).input[0].parts == (File("files/abc", "file", "application/pdf"),)
 
 
 def test_tools_of_all_kinds_are_read(captured: Captured) -> None:
@@ -138,7 +129,7 @@ def test_tools_of_all_kinds_are_read(captured: Captured) -> None:
     }
     tools = [{"function_declarations": [declared]}, {"google_search": {}}, {"code_execution": {}}]
     generate(json_reply(answer(call("look_up", id=7))), tools=tools)
-    operation = only(captured)
+    operation = inference(captured)
     assert {tool.name: tool.type for tool in operation.tools} == {
         "look_up": "function",
         "google_search": "google_search",
@@ -146,7 +137,7 @@ def test_tools_of_all_kinds_are_read(captured: Captured) -> None:
     }
     (look_up,) = [tool for tool in operation.tools if tool.name == "look_up"]
     assert look_up.parameters == {"type": "object", "properties": {"id": {"type": "string"}}}
-    assert [(violation.code, violation.pointer) for violation in captured.spans[0].violations] == [("wrong_type", "/id")]
+    assert violations(captured.spans[0]) == [("wrong_type", "/id")]
 
 
 def test_parameters_have_the_names_of_the_conventions(captured: Captured) -> None:
@@ -159,7 +150,7 @@ def test_parameters_have_the_names_of_the_conventions(captured: Captured) -> Non
         stop_sequences=["END"],
         safety_settings=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}],
     )
-    arguments = dict(only(captured).parameters)
+    arguments = dict(inference(captured).parameters)
     assert arguments.pop("safety_settings")
     assert arguments == {"max_tokens": 9, "top_k": 40, "choice.count": 1, "stop_sequences": ["END"]}
 
@@ -187,7 +178,7 @@ def test_structured_output_is_validated(captured: Captured, schema: dict[str, An
 def test_cached_content_is_context_that_is_not_visible(captured: Captured) -> None:
     """So nobody says of a value that it came from nowhere."""
     generate(json_reply(answer("ok")), cached_content="cachedContents/1")
-    assert only(captured).previous_response_id == "cachedContents/1"
+    assert inference(captured).previous_response_id == "cachedContents/1"
 
 
 @pytest.mark.parametrize("vertex", [False, True])
@@ -195,7 +186,7 @@ def test_the_provider_is_the_service(captured: Captured, vertex: bool) -> None:
     """The Gemini API, or Vertex AI."""
     with Server(json_reply(answer("ok"))) as server:
         client(server, vertexai=vertex).models.generate_content(model=MODEL, contents="Hi.")
-    operation = only(captured)
+    operation = inference(captured)
     assert operation.provider == ("gcp.vertex_ai" if vertex else "gcp.gemini")
     assert operation.output[0].text() == "ok"
 
@@ -212,7 +203,7 @@ def test_audio_and_images_are_counted_apart(captured: Captured) -> None:
         "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}],
     }
     generate(json_reply(answer({"inlineData": {"mimeType": "image/png", "data": "QUJD"}}, usage=usage)))
-    assert only(captured).usage == Usage(10, 1290, audio_input_tokens=6, image_output_tokens=1290)
+    assert inference(captured).usage == Usage(10, 1290, audio_input_tokens=6, image_output_tokens=1290)
 
 
 def test_thoughts_are_reasoning(captured: Captured) -> None:
@@ -225,7 +216,7 @@ def test_thoughts_are_reasoning(captured: Captured) -> None:
         "thoughtsTokenCount": 7,
     }
     generate(json_reply(answer({"text": "Hm.", "thought": True, "thoughtSignature": "c2ln"}, "Yes", ".", usage=usage)))
-    operation = only(captured)
+    operation = inference(captured)
     assert operation.output[0].parts == (Reasoning("Hm."), Text("Yes."))
     assert operation.usage == Usage(8, 9, 4, None, 7)
 
@@ -240,7 +231,7 @@ def test_what_google_runs_is_a_server_tool(captured: Captured) -> None:
     code = {"executableCode": {"language": "PYTHON", "code": "print(1)"}}
     result = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1\n"}}
     generate(json_reply(answer(code, result, "One.", groundingMetadata=grounding)))
-    called, tool_result, text, searched, operation = only(captured).output[0].parts
+    called, tool_result, text, searched, operation = inference(captured).output[0].parts
     assert called == ServerToolCall("code_execution", {"type": "code_execution", "language": "PYTHON", "code": "print(1)"})
     assert tool_result == ServerToolResult({"type": "code_execution", "outcome": "OUTCOME_OK", "output": "1\n"})
     assert text == Text("One.")
@@ -263,8 +254,8 @@ def test_what_google_runs_is_a_server_tool(captured: Captured) -> None:
 def test_finish_reasons_are_in_the_words_of_the_conventions(captured: Captured, raw: str, word: str) -> None:
     """Where they have one."""
     generate(json_reply(answer("ok", finish=raw)))
-    assert only(captured).finish_reasons == (word,)
-    assert only(captured).output[0].finish_reason == word
+    assert inference(captured).finish_reasons == (word,)
+    assert inference(captured).output[0].finish_reason == word
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -277,7 +268,7 @@ def test_a_prompt_that_is_blocked_has_a_reason(captured: Captured, streamed: boo
             list(models.generate_content_stream(model=MODEL, contents="Hi."))
         else:
             models.generate_content(model=MODEL, contents="Hi.")
-    operation = only(captured)
+    operation = inference(captured)
     assert (operation.finish_reasons, operation.partial, operation.usage) == (("content_filter",), False, Usage(5))
     (part,) = operation.output[0].parts
     assert isinstance(part, Generic)
@@ -289,7 +280,7 @@ def test_an_answer_that_was_filtered_keeps_its_ratings(captured: Captured, finis
     """They say which filter it was; of an answer that passed they say nothing."""
     ratings = [{"category": "HARM_CATEGORY_HARASSMENT", "probability": "HIGH", "blocked": True}]
     generate(json_reply(answer("ok", finish=finish, safetyRatings=ratings)))
-    text, *more = only(captured).output[0].parts
+    text, *more = inference(captured).output[0].parts
     assert text == Text("ok")
     assert more == ([Generic("safety_ratings", {"ratings": [{**ratings[0]}]})] if has_text else [])
 
@@ -298,7 +289,7 @@ def test_the_raw_response_is_read(captured: Captured) -> None:
     """Where the program asks for nothing but the HTTP response, the answer is read from its body."""
     seen = generate(json_reply(answer(call("look_up", id="7"))), should_return_http_response=True)
     assert seen.candidates is None
-    assert only(captured).output[0].parts == (ToolCall("look_up", {"id": "7"}),)
+    assert inference(captured).output[0].parts == (ToolCall("look_up", {"id": "7"}),)
 
 
 def test_arguments_that_come_in_pieces_are_put_together(captured: Captured) -> None:
@@ -319,7 +310,7 @@ def test_arguments_that_come_in_pieces_are_put_together(captured: Captured) -> N
     with Server(sse_reply(chunks)) as server:
         list(client(server, vertexai=True).models.generate_content_stream(model=MODEL, contents="Hi."))
     order = ToolCall("order", {"city": "New York", "items": [None, {"count": 2}], "gift": True}, "c1")
-    assert only(captured).output[0].parts == (order, Text("Done."))
+    assert inference(captured).output[0].parts == (order, Text("Done."))
 
 
 # -- automatic function calling

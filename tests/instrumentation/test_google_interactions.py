@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "contract"))
-
 from kit import Reply, json_reply, sse_reply
 from server import Server
+from spans_of import inference
 
 from llmtrace.instrumentation._google_interactions import StepReader, read_input
 from llmtrace.model import (
     Blob,
     Generic,
-    Inference,
     Message,
     Reasoning,
     ServerToolCall,
@@ -30,18 +24,14 @@ from llmtrace.model import (
     Usage,
 )
 from llmtrace.recorder import collected
-from llmtrace.testing import Captured, capture
+from llmtrace.testing import Captured
 
 pytest.importorskip("google.genai.interactions")
 genai = pytest.importorskip("google.genai")
 
+INSTRUMENT = ("google_genai",)
+
 MODEL = "gemini-test"
-
-
-@pytest.fixture
-def captured() -> Iterator[Captured]:
-    with capture(instrument=("google_genai",), redact=False) as recording:
-        yield recording
 
 
 def interaction(*steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -69,12 +59,6 @@ def create(*replies: Reply, raw: bool = False, **options: Any) -> tuple[Any, Ser
     return result, server
 
 
-def only(captured: Captured) -> Inference:
-    (span,) = captured.spans
-    assert isinstance(span.operation, Inference)
-    return span.operation
-
-
 def test_a_request_is_read_from_what_is_sent(captured: Captured) -> None:
     """Instructions, content, earlier steps, parameters by the conventions' names; a server joins our trace."""
     tool = {"type": "function", "name": "look_up", "parameters": {"type": "object", "properties": {}}}
@@ -93,7 +77,7 @@ def test_a_request_is_read_from_what_is_sent(captured: Captured) -> None:
         generation_config={"max_output_tokens": 9, "temperature": 0.5, "thinking_level": "low"},
         response_format={"type": "text", "mime_type": "application/json", "schema": schema},
     )
-    operation = only(captured)
+    operation = inference(captured)
     assert operation.system == (Text("Be brief."),)
     assert [message.role for message in operation.input] == ["user", "assistant", "tool"]
     assert operation.input[0].parts[0] == Text("Where?")
@@ -129,7 +113,7 @@ def test_steps_of_an_answer(captured: Captured) -> None:
             )
         )
     )
-    operation = only(captured)
+    operation = inference(captured)
     thought, search_call, brought, text, citations, picture, unknown = operation.output[0].parts
     assert (thought, text) == (Reasoning("Hm."), Text("Yes."))
     assert search_call == ServerToolCall("google_search", {"type": "google_search", "arguments": {"queries": ["q"]}}, "g")
@@ -203,7 +187,7 @@ def test_a_thought_keeps_what_is_no_text(captured: Captured, streamed: bool) -> 
     last = {"event_type": "interaction.completed", "interaction": {"id": "v1_1", "status": "completed", "model": MODEL}}
     start = {"event_type": "step.start", "index": 0, "step": {"type": "thought"}}
     create(sse_reply([start, *deltas, last]) if streamed else json_reply(whole), stream=streamed)
-    first, picture, unknown, then = only(captured).output[0].parts[:4]
+    first, picture, unknown, then = inference(captured).output[0].parts[:4]
     assert first == Reasoning("First a map." if streamed else "First \na map.")
     assert isinstance(picture, Blob)
     assert (picture.modality, picture.mime_type) == ("image", "image/png")
@@ -215,7 +199,7 @@ def test_a_thought_keeps_what_is_no_text(captured: Captured, streamed: bool) -> 
 def test_one_that_runs_in_the_background_has_not_ended(captured: Captured) -> None:
     """By an agent: no model is named, no finish reason, and that is no empty answer."""
     create(json_reply(interaction(status="in_progress", model=None, usage=None)), agent="deep-research", background=True)
-    operation = only(captured)
+    operation = inference(captured)
     assert (operation.status, operation.finish_reasons, operation.output, operation.request_model) == (
         "in_progress",
         (),
@@ -229,7 +213,7 @@ def test_one_that_runs_in_the_background_has_not_ended(captured: Captured) -> No
 def test_one_that_failed_is_a_failure(captured: Captured) -> None:
     """Though the library raises nothing."""
     create(json_reply(interaction(status="failed", errors=[{"code": "internal", "message": "broken"}])))
-    assert only(captured).finish_reasons == ("error",)
+    assert inference(captured).finish_reasons == ("error",)
     failure = captured.spans[0].failure
     assert failure is not None
     assert (failure.type, failure.message) == ("server_error", "broken")
@@ -252,7 +236,7 @@ def test_a_stream_is_put_together(captured: Captured, raw: bool) -> None:
     """Step by step, also of one that the program took raw."""
     last = {"event_type": "interaction.completed", "interaction": {"id": "v1_1", "status": "completed", "model": MODEL}}
     create(sse_reply([*EVENTS, last]), stream=True, raw=raw)
-    operation = only(captured)
+    operation = inference(captured)
     search = ServerToolCall("google_search", {"type": "google_search", "arguments": {"queries": ["q"]}}, "g")
     assert operation.output == (Message("assistant", (Reasoning("Hm."), search, Text("Yes.")), finish_reason="stop"),)
     assert (operation.partial, operation.finish_reasons, operation.stream) == (False, ("stop",), True)
@@ -261,8 +245,8 @@ def test_a_stream_is_put_together(captured: Captured, raw: bool) -> None:
 def test_an_error_within_a_stream_is_a_failure(captured: Captured) -> None:
     """With what was said until then."""
     create(sse_reply([*EVENTS, {"event_type": "error", "error": {"code": "internal", "message": "broken"}}]), stream=True)
-    assert only(captured).partial
-    assert only(captured).output[0].text() == "Yes."
+    assert inference(captured).partial
+    assert inference(captured).output[0].text() == "Yes."
     failure = captured.spans[0].failure
     assert failure is not None
     assert failure.message == "broken"
@@ -272,4 +256,4 @@ def test_a_raw_answer_is_read(captured: Captured) -> None:
     """As the one that the SDK makes of it."""
     answer, _ = create(json_reply(interaction(YES)), raw=True)
     assert json.loads(answer.text())["id"] == "v1_1"
-    assert only(captured).output[0].text() == "Yes."
+    assert inference(captured).output[0].text() == "Yes."

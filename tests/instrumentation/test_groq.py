@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import groq
 import pytest
+from kit import TOOL, Reply, json_reply, sse_reply
+from server import Server
+from spans_of import inference_span
 
 from llmtrace.model import (
     Embedding,
@@ -21,18 +21,14 @@ from llmtrace.model import (
     Reasoning,
     ServerToolCall,
     ServerToolResult,
-    Span,
     Text,
     ToolCall,
     Usage,
     replace,
 )
-from llmtrace.recorder import collected
-from llmtrace.testing import Captured, capture
+from llmtrace.testing import Captured
 
-sys.path.insert(0, str(Path(__file__).parent / "contract"))
-from kit import TOOL, Reply, json_reply, sse_reply
-from server import Server
+INSTRUMENT = ("groq",)
 
 GIVEN: dict[str, Any] = {
     "model": "openai/gpt-oss-120b",
@@ -42,12 +38,6 @@ GIVEN: dict[str, Any] = {
 ABOUT = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": "openai/gpt-oss-120b", "system_fingerprint": "fp_1"}
 USAGE = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29, "completion_tokens_details": {"reasoning_tokens": 3}}
 EXECUTED = {"index": 0, "type": "search", "arguments": '{"query": "order 7"}', "output": "Title: sent"}
-
-
-@pytest.fixture
-def captured() -> Iterator[Captured]:
-    with capture(instrument=("groq",), redact=False) as recording:
-        yield recording
 
 
 def chunk(delta: dict[str, Any], *, finish: str | None = None, **fields: Any) -> dict[str, Any]:
@@ -74,13 +64,6 @@ def ask(reply: Reply, **options: Any) -> Any:
         return list(answer) if options.get("stream") else answer
 
 
-def only(captured: Captured) -> tuple[Span, Inference]:
-    collected.settle()
-    (span,) = captured.spans
-    assert isinstance(span.operation, Inference)
-    return span, span.operation
-
-
 END = {"id": "req_1", "usage": USAGE}
 
 
@@ -88,7 +71,7 @@ def test_usage_of_a_stream_stands_in_x_groq(captured: Captured) -> None:
     """Groq tells it in the last chunk, also where the program did not ask for it."""
     first = chunk({"role": "assistant", "content": ""}, x_groq={"id": "req_1", "seed": 1})
     ask(streamed(first, chunk({"content": "Sent."}), chunk({}, finish="stop", x_groq=END)), stream=True)
-    span, operation = only(captured)
+    span, operation = inference_span(captured)
     assert (operation.provider, span.name) == ("groq", "chat openai/gpt-oss-120b")
     assert operation.usage == Usage(20, 9, None, None, 3)
     assert (operation.output[0].text(), operation.partial) == ("Sent.", False)
@@ -97,7 +80,7 @@ def test_usage_of_a_stream_stands_in_x_groq(captured: Captured) -> None:
 def test_an_error_in_x_groq(captured: Captured) -> None:
     """A stream that Groq stopped early is an error, though the SDK raises nothing."""
     ask(streamed(chunk({"content": "Se"}), chunk({}, x_groq={"id": "req_1", "error": "over capacity"})), stream=True)
-    span, operation = only(captured)
+    span, operation = inference_span(captured)
     assert span.failure == Failure("server_error", "over capacity")
     assert (operation.partial, operation.output[0].text()) == (True, "Se")
 
@@ -134,7 +117,7 @@ def test_a_call_that_groq_rejects_is_recorded_and_judged(captured: Captured) -> 
     """The error goes through; the span has the call that was generated, and the verdict names the field."""
     with pytest.raises(groq.BadRequestError):
         ask(json_reply(rejected(GENERATED), 400))
-    span, operation = only(captured)
+    span, operation = inference_span(captured)
     assert span.failure is not None
     assert (span.failure.type, operation.finish_reasons) == ("tool_use_failed", ("error",))
     assert operation.output == (Message("assistant", (ToolCall("look_up", {"order": "7"}),)),)
@@ -150,7 +133,7 @@ def test_also_in_the_middle_of_a_stream(captured: Captured) -> None:
     thought = sse_reply([chunk({"role": "assistant", "reasoning": "Hm."})], done=broken)
     with pytest.raises(groq.APIError):
         ask(thought, stream=True)
-    span, operation = only(captured)
+    span, operation = inference_span(captured)
     assert span.failure is not None
     assert span.failure.type == "tool_use_failed"
     assert operation.output[0].parts == (Reasoning("Hm."), ToolCall("look_up", {"order": "7"}))
@@ -164,7 +147,7 @@ def test_what_is_no_call_stays_text(captured: Captured, generated: str) -> None:
     """Models of older kinds write their calls otherwise; nothing is guessed."""
     with pytest.raises(groq.BadRequestError):
         ask(json_reply(rejected(generated), 400))
-    _, operation = only(captured)
+    _, operation = inference_span(captured)
     assert operation.output == (Message("assistant", (Generic("failed_generation", {"content": generated}),)),)
 
 

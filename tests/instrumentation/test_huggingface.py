@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
-sys.path.insert(0, str(Path(__file__).parent / "contract"))
 
 from kit import Reply, json_reply, sse_reply  # noqa: E402
 from server import Server  # noqa: E402

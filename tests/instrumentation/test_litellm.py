@@ -6,17 +6,13 @@ import asyncio
 import gc
 import json
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "contract"))
 import litellm
 import openai
+import pytest
 from kit import CALLS, MODEL, Answer, Reply, json_reply
 from kits.litellm import KIT
 from litellm import completion as bound_before

@@ -29,15 +29,11 @@ from llmtrace.model import AgentInvocation, Review, Span, ToolExecution  # noqa:
 from llmtrace.store import open_store  # noqa: E402
 from llmtrace.testing import Captured, capture  # noqa: E402
 
+INSTRUMENT = ("mcp",)
+
 OLD = not hasattr(mcp, "Client")
 OLD_REVISION = mcp.types.LATEST_PROTOCOL_VERSION if OLD else "2025-11-25"
 NEW_REVISION = "2026-07-28"
-
-
-@pytest.fixture
-def captured() -> Iterator[Captured]:
-    with capture(instrument=("mcp",), redact=False) as recording:
-        yield recording
 
 
 @pytest.fixture

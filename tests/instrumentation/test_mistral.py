@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pydantic
 import pytest
+from kit import Reply, json_reply, sse_reply
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-sys.path.insert(0, str(Path(__file__).parent / "contract"))
-
-from kit import Reply, json_reply, sse_reply
 from server import Server
+from spans_of import inference
 
 import llmtrace
 from llmtrace.instrumentation._mistral_entries import read_entry
@@ -44,14 +39,10 @@ from llmtrace.testing import Captured, capture
 pytest.importorskip("mistralai")
 from kits.mistral import Client
 
+INSTRUMENT = ("mistral",)
+
 ASK: Any = {"model": "mistral-test", "messages": [{"role": "user", "content": "Hi."}]}
 DONE = b"data: [DONE]\n\n"
-
-
-@pytest.fixture
-def captured() -> Iterator[Captured]:
-    with capture(instrument=("mistral",), redact=False) as recording:
-        yield recording
 
 
 def client(server: Server) -> Any:
@@ -70,13 +61,6 @@ def chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
     return {**about, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
 
-def only(captured: Captured) -> Inference:
-    collected.settle()
-    (span,) = captured.spans
-    assert isinstance(span.operation, Inference)
-    return span.operation
-
-
 THINKING = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "Yes."}]
 
 
@@ -93,7 +77,7 @@ def test_what_the_model_thinks_is_reasoning(captured: Captured, streamed: bool) 
             list(chat.stream(**ASK))
         else:
             chat.complete(**ASK)
-    assert only(captured).output[0].parts == (Reasoning("Hm."), Text("Yes."))
+    assert inference(captured).output[0].parts == (Reasoning("Hm."), Text("Yes."))
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -113,7 +97,7 @@ def test_arguments_may_be_an_object(captured: Captured, streamed: bool) -> None:
             list(chat.stream(**ASK))
         else:
             chat.complete(**ASK)
-    operation = only(captured)
+    operation = inference(captured)
     assert operation.output[0].parts == (ToolCall("f", {"x": 1}, "a"), ToolCall("g", {"y": 2}))
     assert operation.finish_reasons == ("tool_call",)
 
@@ -125,7 +109,7 @@ def test_parameters_have_the_names_of_the_conventions(captured: Captured) -> Non
             **ASK, random_seed=3, stop="END", safe_prompt=True, timeout_ms=9000, http_headers={"x": "y"}
         )
         assert server.requests[0].headers["x"] == "y"
-    operation = only(captured)
+    operation = inference(captured)
     assert operation.parameters == {"seed": 3, "stop_sequences": ["END"], "safe_prompt": True}
     assert operation.finish_reasons == ("length",)
 
@@ -134,7 +118,7 @@ def test_messages_that_can_be_read_once_are_read_from_the_request(captured: Capt
     """An iterator is the SDK's to consume."""
     with Server(json_reply(answer("ok"))) as server:
         client(server).chat.complete(model="mistral-test", messages=iter(ASK["messages"]))
-    assert only(captured).input[0].text() == "Hi."
+    assert inference(captured).input[0].text() == "Hi."
 
 
 class City(pydantic.BaseModel):
@@ -165,7 +149,7 @@ def test_an_agent_is_an_inference(captured: Captured, streamed: bool) -> None:
             list(agents.stream(agent_id="ag:1", messages=ASK["messages"]))
         else:
             agents.complete(agent_id="ag:1", messages=ASK["messages"])
-    operation = only(captured)
+    operation = inference(captured)
     assert (operation.request_model, operation.response_model) == (None, "mistral-test-1")
     assert operation.parameters["agent_id"] == "ag:1"
     assert operation.output[0].text() == "ok"
@@ -182,7 +166,7 @@ def test_code_that_is_filled_in(captured: Captured, streamed: bool) -> None:
             list(client(server).fim.stream(**parameters))
         else:
             client(server).fim.complete(**parameters)
-    operation = only(captured)
+    operation = inference(captured)
     assert (operation.operation, operation.input[0].text(), operation.output[0].text()) == (
         "text_completion",
         "def f():",
@@ -252,7 +236,7 @@ def test_a_conversation_goes_on(captured: Captured, streamed: bool) -> None:
         {"role": "user", "content": [{"type": "text", "text": "And now?"}]},
     ]
     converse(stream=streamed, inputs=answers, completion_args={"random_seed": 3})
-    operation = only(captured)
+    operation = inference(captured)
     assert [(message.role, message.parts) for message in operation.input] == [
         ("tool", (ToolResult("late", "c0"),)),
         ("user", (Text("And now?"),)),
@@ -282,7 +266,7 @@ def test_a_conversation_goes_on(captured: Captured, streamed: bool) -> None:
 def test_a_conversation_begins_anew_from_an_entry(captured: Captured, streamed: bool) -> None:
     """It is told by the entry's id."""
     converse(stream=streamed, turn="restart", inputs="Again.")
-    operation = only(captured)
+    operation = inference(captured)
     assert operation.input[0].text() == "Again."
     assert operation.parameters == {"conversation": "conv_1", "from_entry_id": "m_0"}
 
@@ -294,7 +278,7 @@ def test_an_error_within_a_conversation_is_a_failure(captured: Captured) -> None
         inputs="Go on.",
         events=[*TURN[:8], {"type": "conversation.response.error", "message": "broken", "code": 500}],
     )
-    operation, failure = only(captured), captured.spans[0].failure
+    operation, failure = inference(captured), captured.spans[0].failure
     assert failure is not None
     assert (failure.type, failure.message) == ("server_error", "broken")
     assert (operation.partial, operation.output[0].text()) == (True, "Y")

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import ollama
 import pytest
-
-from llmtrace.model import Embedding, Inference, Message, Reasoning, Text, ToolCall, ToolResult, Usage
-from llmtrace.testing import Captured, capture
-
-sys.path.insert(0, str(Path(__file__).parent / "contract"))
 from kit import Answer, Question, Reply, json_reply
 from kits.ollama import KIT
 from server import Server
+from spans_of import inference, violations
+
+from llmtrace.model import Embedding, Inference, Message, Reasoning, Text, ToolCall, ToolResult, Usage
+from llmtrace.testing import Captured
+
+INSTRUMENT = ("ollama",)
 
 ASK = [{"role": "user", "content": "Where is order 7?"}]
 DONE = {"model": "m", "created_at": "2026-01-01T00:00:00Z", "done": True, "done_reason": "stop", "eval_count": 2}
-
-
-@pytest.fixture
-def recorded() -> Iterator[Captured]:
-    with capture(instrument=("ollama",), redact=False) as recording:
-        yield recording
 
 
 def answered_with(**message: Any) -> Reply:
@@ -39,12 +31,6 @@ def lines(*chunks: dict[str, Any]) -> Reply:
     return Reply(pieces, content_type="application/x-ndjson")
 
 
-def only(recorded: Captured) -> Inference:
-    (span,) = recorded.spans
-    assert isinstance(span.operation, Inference)
-    return span.operation
-
-
 def look_up(order_id: str) -> str:
     """Look an order up.
 
@@ -54,46 +40,46 @@ def look_up(order_id: str) -> str:
     return order_id
 
 
-def test_functions_of_the_program_are_the_tools_on_offer(recorded: Captured) -> None:
+def test_functions_of_the_program_are_the_tools_on_offer(captured: Captured) -> None:
     """As the SDK sends them; a call's arguments are judged by them, and a tool's result is read."""
     call = {"function": {"name": "look_up", "arguments": {"order": 7}}}
     earlier = [*ASK, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "content": "gone", "tool_name": "look_up"}]
     with Server(answered_with(tool_calls=[call], thinking="hm")) as server:
         ollama.Client(server.url).chat("m", earlier, tools=[look_up])
-    operation = only(recorded)
+    operation = inference(captured)
     assert [tool.name for tool in operation.tools] == ["look_up"]
     assert operation.input[1:] == (
         Message("assistant", (ToolCall("look_up", {"order": 7}),)),
         Message("tool", (ToolResult("gone"),), "look_up"),
     )
     assert operation.output[0].parts == (Reasoning("hm"), ToolCall("look_up", {"order": 7}))
-    assert ("missing", "/order_id") in [(violation.code, violation.pointer) for violation in recorded.spans[0].violations]
+    assert ("missing", "/order_id") in violations(captured.spans[0])
 
 
-def test_an_answer_that_does_not_fit_its_format_is_found(recorded: Captured) -> None:
+def test_an_answer_that_does_not_fit_its_format_is_found(captured: Captured) -> None:
     """``format`` as a JSON Schema; options by the conventions' names."""
     schema = {"type": "object", "properties": {"eta": {"type": "integer"}}, "required": ["eta"]}
     with Server(answered_with(content='{"eta": "soon"}')) as server:
         ollama.Client(server.url).chat(
             "m", ASK, format=schema, think="high", options={"num_predict": 5, "stop": ["."], "top_k": 3}
         )
-    parameters = only(recorded).parameters
+    parameters = inference(captured).parameters
     assert {name: parameters[name] for name in ("max_tokens", "stop_sequences", "top_k", "reasoning.level")} == {
         "max_tokens": 5,
         "stop_sequences": ["."],
         "top_k": 3,
         "reasoning.level": "high",
     }
-    assert [(violation.code, violation.pointer) for violation in recorded.spans[0].violations] == [("wrong_type", "/eta")]
+    assert violations(captured.spans[0]) == [("wrong_type", "/eta")]
 
 
-def test_generate_is_a_text_completion(recorded: Captured) -> None:
+def test_generate_is_a_text_completion(captured: Captured) -> None:
     """Whole and streamed alike."""
     with Server(json_reply({**DONE, "response": "Here."}), lines({"response": "He"}, {**DONE, "response": "re."})) as server:
         client = ollama.Client(server.url)
         client.generate("m", "Where?", system="Be brief.")
         list(client.generate("m", "Where?", system="Be brief.", stream=True))
-    for span in recorded.spans:
+    for span in captured.spans:
         operation = span.operation
         assert isinstance(operation, Inference)
         assert (operation.operation, operation.system, operation.input[0].text()) == (
@@ -102,29 +88,29 @@ def test_generate_is_a_text_completion(recorded: Captured) -> None:
             "Where?",
         )
         assert (operation.output[0].text(), operation.finish_reasons, operation.usage) == ("Here.", ("stop",), Usage(None, 2))
-    assert len(recorded.spans) == 2
+    assert len(captured.spans) == 2
 
 
-def test_embeddings_are_no_inference(recorded: Captured) -> None:
+def test_embeddings_are_no_inference(captured: Captured) -> None:
     """Neither texts nor vectors are recorded."""
     with Server(json_reply({"model": "e", "embeddings": [[0.1, 0.2]], "prompt_eval_count": 3})) as server:
         ollama.Client(server.url).embed("e", "secret")
         asyncio.run(ollama.AsyncClient(server.url).embed("e", "secret"))
-    for span in recorded.spans:
+    for span in captured.spans:
         assert isinstance(span.operation, Embedding)
         assert (span.operation.dimensions, span.operation.usage) == (2, Usage(3))
-    assert len(recorded.spans) == 2
+    assert len(captured.spans) == 2
 
 
-def test_functions_of_the_module_are_traced(recorded: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_functions_of_the_module_are_traced(captured: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are methods of a client that was made when the module was imported."""
     with Server(answered_with(content="Here.")) as server:
         monkeypatch.setattr(ollama._client, "_client", ollama.Client(server.url)._client)
         ollama.chat("m", ASK)
-    assert only(recorded).output[0].text() == "Here."
+    assert inference(captured).output[0].text() == "Here."
 
 
-def test_a_stream_that_is_never_read_asks_nothing(recorded: Captured) -> None:
+def test_a_stream_that_is_never_read_asks_nothing(captured: Captured) -> None:
     """ollama sends the request with the first chunk, so there is no call and no span."""
     with Server(KIT.streamed(Answer())) as server:
         client = KIT.client(server.url)
@@ -136,10 +122,10 @@ def test_a_stream_that_is_never_read_asks_nothing(recorded: Captured) -> None:
 
         asyncio.run(unread())
         assert server.requests == []
-    assert recorded.spans == ()
+    assert captured.spans == ()
 
 
-def test_what_else_the_client_does_has_no_span(recorded: Captured) -> None:
+def test_what_else_the_client_does_has_no_span(captured: Captured) -> None:
     with Server(json_reply({"models": []})) as server:
         ollama.Client(server.url).list()
-    assert recorded.spans == ()
+    assert captured.spans == ()

@@ -12,21 +12,8 @@ from typing import Any
 import openai
 import pydantic
 import pytest
-from openai_server import (
-    ASK,
-    MODEL,
-    SPOKEN,
-    TOOLS,
-    Server,
-    completion,
-    error,
-    http,
-    inference,
-    message,
-    spans,
-    tool_call,
-    whole,
-)
+from openai_server import ASK, MODEL, SPOKEN, TOOLS, Server, completion, error, http, message, tool_call, whole
+from spans_of import inference, spans
 
 import llmtrace
 from llmtrace import instrumentation

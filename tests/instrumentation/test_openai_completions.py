@@ -7,7 +7,8 @@ from typing import Any
 
 import openai
 import pytest
-from openai_server import USAGE, Server, error, spans, streamed, whole
+from openai_server import USAGE, Server, error, streamed, whole
+from spans_of import spans
 
 from llmtrace.model import Generic, Inference, Message, Text, Usage
 from llmtrace.testing import Captured

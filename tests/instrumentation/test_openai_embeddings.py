@@ -11,7 +11,8 @@ from typing import Any
 
 import openai
 import pytest
-from openai_server import Body, Server, error, http, spans, whole
+from openai_server import Body, Server, error, http, whole
+from spans_of import spans
 
 from llmtrace import semconv
 from llmtrace.instrumentation._openai_endpoint import by_host

@@ -31,7 +31,8 @@ from openai_responses_server import (
     thought,
     waiting,
 )
-from openai_server import SPOKEN, Server, error, inference, spans, whole
+from openai_server import SPOKEN, Server, error, whole
+from spans_of import inference, spans
 
 import llmtrace
 from llmtrace import semconv

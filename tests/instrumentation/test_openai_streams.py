@@ -21,14 +21,13 @@ from openai_server import (
     chunk,
     completion,
     http,
-    inference,
     message,
-    spans,
     streamed,
     text_chunks,
     tool_call,
     whole,
 )
+from spans_of import inference, spans
 
 from llmtrace import instrumentation
 from llmtrace.model import Blob, Generic, Inference, Message, Reasoning, Text, ToolCall, Usage

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from openai_responses_server import MODEL, TOOL, answered, call, text_item
-from openai_server import Server, spans
+from openai_server import Server
+from spans_of import spans
 
 import llmtrace
 from llmtrace.errors import BudgetExceeded
