@@ -1,15 +1,10 @@
-"""What programs do with the openai client, as a table: each scenario tells everything that the program can see of it.
-
-A scenario is a generator of observations over a client and its fake server; `observe` runs one and gives what was seen, with
-the requests that were sent.
-"""
+"""What programs do with the openai client."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import openai
@@ -31,92 +26,17 @@ from openai_server import (
     tool_call,
     whole,
 )
+from transparency import Detail, Scenarios
 
 GIVEN: dict[str, Any] = {"model": MODEL, "messages": ASK}
 
-SYNC: dict[str, tuple[Callable[[openai.OpenAI], Iterator[Any]], Callable[[], list[Any]]]] = {}
-ASYNC: dict[str, tuple[Callable[[openai.AsyncOpenAI], AsyncIterator[Any]], Callable[[], list[Any]]]] = {}
+SCENARIOS = Scenarios("openai", Server)
+scenario = SCENARIOS.add
 
 
 class Answer(pydantic.BaseModel):
     city: str
     days: int
-
-
-class Detail:
-    """An observation of something that no program should depend on; the chaos test leaves it out."""
-
-    def __init__(self, seen: Any) -> None:
-        self.seen = seen
-
-
-def scenario(*replies: Callable[[], Any]) -> Callable[[Any], Any]:
-    """Register a scenario, with what its server will answer."""
-
-    def register(function: Any) -> Any:
-        table: dict[str, Any] = ASYNC if inspect.isasyncgenfunction(function) else SYNC
-        table[function.__name__] = function, lambda: [reply() for reply in replies]
-        return function
-
-    return register
-
-
-def observe(name: str, *, details: bool = True) -> tuple[list[Any], list[Any]]:
-    """Run a scenario. Gives what was seen, and the requests that were sent, without the headers that name our span."""
-    function, replies = SYNC.get(name) or ASYNC[name]  # type: ignore[assignment]
-    server = Server(*replies())
-    seen: list[Any] = []
-    if name in SYNC:
-        with server.client(max_retries=2) as client:
-            _watch(function(client), seen)
-    else:
-        asyncio.run(_awatch(function, server, seen))
-    descriptions = [
-        describe(value.seen) if isinstance(value, Detail) else value
-        for value in seen
-        if details or not isinstance(value, Detail)
-    ]
-    return descriptions, [_request(request) for request in server.requests]
-
-
-def _watch(steps: Any, seen: list[Any]) -> None:
-    try:
-        for step in steps:
-            seen.append(describe(step))  # noqa: PERF401  (what was seen before it raised is kept)
-    except Exception as raised:
-        seen.append(describe(raised))
-
-
-async def _awatch(function: Any, server: Server, seen: list[Any]) -> None:
-    async with server.aclient(max_retries=2) as client:
-        try:
-            async for step in function(client):
-                seen.append(describe(step))  # noqa: PERF401
-        except (Exception, asyncio.CancelledError) as raised:
-            seen.append(describe(raised))
-
-
-def _request(request: Any) -> Any:
-    headers = {name: value for name, value in request.headers.items() if name not in ("traceparent", "x-request-id")}
-    return request.method, str(request.url), headers, json.loads(request.content or b"null")
-
-
-def describe(thing: Any) -> Any:
-    """A value as far as a program can tell it from another."""
-    kind = f"{type(thing).__module__}.{type(thing).__qualname__}"
-    if isinstance(thing, BaseException):
-        cause = describe(thing.__cause__) if thing.__cause__ is not None else None
-        attributes = {
-            name: repr(getattr(thing, name, None)) for name in ("message", "code", "status_code", "body", "request_id")
-        }
-        return kind, str(thing), attributes, cause
-    if isinstance(thing, pydantic.BaseModel):
-        return kind, thing.model_dump(), sorted(thing.model_fields_set)
-    if isinstance(thing, (list, tuple)):
-        return [describe(value) for value in thing]
-    if thing is None or isinstance(thing, (str, int, bytes, dict, bool, Detail)):
-        return thing
-    return kind, sorted(name for name in dir(thing) if not name.startswith("__"))
 
 
 # -- whole answers
@@ -474,6 +394,3 @@ async def ahelper(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
         async for event in result:
             yield event.type
         yield await result.get_final_completion()
-
-
-NAMES = (*SYNC, *ASYNC)

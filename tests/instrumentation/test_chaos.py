@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from openai_scenarios import NAMES, observe
+from openai_scenarios import SCENARIOS
 from tests.instrumentation.hooks import Hits, Hook, replace, steps_through
 
 from llmtrace.instrumentation import _cache, _openai_endpoint
@@ -86,7 +86,7 @@ def _silence(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.fixture(scope="module")
 def plain() -> dict[str, Any]:
     """What a program sees without llmtrace."""
-    return {name: observe(name, details=False) for name in NAMES}
+    return {name: SCENARIOS.observe(name, details=False) for name in SCENARIOS}
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def hits_by_scenario(plain: dict[str, Any]) -> dict[str, Hits]:
         for scenario, seen in plain.items():
             with pytest.MonkeyPatch.context() as once:
                 _forget(once)
-                assert contextvars.copy_context().run(observe, scenario, details=False) == seen
+                assert contextvars.copy_context().run(SCENARIOS.observe, scenario, details=False) == seen
             hits_by_scenario[scenario] = hits.copy()
             hits.clear()
         collected.settle()
@@ -116,9 +116,9 @@ def test_a_hook_that_raises_changes_nothing(
     scenarios = steps_through((owner, name), hits_by_scenario)
     with capture(instrument=("openai",)):
         replace([(owner, name)], monkeypatch)
-        for scenario in (*scenarios, NAMES[0]):
+        for scenario in (*scenarios, next(iter(SCENARIOS))):
             # in a context of its own, since a hook that should have left the context may be the broken one
-            seen = contextvars.copy_context().run(observe, scenario, details=False)
+            seen = contextvars.copy_context().run(SCENARIOS.observe, scenario, details=False)
             assert seen == plain[scenario], f"{scenario}, with {name} broken"
         collected.settle()
         monkeypatch.undo()

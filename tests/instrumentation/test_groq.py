@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -149,31 +148,6 @@ def test_what_is_no_call_stays_text(captured: Captured, generated: str) -> None:
         ask(json_reply(rejected(generated), 400))
     _, operation = inference_span(captured)
     assert operation.output == (Message("assistant", (Generic("failed_generation", {"content": generated}),)),)
-
-
-def test_raw_and_async_record_the_same(captured: Captured) -> None:
-    """Raw, streaming, async: one inference each, the same one."""
-    message = {
-        "content": "Sent.",
-        "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "x", "arguments": "{}"}}],
-    }
-
-    async def later(url: str) -> None:
-        async with groq.AsyncGroq(api_key="gsk-test", base_url=url, max_retries=0) as asking:
-            await asking.chat.completions.create(**GIVEN)
-            await (await asking.chat.completions.with_raw_response.create(**GIVEN)).parse()
-            async with asking.chat.completions.with_streaming_response.create(**GIVEN) as response:
-                await response.parse()
-
-    with Server(whole(message, "tool_calls")) as server, client(server) as asking:
-        asking.chat.completions.create(**GIVEN)
-        asking.chat.completions.with_raw_response.create(**GIVEN).parse()
-        with asking.chat.completions.with_streaming_response.create(**GIVEN) as response:
-            response.parse()
-        asyncio.run(later(server.url))
-    operations = [span.operation for span in captured.spans]
-    assert len(operations) == 6
-    assert all(value == operations[0] for value in operations)
 
 
 def test_embeddings_are_recorded_without_their_text(captured: Captured) -> None:

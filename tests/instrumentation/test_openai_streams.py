@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import openai
@@ -14,17 +10,13 @@ from openai_server import (
     ASK,
     MODEL,
     SPOKEN,
-    TOOLS,
     USAGE,
     Server,
-    call_chunks,
     chunk,
     completion,
     http,
-    message,
     streamed,
     text_chunks,
-    tool_call,
     whole,
 )
 from spans_of import inference, spans
@@ -38,10 +30,6 @@ def ask(client: openai.OpenAI, **kwargs: Any) -> Any:
     return client.chat.completions.create(**{"model": MODEL, "messages": ASK, "stream": True, **kwargs})
 
 
-async def aask(client: openai.AsyncOpenAI, **kwargs: Any) -> Any:
-    return await client.chat.completions.create(**{"model": MODEL, "messages": ASK, "stream": True, **kwargs})
-
-
 def output(captured: Captured, *chunks: dict[str, Any]) -> tuple[Message, ...]:
     for _ in ask(Server(streamed(chunks)).client()):
         pass
@@ -49,39 +37,6 @@ def output(captured: Captured, *chunks: dict[str, Any]) -> tuple[Message, ...]:
 
 
 # -- what is recorded
-
-
-def test_a_stream_is_recorded_as_the_whole_answer_is(captured: Captured) -> None:
-    """Law: whole == streamed. Text, calls, usage and finish reason are the same."""
-    calls = [tool_call(), tool_call('{"order_id": "8"}', id="call_2")]
-    for reply in (whole(completion(message(None, tool_calls=calls), finish="tool_calls")), streamed(call_chunks())):
-        result = (
-            Server(reply)
-            .client()
-            .chat.completions.create(
-                model=MODEL, messages=ASK, tools=TOOLS, stream=reply.headers["content-type"] != "application/json"
-            )
-        )
-        if isinstance(result, openai.Stream):
-            list(result)
-    whole_operation, streamed_operation = (span.operation for span in spans(captured))
-    assert isinstance(whole_operation, Inference)
-    assert isinstance(streamed_operation, Inference)
-    assert streamed_operation.stream
-    for field in ("input", "output", "tools", "usage", "finish_reasons", "response_id", "response_model", "system_fingerprint"):
-        assert getattr(whole_operation, field) == getattr(streamed_operation, field), field
-
-
-def test_a_stream_tells_its_timing(captured: Captured) -> None:
-    """Time to the first chunk, number of chunks, attempts."""
-    for _ in ask(Server(streamed()).client()):
-        pass
-    operation = inference(captured)
-    assert operation.chunks == len(text_chunks())
-    assert operation.time_to_first_chunk is not None
-    assert 0 < operation.time_to_first_chunk < 60
-    assert (operation.attempts, operation.partial, operation.output[0].text()) == (1, False, "On its way.")
-    assert operation.usage == Usage(20, 9, 8, None, 3)
 
 
 def test_a_chunk_with_text_and_a_call_loses_neither(captured: Captured) -> None:
@@ -255,106 +210,7 @@ def _loop(stream: Any) -> None:
         pass
 
 
-def _next(stream: Any) -> None:
-    while next(stream, None) is not None:
-        pass
-
-
-def _in_two_loops(stream: Any) -> None:
-    for _ in stream:
-        break
-    for _ in stream:
-        pass
-
-
-def _in_a_thread(stream: Any) -> None:
-    thread = threading.Thread(target=_loop, args=(stream,))
-    thread.start()
-    thread.join()
-
-
-def _with(stream: Any) -> None:
-    with stream:
-        _loop(stream)
-
-
-@pytest.mark.parametrize("read", [_loop, _next, _in_two_loops, _in_a_thread, _with])
-def test_however_it_is_read(captured: Captured, read: Callable[[Any], None]) -> None:
-    """A stream read to its end is whole, whoever reads it in however many goes."""
-    read(ask(Server(streamed()).client()))
-    operation = inference(captured)
-    assert (operation.output[0].text(), operation.partial) == ("On its way.", False)
-
-
-def _raw(client: openai.OpenAI) -> None:
-    _loop(client.chat.completions.with_raw_response.create(model=MODEL, messages=ASK, stream=True).parse())
-
-
-def _streaming_parse(client: openai.OpenAI) -> None:
-    with client.chat.completions.with_streaming_response.create(model=MODEL, messages=ASK, stream=True) as response:
-        _loop(response.parse())
-
-
-def _streaming_lines(client: openai.OpenAI) -> None:
-    with client.chat.completions.with_streaming_response.create(model=MODEL, messages=ASK, stream=True) as response:
-        assert any(line.startswith("data: [DONE]") for line in response.iter_lines())
-
-
-def _streaming_bytes(client: openai.OpenAI) -> None:
-    with client.chat.completions.with_streaming_response.create(model=MODEL, messages=ASK, stream=True) as response:
-        assert b"".join(response.iter_bytes())
-
-
-def _helper(client: openai.OpenAI) -> None:
-    with client.chat.completions.stream(model=MODEL, messages=ASK) as stream:
-        assert stream.get_final_completion().choices[0].message.content == "On its way."
-
-
-@pytest.mark.parametrize("call", [_raw, _streaming_parse, _streaming_lines, _streaming_bytes, _helper])
-def test_every_way_to_stream_is_one_span(captured: Captured, call: Callable[[openai.OpenAI], None]) -> None:
-    """Raw streams, their lines and bytes, and the ``.stream()`` helper are each recorded once, whole."""
-    call(Server(streamed()).client())
-    operation = inference(captured)
-    assert (operation.output[0].text(), operation.partial, operation.stream) == ("On its way.", False, True)
-    assert operation.usage == Usage(20, 9, 8, None, 3)
-    assert operation.chunks == len(text_chunks())
-    assert operation.time_to_first_chunk is not None
-
-
-def test_every_async_way_to_stream_is_one_span(captured: Captured) -> None:
-    """Async: the same."""
-
-    async def main() -> None:
-        client = Server(*(streamed() for _ in range(5))).aclient()
-        arguments: dict[str, Any] = {"model": MODEL, "messages": ASK}
-        async for _ in await aask(client):
-            pass
-        async with await aask(client) as stream:
-            async for _ in stream:
-                pass
-        async for _ in (await client.chat.completions.with_raw_response.create(stream=True, **arguments)).parse():
-            pass
-        async with client.chat.completions.with_streaming_response.create(stream=True, **arguments) as response:
-            assert [line async for line in response.iter_lines()]
-        async with client.chat.completions.stream(**arguments) as stream:
-            await stream.get_final_completion()
-
-    asyncio.run(main())
-    operations = [span.operation for span in spans(captured)]
-    assert [operation.output[0].text() for operation in operations] == ["On its way."] * 5  # type: ignore[union-attr]
-    assert {operation.partial for operation in operations} == {False}  # type: ignore[union-attr]
-
-
 # -- ways to leave a stream
-
-
-def test_a_stream_never_read_is_partial(captured: Captured) -> None:
-    """Closed or forgotten before its first chunk."""
-    ask(Server(streamed()).client()).close()
-    ask(Server(streamed()).client())
-    gc.collect()
-    operations = [span.operation for span in spans(captured)]
-    assert [(operation.partial, operation.output, operation.chunks) for operation in operations] == [(True, (), 0)] * 2  # type: ignore[union-attr]
 
 
 def test_the_helper_left_early_is_partial(captured: Captured) -> None:

@@ -85,6 +85,7 @@ def test_streamed_is_whole(way: Way, answer: Answer) -> None:
     assert streamed.finish_reasons == whole.finish_reasons
     assert (streamed.input, streamed.system, streamed.tools) == (whole.input, whole.system, whole.tools)
     assert (streamed.response_id, streamed.response_model) == (whole.response_id, whole.response_model)
+    assert streamed.system_fingerprint == whole.system_fingerprint
 
 
 def test_streamed_choices_are_kept_apart(way: Way) -> None:
@@ -275,7 +276,9 @@ def test_a_stream_never_read_is_partial(way: Way) -> None:
 
     watched = way.watch(program, way.kit.streamed(LONG))
     assert len(watched.spans) == 1 or not watched.requests
-    assert all(span.operation.partial and span.failure is None for span in watched.spans)  # type: ignore[union-attr]
+    for span in watched.spans:
+        assert isinstance(span.operation, Inference)
+        assert (span.operation.partial, span.operation.output, span.failure) == (True, (), None)
 
 
 def test_what_is_left_early_may_be_closed_again(way: Way) -> None:

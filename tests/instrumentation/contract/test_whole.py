@@ -41,9 +41,15 @@ def instructions(inference: Inference) -> str:
 def test_a_call_is_one_inference(way: Way) -> None:
     """Request, answer, usage, server and attempts of one call are on one span, whose ``traceparent`` goes with the request.
 
-    Input tokens include those that were read from a cache, whatever the provider calls them.
+    Input tokens include those that were read from a cache, whatever the provider calls them. User and conversation of the
+    program are no baggage of the request.
     """
-    watched = way.watch(ask, way.kit.whole(Answer()))
+
+    async def program(way: Way, client: Any) -> Any:
+        with llmtrace.context(user="u", conversation="c"):
+            return await ask(way, client)
+
+    watched = way.watch(program, way.kit.whole(Answer()))
     span, operation = watched.span, watched.inference
     assert (span.kind, span.failure, span.violations) == ("client", None, ())
     assert operation.operation in ("chat", "generate_content")

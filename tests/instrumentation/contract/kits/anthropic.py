@@ -31,11 +31,18 @@ class Anthropic:
     def close(self, client: Any) -> Any:
         return client.close()
 
+    def resource(self, client: Any) -> Any:
+        """What has the method ``create``."""
+        return client.messages
+
+    def request(self, question: Question) -> dict[str, Any]:
+        return _request(question)
+
     def ask(self, client: Any, question: Question) -> Any:
-        return client.messages.create(**_request(question))
+        return self.resource(client).create(**self.request(question))
 
     def stream(self, client: Any, question: Question) -> Any:
-        return client.messages.create(**_request(question), stream=True)
+        return self.resource(client).create(**self.request(question), stream=True)
 
     def seen(self, answer: Any) -> Any:
         assert isinstance(answer, pydantic.BaseModel)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import openai
@@ -22,6 +22,7 @@ class OpenAI:
     has_choices = True
     has_call_ids = True
     retries = True
+    stream_options: Mapping[str, Any] = {"stream_options": {"include_usage": True}}
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         client_class: Any = openai.AsyncOpenAI if asynchronous else openai.OpenAI
@@ -30,11 +31,18 @@ class OpenAI:
     def close(self, client: Any) -> Any:
         return client.close()
 
+    def resource(self, client: Any) -> Any:
+        """What has the method ``create``."""
+        return client.chat.completions
+
+    def request(self, question: Question) -> dict[str, Any]:
+        return _request(question)
+
     def ask(self, client: Any, question: Question) -> Any:
-        return client.chat.completions.create(**_request(question))
+        return self.resource(client).create(**self.request(question))
 
     def stream(self, client: Any, question: Question) -> Any:
-        return client.chat.completions.create(**_request(question), stream=True, stream_options={"include_usage": True})
+        return self.resource(client).create(**self.request(question), stream=True, **self.stream_options)
 
     def seen(self, answer: Any) -> Any:
         assert isinstance(answer, pydantic.BaseModel)

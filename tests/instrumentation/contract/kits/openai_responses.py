@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, Said, json_reply, pieces_of, sse_reply
@@ -21,12 +21,13 @@ _ABOUT = {
 
 class OpenAIResponses(OpenAI):
     has_choices = False
+    stream_options: Mapping[str, Any] = {}
 
-    def ask(self, client: Any, question: Question) -> Any:
-        return client.responses.create(**_request(question))
+    def resource(self, client: Any) -> Any:
+        return client.responses
 
-    def stream(self, client: Any, question: Question) -> Any:
-        return client.responses.create(**_request(question), stream=True)
+    def request(self, question: Question) -> dict[str, Any]:
+        return _request(question)
 
     def text(self, chunk: Any) -> str:
         return str(chunk.delta) if chunk.type == "response.output_text.delta" else ""
