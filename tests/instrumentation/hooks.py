@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import sys
 from collections import defaultdict
@@ -45,6 +46,20 @@ def replace(hooks: Iterable[Hook], monkeypatch: pytest.MonkeyPatch, hits: Hits |
         monkeypatch.setattr(owner, name, staticmethod(instead) if isinstance(original, staticmethod) else instead)
         for module, alias in aliases[function]:
             monkeypatch.setattr(module, alias, instead)
+
+
+def patched_functions(instrumentor: str) -> dict[tuple[str, str], tuple[int, bool]]:
+    """The id of what stands where each patch of an instrumentor goes, as far as it is loaded; True if its class defines it
+    itself. By id, since a wrapper says that it equals what it wraps."""
+    functions = {}
+    for patch in importlib.import_module(f"llmtrace.instrumentation.{instrumentor}").PATCHES:
+        owner: Any = sys.modules.get(patch.module)
+        *path, name = patch.path.split(".")
+        for step in path:
+            owner = getattr(owner, step, None)
+        if owner is not None and hasattr(owner, name):
+            functions[patch.module, patch.path] = id(inspect.getattr_static(owner, name)), name in vars(owner)
+    return functions
 
 
 def _stand_in(function: Any, hook: Hook, hits: Hits | None) -> Any:

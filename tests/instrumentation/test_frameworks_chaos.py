@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.instrumentation.hooks import Hits, Hook, replace
+from tests.instrumentation.hooks import Hits, Hook, patched_functions, replace
 
 from llmtrace.instrumentation import _langchain_runs, openai_agents
 from llmtrace.recorder import guard
@@ -98,10 +98,14 @@ def _openai_agents() -> Callable[[], Any]:
     return lambda: asyncio.run(some())
 
 
-@pytest.mark.parametrize("framework", ["mcp", "langchain", "openai_agents"])
+OBSERVE = {"mcp": _mcp, "langchain": _langchain, "openai_agents": _openai_agents}
+"""By framework: makes what runs a program and returns what it sees."""
+
+
+@pytest.mark.parametrize("framework", OBSERVE)
 def test_a_hook_that_raises_changes_nothing(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Values, types, exceptions and streams are the same, whichever hook is broken: all that the program comes through."""
-    observe = {"mcp": _mcp, "langchain": _langchain, "openai_agents": _openai_agents}[framework]()
+    observe = OBSERVE[framework]()
     with capture(instrument=()):
         plain = observe()
     hits: Hits = defaultdict(set)
@@ -123,3 +127,14 @@ def test_a_hook_that_raises_changes_nothing(framework: str, monkeypatch: pytest.
             wrong.append(name)
     assert wrong == []
     assert len(hits) > 10
+
+
+@pytest.mark.parametrize("framework", OBSERVE)
+def test_everything_is_taken_off_again(framework: str) -> None:
+    """What was wrapped is the very object that it was."""
+    OBSERVE[framework]()
+    before = patched_functions(framework)
+    with capture(instrument=(framework,)):
+        during = patched_functions(framework)
+        assert all(during[place][0] != before[place][0] for place in before)
+    assert patched_functions(framework) == before

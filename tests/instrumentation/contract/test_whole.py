@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import inspect
 import json
-import sys
 import threading
 from typing import Any
 
 import pytest
 from kit import CALLS, MODEL, QUESTION, SYSTEM, TOOL, Answer, Question, Said
 from server import Server
+from tests.instrumentation.hooks import patched_functions
 from way import Way, says, settled
 
 import llmtrace
@@ -222,26 +220,11 @@ def test_without_a_recorder_nothing_happens(way: Way) -> None:
 
 def test_everything_is_taken_off_again(way: Way) -> None:
     """Off means off, also after turning it on twice: what was wrapped is the very object that it was."""
-    patches = importlib.import_module(f"llmtrace.instrumentation.{way.kit.name}").PATCHES
-
-    def present() -> dict[tuple[str, str], tuple[Any, bool]]:
-        originals = {}
-        for patch in patches:
-            owner: Any = sys.modules.get(patch.module)
-            *path, name = patch.path.split(".")
-            for step in path:
-                owner = getattr(owner, step, None)
-            if owner is not None and hasattr(owner, name):
-                originals[patch.module, patch.path] = inspect.getattr_static(owner, name), name in vars(owner)
-        return originals
-
     way.kit.client("http://127.0.0.1:9", asynchronous=way.asynchronous)
-    before = present()
+    before = patched_functions(way.kit.name)
     assert before
     with capture(instrument=(way.kit.name,)):
         instrumentation.enable((way.kit.name,))
-        during = present()
-        assert all(during[place][0] is not before[place][0] for place in before)
-    after = present()
-    assert after.keys() == before.keys()
-    assert all(after[place][0] is before[place][0] and after[place][1] == before[place][1] for place in before)
+        during = patched_functions(way.kit.name)
+        assert all(during[place][0] != before[place][0] for place in before)
+    assert patched_functions(way.kit.name) == before
