@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from kit import Answer, Reply
-from way import Way, says, see
+from way import Way, asking, says, see
 
 from llmtrace.model import Inference
 
@@ -22,14 +22,7 @@ WORDS = {
 }
 
 
-async def ask(way: Way, client: Any) -> Any:
-    return way.kit.seen(await way.ask(client))
-
-
-async def stream(way: Way, client: Any) -> Any:
-    return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client))]
-
-
+ask, stream = asking(), asking(stream=True)
 BOTH = pytest.mark.parametrize("program", [ask, stream], ids=["whole", "streamed"])
 
 

@@ -15,10 +15,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from kit import CALLS, Answer, Question
+from kit import CALLS, Answer, Question, Reply
 from server import Server
 from tests.instrumentation.hooks import Hits, Hook, replace, steps_through
-from way import Way, see, settled
+from way import Way, asking, see, settled
 
 from llmtrace.instrumentation import _cache
 from llmtrace.recorder import collected, guard
@@ -87,22 +87,6 @@ def _stands_in(way: Way, function: Any) -> bool:
     return parameters[:1] == ["wrapped"] or function.__name__ in {*GUARDS, *getattr(way.kit, "guards", ())}
 
 
-async def _whole(way: Way, client: Any) -> Any:
-    return way.kit.seen(await way.ask(client))
-
-
-async def _with_tools(way: Way, client: Any) -> Any:
-    return way.kit.seen(await way.ask(client, Question(tools=True)))
-
-
-async def _streamed(way: Way, client: Any) -> Any:
-    return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client))]
-
-
-async def _streamed_with_tools(way: Way, client: Any) -> Any:
-    return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client, Question(tools=True)))]
-
-
 async def _left_early(way: Way, client: Any) -> Any:
     stream = await way.open(client)
     seen = [way.kit.seen(chunk) for chunk in await way.read(stream, 2)]
@@ -111,15 +95,12 @@ async def _left_early(way: Way, client: Any) -> Any:
     return seen
 
 
-async def _refused(way: Way, client: Any) -> Any:
-    return await _whole(way, client)
-
-
-STEPS = {
-    _whole: lambda kit: kit.whole(Answer()),
-    _with_tools: lambda kit: kit.whole(CALLS),
-    _streamed: lambda kit: kit.streamed(Answer()),
-    _streamed_with_tools: lambda kit: kit.streamed(CALLS),
+_refused = asking()
+STEPS: dict[Any, Callable[[Any], Reply]] = {
+    asking(): lambda kit: kit.whole(Answer()),
+    asking(Question(tools=True)): lambda kit: kit.whole(CALLS),
+    asking(stream=True): lambda kit: kit.streamed(Answer()),
+    asking(Question(tools=True), stream=True): lambda kit: kit.streamed(CALLS),
     _left_early: lambda kit: kit.streamed(Answer()),
     _refused: lambda kit: kit.error(400),
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from kit import CALLS, MODEL, Answer, Question, Reply
-from way import END, Watched, Way, says, see, settled
+from way import END, Watched, Way, asking, says, see, settled
 
 import llmtrace
 from llmtrace.model import Inference, replace
@@ -74,11 +74,7 @@ def test_a_stream_is_one_inference(way: Way) -> None:
 def test_streamed_is_whole(way: Way, answer: Answer) -> None:
     """The same answer, streamed or whole, is the same inference."""
     question = Question(tools=bool(answer.calls))
-
-    async def ask(way: Way, client: Any) -> Any:
-        return way.kit.seen(await way.ask(client, question))
-
-    whole = way.watch(ask, way.kit.whole(answer)).inference
+    whole = way.watch(asking(question), way.kit.whole(answer)).inference
     streamed = way.watch(Reading(question), way.kit.streamed(answer)).inference
     assert streamed.output == whole.output
     assert streamed.usage == whole.usage

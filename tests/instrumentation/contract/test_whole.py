@@ -11,20 +11,14 @@ import pytest
 from kit import CALLS, MODEL, QUESTION, SYSTEM, TOOL, Answer, Question, Said
 from server import Server
 from tests.instrumentation.hooks import patched_functions
-from way import Way, says, settled
+from way import Way, asking, says, settled
 
 import llmtrace
 from llmtrace import instrumentation
 from llmtrace.model import Inference, Text, ToolCall, replace
 from llmtrace.testing import capture
 
-
-async def ask(way: Way, client: Any) -> Any:
-    return way.kit.seen(await way.ask(client))
-
-
-async def ask_with_tools(way: Way, client: Any) -> Any:
-    return way.kit.seen(await way.ask(client, Question(tools=True)))
+ask, ask_with_tools = asking(), asking(Question(tools=True))
 
 
 def instructions(inference: Inference) -> str:
@@ -75,14 +69,8 @@ def test_a_call_is_one_inference(way: Way) -> None:
 
 
 def calls_of(way: Way, expected_calls: tuple[Said, ...]) -> list[ToolCall]:
-    return [
-        ToolCall(execution.name, _json(execution.arguments), execution.id if way.kit.has_call_ids else None)
-        for execution in expected_calls
-    ]
-
-
-def _json(text: str) -> Any:
-    return json.loads(text)
+    has_ids = way.kit.has_call_ids
+    return [ToolCall(call.name, json.loads(call.arguments), call.id if has_ids else None) for call in expected_calls]
 
 
 def found_calls(way: Way, inference: Inference) -> list[ToolCall]:
@@ -114,10 +102,7 @@ def test_an_invalid_call_is_found_while_the_program_runs(way: Way, streamed: boo
     """The verdict is on the inference, from whole and from streamed answers."""
 
     async def program(way: Way, client: Any) -> Any:
-        if not streamed:
-            return [way.kit.seen(await way.ask(client, Question(tools=True))) for _ in INVALID_CALLS]
-        streams = [await way.read(await way.open(client, Question(tools=True))) for _ in INVALID_CALLS]
-        return [[way.kit.seen(chunk) for chunk in stream] for stream in streams]
+        return [await asking(Question(tools=True), stream=streamed)(way, client) for _ in INVALID_CALLS]
 
     answers = [Answer(text="", calls=(call,), finish="tool_call") for call in INVALID_CALLS]
     spans = way.watch(program, *(way.kit.streamed(it) if streamed else way.kit.whole(it) for it in answers)).spans
@@ -130,11 +115,7 @@ def test_choices_are_kept_apart(way: Way) -> None:
     """n > 1: one output message a choice."""
     if not way.kit.has_choices:
         pytest.skip(f"{way.kit.name} gives one choice")
-
-    async def program(way: Way, client: Any) -> Any:
-        return way.kit.seen(await way.ask(client, Question(n=3)))
-
-    operation = way.watch(program, way.kit.whole(Answer(n=3))).inference
+    operation = way.watch(asking(Question(n=3)), way.kit.whole(Answer(n=3))).inference
     assert [message.text() for message in operation.output] == [Answer().text] * 3
     assert operation.finish_reasons == ("stop",) * 3
     assert operation.parameters["choice.count"] == 3
@@ -143,11 +124,7 @@ def test_choices_are_kept_apart(way: Way) -> None:
 def test_a_huge_prompt_goes_through(way: Way) -> None:
     """A prompt of 1 MB is sent and answered as ever, and recorded; what is cut of it is marked."""
     text = "order 7 " * (1 << 17)
-
-    async def program(way: Way, client: Any) -> Any:
-        return way.kit.seen(await way.ask(client, Question(text)))
-
-    watched = way.watch(program, way.kit.whole(Answer()))
+    watched = way.watch(asking(Question(text)), way.kit.whole(Answer()))
     assert watched.inference.output[0].text() == Answer().text
     recorded_text = watched.inference.input[-1].text()
     assert recorded_text == text or (len(recorded_text) < len(text) and watched.span.attributes["llmtrace.content.truncated"])

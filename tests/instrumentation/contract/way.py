@@ -169,6 +169,17 @@ class Way:
         return "".join(self.kit.text(chunk) for chunk in chunks)
 
 
+def asking(question: Question | None = None, *, stream: bool = False, limit: int = 1_000_000) -> Program:
+    """A program that asks once, and sees the whole answer, or the chunks of its stream, ``limit`` of them at most."""
+
+    async def program(way: Way, client: Any) -> Any:
+        if stream:
+            return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client, question), limit)]
+        return way.kit.seen(await way.ask(client, question))
+
+    return program
+
+
 async def settled(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
@@ -190,4 +201,4 @@ def _sent(server: Server) -> list[Any]:
     return [(request.method, request.path, names, request.body) for request, names in zip(server.requests, names, strict=True)]
 
 
-__all__ = ["END", "NAMES", "Program", "Watched", "Way", "load", "says", "see", "settled"]
+__all__ = ["END", "NAMES", "Program", "Watched", "Way", "asking", "load", "says", "see", "settled"]
