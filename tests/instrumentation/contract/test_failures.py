@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from kit import Answer, Reply
-from way import Way, asking, says, see
+from way import Way, asking, see
 
 from llmtrace.model import Inference
 
@@ -94,15 +94,14 @@ def test_a_cancelled_call_says_so(async_way: Way) -> None:
 @BOTH
 def test_retries_are_one_span(way: Way, program: Any) -> None:
     """Two times 503, then an answer: one inference of three attempts, each with its ``traceparent``."""
-    if not way.kit.retries or (program is not ask and not says(way.kit, "retries_streams")):
+    if not way.kit.retries or (program is not ask and not way.kit.retries_streams):
         pytest.skip(f"{way.kit.name} does not try again by itself")
     way.retries = 2
     reply = way.kit.whole(Answer()) if program is ask else way.kit.streamed(Answer())
     watched = way.watch(program, way.kit.error(503), way.kit.error(503), reply)
     assert len(watched.requests) == 3
-    if says(way.kit, "sends_traceparent"):
-        sent = {request.headers["traceparent"] for request in watched.requests}
-        assert sent == {f"00-{watched.span.trace_id}-{watched.span.span_id}-01"}
+    sent = {request.headers["traceparent"] for request in watched.requests}
+    assert sent == {f"00-{watched.span.trace_id}-{watched.span.span_id}-01"}
     assert (watched.inference.attempts, watched.span.failure) == (3, None)
     assert watched.inference.output[0].text() == Answer().text
 

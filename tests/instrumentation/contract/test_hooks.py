@@ -84,7 +84,7 @@ def hooks(way: Way) -> Iterator[Hook]:
 
 def _stands_in(way: Way, function: Any) -> bool:
     parameters = list(inspect.signature(function).parameters)
-    return parameters[:1] == ["wrapped"] or function.__name__ in {*GUARDS, *getattr(way.kit, "guards", ())}
+    return parameters[:1] == ["wrapped"] or function.__name__ in {*GUARDS, *way.kit.guards}
 
 
 async def _left_early(way: Way, client: Any) -> Any:

@@ -137,7 +137,7 @@ def test_however_an_answer_is_read(name: str, root: str, asynchronous: bool, str
             resource = kit.resource(ROOTS[root](client))
         except AttributeError as missing:
             pytest.skip(f"this version has no {missing.name}")
-        options = {"stream": True, **getattr(kit, "stream_options", {})} if streamed else {}
+        options = {"stream": True, **kit.stream_options} if streamed else {}
         request = {**kit.request(Question()), **options}
         return [await read(resource, request) for read in (create, *reads)]
 

@@ -54,11 +54,6 @@ def load(name: str) -> Kit:
     return kit
 
 
-def says(kit: Kit, what: str) -> bool:
-    """What a kit may leave unsaid; see `Kit`."""
-    return bool(getattr(kit, what, True))
-
-
 @dataclass
 class Watched:
     """What came of a program: what it saw, what was sent, what was recorded."""
@@ -201,4 +196,4 @@ def _sent(server: Server) -> list[Any]:
     return [(request.method, request.path, names, request.body) for request, names in zip(server.requests, names, strict=True)]
 
 
-__all__ = ["END", "NAMES", "Program", "Watched", "Way", "asking", "load", "says", "see", "settled"]
+__all__ = ["END", "NAMES", "Program", "Watched", "Way", "asking", "load", "see", "settled"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, json_reply, pieces_of
+from kit import MODEL, SYSTEM, TOOL, Answer, Kit, Question, Reply, json_reply, pieces_of
 
 _FINISH = {"stop": "end_turn", "length": "max_tokens", "tool_call": "tool_use"}
 _CODES = {
@@ -24,24 +24,17 @@ _CODES = {
 }
 
 
-class Bedrock:
+class Bedrock(Kit):
     name = "bedrock"
     library = "boto3"
     provider = "aws.bedrock"
-    has_sync = True
     has_async = False
-    has_choices = False
-    has_call_ids = True
-    retries = True
     guards = ("stream",)
     """A method of what stands in for the body of an answer."""
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         config = Config(retries={"total_max_attempts": retries + 1, "mode": "standard"}, region_name="us-east-1")
         return session().client("bedrock-runtime", endpoint_url=url, config=config)
-
-    def close(self, client: Any) -> Any:
-        return client.close()
 
     def ask(self, client: Any, question: Question) -> Any:
         return client.converse(**_request(question))

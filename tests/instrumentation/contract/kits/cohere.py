@@ -6,22 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import cohere
-import pydantic
-from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, Said, json_reply, pieces_of, sse_reply
+from kit import MODEL, SYSTEM, TOOL, Answer, Kit, Question, Reply, Said, json_reply, pieces_of, sse_reply
 
 _FINISH = {"stop": "COMPLETE", "length": "MAX_TOKENS", "tool_call": "TOOL_CALL"}
 
 
-class Cohere:
+class Cohere(Kit):
     name = "cohere"
     library = "cohere"
     provider = "cohere"
-    has_sync = True
-    has_async = True
-    has_choices = False
-    has_call_ids = True
     has_cached_tokens = False
-    retries = True
     retries_streams = False
     guards = ("_stepped", "_astepped", "_first", "_unhooked")
 
@@ -40,10 +34,6 @@ class Cohere:
 
     def stream(self, client: Any, question: Question) -> Any:
         return client.chat_stream(**_request(question), request_options=client.options)
-
-    def seen(self, answer: Any) -> Any:
-        assert isinstance(answer, pydantic.BaseModel)
-        return type(answer).__qualname__, answer.model_dump(), sorted(answer.model_fields_set)
 
     def text(self, chunk: Any) -> str:
         return chunk.delta.message.content.text or "" if chunk.type == "content-delta" else ""

@@ -9,7 +9,7 @@ from typing import Any
 import pydantic
 from google import genai
 from google.genai import types
-from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, Said, json_reply, pieces_of, sse_reply
+from kit import MODEL, SYSTEM, TOOL, Answer, Kit, Question, Reply, Said, json_reply, pieces_of, sse_reply
 
 _ABOUT = {"modelVersion": MODEL, "responseId": "response-1"}
 _FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "tool_call": "STOP"}
@@ -24,15 +24,11 @@ class _Async:
         self.models = client.aio.models
 
 
-class GoogleGenai:
+class GoogleGenai(Kit):
     name = "google_genai"
     library = "google.genai"
     provider = "gcp.gemini"
-    has_sync = True
-    has_async = True
     has_choices = True
-    has_call_ids = True
-    retries = True
     guards = ("_stepped", "_astepped", "_first", "_unhooked", "read", "iter_any")
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import huggingface_hub
-from kit import MODEL, Answer, Question, Reply, json_reply
+from kit import MODEL, Question, Reply, json_reply
 from kits.openai import OpenAI, _request
 
 
@@ -19,9 +19,6 @@ class HuggingFace(OpenAI):
         client_class: Any = huggingface_hub.AsyncInferenceClient if asynchronous else huggingface_hub.InferenceClient
         return client_class(base_url=f"{url}/v1", api_key="hf-test")
 
-    def close(self, client: Any) -> Any:
-        return client.close()
-
     def ask(self, client: Any, question: Question) -> Any:
         return client.chat_completion(**_request(question))
 
@@ -30,9 +27,6 @@ class HuggingFace(OpenAI):
 
     def seen(self, answer: Any) -> Any:
         return type(answer).__qualname__, dict(answer), vars(answer)
-
-    def whole(self, answer: Answer) -> Reply:
-        return super().whole(answer)
 
     def error(self, status: int) -> Reply:
         return json_reply({"error": f"refused with {status}", "model": MODEL}, status)

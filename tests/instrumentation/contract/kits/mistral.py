@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import pydantic
-from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, json_reply, pieces_of, sse_reply
+from kit import MODEL, Answer, Kit, Question, Reply, json_reply, pieces_of, sse_reply
+from kits.openai import _finish, _request
 
 try:
     from mistralai.client import Mistral as Client
@@ -19,15 +19,11 @@ _PAUSE = 300
 """Milliseconds."""
 
 
-class Mistral:
+class Mistral(Kit):
     name = "mistral"
     library = "mistralai"
     provider = "mistral_ai"
-    has_sync = True
-    has_async = True
     has_choices = True
-    has_call_ids = True
-    retries = True
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         # The SDK tries until a time has passed: here, that of so many pauses.
@@ -51,10 +47,6 @@ class Mistral:
         chat = client.chat
         return (chat.stream_async if client.is_async else chat.stream)(**_request(question))
 
-    def seen(self, answer: Any) -> Any:
-        assert isinstance(answer, pydantic.BaseModel)
-        return type(answer).__qualname__, answer.model_dump(), sorted(answer.model_fields_set)
-
     def text(self, chunk: Any) -> str:
         return "".join(choice.delta.content or "" for choice in chunk.data.choices if choice.index == 0)
 
@@ -74,16 +66,6 @@ class Mistral:
         return json_reply(error, status)
 
 
-def _request(question: Question) -> dict[str, Any]:
-    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question.text}]
-    request: dict[str, Any] = {"model": MODEL, "messages": messages, "max_tokens": question.max_tokens}
-    if question.tools:
-        request["tools"] = [{"type": "function", "function": TOOL}]
-    if question.n > 1:
-        request["n"] = question.n
-    return request
-
-
 def _calls(answer: Answer) -> dict[str, Any]:
     called = [
         {"id": call.id, "index": index, "function": {"name": call.name, "arguments": call.arguments}}
@@ -100,10 +82,6 @@ def _deltas(answer: Answer, index: int) -> Iterator[dict[str, Any]]:
     for piece in pieces_of(answer.text):
         yield choice({"content": piece})
     yield choice({"content": "", **_calls(answer)}, _finish(answer))
-
-
-def _finish(answer: Answer) -> str:
-    return "tool_calls" if answer.finish == "tool_call" else answer.finish
 
 
 def _usage(answer: Answer) -> dict[str, Any]:

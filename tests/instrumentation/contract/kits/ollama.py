@@ -7,18 +7,15 @@ from typing import Any
 
 import ollama
 import pydantic
-from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, json_reply, pieces_of
+from kit import MODEL, SYSTEM, TOOL, Answer, Kit, Question, Reply, json_reply, pieces_of
 
 _ABOUT = {"model": MODEL, "created_at": "2026-01-01T00:00:00Z"}
 
 
-class Ollama:
+class Ollama(Kit):
     name = "ollama"
     library = "ollama"
     provider = "ollama"
-    has_sync = True
-    has_async = True
-    has_choices = False
     has_call_ids = False
     has_cached_tokens = False
     retries = False

@@ -6,47 +6,28 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import openai
-import pydantic
-from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, Said, json_reply, pieces_of, sse_reply
+from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, Said, Stainless, json_reply, pieces_of, sse_reply
 
 _ABOUT = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": MODEL, "system_fingerprint": "fp_1"}
 _FINISH = {"tool_call": "tool_calls"}
 
 
-class OpenAI:
+class OpenAI(Stainless):
     name = "openai"
     library = "openai"
     provider = "openai"
-    has_sync = True
-    has_async = True
     has_choices = True
-    has_call_ids = True
-    retries = True
     stream_options: Mapping[str, Any] = {"stream_options": {"include_usage": True}}
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         client_class: Any = openai.AsyncOpenAI if asynchronous else openai.OpenAI
         return client_class(api_key="sk-test", base_url=f"{url}/v1", max_retries=retries)
 
-    def close(self, client: Any) -> Any:
-        return client.close()
-
     def resource(self, client: Any) -> Any:
-        """What has the method ``create``."""
         return client.chat.completions
 
     def request(self, question: Question) -> dict[str, Any]:
         return _request(question)
-
-    def ask(self, client: Any, question: Question) -> Any:
-        return self.resource(client).create(**self.request(question))
-
-    def stream(self, client: Any, question: Question) -> Any:
-        return self.resource(client).create(**self.request(question), stream=True, **self.stream_options)
-
-    def seen(self, answer: Any) -> Any:
-        assert isinstance(answer, pydantic.BaseModel)
-        return type(answer).__qualname__, answer.model_dump(), sorted(answer.model_fields_set)
 
     def text(self, chunk: Any) -> str:
         return "".join(choice.delta.content or "" for choice in chunk.choices if choice.index == 0)
