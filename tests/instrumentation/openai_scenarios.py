@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -123,17 +122,6 @@ def raw(client: openai.OpenAI) -> Iterator[Any]:
     yield Detail(sorted(vars(response.http_response)))
 
 
-@scenario(whole)
-def raw_streaming(client: openai.OpenAI) -> Iterator[Any]:
-    with client.chat.completions.with_streaming_response.create(**GIVEN) as response:
-        yield response
-        yield response.is_closed
-        yield response.parse()
-        yield response.json()
-    yield response.is_closed
-    yield Detail(sorted(vars(response.http_response)))
-
-
 @scenario(whole, whole)
 def raw_bytes(client: openai.OpenAI) -> Iterator[Any]:
     for read in ("iter_bytes", "iter_lines"):
@@ -159,32 +147,12 @@ def parse_of_a_cut_answer(client: openai.OpenAI) -> Iterator[Any]:
     yield client.chat.completions.parse(response_format=Answer, **GIVEN)
 
 
-@scenario(lambda: http.Response(200, headers={"content-type": "text/html"}, content=b"<html>"))
-def not_json(client: openai.OpenAI) -> Iterator[Any]:
-    yield client.chat.completions.create(**GIVEN)
-
-
 # -- failures
-
-
-@scenario(lambda: error(503), lambda: error(503), whole)
-def retries(client: openai.OpenAI) -> Iterator[Any]:
-    yield client.chat.completions.create(**GIVEN)
-
-
-@scenario(lambda: error(429, "insufficient_quota"), lambda: error(429), lambda: error(429))
-def rate_limited(client: openai.OpenAI) -> Iterator[Any]:
-    yield client.chat.completions.create(**GIVEN)
 
 
 @scenario(lambda: error(400))
 def bad_request(client: openai.OpenAI) -> Iterator[Any]:
     yield client.chat.completions.create(**GIVEN)
-
-
-@scenario(*[lambda: http.ConnectError("refused")] * 3)
-def no_connection(client: openai.OpenAI) -> Iterator[Any]:
-    yield client.with_options(max_retries=0).chat.completions.create(**GIVEN)
 
 
 @scenario()
@@ -232,33 +200,6 @@ def stream_of_odd_chunks(client: openai.OpenAI) -> Iterator[Any]:
     yield list(client.chat.completions.create(stream=True, **GIVEN))
 
 
-@scenario(streamed)
-def stream_left(client: openai.OpenAI) -> Iterator[Any]:
-    with client.chat.completions.create(stream=True, **GIVEN) as result:
-        yield next(result)
-    yield result.response.is_closed
-    yield from result
-
-
-@scenario(streamed)
-def stream_in_two_goes(client: openai.OpenAI) -> Iterator[Any]:
-    result = client.chat.completions.create(stream=True, **GIVEN)
-    for piece in result:
-        yield piece
-        break
-    yield list(result)
-
-
-@scenario(lambda: streamed(text_chunks()[:2], breaks=http.ReadError("reset")))
-def stream_breaks(client: openai.OpenAI) -> Iterator[Any]:
-    result = client.chat.completions.create(stream=True, **GIVEN)
-    try:
-        yield from result
-    except Exception as raised:
-        yield raised
-    yield list(result)
-
-
 @scenario(lambda: streamed([*text_chunks()[:2], {"error": {"message": "overloaded", "code": "x"}}]))
 def stream_with_an_error(client: openai.OpenAI) -> Iterator[Any]:
     yield from client.chat.completions.create(stream=True, **GIVEN)
@@ -282,15 +223,6 @@ def raw_stream_streaming(client: openai.OpenAI) -> Iterator[Any]:
 
 
 @scenario(streamed)
-def helper(client: openai.OpenAI) -> Iterator[Any]:
-    with client.chat.completions.stream(**GIVEN) as result:
-        yield result
-        for event in result:
-            yield event.type
-        yield result.get_final_completion()
-
-
-@scenario(streamed)
 def helper_left(client: openai.OpenAI) -> Iterator[Any]:
     with client.chat.completions.stream(**GIVEN) as result:
         yield next(result).type
@@ -308,25 +240,10 @@ async def acreate(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     yield await waiting
 
 
-@scenario(whole)
-async def acreate_in_a_task(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
-    yield await asyncio.wait_for(asyncio.create_task(client.chat.completions.create(**GIVEN)), 5)
-
-
-@scenario(lambda: error(503), whole)
-async def aretries(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
-    yield await client.chat.completions.create(**GIVEN)
-
-
 @scenario(lambda: streamed([_SAID, _SAID]), lambda: whole(_SAID))
 async def acompletions(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     yield [chunk async for piece in await client.completions.create(model=MODEL, prompt="Where", stream=True)]
     yield await client.completions.with_raw_response.create(model=MODEL, prompt="Where")
-
-
-@scenario(lambda: error(400))
-async def abad_request(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
-    yield await client.chat.completions.create(**GIVEN)
 
 
 @scenario()
