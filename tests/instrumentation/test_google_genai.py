@@ -18,7 +18,6 @@ from spans_of import inference, violations
 import llmtrace
 from llmtrace.model import (
     Blob,
-    Embedding,
     File,
     Generic,
     Inference,
@@ -433,15 +432,3 @@ def test_a_tool_of_ours_records_itself(captured: Captured) -> None:
         client(server).models.generate_content(model=MODEL, contents="Where?", config={"tools": [llmtrace.tool(look_up)]})
     executions = [span.operation for span in captured.spans if isinstance(span.operation, ToolExecution)]
     assert [execution.arguments for execution in executions] == [{"order_id": "7"}, {"order_id": "8"}]
-
-
-# -- embeddings
-
-
-def test_embeddings_are_recorded_without_their_text(captured: Captured) -> None:
-    """The model, how many dimensions, and nothing of what was embedded."""
-    with Server(json_reply({"embeddings": [{"values": [0.1, 0.2, 0.3]}, {"values": [0.4, 0.5, 0.6]}]})) as server:
-        client(server).models.embed_content(model="embed-test", contents=["a", "b"])
-    (span,) = captured.spans
-    assert isinstance(span.operation, Embedding)
-    assert (span.name, span.operation.provider, span.operation.dimensions) == ("embeddings embed-test", "gcp.gemini", 3)

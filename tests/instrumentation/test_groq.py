@@ -12,7 +12,6 @@ from server import Server
 from spans_of import inference_span
 
 from llmtrace.model import (
-    Embedding,
     Failure,
     Generic,
     Inference,
@@ -148,21 +147,3 @@ def test_what_is_no_call_stays_text(captured: Captured, generated: str) -> None:
         ask(json_reply(rejected(generated), 400))
     _, operation = inference_span(captured)
     assert operation.output == (Message("assistant", (Generic("failed_generation", {"content": generated}),)),)
-
-
-def test_embeddings_are_recorded_without_their_text(captured: Captured) -> None:
-    """The model, how many dimensions, tokens."""
-    data = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
-    usage = {"prompt_tokens": 4, "total_tokens": 4}
-    with Server(json_reply({"object": "list", "data": data, "model": "nomic", "usage": usage})) as server:
-        client(server).embeddings.create(model="nomic", input="a secret")
-    (span,) = captured.spans
-    operation = span.operation
-    assert isinstance(operation, Embedding)
-    assert (operation.provider, operation.response_model, operation.dimensions, operation.usage) == (
-        "groq",
-        "nomic",
-        2,
-        Usage(4),
-    )
-    assert "secret" not in repr(span)

@@ -19,7 +19,6 @@ from spans_of import inference
 import llmtrace
 from llmtrace.instrumentation._mistral_entries import read_entry
 from llmtrace.model import (
-    Embedding,
     Failure,
     Generic,
     Inference,
@@ -371,19 +370,6 @@ def test_an_entry_in_a_form_of_its_own_is_kept_whole() -> None:
     assert read_entry({"type": "of_tomorrow", "said": 1}).parts == (Generic("of_tomorrow", {"said": 1}),)
     assert read_entry({"type": "function.call", "id": "a"}).parts == (Generic("function.call", {"id": "a"}),)
     assert read_entry(7).parts == (Generic("message.input", {"value": 7}),)
-
-
-def test_embeddings_are_recorded_without_their_text(captured: Captured) -> None:
-    """The model, how many dimensions, what it cost, and nothing of what was embedded."""
-    data = [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]
-    usage = {"prompt_tokens": 4, "completion_tokens": 0, "total_tokens": 4}
-    with Server(json_reply({"id": "e", "object": "list", "data": data, "model": "embed-test", "usage": usage})) as server:
-        client(server).embeddings.create(model="embed-test", inputs=["a"])
-    (span,) = captured.spans
-    assert isinstance(span.operation, Embedding)
-    operation = span.operation
-    assert (operation.provider, operation.response_model, operation.dimensions) == ("mistral_ai", "embed-test", 2)
-    assert operation.usage == Usage(4, 0)
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -13,7 +13,7 @@ from kits.ollama import KIT
 from server import Server
 from spans_of import inference, violations
 
-from llmtrace.model import Embedding, Inference, Message, Reasoning, Text, ToolCall, ToolResult, Usage
+from llmtrace.model import Inference, Message, Reasoning, Text, ToolCall, ToolResult, Usage
 from llmtrace.testing import Captured
 
 INSTRUMENT = ("ollama",)
@@ -88,17 +88,6 @@ def test_generate_is_a_text_completion(captured: Captured) -> None:
             "Where?",
         )
         assert (operation.output[0].text(), operation.finish_reasons, operation.usage) == ("Here.", ("stop",), Usage(None, 2))
-    assert len(captured.spans) == 2
-
-
-def test_embeddings_are_no_inference(captured: Captured) -> None:
-    """Neither texts nor vectors are recorded."""
-    with Server(json_reply({"model": "e", "embeddings": [[0.1, 0.2]], "prompt_eval_count": 3})) as server:
-        ollama.Client(server.url).embed("e", "secret")
-        asyncio.run(ollama.AsyncClient(server.url).embed("e", "secret"))
-    for span in captured.spans:
-        assert isinstance(span.operation, Embedding)
-        assert (span.operation.dimensions, span.operation.usage) == (2, Usage(3))
     assert len(captured.spans) == 2
 
 

@@ -12,7 +12,6 @@ from llmtrace.model import Trace
 from llmtrace.testing import capture
 from tests.laws import support_agent as agent
 
-
 RUN = "00000000000000000000000000000001"
 CHAT: dict[str, Any] = {
     "gen_ai.operation.name": "chat",
