@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from collections.abc import Iterator
 from typing import Any
@@ -53,17 +52,6 @@ def test_only_this_client(library: str, captured: Captured) -> None:
     ask(ignored)
     ask(ignored.with_options(timeout=5))
     assert len(captured.spans) == 2
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_only_this_asynchronous_client(library: str, captured: Captured) -> None:
-    watched, ignored = llmtrace.instrument(client(library, asynchronous=True)), client(library, asynchronous=True)
-
-    async def program() -> None:
-        await asyncio.gather(ask(watched), ask(ignored))
-
-    asyncio.run(program())
-    assert len(captured.spans) == 1
 
 
 def test_several_clients(captured: Captured) -> None:
