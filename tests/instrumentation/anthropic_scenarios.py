@@ -101,17 +101,6 @@ def wrong_arguments_of_the_helper(client: anthropic.Anthropic) -> Iterator[Any]:
 # -- streams
 
 
-@scenario(everything)
-def stream(client: anthropic.Anthropic) -> Iterator[Any]:
-    result = client.messages.create(stream=True, **GIVEN)
-    yield result
-    yield isinstance(result, anthropic.Stream), type(result._iterator).__name__, type(iter(result)).__name__
-    yield list(result)
-    yield next(result, "over"), result.response.is_closed
-    yield result.close()
-    yield result.close()
-
-
 @scenario(lambda: streamed([*events()[:4], {"type": "error", "error": {"type": "overloaded_error", "message": "no"}}]))
 def stream_with_an_error(client: anthropic.Anthropic) -> Iterator[Any]:
     yield from client.messages.create(stream=True, **GIVEN)
@@ -219,16 +208,6 @@ async def ahelper_never_entered(client: anthropic.AsyncAnthropic) -> AsyncIterat
 @scenario(lambda: answered(text('{"city": "Oslo"}')))
 async def aparse_fails(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
     yield await client.messages.parse(output_format=City, **GIVEN)
-
-
-@scenario(everything)
-async def astream(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    result = await client.messages.create(stream=True, **GIVEN)
-    yield result
-    yield isinstance(result, anthropic.AsyncStream), type(result._iterator).__name__
-    yield [chunk async for chunk in result]
-    yield [chunk async for chunk in result], result.response.is_closed
-    yield await result.close()
 
 
 @scenario(everything)

@@ -8,7 +8,7 @@ from typing import Any
 import anthropic
 import pydantic
 import pytest
-from anthropic_server import ASK, GIVEN, MODEL, SEARCHED, TOOLS, Server, answered, http, refused, text, tool_use, whole
+from anthropic_server import ASK, GIVEN, MODEL, SEARCHED, TOOLS, Server, answered, http, refused, text, tool_use
 from spans_of import inference, spans, violations
 
 from llmtrace.model import (
@@ -285,13 +285,6 @@ def test_parse_keeps_the_answer_that_does_not_fit(captured: Captured) -> None:
     assert bad.operation.parameters["response_format"]["type"] == "json_schema"
     assert bad.operation.output[0].text() == '{"city": "Oslo"}'
     assert violations(bad) == [("missing", "/days")]
-
-
-def test_count_tokens_is_no_inference(captured: Captured) -> None:
-    """Nothing is generated, so nothing is recorded."""
-    client = Server(whole({"input_tokens": 7})).client()
-    assert client.messages.count_tokens(model=MODEL, messages=ASK).input_tokens == 7
-    assert spans(captured) == ()
 
 
 def test_a_thread_that_the_server_holds(captured: Captured) -> None:

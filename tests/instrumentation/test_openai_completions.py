@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import openai
 import pytest
-from openai_server import USAGE, Server, error, streamed, whole
+from openai_server import USAGE, Server, streamed, whole
 from spans_of import spans
 
 from llmtrace.model import Generic, Inference, Message, Text, Usage
@@ -102,13 +101,3 @@ def test_log_probabilities_and_raw_answers(captured: Captured) -> None:
     client.completions.with_raw_response.create(model=MODEL, prompt="Once upon", logprobs=0)
     (span,) = spans(captured)
     assert (span.attributes["llmtrace.logprob.mean"], span.attributes["llmtrace.logprob.tokens"]) == (-1.0, 2)
-
-
-def test_a_failure(captured: Captured) -> None:
-    """In the words of the others."""
-    with pytest.raises(openai.NotFoundError):
-        Server(error(404)).client().completions.create(model=MODEL, prompt="x")
-    only(captured)
-    (span,) = spans(captured)
-    assert span.failure is not None
-    assert span.failure.type == "not_found"
