@@ -9,21 +9,11 @@ from typing import Any
 import anthropic
 from openai_server import Body, Reply, http, whole
 from openai_server import Server as _Server
+from tests.instrumentation.contract.kit import TOOL, pieces_of
 
 MODEL = "claude-sonnet-4-6"
 ASK: list[Any] = [{"role": "user", "content": "Where is order 7?"}]
-TOOLS: list[Any] = [
-    {
-        "name": "look_up",
-        "description": "Look an order up.",
-        "input_schema": {
-            "type": "object",
-            "properties": {"order_id": {"type": "string"}},
-            "required": ["order_id"],
-            "additionalProperties": False,
-        },
-    }
-]
+TOOLS: list[Any] = [{"name": TOOL["name"], "description": TOOL["description"], "input_schema": TOOL["parameters"]}]
 GIVEN: dict[str, Any] = {"model": MODEL, "max_tokens": 100, "messages": ASK}
 USAGE = {"input_tokens": 9, "cache_read_input_tokens": 8, "cache_creation_input_tokens": 3, "output_tokens": 7}
 
@@ -83,7 +73,7 @@ def _block(index: int, block: dict[str, Any], size: int) -> Iterator[dict[str, A
     for member in ("text", "thinking"):
         if block["type"] == member:
             begun[member] = ""
-            deltas += [{"type": f"{member}_delta", member: piece} for piece in _pieces(block[member], size)]
+            deltas += [{"type": f"{member}_delta", member: piece} for piece in pieces_of(block[member], size)]
     if block["type"] == "thinking":
         begun["signature"] = ""
         deltas.append({"type": "signature_delta", "signature": block["signature"]})
@@ -93,15 +83,11 @@ def _block(index: int, block: dict[str, Any], size: int) -> Iterator[dict[str, A
     if isinstance(block.get("input"), (dict, str)):
         begun["input"] = {}
         raw = block["input"] if isinstance(block["input"], str) else json.dumps(block["input"])
-        deltas += [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *_pieces(raw, size))]
+        deltas += [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *pieces_of(raw, size))]
     yield {"type": "content_block_start", "index": index, "content_block": begun}
     for delta in deltas:
         yield {"type": "content_block_delta", "index": index, "delta": delta}
     yield {"type": "content_block_stop", "index": index}
-
-
-def _pieces(text: str, size: int) -> list[str]:
-    return [text[start : start + size] for start in range(0, len(text), size)]
 
 
 def sse(stream_events: list[dict[str, Any]]) -> list[bytes]:

@@ -7,19 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from openai_server import Body, http, whole
+from tests.instrumentation.contract import kit
 
 MODEL = "gpt-4o"
-TOOL: dict[str, Any] = {
-    "type": "function",
-    "name": "look_up",
-    "description": "Look an order up.",
-    "parameters": {
-        "type": "object",
-        "properties": {"order_id": {"type": "string"}},
-        "required": ["order_id"],
-        "additionalProperties": False,
-    },
-}
+TOOL: dict[str, Any] = {"type": "function", **kit.TOOL}
 USAGE = {
     "input_tokens": 20,
     "output_tokens": 9,
@@ -167,13 +158,13 @@ def _item_events(index: int, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
         begun.pop(name, None)
     yield {"type": "response.output_item.added", "output_index": index, "item": begun}
     if member:
-        for piece in _pieces(item[member]):
+        for piece in kit.pieces_of(item[member], 3):
             yield {"type": f"{prefix}.delta", "delta": piece, **about}
         yield {"type": f"{prefix}.done", member: item[member], "name": item.get("name"), **about}
     for place, part in enumerate(item.get("content") or ()):
         yield from _part_events({**about, "content_index": place}, part)
     for place, part in enumerate(item.get("summary") or ()):
-        for piece in _pieces(part["text"]):
+        for piece in kit.pieces_of(part["text"], 3):
             yield {"type": "response.reasoning_summary_text.delta", "summary_index": place, "delta": piece, **about}
     yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
@@ -182,17 +173,13 @@ def _part_events(about: dict[str, Any], part: dict[str, Any]) -> Iterator[dict[s
     member, prefix = _PARTS[part["type"]]
     empty = {**part, member: "", **({"annotations": []} if "annotations" in part else {})}
     yield {"type": "response.content_part.added", "part": empty, **about}
-    for piece in _pieces(part[member]):
+    for piece in kit.pieces_of(part[member], 3):
         yield {"type": f"{prefix}.delta", "delta": piece, "logprobs": [], **about}
     for number, annotation in enumerate(part.get("annotations") or ()):
         event = {"annotation": annotation, "annotation_index": number}
         yield {"type": "response.output_text.annotation.added", **event, **about}
     yield {"type": f"{prefix}.done", member: part[member], "logprobs": [], **about}
     yield {"type": "response.content_part.done", "part": part, **about}
-
-
-def _pieces(text: str) -> list[str]:
-    return [text[start : start + 3] for start in range(0, len(text), 3)]
 
 
 def streamed(answer: Any = None, *, first: int | None = None, breaks: BaseException | None = None) -> Any:

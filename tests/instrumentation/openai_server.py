@@ -14,25 +14,13 @@ if int(openai.__version__.split(".")[0]) >= 3:
 else:
     import httpx as http
 
+from tests.instrumentation.contract.kit import TOOL, pieces_of
+
 from llmtrace.model import Blob
 
 MODEL = "gpt-4o"
 ASK: list[Any] = [{"role": "user", "content": "Where is order 7?"}]
-TOOLS: list[Any] = [
-    {
-        "type": "function",
-        "function": {
-            "name": "look_up",
-            "description": "Look an order up.",
-            "parameters": {
-                "type": "object",
-                "properties": {"order_id": {"type": "string"}},
-                "required": ["order_id"],
-                "additionalProperties": False,
-            },
-        },
-    }
-]
+TOOLS: list[Any] = [{"type": "function", "function": TOOL}]
 USAGE = {
     "prompt_tokens": 20,
     "completion_tokens": 9,
@@ -92,10 +80,9 @@ def chunk(delta: dict[str, Any] | None, *, finish: str | None = None, index: int
 
 
 def text_chunks(text: str = "On its way.") -> list[dict[str, Any]]:
-    words = [text[start : start + 3] for start in range(0, len(text), 3)]
     return [
         chunk({"role": "assistant", "content": ""}),
-        *(chunk({"content": word}) for word in words),
+        *(chunk({"content": word}) for word in pieces_of(text, 3)),
         chunk({}, finish="stop"),
         chunk(None, usage=USAGE),
     ]

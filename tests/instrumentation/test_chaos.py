@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from openai_scenarios import SCENARIOS
-from tests.instrumentation.hooks import Hits, Hook, replace, steps_through
+from tests.instrumentation.hooks import Hits, Hook, _conforms, _silence, replace, steps_through  # noqa: F401 - fixtures
 
 from llmtrace.instrumentation import _cache, _openai_endpoint
 from llmtrace.recorder import collected, guard
@@ -71,16 +71,6 @@ def _hooks() -> Iterator[Hook]:
 
 
 HOOKS = [(owner, name) for owner, name in _hooks() if name not in _NOT_HOOKS]
-
-
-@pytest.fixture(autouse=True)
-def _conforms() -> None:
-    """Here spans are broken on purpose. Overrides the fixture that holds them against the conventions."""
-
-
-@pytest.fixture(autouse=True)
-def _silence(caplog: pytest.LogCaptureFixture) -> None:
-    """Here llmtrace does log: once for each place. Overrides the fixture that forbids it."""
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.instrumentation.hooks import Hits, Hook, patched_functions, replace
+from tests.instrumentation.hooks import Hits, Hook, _conforms, _silence, patched_functions, replace  # noqa: F401 - fixtures
 
 from llmtrace.instrumentation import _langchain_runs, openai_agents
 from llmtrace.recorder import guard
@@ -31,16 +31,6 @@ _MODULES = {
     "langchain": ("langchain", "_langchain_runs", "_langchain_messages"),
     "openai_agents": ("openai_agents",),
 }
-
-
-@pytest.fixture(autouse=True)
-def _conforms() -> None:
-    """Here spans are broken on purpose. Overrides the fixture that holds them against the conventions."""
-
-
-@pytest.fixture(autouse=True)
-def _silence() -> None:
-    """Here llmtrace does log: once for each place. Overrides the fixture that forbids it."""
 
 
 def _hooks(framework: str) -> Iterator[Hook]:

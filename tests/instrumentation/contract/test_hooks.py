@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from kit import CALLS, Answer, Question, Reply
 from server import Server
-from tests.instrumentation.hooks import Hits, Hook, replace, steps_through
+from tests.instrumentation.hooks import Hits, Hook, _conforms, _silence, replace, steps_through  # noqa: F401 - fixtures
 from way import Way, asking, see, settled
 
 from llmtrace.instrumentation import _cache
@@ -32,16 +32,6 @@ GUARDS = {
     *("_first", "_unhooked", "_closed"),
 }
 """Of what several providers share: what stands in for the library's own functions, and holds the guards."""
-
-
-@pytest.fixture(autouse=True)
-def _conforms() -> None:
-    """Here spans are broken on purpose. Overrides the fixture that holds them against the conventions."""
-
-
-@pytest.fixture(autouse=True)
-def _silence(caplog: pytest.LogCaptureFixture) -> None:
-    """Here llmtrace does log: once for each place. Overrides the fixture that forbids it."""
 
 
 def modules(name: str) -> list[ModuleType]:

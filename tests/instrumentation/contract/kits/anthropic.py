@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import anthropic
-from anthropic_server import events, message, text, tool_use
-from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, Stainless, json_reply, sse_reply
+from anthropic_server import TOOLS, events, message, text, tool_use
+from kit import MODEL, SYSTEM, Answer, Question, Reply, Stainless, json_reply, sse_reply
 
 _FINISH = {"stop": "end_turn", "length": "max_tokens", "tool_call": "tool_use"}
 _ERRORS = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -50,8 +50,7 @@ def _request(question: Question) -> dict[str, Any]:
         "messages": [{"role": "user", "content": question.text}],
     }
     if question.tools:
-        schema = {"input_schema": TOOL["parameters"]}
-        request["tools"] = [{"name": TOOL["name"], "description": TOOL["description"], **schema}]
+        request["tools"] = TOOLS
     return request
 
 
