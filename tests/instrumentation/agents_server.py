@@ -16,28 +16,28 @@ Call = tuple[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Told:
+class ModelRequest:
     """One request: the system's instructions, and the tools' answers in it so far."""
 
     instructions: str
     results: tuple[str, ...]
 
 
-Script = Callable[[Told], "str | list[Call]"]
+Script = Callable[[ModelRequest], "str | list[Call]"]
 
 
-def _by_chat(body: Mapping[str, Any]) -> Told:
+def _by_chat(body: Mapping[str, Any]) -> ModelRequest:
     messages = body["messages"]
-    return Told(
+    return ModelRequest(
         "".join(str(message["content"]) for message in messages if message["role"] in ("system", "developer")),
         tuple(str(message["content"]) for message in messages if message["role"] == "tool"),
     )
 
 
-def _by_responses(body: Mapping[str, Any]) -> Told:
+def _by_responses(body: Mapping[str, Any]) -> ModelRequest:
     items = body["input"] if isinstance(body["input"], list) else []
     results = tuple(str(item["output"]) for item in items if item.get("type") == "function_call_output")
-    return Told(body.get("instructions") or "", results)
+    return ModelRequest(body.get("instructions") or "", results)
 
 
 def _chat(content: str | list[Call], turn: int, *, stream: bool) -> Reply:
@@ -74,5 +74,7 @@ class AgentsServer(Server):
     def next(self, request: Request) -> Reply:
         body = json.loads(request.body)
         is_chat = request.path.endswith("/chat/completions")
-        told = _by_chat(body) if is_chat else _by_responses(body)
-        return (_chat if is_chat else _response)(self.script(told), len(told.results), stream=body.get("stream", False))
+        model_request = _by_chat(body) if is_chat else _by_responses(body)
+        return (_chat if is_chat else _response)(
+            self.script(model_request), len(model_request.results), stream=body.get("stream", False)
+        )

@@ -7,9 +7,9 @@ import importlib
 import inspect
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import Any, TypeAlias, TypeVar
 
 import pytest
@@ -56,6 +56,19 @@ def replace(hooks: Iterable[Hook], monkeypatch: pytest.MonkeyPatch, hits: Hits |
         monkeypatch.setattr(owner, name, staticmethod(instead) if isinstance(original, staticmethod) else instead)
         for module, alias in aliases[function]:
             monkeypatch.setattr(module, alias, instead)
+
+
+def functions_of(module: ModuleType) -> Iterator[Hook]:
+    """Every function and method that is defined in a module; special methods and those of exceptions apart."""
+    for member, thing in list(vars(module).items()):
+        if getattr(thing, "__module__", None) != module.__name__:
+            continue
+        if inspect.isfunction(thing):
+            yield module, member
+        elif inspect.isclass(thing) and not issubclass(thing, Exception):
+            for method, function in list(vars(thing).items()):
+                if inspect.isfunction(function) and not method.startswith("__"):
+                    yield thing, method
 
 
 def patched_functions(instrumentor: str) -> dict[tuple[str, str], tuple[int, bool]]:

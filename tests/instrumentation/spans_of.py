@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmtrace.model import Inference, Span
+from llmtrace.model import Failure, Inference, Span
 from llmtrace.recorder import collected
 from llmtrace.testing import Captured
 
@@ -31,6 +31,12 @@ def only(captured: Captured, kind: type) -> Any:
     """The only span with an operation of this kind."""
     (span,) = (span for span in captured.spans if isinstance(span.operation, kind))
     return span
+
+
+def failure_of(span: Span) -> Failure:
+    """The failure of a span that has failed."""
+    assert span.failure is not None
+    return span.failure
 
 
 def violations(span: Span) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import anthropic
 import pydantic
 import pytest
 from anthropic_server import ASK, GIVEN, MODEL, SEARCHED, TOOLS, Server, answered, http, refused, text, tool_use
-from spans_of import inference, spans, violations
+from spans_of import failure_of, inference, inference_span, spans, violations
 
 from llmtrace.model import (
     Blob,
@@ -51,10 +51,9 @@ def test_a_call_is_one_inference(captured: Captured) -> None:
     """Request, answer, usage, server: one span with all of it."""
     sampling = {"temperature": 0.5, "top_k": 3}  # no parameters of the method since 2.0
     ask(system="Be brief.", tools=TOOLS, stop_sequences=["END"], tool_choice={"type": "auto"}, extra_body=sampling)
-    (span,) = spans(captured)
-    assert isinstance(span.operation, Inference)
+    span, operation = inference_span(captured)
     assert (span.name, span.kind, span.failure) == (f"chat {MODEL}", "client", None)
-    assert span.operation == Inference(
+    assert operation == Inference(
         provider="anthropic",
         request_model=MODEL,
         system=(Text("Be brief."),),
@@ -75,8 +74,8 @@ def test_a_call_is_one_inference(captured: Captured) -> None:
         attempts=1,
         server_address="llm.local",
         server_port=8000,
-        cost_usd=span.operation.cost_usd,
-        fingerprint=span.operation.fingerprint,
+        cost_usd=operation.cost_usd,
+        fingerprint=operation.fingerprint,
     )
 
 
@@ -314,8 +313,7 @@ def test_failures_are_told_apart(captured: Captured, reply: Any, raised: type[Ba
     with pytest.raises(raised):
         ask(lambda: reply)
     (span,) = spans(captured)
-    assert span.failure is not None
-    assert span.failure.type == word
+    assert failure_of(span).type == word
     assert isinstance(span.operation, Inference)
     assert (span.operation.input[0].text(), span.operation.output, span.operation.attempts) == ("Where is order 7?", (), 1)
 

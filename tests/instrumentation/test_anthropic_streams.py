@@ -11,7 +11,7 @@ import pytest
 from anthropic_server import GIVEN, SEARCHED, TOOLS, Server, answered, events, http, message, refused, streamed, text, tool_use
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spans_of import inference, spans
+from spans_of import failure_of, inference, inference_span, spans
 
 from llmtrace.instrumentation._anthropic_messages import EventReader, read_message
 from llmtrace.model import Inference, ServerToolCall, ToolCall, Usage, replace
@@ -199,10 +199,8 @@ def test_an_error_in_the_middle_of_a_stream(captured: Captured, kind: str, word:
     else:
         with pytest.raises(anthropic.APIStatusError):
             list(client.messages.create(stream=True, **GIVEN))
-    (span,) = spans(captured)
-    assert isinstance(span.operation, Inference)
-    assert span.failure is not None
-    assert (span.failure.type, span.operation.output[0].text()) == (word, "On ")
+    span, operation = inference_span(captured)
+    assert (failure_of(span).type, operation.output[0].text()) == (word, "On ")
 
 
 def test_a_helper_that_is_never_entered_records_nothing(captured: Captured) -> None:

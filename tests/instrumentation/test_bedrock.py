@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, EventStrea
 from kit import Answer, Question, Reply, json_reply
 from kits.bedrock import KIT, encoded, session
 from server import Server
-from spans_of import inference, violations
+from spans_of import failure_of, inference, violations
 
 from llmtrace.model import (
     Blob,
@@ -160,8 +160,7 @@ def test_an_exception_in_the_stream_is_the_failure(captured: Captured) -> None:
         with pytest.raises(EventStreamError, match="slow down"):
             list(stream)
     (span,) = captured.spans
-    assert span.failure is not None
-    assert (span.failure.type, span.failure.message) == ("rate_limit", "slow down")
+    assert (failure_of(span).type, failure_of(span).message) == ("rate_limit", "slow down")
     assert (inference(captured).partial, inference(captured).output[0].text()) == (True, "On its")
 
 

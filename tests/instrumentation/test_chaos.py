@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextvars
 import importlib
-import inspect
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from openai_scenarios import SCENARIOS
-from tests.instrumentation.hooks import Hits, Hook, _conforms, _silence, replace, steps_through  # noqa: F401 - fixtures
+from tests.instrumentation.hooks import Hits, Hook, _conforms, _silence, functions_of, replace, steps_through  # noqa: F401 - fixtures
 
 from llmtrace.instrumentation import _cache, _openai_endpoint
 from llmtrace.recorder import collected, guard
@@ -57,20 +55,8 @@ _NOT_HOOKS = {"patches", "both", "activate", "end_open", *_GUARDS}
 """Guards, and what is not called within a call."""
 
 
-def _hooks() -> Iterator[Hook]:
-    """Every function and method that is defined in these modules: (where it stands, its name)."""
-    for name in _MODULES:
-        module = importlib.import_module(name)
-        for member, thing in vars(module).items():
-            if inspect.isfunction(thing) and thing.__module__ == name:
-                yield module, member
-            elif inspect.isclass(thing) and thing.__module__ == name and not issubclass(thing, Exception):
-                for method, function in vars(thing).items():
-                    if inspect.isfunction(function) and not method.startswith("__"):
-                        yield thing, method
-
-
-HOOKS = [(owner, name) for owner, name in _hooks() if name not in _NOT_HOOKS]
+HOOKS = [hook for name in _MODULES for hook in functions_of(importlib.import_module(name)) if hook[1] not in _NOT_HOOKS]
+"""Every function and method that is defined in these modules: (where it stands, its name)."""
 
 
 @pytest.fixture(scope="module")

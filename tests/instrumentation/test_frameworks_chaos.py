@@ -6,11 +6,11 @@ import asyncio
 import importlib
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.instrumentation.hooks import Hits, Hook, _conforms, _silence, patched_functions, replace  # noqa: F401 - fixtures
+from tests.instrumentation.hooks import Hits, Hook, _conforms, _silence, functions_of, patched_functions, replace  # noqa: F401 - fixtures
 
 from llmtrace.instrumentation import _langchain_runs, openai_agents
 from llmtrace.recorder import guard
@@ -33,19 +33,18 @@ _MODULES = {
 }
 
 
-def _hooks(framework: str) -> Iterator[Hook]:
-    for name in _MODULES[framework]:
-        module = importlib.import_module(f"llmtrace.instrumentation.{name}")
-        for member, thing in list(vars(module).items()):
-            if getattr(thing, "__module__", None) != module.__name__ or member in _WRAPPERS[framework]:
-                continue
-            if inspect.isfunction(thing):
-                yield module, member
-            elif inspect.isclass(thing):
-                for method, function in list(vars(thing).items()):
-                    guards = method.startswith(("on_", "__")) or method in _WRAPPERS[framework]
-                    if inspect.isfunction(function) and not guards:
-                        yield thing, method
+def _hooks(framework: str) -> list[Hook]:
+    hooks = [
+        hook
+        for name in _MODULES[framework]
+        for hook in functions_of(importlib.import_module(f"llmtrace.instrumentation.{name}"))
+    ]
+    guards = _WRAPPERS[framework]
+    return [
+        (owner, name)
+        for owner, name in hooks
+        if name not in guards and not (inspect.isclass(owner) and (name.startswith("on_") or owner.__name__ in guards))
+    ]
 
 
 def _mcp() -> Callable[[], Any]:
@@ -100,7 +99,7 @@ def test_a_hook_that_raises_changes_nothing(framework: str, monkeypatch: pytest.
         plain = observe()
     hits: Hits = defaultdict(set)
     with capture(instrument=(framework,)), monkeypatch.context() as patched:
-        replace(list(_hooks(framework)), patched, hits)
+        replace(_hooks(framework), patched, hits)
         assert observe() == plain
     wrong = []
     for owner, name in sorted(hits, key=str):

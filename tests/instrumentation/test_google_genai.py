@@ -13,7 +13,7 @@ import pydantic
 import pytest
 from kit import Reply, json_reply, sse_reply
 from server import Server
-from spans_of import inference, violations
+from spans_of import failure_of, inference, violations
 
 import llmtrace
 from llmtrace.model import (
@@ -351,8 +351,7 @@ def looped(spans: tuple[Span, ...], *, around: type = Workflow) -> None:
     assert [tool.name for tool in first.operation.tools] == ["look_up"]
     assert isinstance(good.operation, ToolExecution)
     assert (good.operation.arguments, good.operation.result) == ({"order_id": "7"}, "order 7 is on its way")
-    assert bad.failure is not None
-    assert "no order 8" in bad.failure.message
+    assert "no order 8" in failure_of(bad).message
     assert [message.role for message in second.operation.input] == ["user", "assistant", "tool"]
     assert second.operation.output[0].text() == "On its way."
 

@@ -9,7 +9,7 @@ import groq
 import pytest
 from kit import TOOL, Reply, json_reply, sse_reply
 from server import Server
-from spans_of import inference_span
+from spans_of import failure_of, inference_span
 
 from llmtrace.model import (
     Failure,
@@ -116,8 +116,7 @@ def test_a_call_that_groq_rejects_is_recorded_and_judged(captured: Captured) -> 
     with pytest.raises(groq.BadRequestError):
         ask(json_reply(rejected(GENERATED), 400))
     span, operation = inference_span(captured)
-    assert span.failure is not None
-    assert (span.failure.type, operation.finish_reasons) == ("tool_use_failed", ("error",))
+    assert (failure_of(span).type, operation.finish_reasons) == ("tool_use_failed", ("error",))
     assert operation.output == (Message("assistant", (ToolCall("look_up", {"order": "7"}),)),)
     assert {(violation.code, violation.pointer) for violation in span.violations} == {
         ("missing", "/order_id"),
@@ -132,8 +131,7 @@ def test_also_in_the_middle_of_a_stream(captured: Captured) -> None:
     with pytest.raises(groq.APIError):
         ask(thought, stream=True)
     span, operation = inference_span(captured)
-    assert span.failure is not None
-    assert span.failure.type == "tool_use_failed"
+    assert failure_of(span).type == "tool_use_failed"
     assert operation.output[0].parts == (Reasoning("Hm."), ToolCall("look_up", {"order": "7"}))
     assert {violation.pointer for violation in span.violations} == {"/order_id", "/order"}
 

@@ -28,7 +28,7 @@ from langgraph.checkpoint.memory import MemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import create_react_agent
 from langgraph.types import Command, Send, interrupt
-from spans_of import only, tree
+from spans_of import failure_of, only, tree
 
 import llmtrace
 from llmtrace.demo.server import ModelServer
@@ -90,8 +90,7 @@ def test_an_agent_that_was_stopped_at_a_limit_has_failed(way: str, captured: Cap
         agent = create_agent(says(*calls), [look_up], middleware=[limit], name="shop")
     agent.invoke({"messages": [("user", "Where is order 7?")]})
     root = captured.trace.root
-    assert root.failure is not None
-    assert root.failure.type == STEP_LIMIT
+    assert failure_of(root).type == STEP_LIMIT
     assert captured.trace.health == "failed"
 
 

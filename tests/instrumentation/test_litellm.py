@@ -17,6 +17,7 @@ from kit import CALLS, MODEL, Answer, Reply, json_reply
 from kits.litellm import KIT
 from litellm import completion as bound_before
 from server import Server
+from spans_of import failure_of
 
 from llmtrace.model import Embedding, Inference, Span, Trace, Usage
 from llmtrace.recorder import collected
@@ -137,8 +138,7 @@ def test_a_model_that_fails_says_whose_it_is(recorded: Captured) -> None:
     with Server(KIT.error(429)) as server, pytest.raises(litellm.RateLimitError):
         litellm.completion(**at(server))
     span, operation = only(recorded)
-    assert span.failure is not None
-    assert (span.failure.type, operation.provider) == ("rate_limit", "openai")
+    assert (failure_of(span).type, operation.provider) == ("rate_limit", "openai")
 
 
 def test_other_providers_are_named_as_the_conventions_do(recorded: Captured) -> None:

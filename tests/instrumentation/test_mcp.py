@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from spans_of import failure_of
 
 mcp = pytest.importorskip("mcp")
 
@@ -250,8 +251,7 @@ def test_the_servers_schema_judges_the_result(captured: Captured) -> None:
 
     asyncio.run(main())
     (client_span,), (server_span,) = calls(captured), calls(captured, "server")
-    assert client_span.failure is not None
-    assert client_span.failure.type == "RuntimeError"
+    assert failure_of(client_span).type == "RuntimeError"
     assert [(violation.pointer, violation.where) for violation in server_span.violations] == [("/status", "result")]
 
 
@@ -299,9 +299,8 @@ def test_a_tool_error_is_a_failure_of_type_tool_error(captured: Captured) -> Non
     answer = run(lambda client: client.call_tool("look_up", {"order_id": "none"}))
     assert wire(answer)["isError"] is True
     for span in (*calls(captured), *calls(captured, "server")):
-        assert span.failure is not None
-        assert span.failure.type == "tool_error"
-        assert "no such order" in span.failure.message
+        assert failure_of(span).type == "tool_error"
+        assert "no such order" in failure_of(span).message
 
 
 def test_other_requests_are_small_client_spans(captured: Captured) -> None:
@@ -331,8 +330,7 @@ def test_an_error_answer_is_named_by_its_code(captured: Captured) -> None:
 
     run(work)
     (client,) = (span for span in captured.spans if span.kind == "client")
-    assert client.failure is not None
-    assert client.failure.type == client.attributes["rpc.response.status_code"] == "-32601"
+    assert failure_of(client).type == client.attributes["rpc.response.status_code"] == "-32601"
     (server,) = (span for span in captured.spans if span.kind == "server")
     assert server.attributes["rpc.response.status_code"] == "-32601"
     assert server.failure is None
@@ -422,8 +420,7 @@ def test_a_cancelled_call_ends_its_span(captured: Captured) -> None:
 
     run(work)
     (span,) = calls(captured)
-    assert span.failure is not None
-    assert span.failure.type == "cancelled"
+    assert failure_of(span).type == "cancelled"
 
 
 # -- what the program sees

@@ -12,7 +12,7 @@ import openai
 import pydantic
 import pytest
 from openai_server import ASK, MODEL, SPOKEN, TOOLS, Server, completion, error, http, message, tool_call, whole
-from spans_of import inference, spans
+from spans_of import failure_of, inference, inference_span, spans
 
 import llmtrace
 from llmtrace import instrumentation
@@ -179,8 +179,7 @@ def test_an_error_in_a_good_answer_is_a_failure(captured: Captured) -> None:
     """Some servers answer 200 with an error in it; the SDK raises nothing, the span says it failed."""
     ask(Server(whole({"error": {"message": "upstream is down", "code": "rate_limit_exceeded"}, "choices": None})).client())
     (span,) = spans(captured)
-    assert span.failure is not None
-    assert (span.failure.type, span.failure.message) == ("rate_limit", "upstream is down")
+    assert (failure_of(span).type, failure_of(span).message) == ("rate_limit", "upstream is down")
 
 
 # -- every way to call
@@ -210,10 +209,9 @@ def test_tools_made_of_models_are_read(captured: Captured) -> None:
     client = Server(whole(completion(message(None, tool_calls=[called]), finish="tool_calls"))).client()
     result = client.chat.completions.parse(model=MODEL, messages=ASK, tools=[openai.pydantic_function_tool(Answer)])
     assert result.choices[0].message.tool_calls[0].function.parsed_arguments == Answer(city="Oslo", days=2)  # type: ignore[index]
-    (span,) = spans(captured)
-    assert isinstance(span.operation, Inference)
-    assert span.operation.output[0].tool_calls() == (ToolCall("Answer", {"city": "Oslo", "days": 2}, "call_1"),)
-    assert (span.operation.tools[0].strict, span.violations) == (True, ())
+    span, operation = inference_span(captured)
+    assert operation.output[0].tool_calls() == (ToolCall("Answer", {"city": "Oslo", "days": 2}, "call_1"),)
+    assert (operation.tools[0].strict, span.violations) == (True, ())
 
 
 def test_an_answer_that_does_not_parse_is_recorded(captured: Captured) -> None:
@@ -221,11 +219,9 @@ def test_an_answer_that_does_not_parse_is_recorded(captured: Captured) -> None:
     client = Server(whole(completion(message('{"city": "Oslo"}')))).client()
     with pytest.raises(pydantic.ValidationError):
         client.chat.completions.parse(model=MODEL, messages=ASK, response_format=Answer)
-    (span,) = spans(captured)
-    assert isinstance(span.operation, Inference)
-    assert span.operation.output[0].text() == '{"city": "Oslo"}'
-    assert span.failure is not None
-    assert span.failure.type.endswith("ValidationError")
+    span, operation = inference_span(captured)
+    assert operation.output[0].text() == '{"city": "Oslo"}'
+    assert failure_of(span).type.endswith("ValidationError")
 
 
 def test_a_cut_answer_that_does_not_parse_is_recorded(captured: Captured) -> None:
@@ -234,8 +230,7 @@ def test_a_cut_answer_that_does_not_parse_is_recorded(captured: Captured) -> Non
     with pytest.raises(openai.LengthFinishReasonError):
         client.chat.completions.parse(model=MODEL, messages=ASK, response_format=Answer)
     (span,) = spans(captured)
-    assert span.failure is not None
-    assert span.failure.type == "length"
+    assert failure_of(span).type == "length"
     assert span.operation.output[0].text() == '{"ci'  # type: ignore[union-attr]
 
 
@@ -304,8 +299,7 @@ def test_failures_are_told_apart(captured: Captured, reply: Any, raised: type[Ba
     with pytest.raises(raised) as caught:
         ask(Server(reply).client())
     (span,) = spans(captured)
-    assert span.failure is not None
-    assert (span.failure.type, span.failure.message) == (word, str(caught.value))
+    assert (failure_of(span).type, failure_of(span).message) == (word, str(caught.value))
     assert span.operation.input[0].text() == ASK[0]["content"]  # type: ignore[union-attr]
 
 
@@ -314,8 +308,7 @@ def test_an_error_of_the_caller_keeps_its_name(captured: Captured) -> None:
     with pytest.raises(TypeError):
         ask(Server().client(), no_such_parameter=1)
     (span,) = spans(captured)
-    assert span.failure is not None
-    assert span.failure.type == "TypeError"
+    assert failure_of(span).type == "TypeError"
 
 
 def test_a_budget_stops_the_call_before_it_is_made(captured: Captured) -> None:

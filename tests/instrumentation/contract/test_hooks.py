@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from kit import CALLS, Answer, Question, Reply
 from server import Server
-from tests.instrumentation.hooks import Hits, Hook, _conforms, _silence, replace, steps_through  # noqa: F401 - fixtures
+from tests.instrumentation.hooks import Hits, Hook, _conforms, _silence, functions_of, replace, steps_through  # noqa: F401 - fixtures
 from way import Way, asking, see, settled
 
 from llmtrace.instrumentation import _cache
@@ -61,15 +61,9 @@ def hooks(way: Way) -> Iterator[Hook]:
     Left out is what stands in for the library's own functions (``wrapped`` is its first argument, or the kit names it).
     """
     for module in modules(way.kit.name):
-        for member, thing in vars(module).items():
-            if getattr(thing, "__module__", "") != module.__name__:
-                continue
-            if inspect.isfunction(thing) and not _stands_in(way, thing):
-                yield module, member
-            elif inspect.isclass(thing) and not issubclass(thing, Exception):
-                for method, function in vars(thing).items():
-                    if inspect.isfunction(function) and not method.startswith("__") and not _stands_in(way, function):
-                        yield thing, method
+        for owner, name in functions_of(module):
+            if not _stands_in(way, getattr(owner, name)):
+                yield owner, name
 
 
 def _stands_in(way: Way, function: Any) -> bool:

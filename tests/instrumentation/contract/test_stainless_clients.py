@@ -144,7 +144,9 @@ def test_however_an_answer_is_read(name: str, root: str, asynchronous: bool, str
     reply: Reply = kit.streamed(Answer()) if streamed else kit.whole(Answer())
     spans = way.watch(program, reply).spans
     operations = [span.operation for span in spans if isinstance(span.operation, Inference)]
-    plain, *others = (replace(operation, time_to_first_chunk=None) for operation in operations)
+    plain, *read_operations = (replace(operation, time_to_first_chunk=None) for operation in operations)
     assert [operation.time_to_first_chunk is not None for operation in operations] == [streamed] * len(operations)
-    assert dict(zip((read.__name__ for read in reads), others, strict=True)) == {read.__name__: plain for read in reads}
+    assert dict(zip((read.__name__ for read in reads), read_operations, strict=True)) == {
+        read.__name__: plain for read in reads
+    }
     assert (plain.stream, plain.partial, plain.output[0].text()) == (streamed, False, Answer().text)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kit import CALLS, MODEL, Answer, Question, Reply
+from spans_of import failure_of
 from way import END, Watched, Way, asking, see, settled, without_times
 
 import llmtrace
@@ -316,8 +317,7 @@ def test_a_cancelled_stream_says_so(async_way: Way) -> None:
     program = Cancelled()
     watched = async_way.watch(program, reply.stalled(len(reply.pieces) // 2))
     _is_partial(watched, program.text)
-    assert watched.span.failure is not None
-    assert watched.span.failure.type == "cancelled"
+    assert failure_of(watched.span).type == "cancelled"
 
 
 class Cut(Reading):
@@ -342,8 +342,7 @@ def test_a_stream_that_is_cut_off_keeps_what_was_seen(way: Way) -> None:
     _is_partial(watched, program.text)
     _, raised = watched.seen
     assert raised is not None
-    assert watched.span.failure is not None
-    assert watched.span.failure.type == "connection"
+    assert failure_of(watched.span).type == "connection"
 
 
 def test_what_is_cut_off_is_not_validated(way: Way) -> None:

@@ -57,7 +57,7 @@ def _request(question: Question) -> dict[str, Any]:
 def _message(answer: Answer, *inputs: Any) -> dict[str, Any]:
     """``inputs``: the arguments of its calls, as objects or, for a stream, as text."""
     cached = answer.cached_tokens
-    calls = [tool_use(given, id=call.id, name=call.name) for call, given in zip(answer.calls, inputs, strict=True)]
+    calls = [tool_use(tool_input, id=call.id, name=call.name) for call, tool_input in zip(answer.calls, inputs, strict=True)]
     return message(
         *([text(answer.text)] if answer.text else ()),
         *calls,

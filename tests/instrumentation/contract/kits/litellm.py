@@ -11,8 +11,8 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or importing it
 
 import litellm
 import pydantic
-from kit import MODEL, SYSTEM, TOOL, Question
-from kits.openai import OpenAI
+from kit import MODEL, Question
+from kits.openai import OpenAI, _request
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,8 @@ class Client:
 
     def ask(self, question: Question, **more: Any) -> Any:
         call = litellm.acompletion if self.asynchronous else litellm.completion
-        return call(
-            f"openai/{MODEL}",
-            [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question.text}],
-            api_base=f"{self.url}/v1",
-            api_key="sk-test",
-            max_retries=self.retries,
-            max_tokens=question.max_tokens,
-            **({"tools": [{"type": "function", "function": TOOL}]} if question.tools else {}),
-            **({"n": question.n} if question.n > 1 else {}),
-            **more,
-        )
+        server = {"api_base": f"{self.url}/v1", "api_key": "sk-test", "max_retries": self.retries}
+        return call(**{**_request(question), "model": f"openai/{MODEL}"}, **server, **more)
 
 
 class LiteLLM(OpenAI):

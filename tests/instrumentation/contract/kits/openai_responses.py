@@ -46,7 +46,7 @@ def _response(answer: Answer) -> dict[str, Any]:
     }
     return response(
         *([text_item(answer.text)] if answer.text else ()),
-        *(call(asked.arguments, call_id=asked.id, name=asked.name) for asked in answer.calls),
+        *(call(tool_call.arguments, call_id=tool_call.id, name=tool_call.name) for tool_call in answer.calls),
         model=MODEL,
         status="incomplete" if cut else "completed",
         incomplete_details={"reason": "max_output_tokens"} if cut else None,
