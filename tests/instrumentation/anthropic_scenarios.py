@@ -1,12 +1,8 @@
-"""What programs do with the anthropic client, as a table: the idioms of its own tests and README.
-
-As in `openai_scenarios`: a scenario tells everything that the program can see; `observe` runs one.
-"""
+"""What programs do with the anthropic client: the idioms of its own tests and README."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -22,7 +18,6 @@ from anthropic_server import (
     Server,
     answered,
     events,
-    http,
     message,
     refused,
     streamed,
@@ -30,11 +25,10 @@ from anthropic_server import (
     tool_use,
     whole,
 )
-from openai_scenarios import Detail, Table
+from transparency import Scenarios
 
-TABLE = Table(Server)
-scenario, observe = TABLE.scenario, TABLE.observe
-
+SCENARIOS = Scenarios("anthropic", Server)
+scenario = SCENARIOS.add
 EVERYTHING = message(*SEARCHED, stop="tool_use")
 
 
@@ -48,15 +42,6 @@ def everything() -> Any:
 
 
 # -- whole answers
-
-
-@scenario(answered)
-def create(client: anthropic.Anthropic) -> Iterator[Any]:
-    result = client.messages.create(**GIVEN)
-    yield result
-    yield isinstance(result, anthropic.types.Message)
-    yield result._request_id
-    yield result.to_dict()
 
 
 @scenario(lambda: answered(*SEARCHED, stop="tool_use"))
@@ -92,40 +77,6 @@ def count_tokens(client: anthropic.Anthropic) -> Iterator[Any]:
     yield client.messages.count_tokens(model=MODEL, messages=ASK)
 
 
-@scenario(answered)
-def beta(client: anthropic.Anthropic) -> Iterator[Any]:
-    yield client.beta.messages.create(betas=["files-api-2025-04-14"], **GIVEN)
-
-
-@scenario(answered)
-def raw(client: anthropic.Anthropic) -> Iterator[Any]:
-    response = client.messages.with_raw_response.create(**GIVEN)
-    yield response
-    yield response.headers["x-request-id"], response.status_code, response.retries_taken
-    yield response.parse()
-    yield response.parse() is response.parse()
-    yield Detail(sorted(vars(response.http_response)))
-
-
-@scenario(answered)
-def raw_streaming(client: anthropic.Anthropic) -> Iterator[Any]:
-    with client.messages.with_streaming_response.create(**GIVEN) as response:
-        yield response
-        yield response.is_closed
-        yield response.parse()
-        yield response.json()
-    yield response.is_closed
-    yield Detail(sorted(vars(response.http_response)))
-
-
-@scenario(answered, answered)
-def raw_bytes(client: anthropic.Anthropic) -> Iterator[Any]:
-    for read in ("iter_bytes", "iter_lines"):
-        with client.messages.with_streaming_response.create(**GIVEN) as response:
-            yield list(getattr(response, read)())
-            yield next(iter(getattr(response, read)()), "nothing more")
-
-
 @scenario(lambda: answered(text('{"city": "Oslo", "days": 2}')), lambda: answered(text('{"city": "Oslo"}')))
 def parse(client: anthropic.Anthropic) -> Iterator[Any]:
     result = client.messages.parse(output_format=City, **GIVEN)
@@ -134,22 +85,12 @@ def parse(client: anthropic.Anthropic) -> Iterator[Any]:
     yield client.beta.messages.parse(output_format=City, **GIVEN)
 
 
-@scenario(lambda: http.Response(200, headers={"content-type": "text/html"}, content=b"<html>"))
-def not_json(client: anthropic.Anthropic) -> Iterator[Any]:
-    yield client.messages.create(**GIVEN)
-
-
 # -- failures
 
 
-@scenario(lambda: refused(400), lambda: refused(404, "not_found_error"))
-def bad_request(client: anthropic.Anthropic) -> Iterator[Any]:
-    try:
-        client.messages.create(**GIVEN)
-    except anthropic.BadRequestError as raised:
-        yield raised
-        yield raised.response.json()
-    yield client.beta.messages.create(**GIVEN)
+@scenario()
+def wrong_arguments(client: anthropic.Anthropic) -> Iterator[Any]:
+    yield client.messages.create(model=MODEL)  # type: ignore[call-overload]
 
 
 @scenario()
@@ -160,38 +101,9 @@ def wrong_arguments_of_the_helper(client: anthropic.Anthropic) -> Iterator[Any]:
 # -- streams
 
 
-@scenario(everything)
-def stream(client: anthropic.Anthropic) -> Iterator[Any]:
-    result = client.messages.create(stream=True, **GIVEN)
-    yield result
-    yield isinstance(result, anthropic.Stream), type(result._iterator).__name__, type(iter(result)).__name__
-    yield list(result)
-    yield next(result, "over"), result.response.is_closed
-    yield result.close()
-    yield result.close()
-
-
 @scenario(lambda: streamed([*events()[:4], {"type": "error", "error": {"type": "overloaded_error", "message": "no"}}]))
 def stream_with_an_error(client: anthropic.Anthropic) -> Iterator[Any]:
     yield from client.messages.create(stream=True, **GIVEN)
-
-
-@scenario(everything)
-def raw_stream(client: anthropic.Anthropic) -> Iterator[Any]:
-    response = client.messages.with_raw_response.create(stream=True, **GIVEN)
-    yield response
-    yield response.parse()
-    yield response.parse() is response.parse()
-    yield list(response.parse())
-
-
-@scenario(streamed, streamed)
-def raw_stream_streaming(client: anthropic.Anthropic) -> Iterator[Any]:
-    with client.messages.with_streaming_response.create(stream=True, **GIVEN) as response:
-        yield list(response.parse())
-    with client.messages.with_streaming_response.create(stream=True, **GIVEN) as response:
-        yield list(response.iter_lines())
-        yield Detail(sorted(vars(response.http_response)))
 
 
 @scenario(everything)
@@ -288,69 +200,14 @@ def tool_runner_streaming(client: anthropic.Anthropic) -> Iterator[Any]:
 # -- async
 
 
-@scenario(answered)
-async def acreate(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    waiting = client.messages.create(**GIVEN)
-    yield inspect.iscoroutine(waiting)
-    yield Detail(waiting.__qualname__)
-    yield await waiting
-
-
-@scenario()
-async def awrong_arguments(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    try:
-        client.messages.create(model=MODEL)  # type: ignore[call-overload]
-    except TypeError as raised:
-        yield raised
-
-
-@scenario()
-async def anever_awaited(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    client.messages.create(**GIVEN).close()
-    yield "closed"
-
-
 @scenario()
 async def ahelper_never_entered(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
     yield client.messages.stream(**GIVEN)
 
 
-@scenario(answered, answered)
-async def araw(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    response = await client.messages.with_raw_response.create(**GIVEN)
-    yield response
-    yield await response.parse()
-    async with client.messages.with_streaming_response.create(**GIVEN) as streaming:
-        yield streaming
-        yield await streaming.parse()
-
-
 @scenario(lambda: answered(text('{"city": "Oslo"}')))
 async def aparse_fails(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
     yield await client.messages.parse(output_format=City, **GIVEN)
-
-
-@scenario(everything)
-async def astream(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    result = await client.messages.create(stream=True, **GIVEN)
-    yield result
-    yield isinstance(result, anthropic.AsyncStream), type(result._iterator).__name__
-    yield [chunk async for chunk in result]
-    yield [chunk async for chunk in result], result.response.is_closed
-    yield await result.close()
-
-
-@scenario(everything)
-async def araw_stream(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    response = await client.messages.with_raw_response.create(stream=True, **GIVEN)
-    yield response
-    yield [chunk async for chunk in await response.parse()]
-
-
-@scenario(streamed)
-async def araw_stream_lines(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    async with client.messages.with_streaming_response.create(stream=True, **GIVEN) as response:
-        yield [line async for line in response.iter_lines()]
 
 
 @scenario(everything)
@@ -392,6 +249,3 @@ async def atool_runner(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
     async for chunk in runner:
         yield chunk
         yield await runner.generate_tool_call_response()
-
-
-NAMES = tuple(TABLE.scenarios)

@@ -1,4 +1,4 @@
-"""What the tests of instrumentors share. The fake server is in `openai_server`, that of other libraries in ``contract``."""
+"""What the tests of instrumentors share. How to drive a library is in `contract`, fake servers in ``*_server``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent / "contract"))
+
 from llmtrace.testing import Captured, capture
 
 sys.path.insert(0, str(Path(__file__).parent / "contract"))
@@ -16,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent / "contract"))
 
 @pytest.fixture
 def captured(request: pytest.FixtureRequest) -> Iterator[Captured]:
-    """Recording is on for the test, into memory, of the libraries that its module names as ``INSTRUMENTED``."""
-    with capture(instrument=getattr(request.module, "INSTRUMENTED", ("openai",)), redact=False) as recording:
+    """Recording is on for the test, into memory, for the libraries in the module's ``INSTRUMENT``."""
+    with capture(instrument=getattr(request.module, "INSTRUMENT", ("openai",)), redact=False) as recording:
         yield recording
 
 

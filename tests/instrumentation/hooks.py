@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import Any, TypeAlias, TypeVar
 
 import pytest
@@ -24,6 +25,16 @@ Hits: TypeAlias = "defaultdict[Hook, set[Stack]]"
 T = TypeVar("T")
 
 _SOURCE = str(Path(llmtrace.__file__).parent)
+
+
+@pytest.fixture(autouse=True)
+def _conforms() -> None:
+    """Where hooks are broken, spans are, too. Overrides the fixture that holds them against the conventions."""
+
+
+@pytest.fixture(autouse=True)
+def _silence() -> None:
+    """Where hooks are broken, llmtrace logs it: once for each place. Overrides the fixture that forbids it."""
 
 
 class Broken(Exception):
@@ -45,6 +56,33 @@ def replace(hooks: Iterable[Hook], monkeypatch: pytest.MonkeyPatch, hits: Hits |
         monkeypatch.setattr(owner, name, staticmethod(instead) if isinstance(original, staticmethod) else instead)
         for module, alias in aliases[function]:
             monkeypatch.setattr(module, alias, instead)
+
+
+def functions_of(module: ModuleType) -> Iterator[Hook]:
+    """Every function and method that is defined in a module; special methods and those of exceptions apart."""
+    for member, thing in list(vars(module).items()):
+        if getattr(thing, "__module__", None) != module.__name__:
+            continue
+        if inspect.isfunction(thing):
+            yield module, member
+        elif inspect.isclass(thing) and not issubclass(thing, Exception):
+            for method, function in list(vars(thing).items()):
+                if inspect.isfunction(function) and not method.startswith("__"):
+                    yield thing, method
+
+
+def patched_functions(instrumentor: str) -> dict[tuple[str, str], tuple[int, bool]]:
+    """The id of what stands where each patch of an instrumentor goes, as far as it is loaded; True if its class defines it
+    itself. By id, since a wrapper says that it equals what it wraps."""
+    functions = {}
+    for patch in importlib.import_module(f"llmtrace.instrumentation.{instrumentor}").PATCHES:
+        owner: Any = sys.modules.get(patch.module)
+        *path, name = patch.path.split(".")
+        for step in path:
+            owner = getattr(owner, step, None)
+        if owner is not None and hasattr(owner, name):
+            functions[patch.module, patch.path] = id(inspect.getattr_static(owner, name)), name in vars(owner)
+    return functions
 
 
 def _stand_in(function: Any, hook: Hook, hits: Hits | None) -> Any:

@@ -1,4 +1,4 @@
-"""What programs do with the Responses API and with embeddings, as a table: see `openai_scenarios`."""
+"""What programs do with the Responses API and with embeddings."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from openai_responses_server import (
     thought,
     waiting,
 )
-from openai_scenarios import TABLE, Answer, Detail, scenario
-from openai_server import error, whole
+from openai_scenarios import Answer
+from openai_server import Server, error, whole
+from transparency import Scenarios
 
-_BEFORE = {*TABLE.scenarios}
+SCENARIOS = Scenarios("openai", Server)
+scenario = SCENARIOS.add
 
 GIVEN: dict[str, Any] = {"model": MODEL, "input": "Where is order 7?"}
 EVERYTHING = response(
@@ -85,17 +87,6 @@ def responses_create_failed(client: openai.OpenAI) -> Iterator[Any]:
     yield client.responses.create(**GIVEN)
 
 
-@scenario(answered, answered)
-def responses_raw(client: openai.OpenAI) -> Iterator[Any]:
-    raw = client.responses.with_raw_response.create(**GIVEN)
-    yield raw
-    yield raw.parse()
-    yield Detail(sorted(vars(raw.http_response)))
-    with client.responses.with_streaming_response.create(**GIVEN) as streaming:
-        yield streaming
-        yield streaming.parse()
-
-
 @scenario(lambda: answered(text_item('{"city": "Oslo", "days": 2}')), lambda: answered(text_item('{"city": "Oslo"}')))
 def responses_parse(client: openai.OpenAI) -> Iterator[Any]:
     result = client.responses.parse(text_format=Answer, **GIVEN)
@@ -123,28 +114,11 @@ def responses_stream_refused(client: openai.OpenAI) -> Iterator[Any]:
     yield list(client.responses.create(stream=True, **GIVEN))
 
 
-@scenario(lambda: streamed(response(text_item("Well."))), streamed)
-def responses_helper(client: openai.OpenAI) -> Iterator[Any]:
-    with client.responses.stream(**GIVEN) as stream:
-        yield stream
-        yield [event.type for event in stream]
-        yield stream.get_final_response()
-    with client.responses.stream(**GIVEN) as stream:
-        yield next(stream).type
-    yield stream._response.is_closed
-
-
 @scenario(lambda: streamed(response(text_item('{"city": "Oslo"}'))))
 def responses_helper_parse_fails(client: openai.OpenAI) -> Iterator[Any]:
     with client.responses.stream(text_format=Answer, **GIVEN) as stream:
         stream.until_done()
         yield stream
-
-
-@scenario(lambda: streamed(EVERYTHING))
-def responses_raw_stream(client: openai.OpenAI) -> Iterator[Any]:
-    with client.responses.with_streaming_response.create(stream=True, **GIVEN) as raw:
-        yield list(raw.iter_lines())
 
 
 @scenario(lambda: whole(waiting()), lambda: whole(waiting("in_progress")), answered, streamed)
@@ -154,14 +128,6 @@ def responses_in_the_background(client: openai.OpenAI) -> Iterator[Any]:
     yield client.responses.retrieve(response.id)
     yield client.responses.retrieve(response_id=response.id, include=["reasoning.encrypted_content"])
     yield list(client.responses.retrieve(response.id, stream=True, starting_after=3))
-
-
-@scenario(answered, streamed, answered)
-def beta_responses(client: openai.OpenAI) -> Iterator[Any]:
-    responses: Any = getattr(client.beta, "responses", client.responses)  # not in every 2.x
-    yield responses.create(**GIVEN)
-    yield list(responses.create(stream=True, **GIVEN))
-    yield responses.retrieve("resp_1")
 
 
 @scenario(lambda: error(404))
@@ -181,28 +147,8 @@ def embeddings(client: openai.OpenAI) -> Iterator[Any]:
     yield client.embeddings.create(model="e-1", input=[1, 2])
 
 
-@scenario(lambda: whole(EVERYTHING), lambda: streamed(EVERYTHING), lambda: whole(EMBEDDED))
-async def aresponses(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
-    yield await client.responses.create(**GIVEN)
-    yield [event async for event in await client.responses.create(stream=True, **GIVEN)]
-    yield await client.embeddings.create(model="e-1", input="a")
-
-
-@scenario(streamed, streamed)
-async def aresponses_helper(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
-    async with client.responses.stream(**GIVEN) as stream:
-        yield [event.type async for event in stream]
-        yield await stream.get_final_response()
-    async with client.responses.stream(**GIVEN) as stream:
-        yield (await stream.__anext__()).type
-    yield stream._response.is_closed
-
-
 @scenario(answered, streamed, lambda: answered(text_item('{"city": "Oslo"}')))
 async def aresponses_retrieve(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     yield await client.responses.retrieve("resp_1")
     yield [event async for event in await client.responses.retrieve("resp_1", stream=True)]
     yield await client.responses.parse(text_format=Answer, **GIVEN)
-
-
-NAMES = tuple(name for name in TABLE.scenarios if name not in _BEFORE)

@@ -1,15 +1,9 @@
-"""What programs do with the openai client, as a table: each scenario tells everything that the program can see of it.
-
-A scenario is a generator of observations over a client and its fake server; `observe` runs one and gives what was seen, with
-the requests that were sent.
-"""
+"""What programs do with the openai client."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import openai
@@ -31,95 +25,17 @@ from openai_server import (
     tool_call,
     whole,
 )
+from transparency import Detail, Scenarios
 
 GIVEN: dict[str, Any] = {"model": MODEL, "messages": ASK}
+
+SCENARIOS = Scenarios("openai", Server)
+scenario = SCENARIOS.add
 
 
 class Answer(pydantic.BaseModel):
     city: str
     days: int
-
-
-class Detail:
-    """An observation of something that no program should depend on; the chaos test leaves it out."""
-
-    def __init__(self, seen: Any) -> None:
-        self.seen = seen
-
-
-class Table:
-    """Scenarios by name, each with what its server will answer."""
-
-    def __init__(self, server: Any) -> None:
-        self.server = server
-        self.scenarios: dict[str, tuple[Any, Callable[[], list[Any]]]] = {}
-
-    def scenario(self, *replies: Callable[[], Any]) -> Callable[[Any], Any]:
-        def register(function: Any) -> Any:
-            self.scenarios[function.__name__] = function, lambda: [reply() for reply in replies]
-            return function
-
-        return register
-
-    def observe(self, name: str, *, details: bool = True) -> tuple[list[Any], list[Any]]:
-        """Run a scenario. Gives what was seen, and the requests that were sent, without the headers that name our span."""
-        function, replies = self.scenarios[name]
-        server, seen = self.server(*replies()), list[Any]()
-        if inspect.isasyncgenfunction(function):
-            asyncio.run(_awatch(function, server, seen))
-        else:
-            with server.client(max_retries=2) as client:
-                _watch(function(client), seen)
-        descriptions = [
-            describe(value.seen) if isinstance(value, Detail) else value
-            for value in seen
-            if details or not isinstance(value, Detail)
-        ]
-        return descriptions, [_request(request) for request in server.requests]
-
-
-TABLE = Table(Server)
-scenario, observe = TABLE.scenario, TABLE.observe
-
-
-def _watch(steps: Any, seen: list[Any]) -> None:
-    try:
-        for step in steps:
-            seen.append(describe(step))  # noqa: PERF401  (what was seen before it raised is kept)
-    except Exception as raised:
-        seen.append(describe(raised))
-
-
-async def _awatch(function: Any, server: Server, seen: list[Any]) -> None:
-    async with server.aclient(max_retries=2) as client:
-        try:
-            async for step in function(client):
-                seen.append(describe(step))  # noqa: PERF401
-        except (Exception, asyncio.CancelledError) as raised:
-            seen.append(describe(raised))
-
-
-def _request(request: Any) -> Any:
-    headers = {name: value for name, value in request.headers.items() if name not in ("traceparent", "x-request-id")}
-    return request.method, str(request.url), headers, json.loads(request.content or b"null")
-
-
-def describe(thing: Any) -> Any:
-    """A value as far as a program can tell it from another."""
-    kind = f"{type(thing).__module__}.{type(thing).__qualname__}"
-    if isinstance(thing, BaseException):
-        cause = describe(thing.__cause__) if thing.__cause__ is not None else None
-        attributes = {
-            name: repr(getattr(thing, name, None)) for name in ("message", "code", "status_code", "body", "request_id")
-        }
-        return kind, str(thing), attributes, cause
-    if isinstance(thing, pydantic.BaseModel):
-        return kind, thing.model_dump(), sorted(thing.model_fields_set)
-    if isinstance(thing, (list, tuple)):
-        return [describe(value) for value in thing]
-    if thing is None or isinstance(thing, (str, int, bytes, dict, bool, Detail)):
-        return thing
-    return kind, sorted(name for name in dir(thing) if not name.startswith("__"))
 
 
 # -- whole answers
@@ -206,17 +122,6 @@ def raw(client: openai.OpenAI) -> Iterator[Any]:
     yield Detail(sorted(vars(response.http_response)))
 
 
-@scenario(whole)
-def raw_streaming(client: openai.OpenAI) -> Iterator[Any]:
-    with client.chat.completions.with_streaming_response.create(**GIVEN) as response:
-        yield response
-        yield response.is_closed
-        yield response.parse()
-        yield response.json()
-    yield response.is_closed
-    yield Detail(sorted(vars(response.http_response)))
-
-
 @scenario(whole, whole)
 def raw_bytes(client: openai.OpenAI) -> Iterator[Any]:
     for read in ("iter_bytes", "iter_lines"):
@@ -242,27 +147,12 @@ def parse_of_a_cut_answer(client: openai.OpenAI) -> Iterator[Any]:
     yield client.chat.completions.parse(response_format=Answer, **GIVEN)
 
 
-@scenario(lambda: http.Response(200, headers={"content-type": "text/html"}, content=b"<html>"))
-def not_json(client: openai.OpenAI) -> Iterator[Any]:
-    yield client.chat.completions.create(**GIVEN)
-
-
 # -- failures
-
-
-@scenario(lambda: error(503), lambda: error(503), whole)
-def retries(client: openai.OpenAI) -> Iterator[Any]:
-    yield client.chat.completions.create(**GIVEN)
 
 
 @scenario(lambda: error(400))
 def bad_request(client: openai.OpenAI) -> Iterator[Any]:
     yield client.chat.completions.create(**GIVEN)
-
-
-@scenario(*[lambda: http.ConnectError("refused")] * 3)
-def no_connection(client: openai.OpenAI) -> Iterator[Any]:
-    yield client.with_options(max_retries=0).chat.completions.create(**GIVEN)
 
 
 @scenario()
@@ -310,24 +200,6 @@ def stream_of_odd_chunks(client: openai.OpenAI) -> Iterator[Any]:
     yield list(client.chat.completions.create(stream=True, **GIVEN))
 
 
-@scenario(streamed)
-def stream_left(client: openai.OpenAI) -> Iterator[Any]:
-    with client.chat.completions.create(stream=True, **GIVEN) as result:
-        yield next(result)
-    yield result.response.is_closed
-    yield from result
-
-
-@scenario(lambda: streamed(text_chunks()[:2], breaks=http.ReadError("reset")))
-def stream_breaks(client: openai.OpenAI) -> Iterator[Any]:
-    result = client.chat.completions.create(stream=True, **GIVEN)
-    try:
-        yield from result
-    except Exception as raised:
-        yield raised
-    yield list(result)
-
-
 @scenario(lambda: streamed([*text_chunks()[:2], {"error": {"message": "overloaded", "code": "x"}}]))
 def stream_with_an_error(client: openai.OpenAI) -> Iterator[Any]:
     yield from client.chat.completions.create(stream=True, **GIVEN)
@@ -348,15 +220,6 @@ def raw_stream_streaming(client: openai.OpenAI) -> Iterator[Any]:
         yield list(response.parse())
     with client.chat.completions.with_streaming_response.create(stream=True, **GIVEN) as response:
         yield list(response.iter_lines())
-
-
-@scenario(streamed)
-def helper(client: openai.OpenAI) -> Iterator[Any]:
-    with client.chat.completions.stream(**GIVEN) as result:
-        yield result
-        for event in result:
-            yield event.type
-        yield result.get_final_completion()
 
 
 @scenario(streamed)
@@ -442,6 +305,3 @@ async def ahelper(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
         async for event in result:
             yield event.type
         yield await result.get_final_completion()
-
-
-NAMES = tuple(TABLE.scenarios)

@@ -14,21 +14,13 @@ if int(openai.__version__.split(".")[0]) >= 3:
 else:
     import httpx as http
 
+from tests.instrumentation.contract.kit import TOOL, pieces_of
+
 from llmtrace.model import Blob
 
 MODEL = "gpt-4o"
 ASK: list[Any] = [{"role": "user", "content": "Where is order 7?"}]
-LOOK_UP: dict[str, Any] = {
-    "name": "look_up",
-    "description": "Look an order up.",
-    "parameters": {
-        "type": "object",
-        "properties": {"order_id": {"type": "string"}},
-        "required": ["order_id"],
-        "additionalProperties": False,
-    },
-}
-TOOLS: list[Any] = [{"type": "function", "function": LOOK_UP}]
+TOOLS: list[Any] = [{"type": "function", "function": TOOL}]
 USAGE = {
     "prompt_tokens": 20,
     "completion_tokens": 9,
@@ -95,7 +87,7 @@ def pieces_of(text: str, size: int = 3) -> list[str]:
 def text_chunks(text: str = "On its way.") -> list[dict[str, Any]]:
     return [
         chunk({"role": "assistant", "content": ""}),
-        *(chunk({"content": piece}) for piece in pieces_of(text)),
+        *(chunk({"content": word}) for word in pieces_of(text, 3)),
         chunk({}, finish="stop"),
         chunk(None, usage=USAGE),
     ]

@@ -17,7 +17,7 @@ from llmtrace.errors import BudgetExceeded
 from llmtrace.model import AgentInvocation, Failure, Inference, ToolExecution
 from llmtrace.testing import Captured, capture
 
-INSTRUMENTED = ("anthropic",)
+INSTRUMENT = ("anthropic",)
 
 
 def kinds(captured: Captured) -> list[type]:

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, EventStrea
 from kit import Answer, Question, Reply, json_reply
 from kits.bedrock import KIT, encoded, session
 from server import Server
-from spans_of import inference
+from spans_of import failure_of, inference, violations
 
 from llmtrace.model import (
     Blob,
@@ -31,12 +31,11 @@ from llmtrace.playback import replay
 from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
+INSTRUMENT = ("bedrock",)
+
 EVENTS = "application/vnd.amazon.eventstream"
 ASK: list[Any] = [{"role": "user", "content": [{"text": "Where is order 7?"}]}]
 USAGE = {"inputTokens": 3, "outputTokens": 4, "totalTokens": 7}
-
-
-INSTRUMENTED = ("bedrock",)
 
 
 def converse(server: Server, **options: Any) -> Any:
@@ -100,7 +99,7 @@ def test_what_a_request_asks_for_is_named_as_the_conventions_do(captured: Captur
     arguments = {name: operation.parameters[name] for name in ("top_p", "stop_sequences", "top_k", "tool_choice")}
     assert arguments == {"top_p": 0.5, "stop_sequences": ["."], "top_k": 7, "tool_choice": {"any": {}}}
     assert [tool.name for tool in operation.tools] == ["f"]
-    assert [(violation.code, violation.pointer) for violation in captured.spans[0].violations] == [("wrong_type", "/eta")]
+    assert violations(captured.spans[0]) == [("wrong_type", "/eta")]
 
 
 def test_usage_includes_what_was_cached(captured: Captured) -> None:
@@ -161,8 +160,7 @@ def test_an_exception_in_the_stream_is_the_failure(captured: Captured) -> None:
         with pytest.raises(EventStreamError, match="slow down"):
             list(stream)
     (span,) = captured.spans
-    assert span.failure is not None
-    assert (span.failure.type, span.failure.message) == ("rate_limit", "slow down")
+    assert (failure_of(span).type, failure_of(span).message) == ("rate_limit", "slow down")
     assert (inference(captured).partial, inference(captured).output[0].text()) == (True, "On its")
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextvars
 import importlib
-import inspect
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from openai_scenarios import NAMES, observe
-from tests.instrumentation.hooks import Hits, Hook, replace, steps_through
+from openai_scenarios import SCENARIOS
+from tests.instrumentation.hooks import Hits, Hook, _conforms, _silence, functions_of, replace, steps_through  # noqa: F401 - fixtures
 
 from llmtrace.instrumentation import _cache, _openai_endpoint
 from llmtrace.recorder import collected, guard
@@ -57,36 +55,14 @@ _NOT_HOOKS = {"patches", "both", "activate", "end_open", *_GUARDS}
 """Guards, and what is not called within a call."""
 
 
-def _hooks() -> Iterator[Hook]:
-    """Every function and method that is defined in these modules: (where it stands, its name)."""
-    for name in _MODULES:
-        module = importlib.import_module(name)
-        for member, thing in vars(module).items():
-            if inspect.isfunction(thing) and thing.__module__ == name:
-                yield module, member
-            elif inspect.isclass(thing) and thing.__module__ == name and not issubclass(thing, Exception):
-                for method, function in vars(thing).items():
-                    if inspect.isfunction(function) and not method.startswith("__"):
-                        yield thing, method
-
-
-HOOKS = [(owner, name) for owner, name in _hooks() if name not in _NOT_HOOKS]
-
-
-@pytest.fixture(autouse=True)
-def _conforms() -> None:
-    """Here spans are broken on purpose. Overrides the fixture that holds them against the conventions."""
-
-
-@pytest.fixture(autouse=True)
-def _silence(caplog: pytest.LogCaptureFixture) -> None:
-    """Here llmtrace does log: once for each place. Overrides the fixture that forbids it."""
+HOOKS = [hook for name in _MODULES for hook in functions_of(importlib.import_module(name)) if hook[1] not in _NOT_HOOKS]
+"""Every function and method that is defined in these modules: (where it stands, its name)."""
 
 
 @pytest.fixture(scope="module")
 def plain() -> dict[str, Any]:
     """What a program sees without llmtrace."""
-    return {name: observe(name, details=False) for name in NAMES}
+    return {name: SCENARIOS.observe(name, details=False) for name in SCENARIOS}
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +75,7 @@ def hits_by_scenario(plain: dict[str, Any]) -> dict[str, Hits]:
         for scenario, seen in plain.items():
             with pytest.MonkeyPatch.context() as once:
                 _forget(once)
-                assert contextvars.copy_context().run(observe, scenario, details=False) == seen
+                assert contextvars.copy_context().run(SCENARIOS.observe, scenario, details=False) == seen
             hits_by_scenario[scenario] = hits.copy()
             hits.clear()
         collected.settle()
@@ -116,9 +92,9 @@ def test_a_hook_that_raises_changes_nothing(
     scenarios = steps_through((owner, name), hits_by_scenario)
     with capture(instrument=("openai",)):
         replace([(owner, name)], monkeypatch)
-        for scenario in (*scenarios, NAMES[0]):
+        for scenario in (*scenarios, next(iter(SCENARIOS))):
             # in a context of its own, since a hook that should have left the context may be the broken one
-            seen = contextvars.copy_context().run(observe, scenario, details=False)
+            seen = contextvars.copy_context().run(SCENARIOS.observe, scenario, details=False)
             assert seen == plain[scenario], f"{scenario}, with {name} broken"
         collected.settle()
         monkeypatch.undo()

@@ -10,17 +10,16 @@ from kit import json_reply, sse_reply
 from server import Server
 from spans_of import inference
 
-from llmtrace.model import Embedding, Generic, Reasoning, Retrieval, Text, ToolCall, ToolResult, Usage
+from llmtrace.model import Generic, Reasoning, Retrieval, Text, ToolCall, ToolResult, Usage
 from llmtrace.testing import Captured, capture
 
 cohere = pytest.importorskip("cohere")
 
+INSTRUMENT = ("cohere",)
+
 MODEL = "command-test"
 CITATION = {"start": 0, "end": 2, "text": "On", "sources": [{"type": "tool", "id": "c1:0", "tool_output": {"a": "b"}}]}
 USAGE = {"billed_units": {"input_tokens": 5, "output_tokens": 2}, "tokens": {"input_tokens": 400, "output_tokens": 9}}
-
-
-INSTRUMENTED = ("cohere",)
 
 
 def client(server: Server) -> Any:
@@ -175,34 +174,6 @@ def test_a_client_made_before_is_recorded_too() -> None:
             new_client.chat(model=MODEL, messages=[{"role": "user", "content": "Hi."}])
         new_client.chat(model=MODEL, messages=[{"role": "user", "content": "Hi."}])
     assert len(captured.spans) == 1
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_embeddings_are_recorded_without_their_text(captured: Captured, version: int) -> None:
-    """By both APIs: the model, how many dimensions, what is billed, and nothing of what was embedded."""
-    vectors: Any = [[0.1, 0.2, 0.3]] if version == 1 else {"float": [[0.1, 0.2, 0.3]]}
-    kind = "embeddings_floats" if version == 1 else "embeddings_by_type"
-    body = {
-        "id": "e",
-        "texts": ["a"],
-        "embeddings": vectors,
-        "response_type": kind,
-        "meta": {"billed_units": {"input_tokens": 4}},
-    }
-    with Server(json_reply(body)) as server:
-        if version == 1:
-            cohere.Client(api_key="none", base_url=server.url).embed(texts=["a"], model="embed-test", input_type="search_query")
-        else:
-            client(server).embed(texts=["a"], model="embed-test", input_type="search_query", embedding_types=["float"])
-    (span,) = captured.spans
-    assert isinstance(span.operation, Embedding)
-    operation = span.operation
-    assert (operation.provider, operation.request_model, operation.dimensions, operation.usage) == (
-        "cohere",
-        "embed-test",
-        3,
-        Usage(4),
-    )
 
 
 RANKED = {"id": "r", "results": [{"index": 2, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.2}]}

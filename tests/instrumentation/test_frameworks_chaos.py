@@ -6,11 +6,11 @@ import asyncio
 import importlib
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.instrumentation.hooks import Hits, Hook, replace
+from tests.instrumentation.hooks import Hits, Hook, _conforms, _silence, functions_of, patched_functions, replace  # noqa: F401 - fixtures
 
 from llmtrace.instrumentation import langchain, openai_agents
 from llmtrace.recorder import guard
@@ -30,29 +30,18 @@ _MODULES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _conforms() -> None:
-    """Here spans are broken on purpose. Overrides the fixture that holds them against the conventions."""
-
-
-@pytest.fixture(autouse=True)
-def _silence() -> None:
-    """Here llmtrace does log: once for each place. Overrides the fixture that forbids it."""
-
-
-def _hooks(framework: str) -> Iterator[Hook]:
-    for name in _MODULES[framework]:
-        module = importlib.import_module(f"llmtrace.instrumentation.{name}")
-        for member, thing in list(vars(module).items()):
-            if getattr(thing, "__module__", None) != module.__name__ or member in _WRAPPERS[framework]:
-                continue
-            if inspect.isfunction(thing):
-                yield module, member
-            elif inspect.isclass(thing):
-                for method, function in list(vars(thing).items()):
-                    guards = method.startswith("__") or thing is langchain.Callbacks or method in _WRAPPERS[framework]
-                    if inspect.isfunction(function) and not guards:
-                        yield thing, method
+def _hooks(framework: str) -> list[Hook]:
+    hooks = [
+        hook
+        for name in _MODULES[framework]
+        for hook in functions_of(importlib.import_module(f"llmtrace.instrumentation.{name}"))
+    ]
+    guards = _WRAPPERS[framework]
+    return [
+        (owner, name)
+        for owner, name in hooks
+        if name not in guards and not (inspect.isclass(owner) and (name.startswith("on_") or owner.__name__ in guards))
+    ]
 
 
 def _mcp() -> Callable[[], Any]:
@@ -95,15 +84,19 @@ def _openai_agents() -> Callable[[], Any]:
     return lambda: asyncio.run(some())
 
 
-@pytest.mark.parametrize("framework", ["mcp", "langchain", "openai_agents"])
+OBSERVE = {"mcp": _mcp, "langchain": _langchain, "openai_agents": _openai_agents}
+"""By framework: makes what runs a program and returns what it sees."""
+
+
+@pytest.mark.parametrize("framework", OBSERVE)
 def test_a_hook_that_raises_changes_nothing(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Values, types, exceptions and streams are the same, whichever hook is broken: all that the program comes through."""
-    observe = {"mcp": _mcp, "langchain": _langchain, "openai_agents": _openai_agents}[framework]()
+    observe = OBSERVE[framework]()
     with capture(instrument=()):
         plain = observe()
     hits: Hits = defaultdict(set)
     with capture(instrument=(framework,)), monkeypatch.context() as patched:
-        replace(list(_hooks(framework)), patched, hits)
+        replace(_hooks(framework), patched, hits)
         assert observe() == plain
     wrong = []
     for owner, name in sorted(hits, key=str):
@@ -120,3 +113,14 @@ def test_a_hook_that_raises_changes_nothing(framework: str, monkeypatch: pytest.
             wrong.append(name)
     assert wrong == []
     assert len(hits) > 10
+
+
+@pytest.mark.parametrize("framework", OBSERVE)
+def test_everything_is_taken_off_again(framework: str) -> None:
+    """What was wrapped is the very object that it was."""
+    OBSERVE[framework]()
+    before = patched_functions(framework)
+    with capture(instrument=(framework,)):
+        during = patched_functions(framework)
+        assert all(during[place][0] != before[place][0] for place in before)
+    assert patched_functions(framework) == before

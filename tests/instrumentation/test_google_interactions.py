@@ -29,10 +29,9 @@ from llmtrace.testing import Captured
 pytest.importorskip("google.genai.interactions")
 genai = pytest.importorskip("google.genai")
 
+INSTRUMENT = ("google_genai",)
+
 MODEL = "gemini-test"
-
-
-INSTRUMENTED = ("google_genai",)
 
 
 def interaction(*steps: dict[str, Any], **fields: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
+
 from kit import Reply, json_reply, sse_reply  # noqa: E402
 from server import Server  # noqa: E402
 

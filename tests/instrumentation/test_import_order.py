@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 from documented_calls import EXAMPLES, Example, serving
+from tests.frameworks.running import traces_in
 
 from llmtrace import instrumentation
-from llmtrace.model import Span
-from llmtrace.store import open_store
 
 pytestmark = pytest.mark.all
 
@@ -64,16 +63,6 @@ def _skip_if_absent(example: Example) -> None:
         pytest.skip(f"{library.distribution} {version} is imported in another way")
 
 
-def _spans(store: Path) -> list[Span]:
-    if not store.exists():
-        return []
-    opened = open_store(str(store))
-    try:
-        return [span for trace in opened.traces() for span in opened.trace(trace.trace_id).spans]
-    finally:
-        opened.close()
-
-
 @pytest.mark.parametrize(("example", "order"), CASES, ids=[f"{example.id} - {order}" for example, order in CASES])
 def test_a_call_is_recorded(example: Example, order: str, url: str, tmp_path: Path) -> None:
     """Once, and nothing is logged or printed."""
@@ -92,5 +81,6 @@ def test_a_call_is_recorded(example: Example, order: str, url: str, tmp_path: Pa
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert "llmtrace" not in ran.stderr
-    recorded = [(type(span.operation).__name__, span.kind) for span in _spans(tmp_path / "store")]
+    spans = [span for trace in traces_in(tmp_path) for span in trace.spans]
+    recorded = [(type(span.operation).__name__, span.kind) for span in spans]
     assert recorded.count((example.operation, example.kind)) == 1, recorded

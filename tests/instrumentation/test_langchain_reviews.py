@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from inspect import signature
 from typing import Any
@@ -24,13 +23,9 @@ from test_langchain import State, asking, asks, look_up, says
 import llmtrace
 from llmtrace.diagnosis import diagnose
 from llmtrace.model import Review, replace
-from llmtrace.testing import Captured, capture
+from llmtrace.testing import Captured
 
-
-@pytest.fixture
-def captured() -> Iterator[Captured]:
-    with capture(instrument=("langchain",), redact=False) as recording:
-        yield recording
+INSTRUMENT = ("langchain",)
 
 
 def reviews(captured: Captured) -> list[Review]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import anthropic_server
 import litellm
 import openai
 import pytest
@@ -18,6 +18,7 @@ from kits.litellm import KIT
 from litellm import completion as bound_before
 from openai_responses_server import response, text_item
 from server import Server
+from spans_of import failure_of
 
 from llmtrace.model import Embedding, Inference, Span, Trace, Usage
 from llmtrace.recorder import collected
@@ -138,8 +139,7 @@ def test_a_model_that_fails_says_whose_it_is(recorded: Captured) -> None:
     with Server(KIT.error(429)) as server, pytest.raises(litellm.RateLimitError):
         litellm.completion(**at(server))
     span, operation = only(recorded)
-    assert span.failure is not None
-    assert (span.failure.type, operation.provider) == ("rate_limit", "openai")
+    assert (failure_of(span).type, operation.provider) == ("rate_limit", "openai")
 
 
 def test_other_providers_are_named_as_the_conventions_do(recorded: Captured) -> None:

@@ -19,7 +19,6 @@ from spans_of import inference
 import llmtrace
 from llmtrace.instrumentation._mistral_entries import read_entry
 from llmtrace.model import (
-    Embedding,
     Failure,
     Generic,
     Inference,
@@ -41,11 +40,10 @@ import openai_server
 from kits.mistral import Client
 from openai_server import completion, message
 
+INSTRUMENT = ("mistral",)
+
 ASK: Any = {"model": "mistral-test", "messages": [{"role": "user", "content": "Hi."}]}
 DONE = b"data: [DONE]\n\n"
-
-
-INSTRUMENTED = ("mistral",)
 
 
 def client(server: Server) -> Any:
@@ -58,45 +56,39 @@ def answer(content: Any, finish: str = "stop", **fields: Any) -> dict[str, Any]:
 
 
 def chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
-    return openai_server.chunk(delta, finish=finish, model="mistral-test-1")
+    about = {"id": "c", "created": 1, "model": "mistral-test-1", "object": "chat.completion.chunk"}
+    return {**about, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+STREAMED = pytest.mark.parametrize("streamed", [False, True])
+
+
+def ask(whole: dict[str, Any], chunks: list[dict[str, Any]], *, streamed: bool, by: str = "chat", **request: Any) -> None:
+    """One question, whose answer comes whole or as chunks."""
+    with Server(sse_reply(chunks, done=DONE) if streamed else json_reply(whole)) as server:
+        resource = getattr(client(server), by)
+        list(resource.stream(**request)) if streamed else resource.complete(**request)
 
 
 THINKING = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "Yes."}]
 
 
-@pytest.mark.parametrize("streamed", [False, True])
+@STREAMED
 def test_what_the_model_thinks_is_reasoning(captured: Captured, streamed: bool) -> None:
     """Parts of the content, whole and in deltas."""
-    with Server(
-        sse_reply([chunk(content=THINKING[:1]), chunk("stop", content="Yes.")], done=DONE)
-        if streamed
-        else json_reply(answer(THINKING))
-    ) as server:
-        chat = client(server).chat
-        if streamed:
-            list(chat.stream(**ASK))
-        else:
-            chat.complete(**ASK)
+    ask(answer(THINKING), [chunk(content=THINKING[:1]), chunk("stop", content="Yes.")], streamed=streamed, **ASK)
     assert inference(captured).output[0].parts == (Reasoning("Hm."), Text("Yes."))
 
 
-@pytest.mark.parametrize("streamed", [False, True])
+@STREAMED
 def test_arguments_may_be_an_object(captured: Captured, streamed: bool) -> None:
     """Text or object, the call is the same; an id that the SDK made up is none."""
     calls = [
         {"id": "a", "index": 0, "function": {"name": "f", "arguments": {"x": 1}}},
         {"index": 1, "function": {"name": "g", "arguments": '{"y": 2}'}},
     ]
-    with Server(
-        sse_reply([chunk("tool_calls", content="", tool_calls=calls)], done=DONE)
-        if streamed
-        else json_reply(answer("", "tool_calls", tool_calls=calls))
-    ) as server:
-        chat = client(server).chat
-        if streamed:
-            list(chat.stream(**ASK))
-        else:
-            chat.complete(**ASK)
+    chunks = [chunk("tool_calls", content="", tool_calls=calls)]
+    ask(answer("", "tool_calls", tool_calls=calls), chunks, streamed=streamed, **ASK)
     operation = inference(captured)
     assert operation.output[0].parts == (ToolCall("f", {"x": 1}, "a"), ToolCall("g", {"y": 2}))
     assert operation.finish_reasons == ("tool_call",)
@@ -139,44 +131,28 @@ def test_a_parsed_answer_is_validated(captured: Captured, asynchronous: bool) ->
     ]
 
 
-@pytest.mark.parametrize("streamed", [False, True])
+@STREAMED
 def test_an_agent_is_an_inference(captured: Captured, streamed: bool) -> None:
     """Its model is not known before it answers; its id is a parameter."""
-    reply = sse_reply([chunk("stop", content="ok")], done=DONE) if streamed else json_reply(answer("ok"))
-    with Server(reply) as server:
-        agents = client(server).agents
-        if streamed:
-            list(agents.stream(agent_id="ag:1", messages=ASK["messages"]))
-        else:
-            agents.complete(agent_id="ag:1", messages=ASK["messages"])
+    chunks = [chunk("stop", content="ok")]
+    ask(answer("ok"), chunks, streamed=streamed, by="agents", agent_id="ag:1", messages=ASK["messages"])
     operation = inference(captured)
     assert (operation.request_model, operation.response_model) == (None, "mistral-test-1")
     assert operation.parameters["agent_id"] == "ag:1"
     assert operation.output[0].text() == "ok"
 
 
-@pytest.mark.parametrize("streamed", [False, True])
+@STREAMED
 def test_code_that_is_filled_in(captured: Captured, streamed: bool) -> None:
     """The prompt is the user's; what stands after the gap is a parameter."""
     events = [chunk(role="assistant", content="ret"), chunk(content="urn"), chunk("stop")]
-    reply = sse_reply(events, done=DONE) if streamed else json_reply(answer("return"))
-    with Server(reply) as server:
-        parameters: Any = {"model": "codestral-test", "prompt": "def f():", "suffix": " 1", "max_tokens": 9}
-        if streamed:
-            list(client(server).fim.stream(**parameters))
-        else:
-            client(server).fim.complete(**parameters)
+    request: Any = {"model": "codestral-test", "prompt": "def f():", "suffix": " 1", "max_tokens": 9}
+    ask(answer("return"), events, streamed=streamed, by="fim", **request)
     operation = inference(captured)
-    assert (operation.operation, operation.input[0].text(), operation.output[0].text()) == (
-        "text_completion",
-        "def f():",
-        "return",
-    )
-    assert (operation.parameters["suffix"], operation.parameters["max_tokens"], operation.finish_reasons) == (
-        " 1",
-        9,
-        ("stop",),
-    )
+    assert operation.operation == "text_completion"
+    assert (operation.input[0].text(), operation.output[0].text()) == ("def f():", "return")
+    assert operation.parameters == {"suffix": " 1", "max_tokens": 9}
+    assert operation.finish_reasons == ("stop",)
 
 
 EXECUTED: Any = {
@@ -228,7 +204,7 @@ def converse(*, stream: bool, events: list[dict[str, Any]] = TURN, turn: str = "
             getattr(resource, turn)(**arguments)
 
 
-@pytest.mark.parametrize("streamed", [False, True])
+@STREAMED
 def test_a_conversation_goes_on(captured: Captured, streamed: bool) -> None:
     """Only what is new is sent; all entries that come back are the answer, in their order."""
     answers: Any = [
@@ -251,18 +227,15 @@ def test_a_conversation_goes_on(captured: Captured, streamed: bool) -> None:
         Generic("tool_reference", {key: CITED[key] for key in list(CITED)[1:]}),
         ToolCall("f", {"x": 1}, "c"),
     )
-    assert (operation.finish_reasons, operation.usage, operation.response_model) == (
-        ("tool_call",),
-        Usage(15, 2),
-        "mistral-test-1",
-    )
+    assert (operation.finish_reasons, operation.usage) == (("tool_call",), Usage(15, 2))
+    assert operation.response_model == "mistral-test-1"
     assert operation.parameters == {"conversation": "conv_1", "seed": 3}
     assert operation.is_continued
     assert captured.spans[0].attributes["gen_ai.conversation.id"] == "conv_2"
     assert (operation.partial, operation.stream) == (False, streamed)
 
 
-@pytest.mark.parametrize("streamed", [False, True])
+@STREAMED
 def test_a_conversation_begins_anew_from_an_entry(captured: Captured, streamed: bool) -> None:
     """It is told by the entry's id."""
     converse(stream=streamed, turn="restart", inputs="Again.")
@@ -373,20 +346,7 @@ def test_an_entry_in_a_form_of_its_own_is_kept_whole() -> None:
     assert read_entry(7).parts == (Generic("message.input", {"value": 7}),)
 
 
-def test_embeddings_are_recorded_without_their_text(captured: Captured) -> None:
-    """The model, how many dimensions, what it cost, and nothing of what was embedded."""
-    data = [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]
-    usage = {"prompt_tokens": 4, "completion_tokens": 0, "total_tokens": 4}
-    with Server(json_reply({"id": "e", "object": "list", "data": data, "model": "embed-test", "usage": usage})) as server:
-        client(server).embeddings.create(model="embed-test", inputs=["a"])
-    (span,) = captured.spans
-    assert isinstance(span.operation, Embedding)
-    operation = span.operation
-    assert (operation.provider, operation.response_model, operation.dimensions) == ("mistral_ai", "embed-test", 2)
-    assert operation.usage == Usage(4, 0)
-
-
-@pytest.mark.parametrize("streamed", [False, True])
+@STREAMED
 def test_there_is_one_span_next_to_the_tracing_of_the_sdk(monkeypatch: pytest.MonkeyPatch, streamed: bool) -> None:
     """Where the SDK traces to the program's own provider, that gets one span a call: ours while llmtrace is on."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
@@ -394,18 +354,13 @@ def test_there_is_one_span_next_to_the_tracing_of_the_sdk(monkeypatch: pytest.Mo
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     monkeypatch.setenv("MISTRAL_SDK_TELEMETRY", "global")
 
-    def ask(server: Server) -> list[str]:
+    def writers() -> list[str]:
         exporter.clear()
-        chat = client(server).chat
-        if streamed:
-            list(chat.stream(**ASK))
-        else:
-            chat.complete(**ASK)
+        ask(answer("ok"), [chunk("stop", content="ok")], streamed=streamed, **ASK)
         collected.settle()
         return [str(span.instrumentation_scope.name) for span in exporter.get_finished_spans() if span.instrumentation_scope]
 
-    with Server(sse_reply([chunk("stop", content="ok")], done=DONE) if streamed else json_reply(answer("ok"))) as server:
-        assert ask(server) == ["mistralai_sdk_tracer"]
-        with capture(instrument=("mistral",)):
-            assert ask(server) == ["llmtrace"]
-        assert ask(server) == ["mistralai_sdk_tracer"]
+    assert writers() == ["mistralai_sdk_tracer"]
+    with capture(instrument=("mistral",)):
+        assert writers() == ["llmtrace"]
+    assert writers() == ["mistralai_sdk_tracer"]

@@ -6,14 +6,13 @@ import asyncio
 import enum
 import inspect
 import json
-from collections.abc import Callable
 from typing import Any
 
 import openai
 import pydantic
 import pytest
 from openai_server import ASK, MODEL, SPOKEN, TOOLS, Server, completion, error, http, message, tool_call, whole
-from spans_of import inference, spans
+from spans_of import failure_of, inference, inference_span, spans
 
 import llmtrace
 from llmtrace import instrumentation
@@ -83,13 +82,6 @@ def test_members_of_an_enum_are_what_is_sent_for_them(captured: Captured) -> Non
     assert (operation.tools[0].name, span.violations) == ("look_up", ())
 
 
-def test_arguments_that_are_no_object_stay_text(captured: Captured) -> None:
-    """Raw arguments are never repaired."""
-    raw = '{"order_id": "7"'
-    ask(Server(whole(completion(message(None, tool_calls=[tool_call(raw)])))).client(), tools=TOOLS)
-    assert inference(captured).output[0].tool_calls()[0].arguments == raw
-
-
 _CITATION = {"type": "url_citation", "url_citation": {"url": "http://x", "title": "X", "start_index": 0, "end_index": 4}}
 
 
@@ -107,6 +99,7 @@ _CITATION = {"type": "url_citation", "url_citation": {"url": "http://x", "title"
             message(None, function_call={"name": "look_up", "arguments": '{"order_id": "7"}'}),
             (ToolCall("look_up", {"order_id": "7"}),),
         ),
+        (message(None, tool_calls=[tool_call('{"a": 1')]), (ToolCall("look_up", '{"a": 1', "call_1"),)),
         (
             message(None, tool_calls=[{"id": "c", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}]),
             (ToolCall("sql", "SELECT 1", "c"),),
@@ -118,9 +111,13 @@ _CITATION = {"type": "url_citation", "url_citation": {"url": "http://x", "title"
     ],
 )
 def test_every_form_of_answer_is_read(captured: Captured, raw: dict[str, Any], parts: tuple[Any, ...]) -> None:
-    """Refusal, reasoning, audio, legacy and custom calls, citations each have their part."""
-    ask(Server(whole(completion(raw))).client())
+    """Refusal, reasoning, audio, legacy and custom calls, citations each have their part; raw arguments are never repaired.
+
+    ``functions`` is the old form of ``tools``.
+    """
+    ask(Server(whole(completion(raw))).client(), functions=[TOOLS[0]["function"]])
     assert inference(captured).output[0].parts == parts
+    assert inference(captured).tools[0].name == "look_up"
 
 
 def test_a_history_of_dicts_and_models_is_read_alike(captured: Captured) -> None:
@@ -134,40 +131,6 @@ def test_a_history_of_dicts_and_models_is_read_alike(captured: Captured) -> None
     _, with_model, with_dict = (span.operation for span in spans(captured))
     assert with_model.input == with_dict.input  # type: ignore[union-attr]
     assert with_model.input[1].tool_calls() == (ToolCall("look_up", {"order_id": "7"}, "call_1"),)  # type: ignore[union-attr]
-
-
-def test_a_message_seen_before_in_a_run_is_the_same_object(captured: Captured) -> None:
-    """A history that is sent again is not converted again; a message edited in place is."""
-    client = Server(*(whole() for _ in range(3))).client()
-    messages: list[Any] = [
-        {"role": "system", "content": "Be kind."},
-        {"role": "user", "content": [{"type": "text", "text": "a"}]},
-    ]
-    with llmtrace.workflow("run"):
-        ask(client, messages=messages)
-        ask(client, messages=[dict(messages[0]), messages[1]])
-        messages[1]["content"][0]["text"] = "b"
-        ask(client, messages=messages)
-    first, second, third = (span.operation for span in spans(captured) if isinstance(span.operation, Inference))
-    assert first.input == second.input
-    assert third.input[0] == first.input[0]
-    assert third.input[1].text() == "b"
-
-
-def test_tools_edited_between_calls_are_seen(captured: Captured) -> None:
-    """The definitions that count are those of the request, also when the same list is changed and sent again."""
-    client = Server(whole(), whole()).client()
-    tools = json.loads(json.dumps(TOOLS))
-    ask(client, tools=tools)
-    tools[0]["function"]["name"] = "find"
-    ask(client, tools=tools)
-    assert [span.operation.tools[0].name for span in spans(captured)] == ["look_up", "find"]  # type: ignore[union-attr]
-
-
-def test_legacy_functions_are_tools(captured: Captured) -> None:
-    """``functions`` is the old form of ``tools``."""
-    ask(Server(whole()).client(), functions=[TOOLS[0]["function"]])
-    assert inference(captured).tools[0].name == "look_up"
 
 
 def test_one_shot_iterators_reach_the_sdk_unread_and_are_still_recorded(captured: Captured) -> None:
@@ -216,76 +179,10 @@ def test_an_error_in_a_good_answer_is_a_failure(captured: Captured) -> None:
     """Some servers answer 200 with an error in it; the SDK raises nothing, the span says it failed."""
     ask(Server(whole({"error": {"message": "upstream is down", "code": "rate_limit_exceeded"}, "choices": None})).client())
     (span,) = spans(captured)
-    assert span.failure is not None
-    assert (span.failure.type, span.failure.message) == ("rate_limit", "upstream is down")
+    assert (failure_of(span).type, failure_of(span).message) == ("rate_limit", "upstream is down")
 
 
 # -- every way to call
-
-
-def _create(client: openai.OpenAI) -> Any:
-    return ask(client)
-
-
-def _raw(client: openai.OpenAI) -> Any:
-    return client.chat.completions.with_raw_response.create(model=MODEL, messages=ASK).parse()
-
-
-def _raw_of_client(client: openai.OpenAI) -> Any:
-    return client.with_raw_response.chat.completions.create(model=MODEL, messages=ASK).parse()
-
-
-def _raw_unparsed(client: openai.OpenAI) -> Any:
-    return client.chat.completions.with_raw_response.create(model=MODEL, messages=ASK)
-
-
-def _streaming_parse(client: openai.OpenAI) -> Any:
-    with client.chat.completions.with_streaming_response.create(model=MODEL, messages=ASK) as response:
-        return response.parse()
-
-
-def _streaming_lines(client: openai.OpenAI) -> Any:
-    with client.chat.completions.with_streaming_response.create(model=MODEL, messages=ASK) as response:
-        return list(response.iter_lines())
-
-
-def _parse(client: openai.OpenAI) -> Any:
-    return client.chat.completions.parse(model=MODEL, messages=ASK)
-
-
-def _beta_parse(client: openai.OpenAI) -> Any:
-    return client.beta.chat.completions.parse(model=MODEL, messages=ASK)
-
-
-@pytest.mark.parametrize(
-    "call", [_create, _raw, _raw_of_client, _raw_unparsed, _streaming_parse, _streaming_lines, _parse, _beta_parse]
-)
-def test_every_way_to_call_is_one_span(captured: Captured, call: Callable[[openai.OpenAI], Any]) -> None:
-    """Plain, raw, streaming raw and parsed calls are each recorded once, with the whole answer."""
-    call(Server(whole()).client())
-    operation = inference(captured)
-    assert operation.output[0].text() == "On its way."
-    assert (operation.usage, operation.partial, operation.attempts) == (Usage(20, 9, 8, None, 3), False, 1)
-
-
-def test_every_async_way_to_call_is_one_span(captured: Captured) -> None:
-    """Async: the same."""
-
-    async def main() -> None:
-        client = Server(*(whole() for _ in range(5))).aclient()
-        arguments: dict[str, Any] = {"model": MODEL, "messages": ASK}
-        await client.chat.completions.create(**arguments)
-        (await client.chat.completions.with_raw_response.create(**arguments)).parse()
-        await client.chat.completions.parse(**arguments)
-        async with client.chat.completions.with_streaming_response.create(**arguments) as response:
-            await response.parse()
-        async with client.chat.completions.with_streaming_response.create(**arguments) as response:
-            assert [line async for line in response.iter_lines()]
-
-    run(main())
-    operations = [span.operation for span in spans(captured)]
-    assert [operation.output[0].text() for operation in operations] == ["On its way."] * 5  # type: ignore[union-attr]
-    assert {operation.partial for operation in operations} == {False}  # type: ignore[union-attr]
 
 
 def test_a_raw_body_left_unread_is_partial(captured: Captured) -> None:
@@ -312,10 +209,9 @@ def test_tools_made_of_models_are_read(captured: Captured) -> None:
     client = Server(whole(completion(message(None, tool_calls=[called]), finish="tool_calls"))).client()
     result = client.chat.completions.parse(model=MODEL, messages=ASK, tools=[openai.pydantic_function_tool(Answer)])
     assert result.choices[0].message.tool_calls[0].function.parsed_arguments == Answer(city="Oslo", days=2)  # type: ignore[index]
-    (span,) = spans(captured)
-    assert isinstance(span.operation, Inference)
-    assert span.operation.output[0].tool_calls() == (ToolCall("Answer", {"city": "Oslo", "days": 2}, "call_1"),)
-    assert (span.operation.tools[0].strict, span.violations) == (True, ())
+    span, operation = inference_span(captured)
+    assert operation.output[0].tool_calls() == (ToolCall("Answer", {"city": "Oslo", "days": 2}, "call_1"),)
+    assert (operation.tools[0].strict, span.violations) == (True, ())
 
 
 def test_an_answer_that_does_not_parse_is_recorded(captured: Captured) -> None:
@@ -323,11 +219,9 @@ def test_an_answer_that_does_not_parse_is_recorded(captured: Captured) -> None:
     client = Server(whole(completion(message('{"city": "Oslo"}')))).client()
     with pytest.raises(pydantic.ValidationError):
         client.chat.completions.parse(model=MODEL, messages=ASK, response_format=Answer)
-    (span,) = spans(captured)
-    assert isinstance(span.operation, Inference)
-    assert span.operation.output[0].text() == '{"city": "Oslo"}'
-    assert span.failure is not None
-    assert span.failure.type.endswith("ValidationError")
+    span, operation = inference_span(captured)
+    assert operation.output[0].text() == '{"city": "Oslo"}'
+    assert failure_of(span).type.endswith("ValidationError")
 
 
 def test_a_cut_answer_that_does_not_parse_is_recorded(captured: Captured) -> None:
@@ -336,26 +230,11 @@ def test_a_cut_answer_that_does_not_parse_is_recorded(captured: Captured) -> Non
     with pytest.raises(openai.LengthFinishReasonError):
         client.chat.completions.parse(model=MODEL, messages=ASK, response_format=Answer)
     (span,) = spans(captured)
-    assert span.failure is not None
-    assert span.failure.type == "length"
+    assert failure_of(span).type == "length"
     assert span.operation.output[0].text() == '{"ci'  # type: ignore[union-attr]
 
 
 # -- headers
-
-
-def test_the_trace_goes_with_the_request(captured: Captured) -> None:
-    """``traceparent`` names the inference's span; no baggage, and the caller's headers are kept."""
-    server = Server(whole())
-    own_headers = {"x-mine": "1"}
-    with llmtrace.context(user="u", conversation="c"):
-        ask(server.client(), extra_headers=own_headers)
-    (span,) = spans(captured)
-    headers = server.requests[0].headers
-    assert headers["traceparent"].split("-")[1:3] == [span.trace_id, span.span_id]
-    assert headers["x-mine"] == "1"
-    assert "baggage" not in headers
-    assert own_headers == {"x-mine": "1"}
 
 
 @pytest.mark.parametrize("where", ["call", "client"])
@@ -400,9 +279,13 @@ def test_async_attempts_are_counted_apart(captured: Captured) -> None:
 
 # -- failures
 
+# Those of plain statuses and of refused connections are in `contract`.
 _FAILURES: list[tuple[Any, type[BaseException], str]] = [
     (error(400, "context_length_exceeded"), openai.BadRequestError, "context_length"),
     (error(400, "content_filter"), openai.BadRequestError, "content_filter"),
+    (error(403), openai.PermissionDeniedError, "permission"),
+    (error(409), openai.ConflictError, "conflict"),
+    (error(422), openai.UnprocessableEntityError, "bad_request"),
     (error(429, "insufficient_quota"), openai.RateLimitError, "quota"),
     (http.ReadTimeout("slow"), openai.APITimeoutError, "timeout"),
     (KeyboardInterrupt(), KeyboardInterrupt, "interrupted"),
@@ -415,8 +298,7 @@ def test_failures_are_told_apart(captured: Captured, reply: Any, raised: type[Ba
     with pytest.raises(raised) as caught:
         ask(Server(reply).client())
     (span,) = spans(captured)
-    assert span.failure is not None
-    assert (span.failure.type, span.failure.message) == (word, str(caught.value))
+    assert (failure_of(span).type, failure_of(span).message) == (word, str(caught.value))
     assert span.operation.input[0].text() == ASK[0]["content"]  # type: ignore[union-attr]
 
 
@@ -425,8 +307,7 @@ def test_an_error_of_the_caller_keeps_its_name(captured: Captured) -> None:
     with pytest.raises(TypeError):
         ask(Server().client(), no_such_parameter=1)
     (span,) = spans(captured)
-    assert span.failure is not None
-    assert span.failure.type == "TypeError"
+    assert failure_of(span).type == "TypeError"
 
 
 def test_a_budget_stops_the_call_before_it_is_made(captured: Captured) -> None:
@@ -541,10 +422,3 @@ def test_an_async_call_is_a_coroutine_that_begins_when_awaited(captured: Capture
     run(main())
     chat, inner_span = spans(captured)
     assert chat.parent_id == inner_span.span_id
-
-
-def test_wrong_arguments_are_refused_at_the_same_moment(captured: Captured) -> None:
-    """The async client refuses a call without arguments when it is made, not when it is awaited."""
-    client = Server().aclient()
-    with pytest.raises(TypeError):
-        client.chat.completions.create()  # type: ignore[call-overload]

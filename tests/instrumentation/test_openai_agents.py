@@ -27,9 +27,9 @@ from agents import (
     input_guardrail,
 )
 from agents.tracing import get_trace_provider
-from agents_server import AgentsServer, Script, Told
+from agents_server import AgentsServer, ModelRequest, Script
 from openai import AsyncOpenAI
-from spans_of import only, tree
+from spans_of import failure_of, only, tree
 
 import llmtrace
 from llmtrace.diagnosis import diagnose
@@ -58,7 +58,7 @@ def look_up(order_id: str) -> str:
         return f"{order_id} is on its way"
 
 
-def once(request: Told) -> Any:
+def once(request: ModelRequest) -> Any:
     """Calls the tool, then answers."""
     return "It is on its way." if request.results else [("look_up", {"order_id": "7"})]
 
@@ -147,7 +147,7 @@ def test_a_run_says_what_it_was_asked_and_what_it_came_to(shop: Any, captured: C
 def test_a_bad_call_is_found_where_it_was_made_and_where_it_ran(shop: Any, captured: Captured) -> None:
     """The model's call breaks the tool's schema: on the inference and on the execution, with the field."""
 
-    def script(request: Told) -> Any:
+    def script(request: ModelRequest) -> Any:
         return "Sorry." if request.results else [("look_up", {"order_id": 7})]
 
     asyncio.run(run(shop(script).agent()))
@@ -174,7 +174,7 @@ def test_a_tools_error_is_a_failure_of_the_execution_only(shop: Any, captured: C
 def test_parallel_tools_keep_their_parents(shop: Any, captured: Captured) -> None:
     """Six calls at once, in threads and tasks: what each does is below it."""
 
-    def script(request: Told) -> Any:
+    def script(request: ModelRequest) -> Any:
         calls = [("slow" if i % 2 else "aslow", {"order_id": str(i)}) for i in range(6)]
         return "Done." if request.results else calls
 
@@ -204,7 +204,7 @@ def test_parallel_tools_keep_their_parents(shop: Any, captured: Captured) -> Non
 def test_a_hand_off_leads_to_the_next_agent(shop: Any, captured: Captured) -> None:
     """Both agents are below the trace; the hand-off says from whom and to whom."""
 
-    def script(request: Told) -> Any:
+    def script(request: ModelRequest) -> Any:
         return [("transfer_to_refunds", {})] if "You are desk" in request.instructions else "Refunded."
 
     agents = shop(script)
@@ -225,7 +225,7 @@ def test_a_hand_off_leads_to_the_next_agent(shop: Any, captured: Captured) -> No
 def test_an_agent_as_a_tool_is_below_the_tool(shop: Any, captured: Captured) -> None:
     """Its run belongs to the run that called it: no second trace."""
 
-    def script(request: Told) -> Any:
+    def script(request: ModelRequest) -> Any:
         if "You are helper" in request.instructions:
             return "Helped."
         return "Done." if request.results else [("ask", {"input": "help"})]
@@ -270,7 +270,7 @@ def test_an_approval_is_a_review(is_saved: bool, shop: Any, captured: Captured) 
     def careful(order_id: str) -> str:
         return "found"
 
-    def script(request: Told) -> Any:
+    def script(request: ModelRequest) -> Any:
         return "It is on its way." if request.results else [("look_up", {"order_id": "7"}), ("look_up", {"order_id": "8"})]
 
     async def main() -> None:
@@ -310,7 +310,7 @@ def test_a_standing_rejection_is_no_failure_of_the_tool(shop: Any, captured: Cap
     def careful(order_id: str) -> str:
         return "found"
 
-    def script(request: Told) -> Any:
+    def script(request: ModelRequest) -> Any:
         return "It cannot be looked up." if len(request.results) == 4 else [("look_up", {"order_id": "7"})]
 
     async def main() -> None:
@@ -351,7 +351,7 @@ def test_a_trace_of_the_programs_holds_its_runs(shop: Any, captured: Captured) -
             await asyncio.sleep(0)
             await run(agent)
 
-    def script(request: Told) -> Any:
+    def script(request: ModelRequest) -> Any:
         return "Hello."
 
     shop_ = shop
@@ -399,8 +399,8 @@ def test_without_the_clients_instrumentor_there_is_one_inference_too(api: str, s
     assert [message.text() for message in second.output] == ["It is on its way."]
     assert first.output[0].tool_calls()[0].name == "look_up"
     assert second.usage is not None
-    assert (second.usage.input_tokens, second.usage.cache_read_input_tokens) == (11, 4)
-    assert second.usage.reasoning_output_tokens == 2
+    assert (second.usage.input_tokens, second.usage.cache_read_input_tokens) == (20, 8)
+    assert second.usage.reasoning_output_tokens == 3
 
 
 def test_a_stream_that_is_left_ends_its_spans(shop: Any, captured: Captured) -> None:
@@ -456,7 +456,7 @@ def test_a_tool_of_an_mcp_server_has_one_execution(shop: Any) -> None:
     """The client's call adds to the agent's own span: the method on it, judged by the server's schema, and its error seen."""
     pytest.importorskip("mcp")
 
-    def script(request: Told) -> Any:
+    def script(request: ModelRequest) -> Any:
         turns = [[("look_up", {"order_id": "7"})], [("look_up", {"order_id": "none"})], "Done."]
         return turns[len(request.results)]
 
@@ -471,8 +471,7 @@ def test_a_tool_of_an_mcp_server_has_one_execution(shop: Any) -> None:
     assert first.attributes["mcp.method.name"] == "tools/call"
     assert first.operation.definition.parameters["required"] == ["order_id"]
     assert first.failure is None
-    assert second.failure is not None
-    assert (second.failure.type, "no such order" in second.failure.message) == ("tool_error", True)
+    assert (failure_of(second).type, "no such order" in failure_of(second).message) == ("tool_error", True)
 
 
 # -- what the program sees
@@ -535,29 +534,10 @@ def test_the_program_sees_no_difference(shop: Any) -> None:
     assert on == off
 
 
-def test_uninstrument_restores_the_very_objects() -> None:
-    """Every function and method is itself again."""
-
-    def present() -> list[Any]:
-        originals = []
-        for patch in openai_agents.PATCHES:
-            owner: Any = sys.modules[patch.module]
-            *path, name = patch.path.split(".")
-            for step in path:
-                owner = getattr(owner, step)
-            originals.append(vars(owner).get(name))
-        return originals
-
-    before = present()
-    with capture(instrument=("openai_agents",)):
-        assert any(now is not then for now, then in zip(present(), before, strict=True))
-    assert all(now is then for now, then in zip(present(), before, strict=True))
-
-
 def test_off_content_is_nowhere(shop: Any, app_provider: Any) -> None:
     """With content off no message, argument or result is on any span that leaves."""
 
-    def script(request: Told) -> Any:
+    def script(request: ModelRequest) -> Any:
         return "canary-5150" if request.results else [("look_up", {"order_id": "canary-5150"})]
 
     with capture(instrument=("openai_agents", "openai"), content="none"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from openai_server import USAGE, Server, streamed, whole
-from spans_of import spans
+from spans_of import inference_span, spans
 
 from llmtrace.model import Generic, Inference, Message, Text, Usage
 from llmtrace.testing import Captured
@@ -25,10 +25,9 @@ def completion(*choices: dict[str, Any], usage: Any = USAGE) -> dict[str, Any]:
 
 
 def only(captured: Captured) -> Inference:
-    (span,) = spans(captured)
-    assert isinstance(span.operation, Inference)
-    assert (span.name, span.operation.operation) == (f"text_completion {MODEL}", "text_completion")
-    return span.operation
+    span, operation = inference_span(captured)
+    assert (span.name, operation.operation) == (f"text_completion {MODEL}", "text_completion")
+    return operation
 
 
 def test_a_completion_is_recorded(captured: Captured) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from openai_responses_server import MODEL, TOOL, answered, call, text_item
 from openai_server import Server
-from spans_of import spans
+from spans_of import failure_of, spans
 
 import llmtrace
 from llmtrace.errors import BudgetExceeded
@@ -83,8 +83,7 @@ def test_what_a_function_raises_is_its_failure(captured: Captured, is_async: boo
     ((span, operation),) = executions(captured)
     assert operation.call_id == "call_1"
     assert not operation.has_result
-    assert span.failure is not None
-    assert (span.failure.type, span.failure.message) == ("LookupError", "no such order")
+    assert (failure_of(span).type, failure_of(span).message) == ("LookupError", "no such order")
 
 
 def test_a_tool_of_llmtrace_makes_its_span_itself(captured: Captured) -> None:

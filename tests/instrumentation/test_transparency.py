@@ -5,24 +5,25 @@ from __future__ import annotations
 import gc
 import pickle
 import warnings
-from functools import partial
 from typing import Any
 
 import openai
+import openai_responses_scenarios
+import openai_scenarios
 import pytest
-from openai_scenarios import NAMES, observe
 from openai_server import ASK, MODEL, Server, error
-from transparency import same_on_and_off
 
 from llmtrace.testing import Captured
 
+_UNRECORDED = ("anever_awaited", "awrong_arguments")
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_program_sees_the_same(name: str, caplog: pytest.LogCaptureFixture) -> None:
+
+@pytest.mark.parametrize(
+    ("table", "name"), [(table, name) for table in (openai_scenarios, openai_responses_scenarios) for name in table.SCENARIOS]
+)
+def test_the_program_sees_the_same(table: Any, name: str, caplog: pytest.LogCaptureFixture) -> None:
     """Values, types, attributes, exceptions and their causes, streams, requests, warnings and log records."""
-    captured = same_on_and_off("openai", partial(observe, name), caplog)
-    if name not in ("anever_awaited", "awrong_arguments"):
-        assert captured.spans, "and it was recorded"
+    assert bool(table.SCENARIOS.check(name, caplog).spans) == (name not in _UNRECORDED), "and it was recorded"
 
 
 def test_an_exception_is_the_librarys_own_with_its_traceback(captured: Captured) -> None:

@@ -37,18 +37,19 @@ INSTRUMENTORS_AT_ONCE = frozenset({"threads"})
 """Instrumentors whose library every program has loaded."""
 
 
-def imported_by(program: str, folder: Path) -> set[str]:
-    """Names of the modules that a program imports beside those of OpenTelemetry's SDK."""
-    code = f"import sys, opentelemetry.sdk.trace\nbefore = set(sys.modules)\n{program}\nprint(*(set(sys.modules) - before))"
+def imported_by(program: str, folder: Path, *, first: str = "opentelemetry.sdk.trace") -> set[str]:
+    """Names of the modules that a program imports beside those of ``first``."""
+    code = f"import sys, {first}\nbefore = set(sys.modules)\n{program}\nprint(*(set(sys.modules) - before))"
     environment = {**os.environ, "LLMTRACE_STORE": str(folder)}
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     return set(ran.stdout.split())
 
 
 def test_what_import_llmtrace_imports(tmp_path: Path) -> None:
-    """Nothing but the package itself and its version."""
-    imported = imported_by("import llmtrace", tmp_path)
+    """Nothing but the package itself and its version, and no package of others."""
+    imported = imported_by("import llmtrace", tmp_path, first="os")
     assert {name for name in imported if name.startswith("llmtrace")} == {"llmtrace", "llmtrace.version"}
+    assert {name.partition(".")[0] for name in imported} & {"opentelemetry", *LATER_PACKAGES} == set()
 
 
 def test_what_configure_imports(tmp_path: Path) -> None:
@@ -77,3 +78,17 @@ def test_what_a_plain_span_imports(tmp_path: Path) -> None:
     """A function that is no tool has no schema, so that pydantic is not needed for it."""
     imported = imported_by("import llmtrace\nllmtrace.configure()\nwith llmtrace.span('step'): pass", tmp_path)
     assert imported & {"genai_prices", "jsonschema", "jsonschema_rs", "openai", "pydantic", "sqlite3"} == set()
+
+
+def test_what_a_tool_in_an_agent_imports(tmp_path: Path) -> None:
+    """Its schema needs no jsonschema, which costs 100 ms, and no SDK that the program has not loaded."""
+    program = (
+        "import llmtrace\n"
+        "llmtrace.configure()\n"
+        "@llmtrace.tool\n"
+        "def add(a: int) -> int: return a\n"
+        "@llmtrace.agent\n"
+        "def run(): return add(1)\n"
+        "run()"
+    )
+    assert imported_by(program, tmp_path) & {"jsonschema", "openai", "anthropic", "grpc"} == set()

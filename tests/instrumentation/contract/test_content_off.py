@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from kit import SYSTEM, TOOL, Answer, Question, Said
-from way import Watched, Way, see
+from way import Watched, Way, asking, see
 
 from llmtrace.codec import genai
 
@@ -17,17 +17,9 @@ TEXT = Answer(text=f"The {CANARY}-answer is yours. " * 3)
 CALL = Answer(text="", calls=(Said(f'{{"order_id": 7, "{CANARY}-key": "{CANARY}-value"}}', "call_1"),), finish="tool_call")
 
 
-async def ask(way: Way, client: Any) -> Any:
-    return way.kit.seen(await way.ask(client, QUESTION))
-
-
-async def stream(way: Way, client: Any) -> Any:
-    return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client, QUESTION))]
-
-
 async def program(way: Way, client: Any) -> list[Any]:
     seen = []
-    for step in (ask, ask, ask, stream, stream, stream):
+    for step in [asking(QUESTION)] * 3 + [asking(QUESTION, stream=True)] * 3:
         try:
             seen.append(await step(way, client))
         except Exception as raised:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from kit import Answer, Reply
-from way import Way, see
+from spans_of import failure_of
+from way import Way, asking, see
 
 from llmtrace.model import Inference
 
@@ -22,14 +23,7 @@ WORDS = {
 }
 
 
-async def ask(way: Way, client: Any) -> Any:
-    return way.kit.seen(await way.ask(client))
-
-
-async def stream(way: Way, client: Any) -> Any:
-    return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client))]
-
-
+ask, stream = asking(), asking(stream=True)
 BOTH = pytest.mark.parametrize("program", [ask, stream], ids=["whole", "streamed"])
 
 
@@ -68,8 +62,7 @@ def test_a_refused_connection_is_a_failure(way: Way, program: Any) -> None:
         free.bind(("127.0.0.1", 0))
         way.url = f"http://127.0.0.1:{free.getsockname()[1]}"
         span = way.watch(program, way.kit.whole(Answer())).span
-    assert span.failure is not None
-    assert span.failure.type == "connection_refused"
+    assert failure_of(span).type == "connection_refused"
 
 
 def test_a_connection_that_is_lost_before_the_answer_is_a_failure(way: Way) -> None:
@@ -77,8 +70,7 @@ def test_a_connection_that_is_lost_before_the_answer_is_a_failure(way: Way) -> N
     reply = way.kit.whole(Answer())
     (body,) = reply.pieces
     span = way.watch(ask, Reply((body[: len(body) // 2],), 200, reply.content_type, True)).span
-    assert span.failure is not None
-    assert span.failure.type == "connection"
+    assert failure_of(span).type == "connection"
 
 
 def test_a_cancelled_call_says_so(async_way: Way) -> None:
@@ -93,8 +85,7 @@ def test_a_cancelled_call_says_so(async_way: Way) -> None:
 
     watched = async_way.watch(program, async_way.kit.whole(Answer()).stalled(0))
     assert watched.seen[0].endswith("CancelledError")
-    assert watched.span.failure is not None
-    assert watched.span.failure.type == "cancelled"
+    assert failure_of(watched.span).type == "cancelled"
     assert watched.inference.output == ()
 
 
@@ -121,8 +112,7 @@ def test_retries_that_do_not_help_are_one_span(way: Way) -> None:
     watched = way.watch(ask, way.kit.error(503))
     assert len(watched.requests) == 2
     assert watched.inference.attempts == 2
-    assert watched.span.failure is not None
-    assert watched.span.failure.type == "server_error"
+    assert failure_of(watched.span).type == "server_error"
 
 
 BODIES = (b"", b"{", b"null", b"[]", b'"text"', b"{}", b'{"error": "busy"}', b"\xff\x00")

@@ -15,10 +15,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from kit import CALLS, Answer, Question
+from kit import CALLS, Answer, Question, Reply
 from server import Server
-from tests.instrumentation.hooks import Hits, Hook, replace, steps_through
-from way import Way, see, settled
+from tests.instrumentation.hooks import Hits, Hook, _conforms, _silence, functions_of, replace, steps_through  # noqa: F401 - fixtures
+from way import Way, asking, see, settled
 
 from llmtrace.instrumentation import _cache
 from llmtrace.recorder import collected, guard
@@ -32,16 +32,6 @@ GUARDS = {
     *("_first", "_unhooked", "_closed"),
 }
 """Of what several providers share: what stands in for the library's own functions, and holds the guards."""
-
-
-@pytest.fixture(autouse=True)
-def _conforms() -> None:
-    """Here spans are broken on purpose. Overrides the fixture that holds them against the conventions."""
-
-
-@pytest.fixture(autouse=True)
-def _silence(caplog: pytest.LogCaptureFixture) -> None:
-    """Here llmtrace does log: once for each place. Overrides the fixture that forbids it."""
 
 
 def modules(name: str) -> list[ModuleType]:
@@ -71,36 +61,14 @@ def hooks(way: Way) -> Iterator[Hook]:
     Left out is what stands in for the library's own functions (``wrapped`` is its first argument, or the kit names it).
     """
     for module in modules(way.kit.name):
-        for member, thing in vars(module).items():
-            if getattr(thing, "__module__", "") != module.__name__:
-                continue
-            if inspect.isfunction(thing) and not _stands_in(way, thing):
-                yield module, member
-            elif inspect.isclass(thing) and not issubclass(thing, Exception):
-                for method, function in vars(thing).items():
-                    if inspect.isfunction(function) and not method.startswith("__") and not _stands_in(way, function):
-                        yield thing, method
+        for owner, name in functions_of(module):
+            if not _stands_in(way, getattr(owner, name)):
+                yield owner, name
 
 
 def _stands_in(way: Way, function: Any) -> bool:
     parameters = list(inspect.signature(function).parameters)
     return parameters[:1] == ["wrapped"] or function.__name__ in {*GUARDS, *way.kit.guards}
-
-
-async def _whole(way: Way, client: Any) -> Any:
-    return way.kit.seen(await way.ask(client))
-
-
-async def _with_tools(way: Way, client: Any) -> Any:
-    return way.kit.seen(await way.ask(client, Question(tools=True)))
-
-
-async def _streamed(way: Way, client: Any) -> Any:
-    return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client))]
-
-
-async def _streamed_with_tools(way: Way, client: Any) -> Any:
-    return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client, Question(tools=True)))]
 
 
 async def _left_early(way: Way, client: Any) -> Any:
@@ -111,15 +79,12 @@ async def _left_early(way: Way, client: Any) -> Any:
     return seen
 
 
-async def _refused(way: Way, client: Any) -> Any:
-    return await _whole(way, client)
-
-
-STEPS = {
-    _whole: lambda kit: kit.whole(Answer()),
-    _with_tools: lambda kit: kit.whole(CALLS),
-    _streamed: lambda kit: kit.streamed(Answer()),
-    _streamed_with_tools: lambda kit: kit.streamed(CALLS),
+_refused = asking()
+STEPS: dict[Any, Callable[[Any], Reply]] = {
+    asking(): lambda kit: kit.whole(Answer()),
+    asking(Question(tools=True)): lambda kit: kit.whole(CALLS),
+    asking(stream=True): lambda kit: kit.streamed(Answer()),
+    asking(Question(tools=True), stream=True): lambda kit: kit.streamed(CALLS),
     _left_early: lambda kit: kit.streamed(Answer()),
     _refused: lambda kit: kit.error(400),
 }

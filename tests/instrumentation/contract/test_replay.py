@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from kit import CALLS, Answer, Question, Reply
 from server import Server
-from way import Program, Way
+from way import Program, Way, asking
 
 from llmtrace.errors import ReplayDiverged
 from llmtrace.model import Inference, Span, Trace, replace
@@ -24,22 +24,8 @@ from llmtrace.recorder import collected
 from llmtrace.recorder.player import use_player
 from llmtrace.testing import Captured, capture
 
-
-async def ask(way: Way, client: Any) -> Any:
-    return way.kit.seen(await way.ask(client))
-
-
-async def ask_with_tools(way: Way, client: Any) -> Any:
-    return way.kit.seen(await way.ask(client, Question(tools=True)))
-
-
-async def read(way: Way, client: Any) -> Any:
-    return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client))]
-
-
-async def read_two(way: Way, client: Any) -> Any:
-    stream = await way.open(client)
-    return [way.kit.seen(chunk) for chunk in await way.read(stream, 2)]
+WITH_TOOLS = Question(tools=True)
+ask, read, read_two = asking(), asking(stream=True), asking(stream=True, limit=2)
 
 
 def record(way: Way, program: Program, url: str) -> tuple[Any, Captured]:
@@ -88,40 +74,27 @@ def check(way: Way, program: Program, reply: Reply) -> None:
             assert getattr(made, name) == getattr(recorded, name), name
 
 
-def test_a_whole_answer(way: Way) -> None:
-    check(way, ask, way.kit.whole(Answer()))
+CALLS_SEEN: dict[str, tuple[Program, Callable[[Any], Reply]]] = {
+    "whole": (ask, lambda kit: kit.whole(Answer())),
+    "tool calls": (asking(WITH_TOOLS), lambda kit: kit.whole(CALLS)),
+    "stream": (read, lambda kit: kit.streamed(Answer())),
+    "stream that is left": (read_two, lambda kit: kit.streamed(Answer())),
+    "stream that breaks": (read, lambda kit: kit.streamed(Answer()).broken(2)),
+    **{f"error {status}": (ask, lambda kit, status=status: kit.error(status)) for status in (400, 429, 500)},
+}
 
 
-def test_tool_calls(way: Way) -> None:
-    check(way, ask_with_tools, way.kit.whole(CALLS))
-
-
-def test_a_stream(way: Way) -> None:
-    check(way, read, way.kit.streamed(Answer()))
-
-
-def test_a_stream_that_is_left(way: Way) -> None:
-    """How its span ends is up to the event loop, which closes the connection, or has none to close."""
-    check(way, read_two, way.kit.streamed(Answer()))
-
-
-def test_a_stream_that_breaks(way: Way) -> None:
-    check(way, read, way.kit.streamed(Answer()).broken(2))
-
-
-@pytest.mark.parametrize("status", [400, 429, 500])
-def test_an_error(way: Way, status: int) -> None:
-    check(way, ask, way.kit.error(status))
-
-
-async def read_with_tools(way: Way, client: Any) -> Any:
-    return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client, Question(tools=True)))]
+@pytest.mark.parametrize("call", CALLS_SEEN)
+def test_a_replay_is_what_was_recorded(way: Way, call: str) -> None:
+    """How the span of a stream that is left ends is up to the event loop, which closes the connection, or has none to close."""
+    program, reply = CALLS_SEEN[call]
+    check(way, program, reply(way.kit))
 
 
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_an_edited_answer(way: Way, is_streamed: bool) -> None:
     """An argument of a call gets another value, whatever form the answer has, and in whatever pieces it came."""
-    reply, program = (way.kit.streamed(CALLS), read_with_tools) if is_streamed else (way.kit.whole(CALLS), ask_with_tools)
+    reply, program = way.kit.streamed(CALLS) if is_streamed else way.kit.whole(CALLS), asking(WITH_TOOLS, stream=is_streamed)
     with Server(reply) as server:
         _, captured = record(way, program, server.url)
         trace = captured.traces[0]
@@ -181,9 +154,6 @@ def texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
 
 
 def test_another_question_is_refused(way: Way) -> None:
-    async def ask_other(way: Way, client: Any) -> Any:
-        return way.kit.seen(await way.ask(client, Question(text="Where is order 8?")))
-
     with Server(way.kit.whole(Answer())) as server:
         _, captured = record(way, ask, server.url)
         sent = len(server.requests)
@@ -192,6 +162,6 @@ def test_another_question_is_refused(way: Way) -> None:
             capture(instrument=(way.kit.name,)),
             replay(captured.traces[0]),
         ):
-            way._run(ask_other, server.url)
+            way._run(asking(Question(text="Where is order 8?")), server.url)
         assert raised.value.kind == "changed"
         assert len(server.requests) == sent

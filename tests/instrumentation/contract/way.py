@@ -22,7 +22,7 @@ import pytest
 from kit import Kit, Question, Reply
 from server import Request, Server
 
-from llmtrace.model import Inference, Span
+from llmtrace.model import Inference, Span, replace
 from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
@@ -164,6 +164,23 @@ class Way:
         return "".join(self.kit.text(chunk) for chunk in chunks)
 
 
+def without_times(span: Span) -> Span:
+    """A span as it would be whenever and with whichever server it was recorded."""
+    operation = replace(span.operation, server_port=None, time_to_first_chunk=None)  # type: ignore[call-arg]
+    return replace(span, start=0, end=0, operation=operation, recorded=None)
+
+
+def asking(question: Question | None = None, *, stream: bool = False, limit: int = 1_000_000) -> Program:
+    """A program that asks once, and sees the whole answer, or the chunks of its stream, ``limit`` of them at most."""
+
+    async def program(way: Way, client: Any) -> Any:
+        if stream:
+            return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client, question), limit)]
+        return way.kit.seen(await way.ask(client, question))
+
+    return program
+
+
 async def settled(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
@@ -185,4 +202,4 @@ def _sent(server: Server) -> list[Any]:
     return [(request.method, request.path, names, request.body) for request, names in zip(server.requests, names, strict=True)]
 
 
-__all__ = ["END", "NAMES", "Program", "Watched", "Way", "load", "see", "settled"]
+__all__ = ["END", "NAMES", "Program", "Watched", "Way", "asking", "load", "see", "settled", "without_times"]
