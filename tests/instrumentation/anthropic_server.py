@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import anthropic
-from openai_server import Body, Reply, http, whole
+from openai_server import LOOK_UP, Reply, http, pieces_of, sent, sse, whole
 from openai_server import Server as _Server
-from tests.instrumentation.contract.kit import TOOL, pieces_of
 
 MODEL = "claude-sonnet-4-6"
 ASK: list[Any] = [{"role": "user", "content": "Where is order 7?"}]
-TOOLS: list[Any] = [{"name": TOOL["name"], "description": TOOL["description"], "input_schema": TOOL["parameters"]}]
+TOOLS: list[Any] = [{**{key: LOOK_UP[key] for key in ("name", "description")}, "input_schema": LOOK_UP["parameters"]}]
 GIVEN: dict[str, Any] = {"model": MODEL, "max_tokens": 100, "messages": ASK}
 USAGE = {"input_tokens": 9, "cache_read_input_tokens": 8, "cache_creation_input_tokens": 3, "output_tokens": 7}
 
@@ -88,10 +87,6 @@ def _block(index: int, block: dict[str, Any], size: int) -> Iterator[dict[str, A
     for delta in deltas:
         yield {"type": "content_block_delta", "index": index, "delta": delta}
     yield {"type": "content_block_stop", "index": index}
-
-
-def sse(stream_events: list[dict[str, Any]]) -> list[bytes]:
-    return [b"event: %s\ndata: %s\n\n" % (event["type"].encode(), json.dumps(event).encode()) for event in stream_events]
 
 
 def streamed(stream_events: list[dict[str, Any]] | None = None, *, breaks: BaseException | None = None) -> Reply:

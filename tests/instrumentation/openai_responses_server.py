@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from openai_server import Body, http, whole
-from tests.instrumentation.contract import kit
+from openai_server import LOOK_UP, pieces_of, sent, sse, whole
 
 MODEL = "gpt-4o"
-TOOL: dict[str, Any] = {"type": "function", **kit.TOOL}
+TOOL: dict[str, Any] = {"type": "function", **LOOK_UP}
 USAGE = {
     "input_tokens": 20,
     "output_tokens": 9,
@@ -157,13 +156,13 @@ def _item_events(index: int, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
         begun.pop(name, None)
     yield {"type": "response.output_item.added", "output_index": index, "item": begun}
     if member:
-        for piece in kit.pieces_of(item[member], 3):
+        for piece in pieces_of(item[member]):
             yield {"type": f"{prefix}.delta", "delta": piece, **about}
         yield {"type": f"{prefix}.done", member: item[member], "name": item.get("name"), **about}
     for place, part in enumerate(item.get("content") or ()):
         yield from _part_events({**about, "content_index": place}, part)
     for place, part in enumerate(item.get("summary") or ()):
-        for piece in kit.pieces_of(part["text"], 3):
+        for piece in pieces_of(part["text"]):
             yield {"type": "response.reasoning_summary_text.delta", "summary_index": place, "delta": piece, **about}
     yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
@@ -172,7 +171,7 @@ def _part_events(about: dict[str, Any], part: dict[str, Any]) -> Iterator[dict[s
     member, prefix = _PARTS[part["type"]]
     empty = {**part, member: "", **({"annotations": []} if "annotations" in part else {})}
     yield {"type": "response.content_part.added", "part": empty, **about}
-    for piece in kit.pieces_of(part[member], 3):
+    for piece in pieces_of(part[member]):
         yield {"type": f"{prefix}.delta", "delta": piece, "logprobs": [], **about}
     for number, annotation in enumerate(part.get("annotations") or ()):
         event = {"annotation": annotation, "annotation_index": number}

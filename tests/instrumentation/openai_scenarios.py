@@ -18,7 +18,6 @@ from openai_server import (
     chunk,
     completion,
     error,
-    http,
     message,
     streamed,
     text_chunks,

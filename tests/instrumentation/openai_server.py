@@ -14,13 +14,21 @@ if int(openai.__version__.split(".")[0]) >= 3:
 else:
     import httpx as http
 
-from tests.instrumentation.contract.kit import TOOL, pieces_of
-
 from llmtrace.model import Blob
 
 MODEL = "gpt-4o"
 ASK: list[Any] = [{"role": "user", "content": "Where is order 7?"}]
-TOOLS: list[Any] = [{"type": "function", "function": TOOL}]
+LOOK_UP: dict[str, Any] = {
+    "name": "look_up",
+    "description": "Look an order up.",
+    "parameters": {
+        "type": "object",
+        "properties": {"order_id": {"type": "string"}},
+        "required": ["order_id"],
+        "additionalProperties": False,
+    },
+}
+TOOLS: list[Any] = [{"type": "function", "function": LOOK_UP}]
 USAGE = {
     "prompt_tokens": 20,
     "completion_tokens": 9,
@@ -87,7 +95,7 @@ def pieces_of(text: str, size: int = 3) -> list[str]:
 def text_chunks(text: str = "On its way.") -> list[dict[str, Any]]:
     return [
         chunk({"role": "assistant", "content": ""}),
-        *(chunk({"content": word}) for word in pieces_of(text, 3)),
+        *(chunk({"content": piece}) for piece in pieces_of(text)),
         chunk({}, finish="stop"),
         chunk(None, usage=USAGE),
     ]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import groq
 import pytest
 from kit import TOOL, Reply, json_reply, sse_reply
+from openai_server import chunk, completion
 from server import Server
-from spans_of import failure_of, inference_span
 
 from llmtrace.model import (
+    Embedding,
     Failure,
     Generic,
     Inference,
@@ -19,14 +21,14 @@ from llmtrace.model import (
     Reasoning,
     ServerToolCall,
     ServerToolResult,
+    Span,
     Text,
     ToolCall,
     Usage,
     replace,
 )
+from llmtrace.recorder import collected
 from llmtrace.testing import Captured
-
-INSTRUMENT = ("groq",)
 
 GIVEN: dict[str, Any] = {
     "model": "openai/gpt-oss-120b",
@@ -37,9 +39,7 @@ USAGE = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29, "compl
 EXECUTED = {"index": 0, "type": "search", "arguments": '{"query": "order 7"}', "output": "Title: sent"}
 
 
-def chunk(delta: dict[str, Any], *, finish: str | None = None, **fields: Any) -> dict[str, Any]:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return {**ABOUT, "object": "chat.completion.chunk", "choices": [choice], **fields}
+INSTRUMENT = ("groq",)
 
 
 def whole(message: dict[str, Any], finish: str = "stop") -> Reply:
@@ -60,6 +60,13 @@ def ask(reply: Reply, **options: Any) -> Any:
         return list(answer) if options.get("stream") else answer
 
 
+def only(captured: Captured) -> tuple[Span, Inference]:
+    collected.settle()
+    (span,) = captured.spans
+    assert isinstance(span.operation, Inference)
+    return span, span.operation
+
+
 END = {"id": "req_1", "usage": USAGE}
 
 
@@ -67,7 +74,7 @@ def test_usage_of_a_stream_stands_in_x_groq(captured: Captured) -> None:
     """Groq tells it in the last chunk, also where the program did not ask for it."""
     first = chunk({"role": "assistant", "content": ""}, x_groq={"id": "req_1", "seed": 1})
     ask(streamed(first, chunk({"content": "Sent."}), chunk({}, finish="stop", x_groq=END)), stream=True)
-    span, operation = inference_span(captured)
+    span, operation = only(captured)
     assert (operation.provider, span.name) == ("groq", "chat openai/gpt-oss-120b")
     assert operation.usage == Usage(20, 9, None, None, 3)
     assert (operation.output[0].text(), operation.partial) == ("Sent.", False)
@@ -76,7 +83,7 @@ def test_usage_of_a_stream_stands_in_x_groq(captured: Captured) -> None:
 def test_an_error_in_x_groq(captured: Captured) -> None:
     """A stream that Groq stopped early is an error, though the SDK raises nothing."""
     ask(streamed(chunk({"content": "Se"}), chunk({}, x_groq={"id": "req_1", "error": "over capacity"})), stream=True)
-    span, operation = inference_span(captured)
+    span, operation = only(captured)
     assert span.failure == Failure("server_error", "over capacity")
     assert (operation.partial, operation.output[0].text()) == (True, "Se")
 
@@ -113,8 +120,9 @@ def test_a_call_that_groq_rejects_is_recorded_and_judged(captured: Captured) -> 
     """The error goes through; the span has the call that was generated, and the verdict names the field."""
     with pytest.raises(groq.BadRequestError):
         ask(json_reply(rejected(GENERATED), 400))
-    span, operation = inference_span(captured)
-    assert (failure_of(span).type, operation.finish_reasons) == ("tool_use_failed", ("error",))
+    span, operation = only(captured)
+    assert span.failure is not None
+    assert (span.failure.type, operation.finish_reasons) == ("tool_use_failed", ("error",))
     assert operation.output == (Message("assistant", (ToolCall("look_up", {"order": "7"}),)),)
     assert {(violation.code, violation.pointer) for violation in span.violations} == {
         ("missing", "/order_id"),
@@ -128,8 +136,9 @@ def test_also_in_the_middle_of_a_stream(captured: Captured) -> None:
     thought = sse_reply([chunk({"role": "assistant", "reasoning": "Hm."})], done=broken)
     with pytest.raises(groq.APIError):
         ask(thought, stream=True)
-    span, operation = inference_span(captured)
-    assert failure_of(span).type == "tool_use_failed"
+    span, operation = only(captured)
+    assert span.failure is not None
+    assert span.failure.type == "tool_use_failed"
     assert operation.output[0].parts == (Reasoning("Hm."), ToolCall("look_up", {"order": "7"}))
     assert {violation.pointer for violation in span.violations} == {"/order_id", "/order"}
 
@@ -141,5 +150,48 @@ def test_what_is_no_call_stays_text(captured: Captured, generated: str) -> None:
     """Models of older kinds write their calls otherwise; nothing is guessed."""
     with pytest.raises(groq.BadRequestError):
         ask(json_reply(rejected(generated), 400))
-    _, operation = inference_span(captured)
+    _, operation = only(captured)
     assert operation.output == (Message("assistant", (Generic("failed_generation", {"content": generated}),)),)
+
+
+def test_raw_and_async_record_the_same(captured: Captured) -> None:
+    """Raw, streaming, async: one inference each, the same one."""
+    message = {
+        "content": "Sent.",
+        "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "x", "arguments": "{}"}}],
+    }
+
+    async def later(url: str) -> None:
+        async with groq.AsyncGroq(api_key="gsk-test", base_url=url, max_retries=0) as asking:
+            await asking.chat.completions.create(**GIVEN)
+            await (await asking.chat.completions.with_raw_response.create(**GIVEN)).parse()
+            async with asking.chat.completions.with_streaming_response.create(**GIVEN) as response:
+                await response.parse()
+
+    with Server(whole(message, "tool_calls")) as server, client(server) as asking:
+        asking.chat.completions.create(**GIVEN)
+        asking.chat.completions.with_raw_response.create(**GIVEN).parse()
+        with asking.chat.completions.with_streaming_response.create(**GIVEN) as response:
+            response.parse()
+        asyncio.run(later(server.url))
+    operations = [span.operation for span in captured.spans]
+    assert len(operations) == 6
+    assert all(value == operations[0] for value in operations)
+
+
+def test_embeddings_are_recorded_without_their_text(captured: Captured) -> None:
+    """The model, how many dimensions, tokens."""
+    data = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
+    usage = {"prompt_tokens": 4, "total_tokens": 4}
+    with Server(json_reply({"object": "list", "data": data, "model": "nomic", "usage": usage})) as server:
+        client(server).embeddings.create(model="nomic", input="a secret")
+    (span,) = captured.spans
+    operation = span.operation
+    assert isinstance(operation, Embedding)
+    assert (operation.provider, operation.response_model, operation.dimensions, operation.usage) == (
+        "groq",
+        "nomic",
+        2,
+        Usage(4),
+    )
+    assert "secret" not in repr(span)

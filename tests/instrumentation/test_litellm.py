@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import anthropic_server
 import litellm
 import openai
 import pytest

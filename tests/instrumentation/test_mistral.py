@@ -36,7 +36,6 @@ from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
 pytest.importorskip("mistralai")
-import openai_server
 from kits.mistral import Client
 from openai_server import completion, message
 

@@ -1,16 +1,17 @@
 """What the contract suite must know of a library to drive it: one `Kit` a provider, one file each in ``kits/``.
 
 A kit speaks the library's own language in both directions: it makes the real client, asks the real questions, and writes
-the bytes that a real server would send. The suite knows no provider.
+the bytes that a real server would send. The suite (`test_contract`) knows no provider.
 """
 
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import pydantic
 
 MODEL = "test-model-1"
 SYSTEM = "You answer in one line."
@@ -104,8 +105,8 @@ def pieces_of(text: str, size: int = 4) -> list[str]:
     return [text[start : start + size] for start in range(0, len(text), size)]
 
 
-class Kit(ABC):
-    """One provider. What it cannot do it says, and the suite leaves that out."""
+class Kit:
+    """One provider: derive from it. What a library cannot do its kit says, and the suite leaves it out."""
 
     name: str
     """The instrumentor's name: its file in ``llmtrace.instrumentation``."""
@@ -113,7 +114,6 @@ class Kit(ABC):
     """The module to import; where it is missing, the kit is skipped."""
     provider: str
     """``gen_ai.provider.name`` of its spans."""
-    has_sync = True
     has_async = True
     has_choices = False
     """More than one choice can be asked for."""
@@ -123,11 +123,12 @@ class Kit(ABC):
     retries = True
     """The client repeats a request by itself when the server answers 503."""
     retries_streams = True
+    tells_cut = True
+    """A stream that is cut off raises in the program."""
     guards: tuple[str, ...] = ()
     """Names of functions of the instrumentor that stand in for the library's own and hold the guard themselves, so that
     `test_hooks` does not break them."""
 
-    @abstractmethod
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         """A client of the server at ``url`` (``http://127.0.0.1:port``), as a program would make it."""
         raise NotImplementedError
@@ -136,53 +137,32 @@ class Kit(ABC):
         """Close a client; for an asynchronous one, an awaitable or None."""
         return client.close()
 
-    @abstractmethod
     def ask(self, client: Any, question: Question) -> Any:
         """Ask for a whole answer: the library's own object; an awaitable of it for an asynchronous client."""
         raise NotImplementedError
 
-    @abstractmethod
     def stream(self, client: Any, question: Question) -> Any:
         """Ask for a stream: the library's own object (or an awaitable of it), to be iterated with for / async for."""
         raise NotImplementedError
 
     def seen(self, answer: Any) -> Any:
         """Everything that a program can tell of a whole answer or of one chunk, as comparable plain values."""
+        assert isinstance(answer, pydantic.BaseModel)
         return type(answer).__qualname__, answer.model_dump(), sorted(answer.model_fields_set)
 
-    @abstractmethod
     def text(self, chunk: Any) -> str:
         """The text in one chunk of a stream."""
         raise NotImplementedError
 
-    @abstractmethod
-    def whole(self, answer: Answer) -> Reply: ...
+    def whole(self, answer: Answer) -> Reply:
+        raise NotImplementedError
 
-    @abstractmethod
-    def streamed(self, answer: Answer) -> Reply: ...
+    def streamed(self, answer: Answer) -> Reply:
+        raise NotImplementedError
 
-    @abstractmethod
     def error(self, status: int) -> Reply:
         """What the provider sends for an error: 400, 401, 404, 429, 500, 503."""
         raise NotImplementedError
-
-
-class Stainless(Kit):
-    """A client that Stainless generates: its resources have a method ``create``."""
-
-    stream_options: Mapping[str, Any] = {}
-
-    @abstractmethod
-    def resource(self, client: Any) -> Any: ...
-
-    @abstractmethod
-    def request(self, question: Question) -> dict[str, Any]: ...
-
-    def ask(self, client: Any, question: Question) -> Any:
-        return self.resource(client).create(**self.request(question))
-
-    def stream(self, client: Any, question: Question) -> Any:
-        return self.resource(client).create(**self.request(question), stream=True, **self.stream_options)
 
 
 __all__ = [
@@ -196,7 +176,6 @@ __all__ = [
     "Question",
     "Reply",
     "Said",
-    "Stainless",
     "json_reply",
     "pieces_of",
     "sse_reply",

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import cohere
-from kit import Answer, Kit, Question, Reply, Said, json_reply, pieces_of, sse_reply
-from kits.openai import _request
+from kit import MODEL, SYSTEM, TOOL, Answer, Kit, Question, Reply, Said, json_reply, pieces_of, sse_reply
 
 _FINISH = {"stop": "COMPLETE", "length": "MAX_TOKENS", "tool_call": "TOOL_CALL"}
 
@@ -53,6 +52,14 @@ class Cohere(Kit):
 
     def error(self, status: int) -> Reply:
         return json_reply({"message": f"refused with {status}"}, status, [("retry-after-ms", "1")])
+
+
+def _request(question: Question) -> dict[str, Any]:
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question.text}]
+    request: dict[str, Any] = {"model": MODEL, "messages": messages, "max_tokens": question.max_tokens}
+    if question.tools:
+        request["tools"] = [{"type": "function", "function": TOOL}]
+    return request
 
 
 def _call(call: Said, arguments: str) -> dict[str, Any]:

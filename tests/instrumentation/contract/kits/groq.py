@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import groq
-from kit import Answer, Reply, sse_reply
-from kits.openai import OpenAI
+from kit import Answer, Question, Reply, sse_reply
+from kits.openai import OpenAI, _request
 
 
 class Groq(OpenAI):
     name = "groq"
     library = "groq"
     provider = "groq"
-    stream_options: Mapping[str, Any] = {}
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         client_class: Any = groq.AsyncGroq if asynchronous else groq.Groq
         return client_class(api_key="gsk-test", base_url=url, max_retries=retries)
+
+    def ask(self, client: Any, question: Question) -> Any:
+        return client.chat.completions.create(**_request(question))
+
+    def stream(self, client: Any, question: Question) -> Any:
+        return client.chat.completions.create(**_request(question), stream=True)
 
     def streamed(self, answer: Answer) -> Reply:
         *chunks, last, done = super().streamed(answer).pieces

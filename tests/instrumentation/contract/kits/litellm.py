@@ -25,8 +25,8 @@ class Client:
 
     def ask(self, question: Question, **more: Any) -> Any:
         call = litellm.acompletion if self.asynchronous else litellm.completion
-        server = {"api_base": f"{self.url}/v1", "api_key": "sk-test", "max_retries": self.retries}
-        return call(**{**_request(question), "model": f"openai/{MODEL}"}, **server, **more)
+        request = {**_request(question), "model": f"openai/{MODEL}", "api_base": f"{self.url}/v1", "api_key": "sk-test"}
+        return call(**request, max_retries=self.retries, **more)
 
 
 class LiteLLM(OpenAI):

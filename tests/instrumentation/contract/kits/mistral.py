@@ -7,6 +7,7 @@ from typing import Any
 
 from kit import MODEL, Answer, Kit, Question, Reply, json_reply, pieces_of, sse_reply
 from kits.openai import _finish, _request
+from openai_server import chunk, completion, message
 
 try:
     from mistralai.client import Mistral as Client
@@ -71,14 +72,14 @@ def _calls(answer: Answer) -> dict[str, Any]:
     return {"tool_calls": called} if called else {}
 
 
-def _deltas(answer: Answer, index: int) -> Iterator[dict[str, Any]]:
-    def choice(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-        return {"index": index, "delta": delta, "finish_reason": finish}
-
-    yield choice({"role": "assistant", "content": ""})
-    for piece in pieces_of(answer.text):
-        yield choice({"content": piece})
-    yield choice({"content": "", **_calls(answer)}, _finish(answer))
+def _chunks(answer: Answer, index: int) -> Iterator[dict[str, Any]]:
+    deltas: list[dict[str, Any]] = [
+        {"role": "assistant", "content": ""},
+        *({"content": piece} for piece in pieces_of(answer.text)),
+    ]
+    for delta in deltas:
+        yield chunk(delta, index=index, model=MODEL)
+    yield chunk({"content": "", **_calls(answer)}, finish=_finish(answer), index=index, model=MODEL)
 
 
 def _usage(answer: Answer) -> dict[str, Any]:

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import openai
-from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, Said, Stainless, json_reply, pieces_of, sse_reply
+from kit import MODEL, SYSTEM, TOOL, Answer, Kit, Question, Reply, Said, json_reply, pieces_of, sse_reply
+from openai_server import chunk, completion, message, tool_call
 
 _FINISH = {"tool_call": "tool_calls"}
 
 
-class OpenAI(Stainless):
+class OpenAI(Kit):
     name = "openai"
     library = "openai"
     provider = "openai"
     has_choices = True
-    stream_options: Mapping[str, Any] = {"stream_options": {"include_usage": True}}
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         client_class: Any = openai.AsyncOpenAI if asynchronous else openai.OpenAI
         return client_class(api_key="sk-test", base_url=f"{url}/v1", max_retries=retries)
 
-    def resource(self, client: Any) -> Any:
-        return client.chat.completions
+    def ask(self, client: Any, question: Question) -> Any:
+        return client.chat.completions.create(**_request(question))
 
-    def request(self, question: Question) -> dict[str, Any]:
-        return _request(question)
+    def stream(self, client: Any, question: Question) -> Any:
+        return client.chat.completions.create(**_request(question), stream=True, stream_options={"include_usage": True})
 
     def text(self, chunk: Any) -> str:
         return "".join(choice.delta.content or "" for choice in chunk.choices if choice.index == 0)

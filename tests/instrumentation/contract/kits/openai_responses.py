@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, json_reply, sse_reply
@@ -12,13 +11,12 @@ from openai_responses_server import call, events, response, text_item
 
 class OpenAIResponses(OpenAI):
     has_choices = False
-    stream_options: Mapping[str, Any] = {}
 
-    def resource(self, client: Any) -> Any:
-        return client.responses
+    def ask(self, client: Any, question: Question) -> Any:
+        return client.responses.create(**_request(question))
 
-    def request(self, question: Question) -> dict[str, Any]:
-        return _request(question)
+    def stream(self, client: Any, question: Question) -> Any:
+        return client.responses.create(**_request(question), stream=True)
 
     def text(self, chunk: Any) -> str:
         return str(chunk.delta) if chunk.type == "response.output_text.delta" else ""
@@ -37,6 +35,7 @@ def _request(question: Question) -> dict[str, Any]:
 
 def _response(answer: Answer) -> dict[str, Any]:
     cut = answer.finish == "length"
+    calls = [call(said.arguments, call_id=said.id, name=said.name) for said in answer.calls]
     usage = {
         "input_tokens": answer.input_tokens,
         "output_tokens": answer.output_tokens,
@@ -46,7 +45,7 @@ def _response(answer: Answer) -> dict[str, Any]:
     }
     return response(
         *([text_item(answer.text)] if answer.text else ()),
-        *(call(tool_call.arguments, call_id=tool_call.id, name=tool_call.name) for tool_call in answer.calls),
+        *calls,
         model=MODEL,
         status="incomplete" if cut else "completed",
         incomplete_details={"reason": "max_output_tokens"} if cut else None,
