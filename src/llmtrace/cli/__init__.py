@@ -19,7 +19,7 @@ import pkgutil
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn, Protocol, cast
 
 from llmtrace.cli.options import BAD_INPUT, FINE, FOUND, PIPE_CLOSED, STOPPED, BadInput, add_common, did_you_mean
@@ -85,6 +85,14 @@ class _Parser(argparse.ArgumentParser):
         return f"{message}."
 
 
+class _Formatter(argparse.HelpFormatter):
+    """argparse's formatter. It does not break an example, so that it can be pasted."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith(EXAMPLE) else super()._fill_text(text, width, indent)
+
+
+EXAMPLE = "example: "
 _INVALID_CHOICE = re.compile(r"(.*: )invalid choice: ('.*') \(choose from (.*)\)", re.DOTALL)
 
 
@@ -105,7 +113,7 @@ def parser_of(command: Command) -> tuple[argparse.ArgumentParser, CommandModule]
         prog=f"llmtrace {command.name}",
         description=f"{command.help[:1].upper()}{command.help[1:]}.",
         epilog=f"{EXAMPLE}{module.EXAMPLE}",
-        formatter_class=Formatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     module.configure(parser)
@@ -215,57 +223,3 @@ def _refuse(name: str, message: str, code: int = BAD_INPUT) -> int:
     for line in rest:
         screen.line("  " + clean(line))
     return code
-
-
-# -- help within the width of the screen
-
-
-_WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
-_ENDS = ((" [", 0), (" ", 0), (",", 1), ("|", 1))
-"""Places where a line may break, the best first, and how many characters of the place stay on the line. Options can be as long
-as ``{ok,recovered,failed}``."""
-EXAMPLE = "example: "
-
-
-class Formatter(argparse.HelpFormatter):
-    """argparse's formatter. It also breaks long lines without spaces, which argparse would print beyond the screen."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        if text.startswith(EXAMPLE):
-            return "\n".join(_example(text, self._screen))
-        return super()._fill_text(text, width, indent)
-
-    def format_help(self) -> str:
-        lines = super().format_help().splitlines()
-        return "".join(f"{piece}\n" for line in lines for piece in _folded(line, self._screen))
-
-    @property
-    def _screen(self) -> int:
-        """Columns of the screen. argparse leaves two of them free, so its own width is smaller."""
-        return self._width + 2
-
-
-def _example(text: str, width: int) -> Iterator[str]:
-    """Break an example command into lines that a shell reads as one line."""
-    line, *words = _WORD.findall(text)
-    for number, word in enumerate(words, 1):
-        is_last = number == len(words)
-        if len(f"{line} {word}") > (width if is_last else width - 2):
-            yield f"{line} \\"
-            line = " " * (len(EXAMPLE) - 1)
-        line = f"{line} {word}"
-    yield line
-
-
-def _folded(line: str, width: int) -> Iterator[str]:
-    if "\x1b" in line:  # Python 3.14 colours its help on a terminal; the codes would count as width
-        yield line
-        return
-    start = len(line) - len(line.lstrip())
-    indent = min(start + 4, width // 2)
-    while len(line) > width:
-        ends = (line.rfind(mark, start + 1, width + len(mark) - shown) + shown for mark, shown in _ENDS)
-        end = next((end for end in ends if end > start + 1), width)
-        yield line[:end].rstrip()
-        line, start = " " * indent + line[end:].lstrip(), indent
-    yield line

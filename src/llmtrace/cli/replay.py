@@ -39,8 +39,10 @@ _BISECT_STOPS = 128
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "%(prog)s [TRACE] [--tool NAME=live] [--connect HOST:PORT] [--loose] [--live-after SPAN | --from NAME]"
-        " [--edit SPAN [--set PLACE[=VALUE]]] [--times N] [--bisect] [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
+        "%(prog)s [TRACE] [--tool NAME=live] [--connect HOST:PORT]\n"
+        "       [--loose] [--live-after SPAN | --from NAME]\n"
+        "       [--edit SPAN [--set PLACE[=VALUE]]] [--times N] [--bisect]\n"
+        "       [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
     )
     parser.add_argument(
         "trace", nargs="?", default="last", help="id, its first digits, or last (default): the newest that is not a replay"

@@ -44,7 +44,7 @@ _records: TypeAdapter[list[ReviewRecord]] = TypeAdapter(list[ReviewRecord])
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "%(prog)s [ls | show | approve | edit | reject | answer | settle | resume] [ID] [options]"
+    parser.usage = f"%(prog)s [{'|'.join(_ACTIONS)}]\n       [ID] [options]"
     parser.add_argument(
         "action", nargs="?", choices=_ACTIONS, help="default: decide one after the other; ls if not in a terminal"
     )

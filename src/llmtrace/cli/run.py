@@ -54,8 +54,9 @@ EXAMPLE = "llmtrace run --name support --budget usd=0.50,calls=40 agent.py --tas
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "%(prog)s [--name NAME] [--budget CEILINGS] [--on-exceed raise|record] [--quiet] [--store URL] [--json]"
-        " (SCRIPT | -m MODULE | COMMAND) [ARGUMENTS …]"
+        "%(prog)s [--name NAME] [--budget CEILINGS]\n"
+        "       [--on-exceed raise|record] [--quiet] [--store URL] [--json]\n"
+        "       (SCRIPT | -m MODULE | COMMAND) [ARGUMENTS …]"
     )
     parser.add_argument("--name", help="name of the run (default: the script, module or command)")
     parser.add_argument(

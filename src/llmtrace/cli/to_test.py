@@ -43,8 +43,9 @@ PINS = ("tools", "answers", "outcome")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "%(prog)s [TRACE] [-o FILE] [--call MODULE:FUNCTION] [--tool NAME=live] [--pin tools|answers|outcome] [--store URL]"
-        " [--json] [-- COMMAND [ARGUMENTS …]]"
+        "%(prog)s [TRACE] [-o FILE] [--call MODULE:FUNCTION]\n"
+        "       [--tool NAME=live] [--pin tools|answers|outcome] [--store URL] [--json]\n"
+        "       [-- COMMAND [ARGUMENTS …]]"
     )
     parser.add_argument("trace", nargs="?", default="last", help="id, its first digits, or last (default): the newest run")
     parser.add_argument(
