@@ -238,7 +238,7 @@ def test_bad_input_is_one_clear_line(store: str, llmtrace: Callable[..., Ran]) -
         (("--", "no-such-program"), "no command 'no-such-program'"),
         (("--tool", "refund", "--", "agent.py"), "expected NAME=live"),
         (("--tool", "fly=live", "--", "agent.py"), "no tool of this name ran"),
-        (("--live-after", "ffff", "--", "agent.py"), "no span id of trace"),
+        (("--live-after", "ffff", "--", "agent.py"), "no span, tool or agent is called ffff"),
         (("--", sys.executable, "-c", "pass"), "and was not replayed"),
     ):
         ran = llmtrace("replay", *words)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from llmtrace.cli.options import BadInput
 from llmtrace.cli.recording import Recording
+from llmtrace.cli.stores import find_span
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue, Span, Trace
 from llmtrace.playback.corrections import edit_at
@@ -47,7 +48,7 @@ class EditOption(NamedTuple):
                 raise BadInput("--set needs --edit SPAN, as in: --edit 4360aab6 --set look_up/order_id=KS-20457")
             return None
         trace, setting = recording.trace, args.set or ""
-        span = trace.span(recording.span_id("--edit", args.edit))
+        span = find_span(trace, args.edit)
         name, (place, equals, _) = span.span_id[:8], setting.partition("=")
         if live_after not in (None, CHANGE) and trace.span(live_after).start < span.start:
             raise BadInput(f"--edit {name}: the recording ends before it, at {live_after[:8]}, so the edit would not be used.")

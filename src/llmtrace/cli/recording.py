@@ -41,16 +41,6 @@ class Recording(NamedTuple):
     def assignment(self) -> Assignment:
         return Assignment(self.store, [trace.trace_id for trace in (self.trace, *self.siblings)], self.into)
 
-    def span_id(self, option: str, wanted: str) -> str:
-        """Return the full id of the span whose id begins with ``wanted``. Raises BadInput unless exactly one does."""
-        matches = [span.span_id for span in self.trace.spans if span.span_id.startswith(wanted)]
-        if len(matches) != 1:
-            trace_id = short_id(self.trace.trace_id)
-            listing = f"llmtrace show {trace_id} --ids shows them."
-            count = f"{len(matches)} span ids" if matches else "no span id"
-            raise BadInput(f"{option} {wanted}: {count} of trace {trace_id} begin{'' if matches else 's'} so.\n{listing}")
-        return matches[0]
-
 
 def load(args: argparse.Namespace, *, may_be_empty: bool = False) -> Recording:
     """Return the recording that ``args.trace`` names.

@@ -16,6 +16,7 @@ from llmtrace.cli import format_text
 from llmtrace.cli.edit_option import EditOption
 from llmtrace.cli.options import BadInput, add_repeated, positive, print_json
 from llmtrace.cli.recording import Recording, live_tools, load, program
+from llmtrace.cli.stores import find_span
 from llmtrace.cli.terminal import Screen, Style
 from llmtrace.errors import LlmtraceError
 from llmtrace.launch.replay_process import DIVERGED, INCOMPARABLE, SAME, NothingToldError, ReplayedProgram, run_replay
@@ -133,7 +134,7 @@ def _run(args: argparse.Namespace) -> int:
 def _live_after(recording: Recording, span: str | None, checkpoint: str | None) -> str | None:
     """Return where answers from the recording end: id of a span, `CHANGE`, or None for the recording's end."""
     if checkpoint is None:
-        return span if span in (None, CHANGE) else recording.span_id("--live-after", span)
+        return span if span in (None, CHANGE) else find_span(recording.trace, span).span_id
     if span is not None:
         raise BadInput("--from and --live-after both say where the recording ends.\nLeave out one of them.")
     return find_checkpoint(recording.trace, checkpoint).span_id
