@@ -18,8 +18,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -115,10 +113,12 @@ def run(args: argparse.Namespace) -> int:
         done.wait()
         for number, handler in zip(numbers, before, strict=True):  # so that a second Ctrl-C ends the program at once
             signal.signal(number, handler)
-        with _announced(screen, "evaluating and sending what waits" if forwarder else "evaluating what waits", args.json):
-            receiver.close(CLOSE_SECONDS)
-            if forwarder is not None:
-                forwarder.close(EXIT_SECONDS)
+        if not args.json and (ingestor.waiting or forwarder is not None):
+            screen.line("evaluating and sending what waits. Press Ctrl-C again to stop at once", "dim")
+            screen.stream.flush()
+        receiver.close(CLOSE_SECONDS)
+        if forwarder is not None:
+            forwarder.close(EXIT_SECONDS)
         if not args.json:
             next_reader = "llmtrace check does it" if forwarder is None else "the next llmtrace receive --forward does it"
             unevaluated = f". {format_text.plural(ingestor.waiting, 'trace')} could not be evaluated any more: {next_reader}"
@@ -150,24 +150,6 @@ def _store(config: Config, *, no_store: bool, forwards: bool) -> Store:
         store.close()
         return SendQueue(folder, config, strips=False)
     return store
-
-
-@contextmanager
-def _announced(screen: Screen, action: str, as_json: bool) -> Iterator[None]:
-    """Print ``action`` if the block takes longer than a second."""
-
-    def announce() -> None:
-        screen.line(f"{action}. Press Ctrl-C again to stop at once")
-        screen.stream.flush()
-
-    timer = threading.Timer(1.0, announce)
-    timer.daemon = True
-    if not as_json:
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _open(screen: Screen, receiver: Receiver, store: str, forward: str | None, *, as_json: bool) -> None:
