@@ -7,21 +7,10 @@ is recorded: no span is made, and no store is written.
 
 from llmtrace.diagnosis import Diagnosis, Flow
 from llmtrace.judge.endpoint import Endpoint
-from llmtrace.judge.prompt import MOST_ASKED, SCHEMA, Subject, messages_for, read
+from llmtrace.judge.prompt import MOST_ASKED, SCHEMA, Opinion, Subject, messages_for, read
 from llmtrace.model.value import value
 
 __all__ = ["MOST_ASKED", "Endpoint", "Judged", "Opinion", "judge"]
-
-
-@value
-class Opinion:
-    """The model's opinion on one suspect or place."""
-
-    span_id: str
-    title: str
-    """Title of the suspect or place."""
-    probability: float
-    reason: str
 
 
 @value
@@ -40,12 +29,7 @@ def judge(diagnosis: Diagnosis, flow: Flow, endpoint: Endpoint) -> Judged:
     if not subjects:
         return Judged(endpoint.model)
     answer = endpoint.ask(messages_for(subjects, flow), SCHEMA)
-    verdicts = read(answer.text, len(subjects))
-    opinions = tuple(
-        Opinion(subject.span_id, subject.title, round(verdict.probability, 4), verdict.reason)
-        for subject, verdict in zip(subjects, verdicts, strict=True)
-    )
-    return Judged(endpoint.model, opinions, answer.input_tokens, answer.output_tokens)
+    return Judged(endpoint.model, read(answer.text, subjects), answer.input_tokens, answer.output_tokens)
 
 
 def subjects_of(diagnosis: Diagnosis) -> tuple[Subject, ...]:

@@ -43,23 +43,34 @@ _MOST_QUOTED = 80
 _FENCED = re.compile(r"\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*", re.DOTALL)
 
 
+Subject: TypeAlias = Suspect | Place
+
+
 @value
-class Verdict:
+class Opinion:
+    """The model's opinion on one suspect or place."""
+
+    span_id: str
+    title: str
+    """Title of the suspect or place."""
     probability: float
     reason: str
 
 
-def read(text: str, suspects: int) -> tuple[Verdict, ...]:
-    """Read one verdict for each suspect, in order. A sum of probabilities above 1 is scaled to 1. Raises JudgeFailed."""
+def read(text: str, subjects: Sequence[Subject]) -> tuple[Opinion, ...]:
+    """Read one opinion for each subject, in order. A sum of probabilities above 1 is scaled to 1. Raises JudgeFailed."""
     try:
         items = sorted(read_fields(text, SCHEMA)["verdicts"], key=lambda item: item["suspect"])
         in_range = all(0 <= item["probability"] <= 1 for item in items)
-        if not in_range or [item["suspect"] for item in items] != list(range(1, suspects + 1)):
+        if not in_range or [item["suspect"] for item in items] != list(range(1, len(subjects) + 1)):
             raise ValueError
     except (ValueError, RecursionError):
         raise not_as_asked(text) from None
     total = max(1.0, sum(item["probability"] for item in items))
-    return tuple(Verdict(item["probability"] / total, item["reason"][:LONGEST_REASON]) for item in items)
+    return tuple(
+        Opinion(subject.span_id, subject.title, round(item["probability"] / total, 4), item["reason"][:LONGEST_REASON])
+        for subject, item in zip(subjects, items, strict=True)
+    )
 
 
 def read_fields(text: str, schema: JsonValue) -> Any:
@@ -77,8 +88,6 @@ def not_as_asked(text: str) -> JudgeFailed:
     began = " ".join(text[: 2 * _MOST_QUOTED].split())[:_MOST_QUOTED]
     return JudgeFailed(f"its answer is not in the form that was asked for; it begins: {began}")
 
-
-Subject: TypeAlias = Suspect | Place
 
 MOST_ASKED = 5
 MOST_CHARACTERS = 24_000
