@@ -14,7 +14,7 @@ from pathlib import Path
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import JsonValue
-from llmtrace.model.reviews import Decision, ReviewRecord
+from llmtrace.model.reviews import Decision, DecisionKind, ReviewRecord
 from llmtrace.recorder.current import configured
 from llmtrace.store import open_store
 from llmtrace.store.reviews import Reviews, this_user
@@ -35,24 +35,24 @@ def approve(
 ) -> ReviewRecord:
     """Let the call run as it was shown. ``always``: arguments, with values, with which later calls of this tool in this run are
     approved, too. ``by``: who decides; default, the user of this process."""
-    return _decide(review_id, Decision("approved", reason=reason, always=dict(always or {})), digest, by)
+    return _decide(review_id, digest, by, reason, "approved", always=always)
 
 
 def edit(
     review_id: str, value: Mapping[str, JsonValue], *, digest: str, by: str | None = None, reason: str = ""
 ) -> ReviewRecord:
     """Let the call run with these arguments instead. What is left as it was shown, redacted, is what the program has."""
-    return _decide(review_id, Decision("edited", dict(value), reason=reason), digest, by)
+    return _decide(review_id, digest, by, reason, "edited", dict(value))
 
 
 def reject(review_id: str, reason: str = "", *, digest: str, by: str | None = None) -> ReviewRecord:
     """Do not let the call run. The model is told the reason, and not to try again."""
-    return _decide(review_id, Decision("rejected", reason=reason), digest, by)
+    return _decide(review_id, digest, by, reason, "rejected")
 
 
 def answer(review_id: str, value: JsonValue, *, digest: str, by: str | None = None, reason: str = "") -> ReviewRecord:
     """Answer a question of the program; or stand in for the tool: it does not run, and ``value`` is its result."""
-    return _decide(review_id, Decision("answered", value, reason=reason), digest, by)
+    return _decide(review_id, digest, by, reason, "answered", value)
 
 
 def settle(review_id: str, *, happened: bool, by: str | None = None) -> ReviewRecord:
@@ -60,11 +60,17 @@ def settle(review_id: str, *, happened: bool, by: str | None = None) -> ReviewRe
     return _reviews().settle(review_id, happened=happened, by=this_user() if by is None else by)
 
 
-def _decide(review_id: str, decision: Decision, digest: str, by: str | None) -> ReviewRecord:
-    signed = Decision(
-        decision.kind, decision.value, this_user() if by is None else by, time.time(), decision.reason, decision.always
-    )
-    return _reviews().decide(review_id, signed, digest=digest)
+def _decide(
+    review_id: str,
+    digest: str,
+    by: str | None,
+    reason: str,
+    kind: DecisionKind,
+    value: JsonValue = None,
+    always: Mapping[str, JsonValue] | None = None,
+) -> ReviewRecord:
+    decision = Decision(kind, value, this_user() if by is None else by, time.time(), reason, dict(always or {}))
+    return _reviews().decide(review_id, decision, digest=digest)
 
 
 def of_store(url: str) -> Reviews:
