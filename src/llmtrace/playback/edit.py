@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import json
 import re
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -20,7 +22,6 @@ from typing import Any, NamedTuple
 from llmtrace.codec import objects
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import Exchange, FetchResponse, Inference, JsonValue, Recorded, Span, ToolExecution, replace
-from llmtrace.playback import event_stream
 from llmtrace.playback.recorded_run import RecordedRun
 from llmtrace.recorder.recorded_outcome import RETURNED
 from llmtrace.text.word_difference import word_difference
@@ -271,8 +272,8 @@ def _replacement(span: Span, operation: Inference | FetchResponse, edit: Edit) -
 
 
 def _edited_exchange(exchange: Exchange, replacement: _Replacement) -> Exchange:
-    if any(text.startswith(event_stream.MEDIA_TYPE) for text in exchange.headers.values()):
-        messages, rest = event_stream.messages(exchange.body)
+    if any(text.startswith(_EVENT_STREAM) for text in exchange.headers.values()):
+        messages, rest = _event_messages(exchange.body)
         edited = _edited_texts([message.payload.decode(errors="replace") for message in messages], replacement)
         pieces = [message._replace(payload=text.encode()).encoded() for message, text in zip(messages, edited, strict=True)]
         pieces += [rest] if rest else []
@@ -375,3 +376,40 @@ def _members(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...
     for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
         yield (*path, key), value, key
         yield from _members(value[key], (*path, key))
+
+
+# -- AWS's event streams
+
+
+_EVENT_STREAM = "application/vnd.amazon.eventstream"
+_LENGTHS = struct.Struct("!II")
+_CHECKSUM = struct.Struct("!I")
+_PRELUDE = _LENGTHS.size + _CHECKSUM.size
+
+
+class _EventMessage(NamedTuple):
+    """A message of AWS's event streams, in which Amazon Bedrock streams its answers.
+
+    Source: "Amazon Transcribe: Event stream encoding".
+    """
+
+    headers: bytes
+    payload: bytes
+
+    def encoded(self) -> bytes:
+        size = _PRELUDE + len(self.headers) + len(self.payload) + _CHECKSUM.size
+        lengths = _LENGTHS.pack(size, len(self.headers))
+        message = lengths + _CHECKSUM.pack(zlib.crc32(lengths)) + self.headers + self.payload
+        return message + _CHECKSUM.pack(zlib.crc32(message))
+
+
+def _event_messages(body: bytes) -> tuple[list[_EventMessage], bytes]:
+    """Return the complete messages of a body, and the bytes after them: a stream may have been cut."""
+    whole: list[_EventMessage] = []
+    while len(body) >= _PRELUDE + _CHECKSUM.size:
+        size, headers = _LENGTHS.unpack_from(body)
+        if not _PRELUDE + headers + _CHECKSUM.size <= size <= len(body):
+            break
+        whole.append(_EventMessage(body[_PRELUDE : _PRELUDE + headers], body[_PRELUDE + headers : size - _CHECKSUM.size]))
+        body = body[size:]
+    return whole, body

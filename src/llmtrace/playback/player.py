@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import sysconfig
 import threading
 from collections.abc import Collection
 from contextlib import suppress
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from llmtrace import semconv
@@ -16,7 +20,6 @@ from llmtrace.model.traces import short_id
 from llmtrace.model.value import value
 from llmtrace.playback.difference import Difference, difference
 from llmtrace.playback.network_guard import is_at
-from llmtrace.playback.program_stack import calling_library, program_line
 from llmtrace.playback.recorded_run import ANSWERED, RecordedRun, Step, is_alike, is_call
 from llmtrace.recorder import current
 from llmtrace.recorder.player import Player
@@ -240,7 +243,7 @@ class Replay(Player):
             if self._is_live or around is not None:  # the span around is a call that is made for real
                 return None
             if recording is not None and isinstance(recording.operation, ANSWERED):
-                sender = f"by {calling_library()}, and not by httpx or botocore"
+                sender = f"by {_calling_library()}, and not by httpx or botocore"
                 unanswered = f"{recording.name} is sent {sender}, so that its answer is not recorded"
                 how: tuple[Recording | None, Kind, str] = recording, "incomparable", unanswered
             elif (server := next((server for server in self._connect if is_at(address, server)), None)) is not None:
@@ -248,7 +251,7 @@ class Replay(Player):
                 return None
             else:
                 unanswered = (
-                    f"the program connects to {address} by {calling_library()}, and no recorded call answers that "
+                    f"the program connects to {address} by {_calling_library()}, and no recorded call answers that "
                     f"(what a function with @tool does is recorded; to let it connect: --connect {address})"
                 )
                 how = None, "network", unanswered
@@ -350,7 +353,7 @@ class Replay(Player):
     ) -> None:
         is_served = self._loose and kind == "changed" and may_serve
         was, now = ("", "") if change is None else (change.was, change.now)
-        divergence = Divergence(kind, what, span_id, program_line(), is_served, was, now)
+        divergence = Divergence(kind, what, span_id, _program_line(), is_served, was, now)
         if recording is not None:
             recording.set({semconv.REPLAY_DIVERGED: kind})
             if self._live_after == CHANGE and not is_any_resumed():  # a resumed run must not repeat what it did before
@@ -375,3 +378,40 @@ def outcome_of(divergences: Collection[Divergence]) -> Literal["same", "diverged
     if any(divergence.kind == "incomparable" for divergence in divergences):
         return "incomparable"
     return "diverged" if divergences else "same"
+
+
+# -- where the program made a call
+
+
+def _program_line() -> str:
+    """Return the innermost line of the program's own code on this thread's stack, not of llmtrace or a library."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith((_OURS, *_LIBRARIES, "<")):
+            return f"{os.path.relpath(file) if file.startswith(os.getcwd() + os.sep) else file}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+def _calling_library() -> str:
+    """Return the package that the program's own code called on this thread's stack: ``aiohttp``, ``botocore`` …"""
+    frame, library = sys._getframe(1), ""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        folder = next((folder for folder in _LIBRARIES if file.startswith(folder)), None)
+        if folder is not None and not file.startswith(_OURS):
+            name = file[len(folder) :].partition(os.sep)[0].removesuffix(".py")
+            library = library if name in _BETWEEN else name
+        elif not file.startswith((_OURS, "<")):
+            break
+        frame = frame.f_back  # type: ignore[assignment]
+    return library or "itself"
+
+
+_BETWEEN = frozenset({"wrapt", "opentelemetry", "site-packages"})
+_OURS = str(Path(__file__).resolve().parent.parent) + os.sep
+_LIBRARIES = tuple(
+    sorted({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")}, key=len, reverse=True)
+)
+"""Longest paths first, because the folder of packages is inside the standard library's folder."""
