@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from http.client import HTTPConnection
@@ -63,8 +64,15 @@ class Served(NamedTuple):
 @contextmanager
 def serving(store: Store, **options: Any) -> Iterator[Served]:
     running = Serving(Source(store), port=0, facts={"store": "a store", "receive": None}, **options)
-    with running.in_thread():
+    started = threading.Event()
+    thread = threading.Thread(target=running.run, args=(started.set,), daemon=True)
+    thread.start()
+    started.wait(10)
+    try:
         yield Served(running.address, running.port, store)
+    finally:
+        running.close()
+        thread.join(10)
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def test_the_list_has_the_filters_and_orders_of_ls(viewer: Served) -> None:
     }
     assert viewer.ask("/api/names?kind=agent").json == ["support"]
     refused = viewer.ask("/api/traces?min_cost=much")
-    assert (refused.status, refused.body) == (400, b"parameter 'min_cost': expected a number from 0, got 'much'")
+    assert (refused.status, refused.json["error"]) == (400, "Parameter 'min_cost': expected a number from 0, got 'much'.")
     assert viewer.ask("/api/traces?sort=colour").status == 400
 
 

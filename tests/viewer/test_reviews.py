@@ -209,7 +209,7 @@ def test_a_store_that_cannot_be_written(viewer: Served, monkeypatch: pytest.Monk
         db.execute("BEGIN IMMEDIATE")
         refused = viewer.decide("rev_1", action="approve", digest="digest")
         assert (refused.status, refused.json["kind"]) == (503, "store")
-        assert "nothing was decided" in refused.json["error"]
+        assert "nothing was changed" in refused.json["error"]
     assert reviews.get("rev_1").state == "proposed"
     monkeypatch.setattr("llmtrace.viewer.review_queue.os.access", lambda *_: False)
     assert "read-only" in viewer.ask("/api/reviews").json["problem"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,7 +25,7 @@ from llmtrace.version import __version__
 from llmtrace.viewer import page
 from llmtrace.viewer.access import AccessGuard
 from llmtrace.viewer.js_numbers import dumps
-from llmtrace.viewer.review_queue import STATUS, ReviewQueue
+from llmtrace.viewer.review_queue import STATUS, Refused, ReviewQueue
 from llmtrace.viewer.source import Source
 from llmtrace.viewer.trace_view import TraceView
 from llmtrace.viewer.watch import Follower
@@ -57,7 +57,7 @@ class Viewer:
         self.closing = False
 
     def routes(self) -> list[Route]:
-        trace = "/api/traces/{trace}"
+        trace, review = "/api/traces/{trace}", "/api/reviews/{review}"
         return [
             Route("/", lambda _: FileResponse(STATIC / "index.html", media_type="text/html")),
             Route("/static/{name}", lambda request: _file(STATIC, request)),
@@ -71,8 +71,9 @@ class Viewer:
             _get("/api/time", self._over_time),
             _get("/api/drift", lambda request: self._source.drift(*_period(request))),
             _get("/api/suspicions", lambda request: self._source.suspicions(_ids(request, "traces"))),
-            Route("/api/reviews", self._reviews),
-            Route("/api/reviews/{review}", self._review, methods=["GET", "POST"]),
+            _get("/api/reviews", self._reviews),
+            _get(review, lambda request: self._queue.review(_review_id(request), brief=_text(request, "brief") == "1")),
+            _post(review, lambda request, body: self._queue.decide(_review_id(request), body)),
             _get(trace, lambda request: self._trace_view(request).rows(_number(request, "after", 0))),
             _get(f"{trace}/payloads", lambda request: self._trace_view(request).payloads(_ids(request, "spans"))),
             _get(f"{trace}/origins", lambda request: self._trace_view(request).origins(_ids(request, "spans"))),
@@ -81,7 +82,7 @@ class Viewer:
             _get(f"{trace}/diagnosis", lambda request: self._trace_view(request).diagnosis()),
             _get(f"{trace}/search", lambda request: self._trace_view(request).search(_text(request, "q"))),
             Route(f"{trace}/page", self._page),
-            Route(f"{trace}/feedback", self._feedback, methods=["POST"]),
+            _post(f"{trace}/feedback", self._feedback),
         ]
 
     @contextlib.asynccontextmanager
@@ -109,49 +110,29 @@ class Viewer:
         return self._source.trace_view(_trace_id(request))
 
     def _page(self, request: Request) -> Response:
-        with _http_errors():
-            html = page.write(self._trace_view(request))
+        html = page.write(self._trace_view(request))
         headers = {"content-disposition": f'attachment; filename="trace-{short_id(_trace_id(request))}.html"'}
         return Response(html, media_type="text/html", headers=headers)
 
-    async def _feedback(self, request: Request) -> Response:
-        body = await request.body()
+    def _feedback(self, request: Request, body: bytes) -> Content:
         from llmtrace.viewer import ratings  # imports redaction, which reading does not need
 
-        def rate() -> Response:
-            try:
-                with _http_errors():
-                    return _json(ratings.rate(self._source.store, _trace_id(request), body))
-            except ratings.Refused as refused:
-                return _json({"error": str(refused)}, refused.status)
+        return ratings.rate(self._source.store, _trace_id(request), body)
 
-        return await run_in_threadpool(rate)
-
-    # -- reviews
-
-    def _reviews(self, request: Request) -> Response:
+    def _reviews(self, request: Request) -> Content:
         span, before = _text(request, "span"), _text(request, "before")
         if span:
-            return _answer_review(lambda: self._queue.of_span(span))
+            return self._queue.of_span(span)
         if _text(request, "given_up") == "1":
             from llmtrace.viewer import letter_list  # imports redaction and diagnosis
 
-            return _answer_review(lambda: letter_list.letters(self._source))
+            return letter_list.letters(self._source)
         try:
             earlier = float(before) / 1e3 if before else float("inf")
         except ValueError:
             raise HTTPException(400, "parameter 'before' must be a number") from None
         limit = max(1, min(_number(request, "limit", 100), MOST_TRACES))
-        decided = _text(request, "decided") == "1"
-        return _answer_review(lambda: self._queue.page(decided=decided, before=earlier, limit=limit))
-
-    async def _review(self, request: Request) -> Response:
-        review_id, body, brief = request.path_params["review"], await request.body(), _text(request, "brief") == "1"
-        if request.method != "POST":
-            return await run_in_threadpool(_answer_review, lambda: self._queue.review(review_id, brief=brief))
-        return await run_in_threadpool(
-            _answer_review, lambda: self._queue.decide(review_id, body), lambda: self._queue.faults(review_id, body)
-        )
+        return self._queue.page(decided=_text(request, "decided") == "1", before=earlier, limit=limit)
 
     # -- changes
 
@@ -198,7 +179,8 @@ class Viewer:
 
 def make(viewer: Viewer, *, token: str, hosts: Iterable[str] = ()) -> AccessGuard:
     """Return the ASGI application, behind its access checks."""
-    return AccessGuard(Starlette(routes=viewer.routes(), lifespan=viewer.lifespan), hosts=hosts, token=token)
+    app = Starlette(routes=viewer.routes(), lifespan=viewer.lifespan, exception_handlers=_HANDLERS)
+    return AccessGuard(app, hosts=hosts, token=token)
 
 
 def _file(folder: Path, request: Request) -> Response:
@@ -214,44 +196,40 @@ def _json(content: Content, status: int = 200) -> Response:
 
 def _get(path: str, work: Callable[[Request], Content]) -> Route:
     """Return a route whose GET requests ``work`` answers with JSON. Starlette runs ``work`` in a thread."""
-
-    def answer(request: Request) -> Response:
-        with _http_errors():
-            return _json(work(request))
-
-    return Route(path, answer)
+    return Route(path, lambda request: _json(work(request)))
 
 
-@contextlib.contextmanager
-def _http_errors() -> Iterator[None]:
-    """Turn errors of the store in the ``with`` block into HTTPException."""
-    try:
-        yield
-    except TraceNotFound as error:
-        raise HTTPException(404, str(error)) from None
-    except KeyError:
-        raise HTTPException(404, "the trace has no span with this id") from None
-    except (StoreError, sqlite3.Error, OSError) as error:
-        raise HTTPException(503, str(error)) from None
+def _post(path: str, work: Callable[[Request, bytes], Content]) -> Route:
+    """Return a route whose POST requests ``work`` answers with JSON, in a thread. It gets the request and its body."""
+
+    async def answer(request: Request) -> Response:
+        return _json(await run_in_threadpool(work, request, await request.body()))
+
+    return Route(path, answer, methods=["POST"])
 
 
-def _answer_review(work: Callable[[], Content], faults: Callable[[], Content] = tuple) -> Response:
-    """Answer a request about reviews with JSON. An error is JSON too: a sentence, its kind, and the faults of an edit."""
-    try:
-        return _json(work())
-    except ReviewConflict as conflict:
-        faults_found = faults() if conflict.kind == "invalid" else []
-        return _json({"error": _sentence(conflict), "kind": conflict.kind, "faults": faults_found}, STATUS[conflict.kind])
-    except ValueError as error:
-        return _json({"error": _sentence(error), "kind": "malformed", "faults": []}, 400)
-    except (sqlite3.Error, OSError) as error:
-        text = f"The store's folder cannot be read or written, so that nothing was decided: {error}."
-        return _json({"error": text, "kind": "store", "faults": []}, 503)
+def _refusal(_: Request, error: Exception) -> Response:
+    """Return an error as JSON: a sentence, its kind, and the faults of an edit."""
+    status, kind, text = 503, "store", str(error)
+    faults: Sequence[Mapping[str, str]] = ()
+    if isinstance(error, Refused):
+        status, kind, faults = error.status, error.kind, error.faults
+    elif isinstance(error, ReviewConflict):
+        status, kind = STATUS[error.kind], error.kind
+    elif isinstance(error, HTTPException):
+        status, kind, text = error.status_code, "malformed", error.detail
+    elif isinstance(error, KeyError):
+        status, kind, text = 404, "unknown", "the trace has no span with this id"
+    elif isinstance(error, TraceNotFound):
+        status, kind = 404, "unknown"
+    elif not isinstance(error, StoreError):
+        text = f"the store cannot be read or written, so that nothing was changed: {error}"
+    return _json({"error": f"{text[:1].upper()}{text[1:].rstrip('.')}.", "kind": kind, "faults": faults}, status)
 
 
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+_HANDLERS: dict[Any, Any] = dict.fromkeys(
+    (Refused, ReviewConflict, HTTPException, KeyError, StoreError, sqlite3.Error, OSError), _refusal
+)
 
 
 def _text(request: Request, name: str) -> str:
@@ -299,3 +277,7 @@ def _ids(request: Request, name: str) -> list[str]:
 
 def _trace_id(request: Request) -> str:
     return str(request.path_params["trace"])
+
+
+def _review_id(request: Request) -> str:
+    return str(request.path_params["review"])

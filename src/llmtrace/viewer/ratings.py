@@ -14,18 +14,11 @@ from llmtrace.content import Content
 from llmtrace.model import Evaluation
 from llmtrace.store import Store
 from llmtrace.store.late_evaluations import Unfinished, attach
+from llmtrace.viewer.review_queue import Refused
 
 LONGEST_COMMENT = 10_000
 LONGEST_LABEL = 100
 _MEMBERS = frozenset({"span", "score", "label", "comment", "user"})
-
-
-class Refused(Exception):
-    """The rating was not recorded. The message is a sentence for the person. ``status``: of the HTTP response."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def rate(store: Store, trace_id: str, body: bytes) -> dict[str, Any]:

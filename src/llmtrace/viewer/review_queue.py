@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, get_args
 
@@ -48,6 +48,17 @@ _ENDED = "Its program has ended. What is decided counts when it is resumed."
 _MEMBERS = frozenset({"action", "digest", "value", "reason", "by", "always", "happened"})
 _NO_FOLDER = "Reviews are kept in the folder of a local store, which this store is not."
 _READ_ONLY = "This store is read-only for the viewer: it shows what waits, and decides nothing."
+
+
+class Refused(Exception):
+    """What a page sent changes nothing. The message is a sentence for the person. ``status``: of the HTTP response."""
+
+    def __init__(self, status: int, message: str, kind: str = "malformed", faults: Sequence[Mapping[str, str]] = ()) -> None:
+        """``faults``: the faults of an edit, each with its JSON Pointer."""
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.faults = faults
 
 
 class ReviewQueue:
@@ -112,37 +123,36 @@ class ReviewQueue:
     # -- deciding
 
     def decide(self, review_id: str, body: bytes) -> dict[str, Any]:
-        """Store a decision that a page sent, and return its review. Raises ValueError if the body is not a decision."""
+        """Store a decision that a page sent, and return its review. Raises Refused if the body is not a decision."""
         reviews = self._local()
         wish = _wish(body)
         by = str(wish.get("by") or "").strip()[:LONGEST_NAME] or this_user()
         if wish["action"] == "settle":
             if not isinstance(wish.get("happened"), bool):
-                raise ValueError("settle needs 'happened': true or false")
+                raise Refused(400, "settle needs 'happened': true or false")
             reviews.settle(review_id, happened=wish["happened"], by=by)
             return self.review(review_id, brief=True)
         digest = wish.get("digest")
         if not isinstance(digest, str) or not digest:
-            raise ValueError("a decision needs the 'digest' of what was shown")
+            raise Refused(400, "a decision needs the 'digest' of what was shown")
         if wish["action"] in ("answer", "edit") and "value" not in wish:
-            raise ValueError(f"{wish['action']} needs a 'value'")
+            raise Refused(400, f"{wish['action']} needs a 'value'")
         record = reviews.get(review_id)
         payload = record.request.payload if isinstance(record.request.payload, dict) else {}
         names = wish.get("always") or []
         if not isinstance(names, list) or any(name not in payload for name in names):
-            raise ValueError("'always' must be a list of names of arguments of this call")
+            raise Refused(400, "'always' must be a list of names of arguments of this call")
         always = {name: payload[name] for name in names}
         reason = str(wish.get("reason") or "")
         decision = Decision(DECISIONS[wish["action"]], wish.get("value"), by, time.time(), reason, always)
-        reviews.decide(record.request.review_id, decision, digest=digest)
+        try:
+            reviews.decide(record.request.review_id, decision, digest=digest)
+        except ReviewConflict as conflict:
+            if conflict.kind != "invalid":
+                raise
+            faults = [{"pointer": fault.pointer, "message": fault.message} for fault in faults_of(record.request, decision)]
+            raise Refused(400, str(conflict), "invalid", faults) from None
         return self.review(record.request.review_id, brief=True)
-
-    def faults(self, review_id: str, body: bytes) -> list[dict[str, str]]:
-        """Return the faults in the value of a decision, each with its JSON Pointer."""
-        wish = _wish(body)
-        decision = Decision(DECISIONS.get(wish["action"], "approved"), wish.get("value"))
-        faults = faults_of(self._local().get(review_id).request, decision)
-        return [{"pointer": fault.pointer, "message": fault.message} for fault in faults]
 
     # -- helpers
 
@@ -220,16 +230,16 @@ def _details(record: ReviewRecord) -> dict[str, Any]:
 
 
 def _wish(body: bytes) -> dict[str, Any]:
-    """Parse a decision sent by a page. Raises ValueError."""
+    """Parse a decision sent by a page. Raises Refused."""
     try:
         wish = json.loads(body, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        raise ValueError("the body is not JSON") from None
+        raise Refused(400, "the body is not JSON") from None
     if not isinstance(wish, dict) or wish.get("action") not in (*DECISIONS, "settle"):
-        raise ValueError(f"expected a JSON object with an 'action': {', '.join(DECISIONS)} or settle")
+        raise Refused(400, f"expected a JSON object with an 'action': {', '.join(DECISIONS)} or settle")
     unknown = wish.keys() - _MEMBERS
     if unknown:
-        raise ValueError(f"unknown members: {', '.join(sorted(unknown))}")
+        raise Refused(400, f"unknown members: {', '.join(sorted(unknown))}")
     return wish
 
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import importlib
 import logging
+import signal
 import socket
 import threading
 import time
@@ -28,14 +29,15 @@ LOADED_AFTER = 0.5
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, viewer: Viewer, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, viewer: Viewer) -> None:
         super().__init__(config)
+        self.ready: Callable[[], None] = lambda: None
+        """Called as soon as the server answers."""
         self._viewer = viewer
-        self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._ready()
+        self.ready()
         threading.Thread(target=_load, daemon=True).start()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
@@ -58,28 +60,18 @@ class Serving:
         self.address = f"http://{shown}:{self.port}/?token={self._token}"
         self._viewer = Viewer(source, facts=facts)
         app = make(self._viewer, hosts={host, shown.strip("[]")}, token=self._token)
-        self._config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none")
+        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none")
+        self._server = _Server(config, self._viewer)
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Answer requests until Ctrl-C or SIGTERM. ``ready`` is called as soon as the server answers."""
+        self._server.ready = ready
         with contextlib.suppress(KeyboardInterrupt), self._ignoring_late_errors():
-            _Server(self._config, self._viewer, ready).run([self._socket])
+            self._server.run([self._socket])
 
-    @contextlib.contextmanager
-    def in_thread(self) -> Iterator[Serving]:
-        """Answer requests in another thread while the ``with`` block runs."""
-        started = threading.Event()
-        server = _Server(self._config, self._viewer, started.set)
-        thread = threading.Thread(target=server.run, args=([self._socket],), daemon=True)
-        thread.start()
-        started.wait(10)
-        with self._ignoring_late_errors():
-            try:
-                yield self
-            finally:
-                self._viewer.closing = True
-                server.should_exit = True
-                thread.join(10)
+    def close(self) -> None:
+        """End `run`, which another thread called."""
+        self._server.handle_exit(signal.SIGTERM, None)
 
     @contextlib.contextmanager
     def _ignoring_late_errors(self) -> Iterator[None]:
