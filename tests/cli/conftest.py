@@ -12,8 +12,7 @@ from llmtrace import diagnosis
 from llmtrace.cli import main
 from llmtrace.diagnosis import Finding, Run
 from llmtrace.diagnosis.checks import Check, all_checks
-from llmtrace.store import open_store
-from tests.cli.traces import SILENT, recovered, silent
+from tests.cli.traces import SILENT, append_to, recovered, silent
 
 
 class Ran(NamedTuple):
@@ -62,8 +61,5 @@ def broken_check(monkeypatch: pytest.MonkeyPatch) -> None:
 def store(tmp_path: Path) -> str:
     """A local store with two traces: one that recovered an hour ago, and one that went wrong silently a minute ago."""
     url = str(tmp_path / "store")
-    opened = open_store(url)
-    for span in (*recovered(), *silent()):
-        opened.append(span)
-    opened.close()
+    append_to(url, *recovered(), *silent())
     return url

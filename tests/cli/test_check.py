@@ -16,8 +16,7 @@ from llmtrace.cli.options import BadInput
 from llmtrace.cli.read_spans import traces_of
 from llmtrace.codec import otlp
 from llmtrace.model import AgentInvocation, Custom, Evaluation, Failure, RawSpan, Scope, replace
-from llmtrace.store import open_store
-from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, user
+from tests.cli.traces import RECOVERED, SILENT, Maker, answers, append_to, chat, user
 
 
 def test_check(llmtrace: Callable[..., Any], store: str) -> None:
@@ -52,9 +51,7 @@ def test_all_traces_of_a_store(llmtrace: Callable[..., Any], store: str) -> None
 def test_a_run_that_failed_is_an_error(llmtrace: Callable[..., Any], store: str) -> None:
     """What ended a trace in failure counts, though no quality signal speaks of it."""
     maker = Maker("d" * 32, time.time_ns())
-    opened = open_store(store)
-    opened.append(maker.span(1, None, "invoke_agent a", AgentInvocation("a"), failure=Failure("TimeoutError", "too slow")))
-    opened.close()
+    append_to(store, maker.span(1, None, "invoke_agent a", AgentInvocation("a"), failure=Failure("TimeoutError", "too slow")))
     ran = llmtrace("check", "--store", store)
     assert ran.code == 1
     assert "TimeoutError: too slow" in ran.out
@@ -67,10 +64,8 @@ def test_a_refused_answer_is_one_error(llmtrace: Callable[..., Any], tmp_path: P
     by_check = Evaluation("outcome", "error", "the acceptance check failed", label="failure", source="acceptance")
     for number, outcome in enumerate((by_check, replace(by_check, explanation="the program reported failure", source=None)), 1):
         url = str(tmp_path / str(number))
-        opened = open_store(url)
         maker = Maker("d" * 32, time.time_ns())
-        opened.append(maker.span(1, None, "invoke_agent a", AgentInvocation("a"), evaluations=(refused, outcome)))
-        opened.close()
+        append_to(url, maker.span(1, None, "invoke_agent a", AgentInvocation("a"), evaluations=(refused, outcome)))
         ran = llmtrace("check", "--store", url)
         assert f"{number} error" in ran.out
         assert ran.code == 1
@@ -78,10 +73,7 @@ def test_a_refused_answer_is_one_error(llmtrace: Callable[..., Any], tmp_path: P
 
 def test_strict_counts_warnings(llmtrace: Callable[..., Any], store: str) -> None:
     """An unexpected argument is a warning where the schema is open: it fails a strict check only."""
-    opened = open_store(store)
-    for span in Maker("d" * 32, time.time_ns()).with_unexpected_argument():
-        opened.append(span)
-    opened.close()
+    append_to(store, *Maker("d" * 32, time.time_ns()).with_unexpected_argument())
     assert llmtrace("check", "--store", store).code == 0
     ran = llmtrace("check", "--strict", "--json", "--store", store)
     assert ran.code == 1
@@ -111,9 +103,7 @@ def test_half_a_file_does_not_pass(tmp_path: Path, llmtrace: Callable[..., Any],
 def test_what_is_not_whole_keeps_its_verdicts(llmtrace: Callable[..., Any], store: str) -> None:
     """Where content was left out, nothing is judged again, and the check says so."""
     span = Maker("d" * 32, time.time_ns()).span(1, None, "chat m", chat([user("hi")], answers("yes")))
-    opened = open_store(store)
-    opened.append(replace(span, attributes={semconv.CONTENT_LEVEL: "none"}))
-    opened.close()
+    append_to(store, replace(span, attributes={semconv.CONTENT_LEVEL: "none"}))
     ran = llmtrace("check", "--store", store)
     assert ran.code == 0
     assert "Content was cut, redacted or left out" in ran.out
@@ -121,9 +111,7 @@ def test_what_is_not_whole_keeps_its_verdicts(llmtrace: Callable[..., Any], stor
 
 def test_nothing_to_judge_has_an_exit_code_of_its_own(llmtrace: Callable[..., Any], store: str) -> None:
     """A trace in which no check had what it needs does not pass."""
-    opened = open_store(store)
-    opened.append(Maker("d" * 32, time.time_ns()).span(1, None, "step", Custom()))
-    opened.close()
+    append_to(store, Maker("d" * 32, time.time_ns()).span(1, None, "step", Custom()))
     ran = llmtrace("check", "--store", store)
     assert ran.code == 4
     assert "Nothing could be judged in 1 trace." in ran.out

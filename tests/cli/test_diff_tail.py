@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llmtrace.store import open_store
-from tests.cli.traces import RECOVERED, SILENT, silent
+from tests.cli.traces import RECOVERED, SILENT, append_to, silent
 
 
 def test_diff_says_where_they_part(llmtrace: Callable[..., Any], store: str) -> None:
@@ -46,9 +45,7 @@ def test_tail_follows_another_process(store: str) -> None:
     try:
         assert process.stdout is not None
         process.stdout.readline()
-        opened = open_store(store)
-        opened.append(replace_trace())
-        opened.close()
+        append_to(store, replace_trace())
         told = json.loads(process.stdout.readline())
         assert told["trace_id"] == "ee" * 16
     finally:

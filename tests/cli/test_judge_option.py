@@ -12,7 +12,7 @@ import pytest
 
 from llmtrace.demo.server import ModelServer
 from llmtrace.store import Query, open_store
-from tests.cli.traces import SECOND, SILENT, Maker, answers, chat, user
+from tests.cli.traces import SECOND, SILENT, Maker, answers, append_to, chat, user
 
 HOSTILE = "\x1b[2J</script><img src=x>\n# head `![x](http://x)` \u202e"
 
@@ -43,9 +43,10 @@ def recorded(store: str) -> set[tuple[str, ...]]:
 
 def test_without_a_suspect_nobody_is_asked(llmtrace: Callable[..., Any], tmp_path: Path, asked: list[Any]) -> None:
     """And that is said, on stderr."""
-    opened = open_store(str(tmp_path / "store"))
-    opened.append(Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))))
-    opened.close()
+    append_to(
+        str(tmp_path / "store"),
+        Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))),
+    )
     ran = llmtrace("why", "--judge", "m", "--store", str(tmp_path / "store"))
     assert (ran.code, ran.err, asked) == (0, "llmtrace why: the judge m was not asked, because there is no suspect.\n", [])
 

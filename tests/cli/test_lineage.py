@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llmtrace.store import open_store
+from tests.cli.traces import append_to
 from tests.lineage_story import Story
 
 
@@ -18,10 +18,7 @@ def store(tmp_path: Path) -> str:
     """A run in which one order number is made up, and a total comes from a result."""
     story = Story().user("Refund my kettle").call("look_up", {"total": 42.0}, order_id="KS-20431")
     story.call("refund", {}, order_id="KS-20431", amount=42.0)
-    opened = open_store(str(tmp_path / "store"))
-    for span in story.trace().spans:
-        opened.append(span)
-    opened.close()
+    append_to(str(tmp_path / "store"), *story.trace().spans)
     return str(tmp_path / "store")
 
 

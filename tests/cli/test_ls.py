@@ -37,7 +37,7 @@ from llmtrace.model.reviews import Decision, ReviewRequest
 from llmtrace.store import indexing, open_store
 from llmtrace.store.local import LocalStore
 from llmtrace.store.reviews import Reviews
-from tests.cli.traces import RECOVERED, SECOND, SILENT, Maker, answers, chat, recovered, user
+from tests.cli.traces import RECOVERED, SECOND, SILENT, Maker, answers, append_to, chat, recovered, user
 
 
 def test_ls(llmtrace: Callable[..., Any], store: str) -> None:
@@ -107,11 +107,12 @@ def test_what_was_found_is_said_once_and_in_words(llmtrace: Callable[..., Any], 
     maker, spent = Maker("c" * 32, time.time_ns()), Failure("llmtrace.errors.BudgetExceeded", "budget of 3 calls is spent")
     crossed = Evaluation("budget_exceeded", "warning", "budget of 3 calls is spent")
     invalid = Evaluation("invalid_tool_call", "error", "1 fault")
-    opened = open_store(store)
-    opened.append(maker.span(1, None, "invoke_agent a", AgentInvocation("a"), failure=spent))
-    opened.append(maker.span(2, 1, "chat m", chat([user("a")], answers("b")), evaluations=(crossed,)))
-    opened.append(replace(recovered()[1], trace_id="d" * 32, start=1, end=2, evaluations=(invalid,)))
-    opened.close()
+    append_to(
+        store,
+        maker.span(1, None, "invoke_agent a", AgentInvocation("a"), failure=spent),
+        maker.span(2, 1, "chat m", chat([user("a")], answers("b")), evaluations=(crossed,)),
+        replace(recovered()[1], trace_id="d" * 32, start=1, end=2, evaluations=(invalid,)),
+    )
     out = llmtrace("ls", "--store", store).out
     assert [line.strip() for line in out.splitlines() if line.strip().startswith("!")] == [
         "! budget exceeded",
@@ -128,11 +129,12 @@ def test_a_failed_run_without_a_marked_suspect_has_no_suspect_line(llmtrace: Cal
     """Its health says that it failed; `why` says where to look first."""
     maker, task, answer = Maker("c" * 32, time.time_ns()), user("Has it arrived?"), answers("It has.")
     outcome = Evaluation("outcome", "error", "the program reported failure", "failure", evidence={"reason": "it had not"})
-    opened = open_store(store)
     agent = AgentInvocation("a", input=(task,), output=(answer,))
-    opened.append(maker.span(1, None, "invoke_agent a", agent, took=1.0, evaluations=(outcome,)))
-    opened.append(maker.span(2, 1, "chat m", chat([task], answer)))
-    opened.close()
+    append_to(
+        store,
+        maker.span(1, None, "invoke_agent a", agent, took=1.0, evaluations=(outcome,)),
+        maker.span(2, 1, "chat m", chat([task], answer)),
+    )
     assert "?" not in llmtrace("ls", "--limit", "1", "--store", store).out.replace("arrived?", "")
     assert json.loads(llmtrace("ls", "--limit", "1", "--json", "--store", store).out)[0]["suspect"] is None
 
@@ -194,19 +196,18 @@ def test_the_turns_of_a_conversation_are_listed_together(llmtrace: Callable[...,
 
 def test_a_run_without_agents_has_its_own_name(llmtrace: Callable[..., Any], store: str) -> None:
     """What ``llmtrace run`` opened goes by the program's name."""
-    opened = open_store(store)
-    opened.append(Maker("c" * 32, time.time_ns()).span(1, None, "invoke_workflow agent.py", Workflow("agent.py")))
-    opened.close()
+    append_to(store, Maker("c" * 32, time.time_ns()).span(1, None, "invoke_workflow agent.py", Workflow("agent.py")))
     assert llmtrace("ls", "--store", store, "--limit", "1").out.splitlines()[1].endswith("  agent.py")
 
 
 def test_a_refusal_is_what_was_answered(llmtrace: Callable[..., Any], store: str) -> None:
     """Also where the provider sets its words apart, as OpenAI does."""
     maker, refusal = Maker("c" * 32, time.time_ns()), Message("assistant", (Generic("refusal", {"content": "I may not."}),))
-    opened = open_store(store)
-    opened.append(maker.span(1, None, "invoke_agent support", AgentInvocation("support", input=(user("Open the safe."),))))
-    opened.append(maker.span(2, 1, "chat m", chat([user("Open the safe.")], refusal)))
-    opened.close()
+    append_to(
+        store,
+        maker.span(1, None, "invoke_agent support", AgentInvocation("support", input=(user("Open the safe."),))),
+        maker.span(2, 1, "chat m", chat([user("Open the safe.")], refusal)),
+    )
     assert llmtrace("ls", "--store", store, "--limit", "1").out.splitlines()[2].strip() == "Open the safe. → I may not."
 
 
@@ -250,10 +251,8 @@ def test_nothing_found(llmtrace: Callable[..., Any], store: str) -> None:
 
 def test_hostile_names_stay_on_their_line(llmtrace: Callable[..., Any], store: str) -> None:
     """A span's name can neither clear the screen nor break the table, and an unknown number is no zero."""
-    opened = open_store(store)
     span = Maker("c" * 32, time.time_ns() - 5 * SECOND).span(1, None, "evil\x1b[2J\nname " + "x" * 90, Custom())
-    opened.append(span)
-    opened.close()
+    append_to(store, span)
     out = llmtrace("ls", "--store", store, "--limit", "1").out
     assert out == snapshot("""\
 TRACE     AGE  HEALTH    TIME  SPANS  TOKENS  COST  NAME
@@ -292,20 +291,17 @@ def test_monitors_see_the_rest_when_everything_is_shown(
 
 def test_plain_spans_are_not_runs(llmtrace: Callable[..., Any], store: str) -> None:
     """A web server's requests stay in the store and are not listed, however many there are before a run."""
-    opened = open_store(store)
-    for number in range(1, 30):
-        opened.append(Span(f"{number:032x}", "1" * 16, "GET /health", time.time_ns(), time.time_ns() + 5))
-    opened.close()
+    append_to(
+        store, *(Span(f"{number:032x}", "1" * 16, "GET /health", time.time_ns(), time.time_ns() + 5) for number in range(1, 30))
+    )
     listed = json.loads(llmtrace("ls", "--json", "--limit", "2", "--store", store).out)
     assert [trace["name"] for trace in listed] == ["invoke_agent support"] * 2
     assert "GET /health" in llmtrace("show", f"{7:032x}", "--store", store).out
 
 
 def test_a_run_that_could_not_be_judged_is_marked(llmtrace: Callable[..., Any], store: str) -> None:
-    opened = open_store(store)
     now = time.time_ns()
-    opened.append(Span("e" * 32, "1" * 16, "chat m", now, now + 5, operation=Inference("p", request_model="m")))
-    opened.close()
+    append_to(store, Span("e" * 32, "1" * 16, "chat m", now, now + 5, operation=Inference("p", request_model="m")))
     assert "? nothing could be judged. See llmtrace why eeeeeeee" in llmtrace("ls", "--limit", "1", "--store", store).out
     listed = json.loads(llmtrace("ls", "--json", "--limit", "1", "--store", store).out)
     assert listed[0]["undiagnosed"] == "nothing could be judged"

@@ -19,7 +19,7 @@ from llmtrace.cli.terminal import cells
 from llmtrace.model import AgentInvocation, Custom, Evaluation, Failure, ToolCall, ToolExecution, Violation, replace
 from llmtrace.store import open_store
 from llmtrace.version import __version__
-from tests.cli.traces import SECOND, Maker, asks, chat, user
+from tests.cli.traces import SECOND, Maker, append_to, asks, chat, user
 from tests.documentation import generated
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,11 +180,8 @@ def test_no_line_is_wider_than_a_narrow_terminal(
 ) -> None:
     """40 columns; a table has fewer columns then, a heading more lines."""
     monkeypatch.setenv("COLUMNS", "40")
-    opened = open_store(store)
     maker = Maker("c" * 32, time.time_ns() - 3600 * SECOND)
-    for span in maker.with_two_made_up():
-        opened.append(replace(span, name=f"{span.name} of a name that is long"))
-    opened.close()
+    append_to(store, *(replace(span, name=f"{span.name} of a name that is long") for span in maker.with_two_made_up()))
     out = llmtrace(*words.split(), "--store", store).out
     assert out
     assert [line for line in out.splitlines() if cells(line) > 40] == []

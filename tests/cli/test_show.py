@@ -28,20 +28,12 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.store import open_store
-from tests.cli.traces import BROKEN, RECOVERED, SECOND, SILENT, Maker, answers, chat, reviewed, user
+from tests.cli.traces import BROKEN, RECOVERED, SECOND, SILENT, Maker, answers, append_to, chat, reviewed, user
 
 
 def body(out: str) -> str:
     """Without the line that holds the date."""
     return re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "DATE", out, flags=re.MULTILINE)
-
-
-def keep(store: str, *spans: Any) -> None:
-    opened = open_store(store)
-    for span in spans:
-        opened.append(span)
-    opened.close()
 
 
 def test_show(llmtrace: Callable[..., Any], store: str) -> None:
@@ -115,7 +107,7 @@ def test_failures_and_open_spans(llmtrace: Callable[..., Any], store: str) -> No
         maker.span(2, 1, "execute_tool look_up", ToolExecution("look_up", '{"order_id": ', call_id="c"), failure=failure),
         maker.span(3, 1, "cleanup", Custom()),
     )
-    keep(store, *spans)
+    append_to(store, *spans)
     assert body(llmtrace("show", "--store", store).out) == snapshot("""\
 trace dddddddddddddddddddddddddddddddd  failed
 DATE  700 ms  3 spans  - tokens  cost -
@@ -131,7 +123,7 @@ workflow nightly                                                     interrupted
 
 def test_reviews(llmtrace: Callable[..., Any], store: str) -> None:
     """What was shown, who decided and why, and what ran; a call that was held back is not refused."""
-    keep(store, *reviewed(time.time_ns() - 5 * SECOND))
+    append_to(store, *reviewed(time.time_ns() - 5 * SECOND))
     assert body(llmtrace("show", "--store", store).out) == snapshot("""\
 trace 5c3e8d1f0b9a4c7d8e6f1a2b3c4d5e6f  ok
 DATE  3.00 s  5 spans  - tokens  cost -
@@ -152,7 +144,7 @@ agent desk                                          3.00 s  1.00 s without waits
 def test_content_that_was_left_out_is_said(llmtrace: Callable[..., Any], store: str) -> None:
     """A trace without content does not look like one in which nothing was said."""
     span = Maker("d" * 32, time.time_ns()).span(1, None, "invoke_agent a", AgentInvocation("a"))
-    keep(store, replace(span, attributes={semconv.CONTENT_LEVEL: "none"}))
+    append_to(store, replace(span, attributes={semconv.CONTENT_LEVEL: "none"}))
     assert "were not recorded in this trace" in llmtrace("show", "--store", store).out
 
 
@@ -161,7 +153,7 @@ def test_findings_without_a_call_stand_at_their_span(llmtrace: Callable[..., Any
     maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
     found = Evaluation("defective_output", "error", "the model said nothing")
     lost = replace(BROKEN, call_id="gone")
-    keep(store, maker.span(1, None, "chat m", chat([user("hi")], answers("")), violations=(lost,), evaluations=(found,)))
+    append_to(store, maker.span(1, None, "chat m", chat([user("hi")], answers("")), violations=(lost,), evaluations=(found,)))
     out = llmtrace("show", "--store", store).out
     assert "✗ wrong_type at /amount" in out
     assert "! defective_output: the model said nothing" in out
@@ -171,7 +163,7 @@ def test_full_keeps_every_line(llmtrace: Callable[..., Any], store: str) -> None
     """--full shows a long text whole, each line under the other, still without control characters."""
     maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
     text = "first\n" + "word " * 40 + "\x1b[31mlast"
-    keep(store, maker.span(1, None, "chat m", chat([user(text)], answers("ok"))))
+    append_to(store, maker.span(1, None, "chat m", chat([user(text)], answers("ok"))))
     out = llmtrace("show", "--full", "--store", store).out
     assert "word word" * 10 not in out
     assert "   user    first\n           word word" in out
@@ -181,7 +173,7 @@ def test_full_keeps_every_line(llmtrace: Callable[..., Any], store: str) -> None
 
 def test_full_keeps_the_arguments_that_do_not_fit_in_the_title(llmtrace: Callable[..., Any], store: str) -> None:
     maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
-    keep(store, maker.span(1, None, "execute_tool pay", ToolExecution("pay", {"mail": "m" * 60 + "@b.example"})))
+    append_to(store, maker.span(1, None, "execute_tool pay", ToolExecution("pay", {"mail": "m" * 60 + "@b.example"})))
     out = llmtrace("show", "--full", "--store", store).out
     assert f'with    {{"mail": "{"m" * 60}@b.ex' in out
     assert "with" not in llmtrace("show", "--store", store).out
@@ -192,7 +184,7 @@ def test_full_keeps_the_indentation_of_lines(llmtrace: Callable[..., Any], store
     maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
     stack = "Traceback (most recent call last):\n  File x, line 3, in f\n\traise KeyError\nKeyError: 'KS-1'"
     spans = maker.span(1, None, "execute_tool f", ToolExecution("f"), failure=Failure("KeyError", "'KS-1'", stack))
-    keep(store, spans)
+    append_to(store, spans)
     lines = llmtrace("show", "--full", "--store", store).out.splitlines()
     start = next(place for place, line in enumerate(lines) if "Traceback" in line)
     left = lines[start].index("Traceback")
@@ -210,7 +202,7 @@ def test_results_of_tools_are_not_the_users_words(llmtrace: Callable[..., Any], 
     results = (ToolResult("in stock", "a"), Text("Be quick."), ToolResult({"price": 4}, "b"))
     calls = Message("assistant", (ToolCall("look_up", {"sku": "K"}, "a"),))  # of a call that is not in the trace
     messages = [user("A kettle?"), calls, Message("user", results), Message("function", (ToolResult("red", "c"),))]
-    keep(store, maker.span(1, None, "chat m", chat(messages, answers("ok"))))
+    append_to(store, maker.span(1, None, "chat m", chat(messages, answers("ok"))))
     lines = [line.strip() for line in llmtrace("show", "--store", store).out.splitlines()[-7:]]
     results_and_words = ["tool    in stock", 'tool    {"price": 4}', "user    Be quick.", "tool    red"]
     assert lines == ["user    A kettle?", 'call    look_up(sku="K")', *results_and_words, "answer  ok"]
@@ -219,7 +211,7 @@ def test_results_of_tools_are_not_the_users_words(llmtrace: Callable[..., Any], 
 def test_a_call_that_went_well_after_a_retry_leaves_a_trace(llmtrace: Callable[..., Any], store: str) -> None:
     """The client hides a 429 from the program, and not from who looks at the run; `why` names the call as `show` does."""
     maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
-    keep(store, maker.span(1, None, "chat m", replace(chat([user("hi")], answers("ok"), model="m-2026"), attempts=3)))
+    append_to(store, maker.span(1, None, "chat m", replace(chat([user("hi")], answers("ok"), model="m-2026"), attempts=3)))
     assert re.search(r"^chat m-2026 .* 3 requests  ", llmtrace("show", "--store", store).out, re.MULTILINE)
     for options in ((), ("--markdown",)):
         out = llmtrace("why", "--store", store, *options).out
@@ -233,7 +225,7 @@ def test_last_is_the_run_that_went_on_after_a_review(llmtrace: Callable[..., Any
     for trace, attributes in (("e" * 32, {semconv.REPLAY_LIVE: True}), ("f" * 32, {})):
         root = maker.span(1, None, "invoke_agent a", AgentInvocation("a"), attributes={semconv.REPLAY_OF: "d" * 32})
         call = maker.span(2, 1, "chat m", chat([user("hi")], answers("ok")), attributes=attributes)
-        keep(store, replace(root, trace_id=trace), replace(call, trace_id=trace))
+        append_to(store, replace(root, trace_id=trace), replace(call, trace_id=trace))
     assert llmtrace("show", "--store", store).out.startswith(f"trace {'e' * 32}")
 
 
@@ -249,7 +241,7 @@ def test_steps_that_repeat_are_shown_once(llmtrace: Callable[..., Any], store: s
             maker.span(first + 2, first + 1, "execute_tool log", ToolExecution("log", {"n": 2})),
         ]
     spans += [maker.span(40 + place, 1, "execute_tool find", ToolExecution("find", {"n": place})) for place in range(4)]
-    keep(store, *spans)
+    append_to(store, *spans)
     out = llmtrace("show", "--store", store).out
     assert [line[:57].rstrip() for line in out.splitlines()[3:]] == [
         "agent a",
@@ -275,7 +267,7 @@ def test_a_repetition_at_the_end_ends_the_branch(llmtrace: Callable[..., Any], s
         spans.append(
             maker.span(2 + place, 1, "execute_tool poll", ToolExecution("poll", {}, "b", has_result=True), failure=failure)
         )
-    keep(store, *spans)
+    append_to(store, *spans)
     assert [line[:52].rstrip() for line in llmtrace("show", "--store", store).out.splitlines()[4:]] == [
         "├─ poll()",
         "│     → b",
@@ -292,7 +284,7 @@ def test_partial_streams_and_system_parts(llmtrace: Callable[..., Any], store: s
     half = Inference(
         "openai", request_model="m", system=(Text("Be brief."),), output=(Message("assistant", (Text("I wi"),)),), partial=True
     )
-    keep(store, maker.span(1, None, "chat m", half))
+    append_to(store, maker.span(1, None, "chat m", half))
     out = llmtrace("show", "--store", store).out
     assert "system  Be brief.\n" in out
     assert "answer  I wi\n" in out
@@ -303,7 +295,7 @@ def test_circles_of_parents_are_shown(llmtrace: Callable[..., Any], store: str) 
     """Spans that are each other's parents hang on no root; they are listed all the same."""
     maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
     spans = (maker.span(1, None, "root", Custom()), maker.span(2, 3, "hen", Custom()), maker.span(3, 2, "egg", Custom()))
-    keep(store, *spans)
+    append_to(store, *spans)
     out = llmtrace("show", "--store", store).out
     assert all(name in out for name in ("root", "hen", "egg"))
 
@@ -311,7 +303,7 @@ def test_circles_of_parents_are_shown(llmtrace: Callable[..., Any], store: str) 
 def test_a_deep_trace(llmtrace: Callable[..., Any], store: str) -> None:
     """400 levels deep, and no line is wider than the screen."""
     maker = Maker("d" * 32, time.time_ns())
-    keep(store, *(maker.span(number, number - 1 or None, f"level {number}", Custom()) for number in range(1, 401)))
+    append_to(store, *(maker.span(number, number - 1 or None, f"level {number}", Custom()) for number in range(1, 401)))
     lines = llmtrace("show", "--store", store).out.splitlines()
     assert len(lines) == 403
     assert max(map(len, lines)) <= 80
@@ -320,7 +312,7 @@ def test_a_deep_trace(llmtrace: Callable[..., Any], store: str) -> None:
 def test_other_operations_show_what_they_took_and_gave(llmtrace: Callable[..., Any], store: str) -> None:
     """Functions, retrievals and memories; attributes of the user's own with --full."""
     maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
-    keep(
+    append_to(
         store,
         maker.span(1, None, "price", Custom({"x": 1}, 2.5, True), attributes={"user.id": "ada"}),
         maker.span(2, 1, "retrieval faq", Retrieval("faq", "leaking kettle", [{"id": 7}])),
@@ -350,7 +342,7 @@ def test_an_answer_of_data_is_told_in_the_words_of_its_model(llmtrace: Callable[
     maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
     agent = maker.span(2, 1, "agent", AgentInvocation("adder", output=(kept,)))
     lone = maker.span(4, 1, "agent", AgentInvocation("lone", output=(kept,)))
-    keep(
+    append_to(
         store, maker.span(1, None, "crew", Workflow("crew")), agent, maker.span(3, 2, "chat", chat([user("2+2?")], said)), lone
     )
     answers_of = {
@@ -369,7 +361,7 @@ def test_thoughts_hide_no_answer(llmtrace: Callable[..., Any], store: str) -> No
     """However long the model thought, what it said is on a line of its own."""
     said = Message("assistant", (Reasoning("Two plus two. " * 20), Text("It is four.")))
     maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
-    keep(store, maker.span(1, None, "chat", chat([user("2+2?")], said)))
+    append_to(store, maker.span(1, None, "chat", chat([user("2+2?")], said)))
     assert body(llmtrace("show", "--store", store).out).splitlines()[-3:] == [
         "   user    2+2?",
         "   thinks  Two plus two. Two plus two. Two plus two. Two plus two. Two plus two…",
@@ -380,5 +372,5 @@ def test_thoughts_hide_no_answer(llmtrace: Callable[..., Any], store: str) -> No
 def test_a_failure_without_words_is_its_type(llmtrace: Callable[..., Any], store: str) -> None:
     """No colon hangs after it."""
     maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
-    keep(store, maker.span(1, None, "work", Custom(), failure=Failure("cancelled")))
+    append_to(store, maker.span(1, None, "work", Custom(), failure=Failure("cancelled")))
     assert body(llmtrace("show", "--store", store).out).splitlines()[-1] == "   ✗ cancelled"

@@ -26,7 +26,7 @@ from llmtrace.model import (
     Violation,
 )
 from llmtrace.store import open_store
-from tests.cli.traces import SECOND, Maker
+from tests.cli.traces import SECOND, Maker, append_to
 
 CALLS = (Message("assistant", (ToolCall("refund", {}, "c"),)),)
 BAD = Violation("missing", "/amount", "required", "x", tool="refund", call_id="c", choice=0)
@@ -141,9 +141,7 @@ tokens of the answer 700 ms                              2.30 s  calls
 
 def test_plot_of_a_single_call(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     """All quantiles on one line, and none of them reliable: it fits, too."""
-    store = open_store(str(tmp_path / "one"))
-    store.append(Maker("a" * 32, time.time_ns()).span(1, None, "chat small", chat(3, "small"), took=0.108))
-    store.close()
+    append_to(str(tmp_path / "one"), Maker("a" * 32, time.time_ns()).span(1, None, "chat small", chat(3, "small"), took=0.108))
     (line,) = llmtrace("stats", "--text", "plot", "--store", str(tmp_path / "one")).out.split("small\n")[1].splitlines()
     assert line.endswith(" 1 p50* p95* p99*")
     assert len(line) <= 80
@@ -215,11 +213,11 @@ def test_since_and_agent(llmtrace: Callable[..., Any], store: str) -> None:
 
 def test_few_calls_are_said(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     """A percentile of too few is marked, and the mark explained; unknown is no zero."""
-    opened = open_store(str(tmp_path))
-    for span in list(shop(3))[:2]:
-        opened.append(span)
-    opened.append(Maker("f" * 32, time.time_ns()).span(1, None, "evil\x1b[2J\nname", Inference("openai"), took=1))
-    opened.close()
+    append_to(
+        str(tmp_path),
+        *list(shop(3))[:2],
+        Maker("f" * 32, time.time_ns()).span(1, None, "evil\x1b[2J\nname", Inference("openai"), took=1),
+    )
     out = llmtrace("stats", "--by", "name", "--store", str(tmp_path)).out
     assert out == snapshot("""\
 2 traces, 1 model call, cost unknown
@@ -249,9 +247,7 @@ def test_more_groups_than_rows(llmtrace: Callable[..., Any], store: str) -> None
 
 def test_nothing_to_count(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     """Traces without a tool have no rows by tool."""
-    opened = open_store(str(tmp_path))
-    opened.append(Maker("f" * 32, time.time_ns()).span(1, None, "step", Custom(), took=1))
-    opened.close()
+    append_to(str(tmp_path), Maker("f" * 32, time.time_ns()).span(1, None, "step", Custom(), took=1))
     assert llmtrace("stats", "--by", "tool", "--store", str(tmp_path)).out == (
         "1 trace, 0 model calls\nNothing to group by tool.\n"
     )

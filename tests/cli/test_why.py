@@ -19,7 +19,7 @@ from llmtrace.cli.terminal import Screen
 from llmtrace.diagnosis import Diagnosis, Place, Step, Suspect
 from llmtrace.model import AgentInvocation, Evaluation, Trace
 from llmtrace.store import open_store
-from tests.cli.traces import SECOND, SILENT, Maker, answers, chat, silent, user
+from tests.cli.traces import SECOND, SILENT, Maker, answers, append_to, chat, silent, user
 
 
 def body(out: str) -> str:
@@ -210,9 +210,7 @@ def test_json(llmtrace: Callable[..., Any], store: str) -> None:
 
 def test_no_suspect(llmtrace: Callable[..., Any], store: str) -> None:
     """A run in which nothing is odd has no suspect, and that is said."""
-    opened = open_store(store)
-    opened.append(Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))))
-    opened.close()
+    append_to(store, Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))))
     ran = llmtrace("why", "--store", store)
     assert "No suspect" in ran.out
     assert ran.code == 0
@@ -220,10 +218,7 @@ def test_no_suspect(llmtrace: Callable[..., Any], store: str) -> None:
 
 def test_top(llmtrace: Callable[..., Any], store: str) -> None:
     """--top cuts the list, and says how many it left out."""
-    opened = open_store(store)
-    for span in Maker("d" * 32, time.time_ns() - SECOND).with_two_made_up():
-        opened.append(span)
-    opened.close()
+    append_to(store, *Maker("d" * 32, time.time_ns() - SECOND).with_two_made_up())
     suspects = json.loads(llmtrace("why", "--json", "--store", store).out)["suspects"]
     out = llmtrace("why", "--top", "1", "--store", store).out
     assert out.startswith(suspects[0]["title"])
@@ -298,10 +293,7 @@ def test_of_many_runs_one_that_cannot_be_diagnosed_costs_only_itself(
     llmtrace: Callable[..., Any], store: str, broken_check: None
 ) -> None:
     """stderr says so, once for each fault; the other runs are grouped as ever."""
-    opened = open_store(store)
-    for span in Maker("3" * 32, time.time_ns() - SECOND).with_two_made_up():
-        opened.append(span)
-    opened.close()
+    append_to(store, *Maker("3" * 32, time.time_ns() - SECOND).with_two_made_up())
     ran = llmtrace("why", "--all", "--store", store)
     assert ran.code == 0
     assert ran.out.startswith("1 of 3 runs has a suspect, one cause")
@@ -345,11 +337,12 @@ def test_failed_runs_without_a_cause_are_counted(llmtrace: Callable[..., Any], t
     """They are in no group, and their ids are named."""
     maker, task, answer = Maker("c" * 32, time.time_ns() - SECOND), user("Has it arrived?"), answers("It has.")
     outcome = Evaluation("outcome", "error", "the program reported failure", "failure")
-    opened = open_store(str(tmp_path / "store"))
     agent = AgentInvocation("a", input=(task,), output=(answer,))
-    opened.append(maker.span(1, None, "invoke_agent a", agent, took=0.9, evaluations=(outcome,)))
-    opened.append(maker.span(2, 1, "chat m", chat([task], answer)))
-    opened.close()
+    append_to(
+        str(tmp_path / "store"),
+        maker.span(1, None, "invoke_agent a", agent, took=0.9, evaluations=(outcome,)),
+        maker.span(2, 1, "chat m", chat([task], answer)),
+    )
     for form in ("--all", "--all --markdown"):
         out = llmtrace("why", *form.split(), "--store", str(tmp_path / "store")).out
         assert "1 run failed without a clear cause. Newest: cccccccc" in out
@@ -360,9 +353,10 @@ def test_failed_runs_without_a_cause_are_counted(llmtrace: Callable[..., Any], t
 
 def test_all_of_a_run_without_a_suspect(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     """It is counted among the runs that were looked at."""
-    opened = open_store(str(tmp_path / "store"))
-    opened.append(Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))))
-    opened.close()
+    append_to(
+        str(tmp_path / "store"),
+        Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))),
+    )
     assert llmtrace("why", "--all", "--store", str(tmp_path / "store")).out == "No suspect in 1 run\n"
 
 
@@ -384,8 +378,9 @@ def test_an_empty_store_is_said_to_be_empty(llmtrace: Callable[..., Any], tmp_pa
 def test_a_run_is_tagged_by_any_of_its_spans(llmtrace: Callable[..., Any], store: str) -> None:
     """A program may name its tags once the run has begun."""
     maker = Maker("e" * 32, time.time_ns() - SECOND)
-    opened = open_store(store)
-    opened.append(maker.span(2, 1, "chat m", chat([user("hi")], answers("hello")), attributes={semconv.TAGS: ("beta",)}))
-    opened.append(maker.span(1, None, "invoke_agent support", AgentInvocation("support")))
-    opened.close()
+    append_to(
+        store,
+        maker.span(2, 1, "chat m", chat([user("hi")], answers("hello")), attributes={semconv.TAGS: ("beta",)}),
+        maker.span(1, None, "invoke_agent support", AgentInvocation("support")),
+    )
     assert json.loads(llmtrace("why", "--all", "--tag", "beta", "--json", "--store", store).out)["runs"] == 1

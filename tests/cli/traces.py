@@ -23,6 +23,7 @@ from llmtrace.model import (
     Violation,
     replace,
 )
+from llmtrace.store import open_store
 
 RECOVERED = "0af7651916cd43dd8448eb211c80319c"
 SILENT = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -54,6 +55,13 @@ BROKEN = Violation(
     tool="refund",
     call_id="call_1",
 )
+
+
+def append_to(url: str, *spans: Span) -> None:
+    """Write spans into the store at ``url``."""
+    with open_store(url) as store:
+        for span in spans:
+            store.append(span)
 
 
 def user(text: str) -> Message:

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llmtrace.model import Message, Text
-from llmtrace.store import open_store
-from tests.cli.traces import SILENT, Maker, chat, user
+from tests.cli.traces import SILENT, Maker, append_to, chat, user
 from tests.viewer.conftest import Served
 
 HOSTILE = "</script><script>alert(1)</script><!--"
@@ -44,10 +43,11 @@ def test_the_file_holds_all_that_the_server_tells(viewer: Served) -> None:
 
 def test_what_was_written_stays_data(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     """Markup in a message is nowhere in the file as markup; the command says what it wrote."""
-    store = open_store(str(tmp_path / "store"))
     maker = Maker("ab" * 16, 1)
-    store.append(maker.span(1, None, HOSTILE, chat([user(HOSTILE)], Message("assistant", (Text(HOSTILE),)), model=HOSTILE)))
-    store.close()
+    append_to(
+        str(tmp_path / "store"),
+        maker.span(1, None, HOSTILE, chat([user(HOSTILE)], Message("assistant", (Text(HOSTILE),)), model=HOSTILE)),
+    )
     path = tmp_path / "page.html"
     ran = llmtrace("export", "--html", "-o", str(path), "--store", str(tmp_path / "store"))
     assert (ran.code, ran.err.startswith("exported 1 span to ")) == (0, True)
