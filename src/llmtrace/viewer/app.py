@@ -79,7 +79,7 @@ class Viewer:
             _get(f"{trace}/origins", lambda request: self._trace_view(request).origins(_ids(request, "spans"))),
             _get(f"{trace}/history", lambda request: self._trace_view(request).history(_text(request, "span"))),
             _get(f"{trace}/reached", lambda request: self._trace_view(request).reached(_text(request, "span"))),
-            _get(f"{trace}/diagnosis", lambda request: self._trace_view(request).diagnosis()),
+            _get(f"{trace}/diagnosis", lambda request: self._trace_view(request).diagnosis),
             _get(f"{trace}/search", lambda request: self._trace_view(request).search(_text(request, "q"))),
             Route(f"{trace}/page", self._page),
             _post(f"{trace}/feedback", self._feedback),

@@ -70,7 +70,7 @@ def _content(trace_view: TraceView) -> dict[str, Any]:
     content: dict[str, Any] = {"info": {"version": __version__, "live": False}, **trace_view.rows(0)}
     content["payloads"] = trace_view.payloads(spans)
     if len(spans) <= LONGEST_DIAGNOSED:
-        content["diagnosis"] = trace_view.diagnosis()
+        content["diagnosis"] = trace_view.diagnosis
         if content["diagnosis"].get("fault"):  # lineage may be the part that failed, and the origins need it
             return content
         content["origins"] = {span: uses for span, uses in trace_view.origins(spans).items() if uses}

@@ -202,7 +202,7 @@ class ReviewQueue:
             return {"uses": [], "suspects": [], "unread": "The run is not in this store."}
         if len(view.trace) > LONGEST_TRACE:
             return {"uses": [], "suspects": [], "unread": f"The run is too long to be looked through: {len(view.trace)} steps."}
-        diagnosis = view.diagnosis()
+        diagnosis = view.diagnosis
         if diagnosis.get("fault"):
             return {"uses": [], "suspects": [], "unread": diagnosis["fault"]}
         suspects = [suspect for suspect in diagnosis["suspects"] if suspect["confidence"] != "possible"]

@@ -120,7 +120,7 @@ class Source:
             self._open.move_to_end(view.trace.trace_id)
             return view
 
-    def add(self, spans: Iterable[Span], *, alive: bool = True) -> set[str]:
+    def add(self, spans: Iterable[Span]) -> set[str]:
         """Merge spans that the store got since it was read. Returns the ids of their traces."""
         by_trace: dict[str, list[Span]] = {}
         for span in spans:
@@ -129,7 +129,7 @@ class Source:
             for trace_id, new_spans in by_trace.items():
                 self._summaries.pop(trace_id, None)
                 if trace_id in self._open:
-                    self._open[trace_id].merge(new_spans, alive=alive)
+                    self._open[trace_id] = self._open[trace_id].merged(new_spans)
         return set(by_trace)
 
     def reread(self) -> set[str]:
@@ -139,11 +139,11 @@ class Source:
         """
         changed = set()
         with self._lock:
-            for trace_id, view in self._open.items():
+            for trace_id, view in list(self._open.items()):
                 if view.trace.alive:
                     trace = self.store.trace(trace_id)
                     if trace.alive != view.trace.alive or len(trace) != len(view.trace):
-                        view.replace(trace)
+                        self._open[trace_id] = TraceView(trace, view)
                         changed.add(trace_id)
         return changed
 
@@ -155,7 +155,7 @@ class Source:
                 view = self._open.get(trace_id)
                 with contextlib.suppress(TraceNotFound):
                     if view is not None:
-                        view.replace(self.store.trace(trace_id))
+                        self._open[trace_id] = TraceView(self.store.trace(trace_id), view)
 
     def forget(self) -> None:
         """Drop all cached traces. Needed if the store changed in an unknown way."""
