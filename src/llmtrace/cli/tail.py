@@ -19,17 +19,16 @@ from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Screen, Style, cells, short
 from llmtrace.model import OUTCOME, Inference, Span, failure_kind, has_error
 from llmtrace.model.traces import short_id
-from llmtrace.store import Query
-from llmtrace.viewer.source import Source
-from llmtrace.viewer.watch import Follower
+from llmtrace.store import Query, Store
+from llmtrace.store.tail import Tail
 
 NAME = "tail"
 HELP = "print spans as they end, one line each"
 EXAMPLE = "llmtrace tail --store ./traces"
 
 EVERY_SECONDS = 0.1
-REREAD_TRACES = 20
-"""Number of newest traces that are read again if a store only reports that it changed."""
+REREAD_SECONDS, REREAD_TRACES = 1.0, 20
+"""How often the newest traces of a store without a journal are read again, and how many of them."""
 MOST_SEEN = 100_000
 _LEAST_TEXT = 16
 """Minimum width of a span's text beside its findings; with less, the findings get a line of their own."""
@@ -45,10 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     screen = Screen(sys.stdout)
     with opened(args) as store:
-        follower = Follower(Source(store))
+        journal = None if store.folder is None else Tail(store.folder / "journal")
         seen: dict[tuple[str, str], None] = {}
-        ended = [span for span in store.spans(Query(limit=REREAD_TRACES), prompts=False) if span.end is not None]
-        _tell(screen, sorted(ended, key=lambda span: span.end or 0)[-args.n :], seen, as_json=args.json)
+        _tell(screen, _newest(store)[-args.n :], seen, as_json=args.json)
         if not seen and not args.json:
             if args.no_follow:
                 screen.line("No spans yet. Try: llmtrace demo")
@@ -56,13 +54,16 @@ def run(args: argparse.Namespace) -> int:
                 screen.line("no spans yet; waiting. Press Ctrl-C to stop", "dim")
             screen.stream.flush()
         while not args.no_follow:
-            time.sleep(EVERY_SECONDS)
-            spans = follower.fresh()
-            if spans is None and follower.poll() is None:  # this store only reports that it changed
-                newest = store.spans(Query(limit=REREAD_TRACES), prompts=False)
-                spans = sorted(newest, key=lambda span: span.end or span.start)
-            _tell(screen, spans or (), seen, as_json=args.json)
+            time.sleep(REREAD_SECONDS if journal is None else EVERY_SECONDS)
+            spans = _newest(store) if journal is None else [written.span for written in journal.poll()]
+            _tell(screen, spans, seen, as_json=args.json)
     return FINE
+
+
+def _newest(store: Store) -> list[Span]:
+    """Return the ended spans of the newest traces, in the order in which they ended."""
+    ended = [span for span in store.spans(Query(limit=REREAD_TRACES), prompts=False) if span.end is not None]
+    return sorted(ended, key=lambda span: span.end or 0)
 
 
 def _tell(screen: Screen, spans: Iterable[Span], seen: dict[tuple[str, str], None], *, as_json: bool) -> None:

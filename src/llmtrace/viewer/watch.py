@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from llmtrace.model import Span
 from llmtrace.store import Query, TraceSummary
 from llmtrace.store.tail import Tail
 from llmtrace.viewer.source import Source
@@ -48,7 +47,7 @@ class Follower:
                 return set()
             self._source.forget()
             return None
-        spans = self.fresh() or []
+        spans = [written.span for written in self._tail.poll()]
         self._quiet = 0 if spans else self._quiet + 1
         if spans:
             return self._source.add(spans)
@@ -65,10 +64,6 @@ class Follower:
         changed = {trace_id for trace_id, summary in newest.items() if before is not None and before.get(trace_id) != summary}
         self._source.drop(changed)
         return changed
-
-    def fresh(self) -> list[Span] | None:
-        """Return the spans written since the last call, including unfinished ones; None if the store has no journal."""
-        return None if self._tail is None else [written.span for written in self._tail.poll()]
 
 
 def stamp_of(path: Path | None) -> tuple[int, int] | None:
