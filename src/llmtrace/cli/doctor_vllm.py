@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from llmtrace.cli.doctor_checks import Finding
@@ -60,7 +60,7 @@ def everything(url: str, store: str | None) -> Iterator[Finding]:
     yield Finding("ok", "server", f"{root}: vLLM {version or 'of unknown version'}, model {names[0]}")
     identity = Identity()
     trace_id, span_id = identity.trace_id(), identity.span_id()
-    with _Listening(store) as listening:
+    with _listening(store) as stores:
         headers = {"traceparent": f"00-{trace_id}-{span_id}-01", "x-request-id": f"{REQUEST_ID_MARK}-{trace_id}-{span_id}"}
         chat, body = f"{root}/v1/chat/completions", {"model": names[0], **_REQUEST}
         reply = ask(chat, {**body, "tools": [TOOL], "tool_choice": "required"}, headers)
@@ -69,7 +69,7 @@ def everything(url: str, store: str | None) -> Iterator[Finding]:
             reply = ask(chat, body, headers)
         yield from _answer(reply, has_tools, trace_id)
         if reply is not None and reply.status == 200:
-            yield listening.span(trace_id, span_id)
+            yield _arrival(stores, trace_id, span_id)
     metrics = ask(f"{root}/metrics")
     if metrics is not None and Metrics(metrics.body).total("vllm:num_requests_running") is not None:
         yield Finding("ok", "/metrics", f"can be read beside your traces: llmtrace stats --vllm {root}")
@@ -124,47 +124,37 @@ def _called(answer: dict[str, Any]) -> Finding:
     return Finding("ok", "tools", "the required tool call came and fits its schema")
 
 
-class _Listening:
-    """Waits for the server's span: on OTLP's default ports if they are free, and in the store."""
-
-    def __init__(self, store: str | None) -> None:
-        self._memory = MemoryStore()
-        self._stores: list[Store] = [self._memory]
-        self._url = store
-        self._receivers: list[Receiver] = []
-
-    def __enter__(self) -> _Listening:
-        ingestor = Ingestor(self._memory, content=Content(Config()), quiet=3600.0)
+@contextmanager
+def _listening(url: str | None) -> Iterator[list[Store]]:
+    """Yield the stores in which the server's span may arrive: one behind OTLP's default ports if they are free, and ``url``."""
+    memory = MemoryStore()
+    ingestor = Ingestor(memory, content=Content(Config()), quiet=3600.0)
+    stores: list[Store] = [memory]
+    with ExitStack() as stack:
         for http_port, grpc_port in ((HTTP_PORT, None), (None, GRPC_PORT)):
-            try:
-                self._receivers.append(Receiver(ingestor, http_port=http_port, grpc_port=grpc_port))
-            except (PortBusy, ConfigurationError):  # another receiver's store gets the span; or no gRPC is installed
-                continue
+            with suppress(PortBusy, ConfigurationError):  # another receiver's store gets the span; or no gRPC is installed
+                stack.enter_context(Receiver(ingestor, http_port=http_port, grpc_port=grpc_port))
         with suppress(LlmtraceError):
-            self._stores.append(open_store(Config.read(store=self._url).store))
-        return self
+            stores.append(stack.enter_context(open_store(Config.read(store=url).store)))
+        yield stores
 
-    def __exit__(self, *_: object) -> None:
-        for receiver in self._receivers:
-            receiver.close()
-        for store in self._stores[1:]:
-            store.close()
 
-    def span(self, trace_id: str, span_id: str) -> Finding:
-        began = time.monotonic()
-        while (waited := time.monotonic() - began) < PATIENCE:
-            for store in self._stores:
-                with suppress(LlmtraceError):
-                    span = next((span for span in store.trace(trace_id).spans if span.parent_id == span_id), None)
-                    if span is not None:
-                        by = ", by the id of the request, since the trace was lost on the way" if span.links else ""
-                        text = f"the server's llm_request came after {waited:.1f} s and is our span's child{by}"
-                        return Finding("ok", "span", text)
-            time.sleep(0.2)
-        return Finding(
-            "note",
-            "span",
-            f"no llm_request of the server came within {PATIENCE:.0f} s",
-            f"Run llmtrace receive, and start the server with --otlp-traces-endpoint http://THIS_HOST:{GRPC_PORT}: "
-            "it would add the engine's side of each call to its trace.",
-        )
+def _arrival(stores: list[Store], trace_id: str, span_id: str) -> Finding:
+    """Wait for the server's span."""
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < PATIENCE:
+        for store in stores:
+            with suppress(LlmtraceError):
+                span = next((span for span in store.trace(trace_id).spans if span.parent_id == span_id), None)
+                if span is not None:
+                    by = ", by the id of the request, since the trace was lost on the way" if span.links else ""
+                    text = f"the server's llm_request came after {waited:.1f} s and is our span's child{by}"
+                    return Finding("ok", "span", text)
+        time.sleep(0.2)
+    return Finding(
+        "note",
+        "span",
+        f"no llm_request of the server came within {PATIENCE:.0f} s",
+        f"Run llmtrace receive, and start the server with --otlp-traces-endpoint http://THIS_HOST:{GRPC_PORT}: "
+        "it would add the engine's side of each call to its trace.",
+    )
