@@ -64,19 +64,26 @@ class Endpoint:
 
     def ask(self, probe: Probe, *, logprobs: bool = False) -> Reply | None:
         """Return the answer; None if all attempts failed. Raises EndpointFailed if trying again would be useless."""
+        from requests import RequestException
+
         options: dict[str, JsonValue] = {"logprobs": True, "top_logprobs": 2} if logprobs else {}
         problem = ""
         for attempt in range(_ATTEMPTS):
-            request = self._request(probe, options)
+            request, wait = self._request(probe, options), None
+            self._count_call()
+            begin = time.monotonic()
             try:
-                status, body, seconds, wait = self._post(request)
-            except _NoAnswerError as error:
-                problem, wait = str(error), None
+                response = post(self.url, self.key, request, seconds=self.seconds, most_bytes=_MOST_BYTES)
+            except (AnswerTooLong, TimeoutError):
+                problem = f"no whole answer within {self.seconds:g} s"
+            except RequestException as error:
+                problem = f"{self.url} cannot be reached: {type(error).__name__}"
             else:
+                status, message = response.status, error_message(response.body)
                 if 200 <= status < 300:
-                    return _reply(body, seconds)
-                problem = f"HTTP {status}{error_message(body)}"
-                if status in (400, 422) and self._adapts(error_message(body), request):
+                    return _reply(response.body, time.monotonic() - begin)
+                problem, wait = f"HTTP {status}{message}", retry_after(response.retry_after)
+                if status in (400, 422) and self._adapts(message, request):
                     continue
                 if status not in (408, 409, 425, 429) and status < 500:
                     raise EndpointFailed(without_key(f"{self.url} answered {problem}{_hint(status)}", self.key))
@@ -89,6 +96,12 @@ class Endpoint:
         with self._lock:
             self.problem = without_key(problem, self.key)
         return None
+
+    def _count_call(self) -> None:
+        with self._lock:
+            if self.calls >= self.most_calls:
+                raise EndpointFailed(f"stopped after {self.calls:,} calls. Allow more with --max-calls N.")
+            self.calls += 1
 
     def _request(self, probe: Probe, options: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         request: dict[str, JsonValue] = {"model": self.model, "messages": list(probe.messages), **probe.options, **options}
@@ -113,27 +126,6 @@ class Endpoint:
                     self.without[name] = None
                     return True
         return False
-
-    def _post(self, request: Mapping[str, JsonValue]) -> tuple[int, bytes, float, float | None]:
-        """Send a request. Returns status, body, duration in seconds, and the seconds that the endpoint asks to wait or None."""
-        from requests import RequestException
-
-        with self._lock:
-            if self.calls >= self.most_calls:
-                raise EndpointFailed(f"stopped after {self.calls:,} calls. Allow more with --max-calls N.")
-            self.calls += 1
-        begin = time.monotonic()
-        try:
-            response = post(self.url, self.key, request, seconds=self.seconds, most_bytes=_MOST_BYTES)
-        except (AnswerTooLong, TimeoutError):
-            raise _NoAnswerError(f"no whole answer within {self.seconds:g} s") from None
-        except RequestException as error:
-            raise _NoAnswerError(f"{self.url} cannot be reached: {type(error).__name__}") from None
-        return response.status, response.body, time.monotonic() - begin, retry_after(response.retry_after)
-
-
-class _NoAnswerError(Exception):
-    """An attempt got no answer. Another attempt may succeed."""
 
 
 def _reply(body: bytes, seconds: float) -> Reply:
