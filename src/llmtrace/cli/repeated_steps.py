@@ -46,10 +46,9 @@ def repetitions(trace: Trace) -> dict[str, Repetition | None]:
     repeated: dict[str, Repetition | None] = {}
     for siblings in (trace.roots, *map(trace.children, trace.spans)):
         steps = [_step(span) for span in siblings]
-        earlier = _earlier(steps)
         start = 0
         while start < len(steps):
-            period, times, distinct = _repetition(steps, earlier, start)
+            period, times, distinct = _repetition(steps, start)
             end = start + period * times
             if times > 1:
                 first, *rest = siblings[start + period : end]
@@ -73,18 +72,7 @@ def _step(span: Span) -> _Step:
     return _Step((type(operation).__name__, getattr(operation, "name", span.name), state), None, False)
 
 
-def _earlier(steps: Sequence[_Step]) -> list[int]:
-    """Return for each step the index of the last equal step before it, with equal arguments; -1 without one."""
-    places: dict[Hashable, int] = {}
-    earlier = []
-    for place, step in enumerate(steps):
-        key = (step.sign, step.arguments)
-        earlier.append(places.get(key, -1))
-        places[key] = place
-    return earlier
-
-
-def _repetition(steps: Sequence[_Step], earlier: Sequence[int], start: int) -> tuple[int, int, int]:
+def _repetition(steps: Sequence[_Step], start: int) -> tuple[int, int, int]:
     """Return the repetition that begins at ``start``: steps of the group, occurrences, different arguments.
 
     ``(1, 1, 0)``: the step is not repeated.
@@ -96,13 +84,14 @@ def _repetition(steps: Sequence[_Step], earlier: Sequence[int], start: int) -> t
         if not calls:
             continue
         signs = [step.sign for step in first]
-        repeats = different = best_repeats = best_different = 0
+        different: set[Hashable] = set()
+        repeats = best_repeats = best_different = 0
         at = start
         while [step.sign for step in steps[at : at + period]] == signs:
-            different += sum(earlier[at + place] < start for place in calls)
+            different.update((steps[at + place].sign, steps[at + place].arguments) for place in calls)
             repeats += 1
-            if different * 2 <= repeats * len(calls):
-                best_repeats, best_different = repeats, different
+            if len(different) * 2 <= repeats * len(calls):
+                best_repeats, best_different = repeats, len(different)
             elif repeats * len(calls) >= _LOOK_AHEAD:
                 break
             at += period
