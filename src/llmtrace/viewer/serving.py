@@ -100,19 +100,15 @@ def _load() -> None:
 
 def _listening(host: str, port: int | None) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    is_dual = host == "::" and socket.has_dualstack_ipv6()  # any address, of IPv4 too
     for candidate in range(PORT, PORT + TRIES) if port is None else (port,):
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((host, candidate))
-            listener.listen(128)
+            return socket.create_server((host, candidate), family=family, backlog=128, dualstack_ipv6=is_dual)
         except OSError as error:
-            listener.close()
             if port is None and error.errno == errno.EADDRINUSE:
                 continue
+            reason = str(error.strerror).partition(" (while")[0]
             raise PortBusy(
-                f"cannot listen on {host} port {candidate}: {error.strerror}.\n"
-                "Use another --port, or leave it out to get a free one."
+                f"cannot listen on {host} port {candidate}: {reason}.\nUse another --port, or leave it out to get a free one."
             ) from None
-        return listener
     raise PortBusy(f"no port from {PORT} to {PORT + TRIES - 1} is free.\nChoose one with --port, or 0 for any free port.")
