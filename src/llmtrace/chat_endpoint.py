@@ -1,4 +1,4 @@
-"""Sends one request to an endpoint with OpenAI's chat API, for the judge and the canary.
+"""Sends one request to an endpoint with OpenAI's chat API, for the judge, the canary and the checks of a vLLM server.
 
 Law: an answer is read up to a limit, redirects are not followed, and no message of ours contains the key. `requests` is used
 because OpenTelemetry's exporters use it too.
@@ -19,8 +19,19 @@ MOST_SHOWN: Final = 200
 class Response(NamedTuple):
     status: int
     body: bytes
-    retry_after: str | None
-    """The header of this name."""
+    headers: Mapping[str, str]
+    """By name, in upper or lower case."""
+
+    @property
+    def text(self) -> str:
+        return self.body.decode(errors="replace")
+
+    def json(self) -> Any:
+        """Return the body's JSON value; None for any other body."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
 
 
 class AnswerTooLong(Exception):
@@ -28,22 +39,26 @@ class AnswerTooLong(Exception):
 
 
 def post(url: str, key: str | None, request: Mapping[str, Any], *, seconds: float, most_bytes: int) -> Response:
-    """Ask for a chat completion. ``url``: up to ``/v1``; ``seconds``: for the whole answer.
+    """Ask for a chat completion. ``url``: up to ``/v1``. Raises as `send` does."""
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    return send(f"{url.rstrip('/')}/chat/completions", request, headers, seconds=seconds, most_bytes=most_bytes)
+
+
+def send(url: str, content: Any, headers: Mapping[str, str], *, seconds: float, most_bytes: int) -> Response:
+    """Send a POST with ``content`` as JSON, or a GET if it is None. ``seconds``: for the whole answer.
 
     Raises `AnswerTooLong`, TimeoutError, and what `requests` raises.
     """
     import requests
 
-    headers = {"user-agent": "llmtrace", "content-type": "application/json"}
-    if key:
-        headers["authorization"] = f"Bearer {key}"
     end = time.monotonic() + seconds
     with requests.Session() as session:
         session.auth = lambda request: request  # otherwise a key from ~/.netrc would replace ours
-        response = session.post(
-            f"{url.rstrip('/')}/chat/completions",
-            data=json.dumps(request).encode(),
-            headers=headers,
+        response = session.request(
+            "GET" if content is None else "POST",
+            url,
+            data=None if content is None else json.dumps(content).encode(),
+            headers={"user-agent": "llmtrace", "content-type": "application/json", **headers},
             timeout=seconds,
             allow_redirects=False,
             stream=True,
@@ -55,7 +70,7 @@ def post(url: str, key: str | None, request: Mapping[str, Any], *, seconds: floa
                 raise AnswerTooLong
             if time.monotonic() > end:
                 raise TimeoutError
-    return Response(response.status_code, body, response.headers.get("retry-after"))
+    return Response(response.status_code, body, response.headers)
 
 
 def error_message(body: bytes) -> str:

@@ -82,7 +82,7 @@ class Endpoint:
                 status, message = response.status, error_message(response.body)
                 if 200 <= status < 300:
                     return _reply(response.body, time.monotonic() - begin)
-                problem, wait = f"HTTP {status}{message}", retry_after(response.retry_after)
+                problem, wait = f"HTTP {status}{message}", retry_after(response.headers.get("retry-after"))
                 if status in (400, 422) and self._adapts(message, request):
                     continue
                 if status not in (408, 409, 425, 429) and status < 500:

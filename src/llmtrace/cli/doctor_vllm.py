@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
+from llmtrace.chat_endpoint import Response
 from llmtrace.cli.doctor_checks import Finding
-from llmtrace.cli.vllm_stats import Metrics, Reply, ask, root_of
+from llmtrace.cli.vllm_stats import Metrics, ask, root_of
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.errors import ConfigurationError, LlmtraceError, PortBusy
@@ -71,13 +72,13 @@ def everything(url: str, store: str | None) -> Iterator[Finding]:
         if reply is not None and reply.status == 200:
             yield _arrival(stores, trace_id, span_id)
     metrics = ask(f"{root}/metrics")
-    if metrics is not None and Metrics(metrics.body).total("vllm:num_requests_running") is not None:
+    if metrics is not None and Metrics(metrics.text).total("vllm:num_requests_running") is not None:
         yield Finding("ok", "/metrics", f"can be read beside your traces: llmtrace stats --vllm {root}")
     else:
         yield Finding("note", "/metrics", "not available", "Start the server without --disable-log-stats.")
 
 
-def _answer(reply: Reply | None, has_tools: bool, trace_id: str) -> Iterator[Finding]:
+def _answer(reply: Response | None, has_tools: bool, trace_id: str) -> Iterator[Finding]:
     answer = reply.json() if reply is not None and reply.status == 200 else None
     if reply is None or not isinstance(answer, dict):
         what = "was not answered" if reply is None else f"was answered with {reply.status}"

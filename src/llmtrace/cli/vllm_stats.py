@@ -7,13 +7,13 @@ if the engine reported it; how long the queue was then, only a Prometheus knows.
 from __future__ import annotations
 
 import heapq
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from llmtrace import semconv
+from llmtrace.chat_endpoint import AnswerTooLong, Response, send
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BadInput
 from llmtrace.cli.terminal import Cell, Screen
@@ -25,23 +25,9 @@ from llmtrace.text.unsafe_characters import clean
 
 
 TIMEOUT = 30.0
+_MOST_BYTES = 16 << 20
 _SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-
-
-class Reply(NamedTuple):
-    """An HTTP response."""
-
-    status: int
-    headers: Mapping[str, str]
-    """The answer's headers, by name in lower case."""
-    body: str
-
-    def json(self) -> Any:
-        try:
-            return json.loads(self.body)
-        except ValueError:
-            return None
 
 
 def root_of(url: str) -> str:
@@ -53,18 +39,13 @@ def root_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
 
 
-def ask(url: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Reply | None:
-    """Send a request. Returns the answer, with any HTTP status; None if no answer came."""
-    import requests
+def ask(url: str, content: Any = None, headers: Mapping[str, str] | None = None) -> Response | None:
+    """Send a request, see `chat_endpoint.send`. Returns the answer, with any HTTP status; None if no answer came."""
+    from requests import RequestException
 
     try:
-        with requests.Session() as session:
-            session.auth = lambda request: request  # sends no password from ~/.netrc
-            method = "GET" if body is None else "POST"
-            answer = session.request(method, url, json=body, headers=headers, timeout=TIMEOUT, allow_redirects=False)
-            answer.encoding = "utf-8"
-            return Reply(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, answer.text)
-    except (requests.RequestException, ValueError):
+        return send(url, content, headers or {}, seconds=TIMEOUT, most_bytes=_MOST_BYTES)
+    except (RequestException, AnswerTooLong, TimeoutError, ValueError):
         return None
 
 
@@ -169,7 +150,7 @@ def state(url: str) -> dict[str, Any]:
     """Read the server's metrics, and return its state. Raises BadInput if the server has no metrics."""
     root = root_of(url)
     answer = ask(f"{root}/metrics")
-    metrics = Metrics(answer.body if answer is not None and answer.status == 200 else "")
+    metrics = Metrics(answer.text if answer is not None and answer.status == 200 else "")
     if metrics.total("vllm:num_requests_running") is None:
         raise BadInput(f"{root}/metrics has no metrics of a vLLM server.\nGive the server's URL, such as http://localhost:8000")
     queries, hit = metrics.total("vllm:prefix_cache_queries_total"), metrics.total("vllm:prefix_cache_hits_total")
