@@ -132,30 +132,27 @@ class Source:
                     self._open[trace_id] = self._open[trace_id].merged(new_spans)
         return set(by_trace)
 
-    def reread(self) -> set[str]:
-        """Read again the cached traces that seem to be running, because their programs may have died.
+    def running(self) -> list[str]:
+        """Return the ids of the cached traces that seem to be running; their programs may have died."""
+        with self._lock:
+            return [trace_id for trace_id, view in self._open.items() if view.trace.alive]
 
-        Returns the ids of the traces that changed.
+    def reread(self, trace_ids: Iterable[str]) -> set[str]:
+        """Read cached traces again. Their version numbers continue, so that an open page gets the new rows.
+
+        Returns the ids of those that have new rows.
         """
         changed = set()
         with self._lock:
-            for trace_id, view in list(self._open.items()):
-                if view.trace.alive:
-                    trace = self.store.trace(trace_id)
-                    if trace.alive != view.trace.alive or len(trace) != len(view.trace):
-                        self._open[trace_id] = TraceView(trace, view)
-                        changed.add(trace_id)
-        return changed
-
-    def drop(self, trace_ids: Iterable[str]) -> None:
-        """Read these traces again. Their version numbers continue, so that an open page gets the new rows."""
-        with self._lock:
             for trace_id in trace_ids:
                 self._summaries.pop(trace_id, None)
-                view = self._open.get(trace_id)
+                before = self._open.get(trace_id)
                 with contextlib.suppress(TraceNotFound):
-                    if view is not None:
-                        self._open[trace_id] = TraceView(self.store.trace(trace_id), view)
+                    if before is not None:
+                        view = self._open[trace_id] = TraceView(self.store.trace(trace_id), before)
+                        if view.rows(before.version)["rows"]:
+                            changed.add(trace_id)
+        return changed
 
     def forget(self) -> None:
         """Drop all cached traces. Needed if the store changed in an unknown way."""

@@ -51,7 +51,7 @@ class Follower:
         self._quiet = 0 if spans else self._quiet + 1
         if spans:
             return self._source.add(spans)
-        return self._source.reread() if self._quiet % QUIET_POLLS == 0 else set()
+        return self._source.reread(self._source.running()) if self._quiet % QUIET_POLLS == 0 else set()
 
     def _poll_remote(self) -> set[str]:
         """Compare the newest traces of a remote store with those of the last poll. Raises UnreadableStore."""
@@ -62,7 +62,7 @@ class Follower:
         newest = {summary.trace_id: summary for summary in self._source.store.traces(Query(limit=NEWEST))}
         before, self._summaries = self._summaries, newest
         changed = {trace_id for trace_id, summary in newest.items() if before is not None and before.get(trace_id) != summary}
-        self._source.drop(changed)
+        self._source.reread(changed)
         return changed
 
 
