@@ -102,17 +102,21 @@ def _import(path: str, store: Store, ingestor: Ingestor, progress: Progress, don
     def show(part: float) -> None:
         progress.text = f"reading {path}" + (f" {part:.0%}" if part else "")
 
-    for item in read(path, show, records.append, lambda record: done.skipped.update((record,))):
+    for item in read(path, show):
         if isinstance(item, Unreadable):
             done.bad.append((path, item))
-            continue
-        is_stored = _is_stored(store, item, done)
-        if item.run_id is not None:
-            store.append(item)
-        elif not is_stored:
-            ingestor.ingest_span(item)
-        done.spans[item.trace_id] += 1
-        done.last = item
+        elif isinstance(item, Skipped):
+            done.skipped[item] += 1
+        elif isinstance(item, LogRecord):
+            records.append(item)
+        else:
+            is_stored = _is_stored(store, item, done)
+            if item.run_id is not None:
+                store.append(item)
+            elif not is_stored:
+                ingestor.ingest_span(item)
+            done.spans[item.trace_id] += 1
+            done.last = item
     if records:
         ingestor.ingest_logs(records)
         done.logs += len(records)

@@ -19,22 +19,17 @@ from llmtrace.codec import formats, genai
 from llmtrace.codec.dialects import decode
 from llmtrace.codec.formats import Skipped, Unreadable
 from llmtrace.codec.log_records import LogRecord, add_events
-from llmtrace.model import Event, Span, Trace
+from llmtrace.model import Event, RawSpan, Span, Trace
 
 
-def read(
-    path: str,
-    progress: Callable[[float], None] | None = None,
-    on_log: Callable[[LogRecord], None] | None = None,
-    on_skipped: Callable[[Skipped], None] | None = None,
-) -> Iterator[Span | Unreadable]:
-    """Yield every span of a file, and an `Unreadable` for each unreadable line.
+def read(path: str, progress: Callable[[float], None] | None = None) -> Iterator[Span | LogRecord | Skipped | Unreadable]:
+    """Yield every span of a file, each log record that belongs to a span, each record that is understood but not stored, and
+    an `Unreadable` for each unreadable line.
 
-    Raises BadInput if the file does not exist or has no span. ``progress`` is called with the part of the file that was read (0
-    to 1); for stdin, whose size is unknown, with 0. ``on_log`` is called with each log record that belongs to a span; with it,
-    a file that has only such records is accepted. ``on_skipped`` is called with each record that is understood but not stored.
+    Raises BadInput if the file does not exist, or has neither spans nor their log records. ``progress`` is called with the part
+    of the file that was read (0 to 1); for stdin, whose size is unknown, with 0.
     """
-    spans_read, bad = 0, ""
+    count, bad = 0, ""
     skipped: Counter[Skipped] = Counter()
     with _opened(path) as file:
         size = 0 if progress is None or path == "-" else os.fstat(file.fileno()).st_size
@@ -43,22 +38,15 @@ def read(
                 progress(min(1.0, file.tell() / size) if size else 0.0)
             if isinstance(item, Unreadable):
                 bad = bad or f"; {item.where}: {item.reason}"
-                yield item
             elif isinstance(item, Skipped):
                 skipped[item] += 1
-                if on_skipped is not None:
-                    on_skipped(item)
-            elif isinstance(item, LogRecord):
-                if on_log is not None:
-                    spans_read += 1
-                    on_log(item)
             else:
-                spans_read += 1
-                yield decode(item)
-    if not spans_read and skipped:
+                count += 1
+            yield decode(item) if isinstance(item, RawSpan) else item
+    if not count and skipped:
         advice = "".join(f" {item.advice}." for item in skipped if item.advice)
         raise BadInput(f"{path} contains no spans, but {name_skipped(skipped)}.\nllmtrace stores spans only.{advice}")
-    if not spans_read:
+    if not count:
         raise BadInput(f"{path} contains no spans{bad}.\nExpected {formats.EXPECTED}.")
 
 
@@ -71,15 +59,17 @@ def traces_of(path: str, bad: list[Unreadable] | None = None) -> list[Trace]:
     """Return the traces in a file. Raises BadInput for a line that cannot be read, unless ``bad`` collects them."""
     spans: dict[str, dict[str, Span]] = {}
     records: list[LogRecord] = []
-    for item in read(path, on_log=records.append):
+    for item in read(path):
         if isinstance(item, Unreadable):
             if bad is None:
                 raise BadInput(f"{path}, {item.where}: {item.reason}.")
             bad.append(item)
-            continue
-        previous = spans.setdefault(item.trace_id, {}).get(item.span_id)
-        if previous is None or previous.end is None:  # an ended span replaces its start mark
-            spans[item.trace_id][item.span_id] = item
+        elif isinstance(item, LogRecord):
+            records.append(item)
+        elif isinstance(item, Span):
+            previous = spans.setdefault(item.trace_id, {}).get(item.span_id)
+            if previous is None or previous.end is None:  # an ended span replaces its start mark
+                spans[item.trace_id][item.span_id] = item
     events: dict[tuple[str, str], list[Event]] = {}
     for record in records:
         events.setdefault((record.trace_id, record.span_id), []).append(record.event)
