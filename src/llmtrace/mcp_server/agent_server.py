@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hmac
-import inspect
 import socket
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import uvicorn
@@ -15,18 +12,16 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 
 from llmtrace.errors import PortBusy
-from llmtrace.mcp_server.reading_tools import TOOLS, ReadingTools, Refused, RunCommand
+from llmtrace.mcp_server.reading_tools import TOOLS, ReadingTools, RunCommand
 from llmtrace.version import __version__
 
 try:
     from mcp.server.mcpserver import MCPServer
-    from mcp.server.mcpserver.exceptions import ResourceError, ToolError
     from mcp_types import ToolAnnotations
 
     _OPTIONS: dict[str, Any] = {"version": __version__}
 except ImportError:  # mcp 1.x
     from mcp.server.fastmcp import FastMCP as MCPServer  # type: ignore[attr-defined,no-redef]
-    from mcp.server.fastmcp.exceptions import ResourceError, ToolError  # type: ignore[import-not-found,no-redef]
     from mcp.types import ToolAnnotations
 
     _OPTIONS = {}
@@ -47,36 +42,19 @@ def build(run_command: RunCommand) -> MCPServer[Any]:
     for name in TOOLS:
         tool = getattr(tools, name)
         description = " ".join(tool.__doc__.split())
-        wrapped = _raising(ToolError, tool)
-        server.tool(name, description=description, annotations=annotations, structured_output=False)(wrapped)
-
-    read = _raising(ResourceError, tools.run_as_markdown)
+        server.tool(name, description=description, annotations=annotations, structured_output=False)(tool)
 
     @server.resource("llmtrace://runs/{run}", mime_type="text/markdown")
     async def run_page(run: str) -> str:
         """A run as Markdown: why, and its tree. `run` is its id, its first digits, or last."""
-        return await read(run)
+        return await tools.run_as_markdown(run)
 
     @server.resource("llmtrace://newest", mime_type="text/markdown")
     async def newest_run_page() -> str:
         """The newest run as Markdown: why, and its tree."""
-        return await read("last")
+        return await tools.run_as_markdown("last")
 
     return server
-
-
-def _raising(error: type[Exception], function: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
-    """Wrap the function: Refused becomes the library's own error, so the client gets its message and nothing is logged."""
-
-    @functools.wraps(function)
-    async def call(*args: Any, **kwargs: Any) -> str:
-        try:
-            return await function(*args, **kwargs)
-        except Refused as refused:
-            raise error(str(refused)) from None
-
-    call.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
-    return call
 
 
 HOST = "127.0.0.1"

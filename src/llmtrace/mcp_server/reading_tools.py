@@ -18,6 +18,11 @@ from pydantic import Field
 
 from llmtrace.text.unsafe_characters import escape_unsafe
 
+try:
+    from mcp.server.mcpserver.exceptions import ResourceError, ToolError
+except ImportError:  # mcp 1.x
+    from mcp.server.fastmcp.exceptions import ResourceError, ToolError  # type: ignore[import-not-found,no-redef]
+
 PAGE = 6_000
 """Characters of recorded text in one answer."""
 _LONGEST_LINE = 1_000
@@ -29,8 +34,8 @@ _WARNING = (
 )
 
 
-class Refused(Exception):
-    """The question cannot be answered. The message says why, and what to do."""
+class Refused(ToolError, ResourceError):
+    """The question cannot be answered. The message says why, and what to do; the library sends it without a log."""
 
 
 def fenced(text: str, page: int = 1) -> str:
