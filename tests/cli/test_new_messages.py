@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from llmtrace.cli.new_messages import message_text, new_messages, reasoning_text
 from llmtrace.model import Blob, Generic, Message, Reasoning, Text, Trace, Uri, replace
-from tests.cli.traces import Maker, answers, asks, chat, recovered, silent, user
+from tests.cli.traces import Maker, answers, asks, chat, user
 
 
 def new(trace: Trace) -> list[list[str]]:
     return [[message_text(message) for message in messages] for messages in new_messages(trace).values()]
-
-
-def test_each_message_is_shown_once() -> None:
-    """History is not repeated, and a tool's answer is left out where its execution shows the same."""
-    refusal = 'refund was not run: /amount must be a number, not a string; got "42 EUR"'
-    assert new(Trace(recovered())) == [
-        ["You are the support agent of a kitchen shop.", "Refund the 42 EUR of order KS-20457."],
-        [refusal],
-        [],
-    ]
-    assert new(Trace(silent())) == [["The blue kettle I ordered leaks."], []]
 
 
 def test_a_message_said_twice_is_shown_twice() -> None:

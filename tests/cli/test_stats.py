@@ -207,8 +207,6 @@ def test_since_and_agent(llmtrace: Callable[..., Any], store: str) -> None:
     assert json.loads(llmtrace("stats", "--json", "--since", "65m", "--store", store).out)["traces"] == 6
     assert json.loads(llmtrace("stats", "--json", "--agent", "support", "--store", store).out)["model_calls"]["calls"] == 80
     assert json.loads(llmtrace("stats", "--json", "--agent", "other", "--store", store).out)["traces"] == 0
-    assert llmtrace("stats", "--agent", "other", "--store", store).out == "No trace matches these filters.\n"
-    assert llmtrace("stats").out.startswith("No traces yet in /")
 
 
 def test_few_calls_are_said(llmtrace: Callable[..., Any], tmp_path: Path) -> None:

@@ -208,14 +208,6 @@ def test_json(llmtrace: Callable[..., Any], store: str) -> None:
     assert [step["title"] for step in first["chain"]] == ["answer", "look_up", "argument /order_id"]
 
 
-def test_no_suspect(llmtrace: Callable[..., Any], store: str) -> None:
-    """A run in which nothing is odd has no suspect, and that is said."""
-    append_to(store, Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))))
-    ran = llmtrace("why", "--store", store)
-    assert "No suspect" in ran.out
-    assert ran.code == 0
-
-
 def test_top(llmtrace: Callable[..., Any], store: str) -> None:
     """--top cuts the list, and says how many it left out."""
     append_to(store, *Maker("d" * 32, time.time_ns() - SECOND).with_two_made_up())
@@ -323,16 +315,6 @@ def test_what_chooses_among_many_runs_needs_all(llmtrace: Callable[..., Any], st
     assert f"{option.partition('=')[0]} needs --all" in ran.err
 
 
-def test_the_worst_come_first(llmtrace: Callable[..., Any], store: str) -> None:
-    """`ls --sort health`: failed, recovered, running, ok."""
-    healths = [trace["health"] for trace in json.loads(llmtrace("ls", "--sort", "health", "--json", "--store", store).out)]
-    assert healths == sorted(healths, key=["failed", "recovered", "running", "ok"].index)
-
-
-def test_of_no_run_that_is_said(llmtrace: Callable[..., Any], store: str) -> None:
-    assert llmtrace("why", "--all", "--agent", "nobody", "--store", store).out == "No trace matches these filters.\n"
-
-
 def test_failed_runs_without_a_cause_are_counted(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     """They are in no group, and their ids are named."""
     maker, task, answer = Maker("c" * 32, time.time_ns() - SECOND), user("Has it arrived?"), answers("It has.")
@@ -366,13 +348,6 @@ def test_that_only_the_newest_runs_were_looked_at_is_said(llmtrace: Callable[...
     ran = llmtrace("why", "--all", "--limit", "1", "--store", store)
     assert ran.out.startswith("1 of 1 run has a suspect")
     assert "stopped after the newest 1 run. Use --limit N for more." in " ".join(ran.err.split())
-
-
-def test_an_empty_store_is_said_to_be_empty(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
-    assert llmtrace("why", "--all", "--store", str(tmp_path / "store")).out == (
-        f"No traces yet in {tmp_path / 'store'}. Try: llmtrace demo\n"
-    )
 
 
 def test_a_run_is_tagged_by_any_of_its_spans(llmtrace: Callable[..., Any], store: str) -> None:
