@@ -108,12 +108,12 @@ class OpenSpans:
             if entry.owner is not None and outermost == span_id and outermost not in self._runs:
                 outermost = None  # nothing below it: a part of the program
             run = None if outermost is None else self._run(outermost)
-            self._remember(span_id, run)
+            if run is not None:
+                remember(self._known_runs, span_id, run, MOST_KNOWN)
+                self._mark_parents(entry.parent_id)
             if entry.owner is not None and not is_program(entry.owner):  # each task of a program is a run of its own
                 for nearby_id in (span_id, int(entry.owner.span_id, 16)):
-                    self._remember(nearby_id, run or entry.owner.run)
-            if run is not None:
-                self._mark_parents(entry.parent_id)
+                    remember(self._known_runs, nearby_id, run or entry.owner.run, MOST_KNOWN)
             del self._open[span_id]
             self._parents.discard(span_id)
             if outermost == span_id:
@@ -140,10 +140,6 @@ class OpenSpans:
                 return None
             self._mark_parents(current)
             return self._run(outermost)
-
-    def _remember(self, span_id: int, run: Run | None) -> None:
-        if run is not None:
-            remember(self._known_runs, span_id, run, MOST_KNOWN)
 
     def _run(self, outermost: int) -> Run | None:
         run = self._runs.get(outermost)

@@ -23,7 +23,7 @@ from llmtrace.codec.best_fields import fill_in
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader
 from llmtrace.codec.dialects._vocabulary import use_standard_words
 from llmtrace.log_once import warn_once
-from llmtrace.model import Operation, RawSpan, Span, replace
+from llmtrace.model import JsonValue, Operation, RawSpan, Span, replace
 
 __all__ = ["GROUP", "Dialect", "SpanReader", "decode", "dialects", "knows", "marks"]
 
@@ -105,7 +105,8 @@ def _decode_with(known_by: list[Dialect], raw: RawSpan) -> Span:
         except Exception as error:  # an odd span: the others and the conventions still read most of it
             _log_failure(dialect, error)
             continue
-        if dialect is known_by[0] or (addition is not None and _is_same_kind(addition, operation, reader)):
+        expected = _class_named(reader.rest.get(sc.OPERATION_NAME)) if operation is None else type(operation)
+        if dialect is known_by[0] or type(addition) is expected:
             operation = addition if operation is None or addition is None else fill_in(operation, addition)
             reader = attempt
     displaced: dict[str, Any] = {}
@@ -119,13 +120,10 @@ def _decode_with(known_by: list[Dialect], raw: RawSpan) -> Span:
     return replace(span, operation=operation, attributes={**span.attributes, **displaced})
 
 
-def _is_same_kind(addition: Operation, operation: Operation | None, reader: SpanReader) -> bool:
-    """Return True if the addition is of the kind that was read before, or that the conventions name."""
-    if operation is not None:
-        return type(addition) is type(operation)
-    name = reader.rest.get(sc.OPERATION_NAME)
+def _class_named(name: JsonValue) -> type | None:
+    """Return the class of the operation with this name in the conventions."""
     shape = operations.BY_NAME.get(name) if isinstance(name, str) else None
-    return shape is not None and shape.operation_class is type(addition)
+    return None if shape is None else shape.operation_class
 
 
 def _set_operation_name(reader: SpanReader, operation: Operation) -> dict[str, Any]:
@@ -137,7 +135,4 @@ def _set_operation_name(reader: SpanReader, operation: Operation) -> dict[str, A
     former = reader.rest.pop(sc.OPERATION_NAME, None)
     if name is not None:
         reader.rest[sc.OPERATION_NAME] = name
-    shape = operations.BY_NAME.get(former) if isinstance(former, str) else None
-    if former is None or (shape is not None and shape.operation_class is type(operation)):
-        return {}
-    return {sc.OPERATION_NAME: former}
+    return {} if former is None or _class_named(former) is type(operation) else {sc.OPERATION_NAME: former}
