@@ -14,12 +14,12 @@ from typing import Any, TypeAlias, get_origin
 from llmtrace.content import to_json
 from llmtrace.content.strip import strip_pointer
 from llmtrace.errors import ConfigurationError
+from llmtrace.locks import importing
 from llmtrace.model import ACCEPTANCE, Evaluation, JsonValue, Operation, Span, ToolDefinition, Violation, replace
 from llmtrace.model.findings import Code
 from llmtrace.recorder import Recording
 from llmtrace.validation.check_values import check_output, check_result, errors_in
 from llmtrace.validation.compiled_schema import compile_schema
-from llmtrace.validation.example import example_of
 from llmtrace.validation.json_pointers import pointer
 from llmtrace.validation.parse_arguments import read
 
@@ -164,6 +164,9 @@ class AnswerForm:
     @functools.cached_property
     def example(self) -> JsonValue:
         """A valid answer with made-up values; None if none was found."""
+        with importing:  # a program whose answers fit does not need it
+            from llmtrace.validation.example import example_of
+
         try:
             return None if self.schema is None else example_of(self.schema)
         except LookupError:

@@ -57,16 +57,12 @@ class Positions:
         locks.write(self.folder / (name + SUFFIX), b"%020d %010d\n" % position, flags=0)
         self._written[name] = position
 
-    def forget(self, names: Collection[str]) -> None:
-        for name in names:
-            with contextlib.suppress(OSError):
-                (self.folder / (name + SUFFIX)).unlink(missing_ok=True)
-
-    def names(self) -> list[str]:
-        """Return the names of the journal files that have a position."""
-        with contextlib.suppress(OSError):
-            return sorted(path.name.removesuffix(SUFFIX) for path in self.folder.glob("*" + SUFFIX))
-        return []
+    def forget_absent(self, present: Collection[str]) -> None:
+        """Remove the positions of journal files that are not in ``present``."""
+        for path in self.folder.glob("*" + SUFFIX):
+            if path.name.removesuffix(SUFFIX) not in present:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
 
 def note_removed(path: Path) -> None:

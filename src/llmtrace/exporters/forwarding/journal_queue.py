@@ -89,7 +89,7 @@ class JournalQueue:
                 self._add(journal, process, alive=False)
             else:  # no span for us: mark it as read
                 positions.write(file.name, Position(file.size))
-        positions.forget(set(positions.names()) - {file.name for file in files})
+        positions.forget_absent({file.name for file in files})
         self._remove_sent(journal)
 
     def _add(self, journal: Path, process: str, *, alive: bool) -> None:
@@ -104,7 +104,6 @@ class JournalQueue:
             is_sent = positions.read(file.name).covers(file.size) and not journal_files.is_being_written(path)
             if is_sent and destinations_of(path) <= {self._destination}:
                 path.unlink(missing_ok=True)
-                positions.forget([file.name])
 
     def save(self) -> None:
         """Write the positions up to which all spans are settled. Raises OSError."""
