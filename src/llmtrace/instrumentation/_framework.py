@@ -65,9 +65,10 @@ def in_conversation(context: Context, conversation: Any) -> Context:
 class Step(functions.Step):
     """A run of a function. ``context`` is current whenever the function runs."""
 
-    def __init__(self, context: Context | None = None) -> None:
-        """``context``: default, the current one."""
+    def __init__(self, context: Context | None = None, then: Callable[[Any], None] | None = None) -> None:
+        """``context``: default, the current one. ``then``: called with the function's result."""
         self.context = otel_context.get_current() if context is None else context
+        self._then = then
         super().__init__((), {}, functions.FixedContext(self.context))
 
     def returned(self, result: Any, *, partial: bool = False) -> None:  # noqa: ARG002
@@ -78,6 +79,8 @@ class Step(functions.Step):
 
     def on_result(self, result: Any) -> None:
         """Handle the function's result."""
+        if self._then is not None:
+            self._then(result)
 
     def on_error(self, error: BaseException) -> None:
         """Handle the function's exception."""

@@ -14,7 +14,7 @@ from typing import Any
 from llmtrace import semconv
 from llmtrace.instrumentation import _mcp_tools as tools
 from llmtrace.instrumentation._framework import ReviewStep, Step, spanned
-from llmtrace.instrumentation._patches import Patch, before
+from llmtrace.instrumentation._patches import Patch
 from llmtrace.model import Failure, JsonValue, ToolDefinition, ToolExecution, replace
 from llmtrace.recorder import Recorder, active
 from llmtrace.recorder.guard import guard
@@ -25,9 +25,6 @@ _INVALID_PARAMS = -32602
 
 
 class _Serving(tools.RequestStep):
-    reply: Any = None
-    """The answer, if the handler does not return it (mcp 1.x)."""
-
     def __init__(
         self, recorder: Recorder, server: Any, method: str, params: Mapping[str, Any], attributes: dict[str, JsonValue]
     ) -> None:
@@ -36,11 +33,10 @@ class _Serving(tools.RequestStep):
         guard(tools.record_decisions, params.get("inputResponses"), self.context)
 
     def on_result(self, result: Any) -> None:
-        reply = self.reply if result is None else result
-        if reply is None:  # 1.x sends nothing back once the client has cancelled the request
+        if result is None:  # the handler of 1.x does not return its answer: see `_respond`. None is sent if the client cancels
             self.span.end(self.operation, failure=Failure("cancelled", "the client cancelled the request"))
             return
-        answer = tools.wire(reply)
+        answer = tools.wire(result)
         code, operation = answer.get("code"), self.operation
         if isinstance(code, int) and "message" in answer:
             self._refused(code, Failure(str(code), str(answer["message"])))
@@ -49,7 +45,7 @@ class _Serving(tools.RequestStep):
             completed, failure = tools.answered(operation, answer, definition, self.context)
             self.span.end(completed, failure=failure)
         else:
-            super().on_result(reply)
+            super().on_result(result)
 
     def on_error(self, error: BaseException) -> None:
         code = tools.code_of(error)
@@ -131,11 +127,10 @@ def _handle_request(server: Any, arguments: Mapping[str, Any]) -> Step | None:
     return step
 
 
-def _respond(responder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Keep the answer of ``RequestResponder.respond``, which the handler does not return."""
+def _respond(responder: Any, arguments: Mapping[str, Any]) -> Step | None:
+    """End the step of a request once ``RequestResponder.respond`` has sent its answer."""
     step = tools.answering.get(responder)
-    if step is not None:
-        step.reply = args[0] if args else kwargs.get("response")
+    return None if step is None else Step(then=lambda _: step.on_result(arguments["response"]))
 
 
 # -- what the server asks of the client
@@ -153,5 +148,5 @@ PATCHES = (
     *(Patch("mcp.server.session", f"ServerSession.elicit_{kind}", spanned(_elicit)) for kind in ("form", "url")),
     Patch("mcp.server.runner", "ServerRunner._on_request", spanned(_on_request)),
     Patch("mcp.server.lowlevel.server", "Server._handle_request", spanned(_handle_request)),
-    Patch("mcp.shared.session", "RequestResponder.respond", before(_respond, always=True)),
+    Patch("mcp.shared.session", "RequestResponder.respond", spanned(_respond)),
 )

@@ -47,7 +47,7 @@ _listed: weakref.WeakKeyDictionary[Any, dict[str, ToolDefinition]] = weakref.Wea
 
 
 answering: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-"""For mcp 1.x, by ``RequestResponder``: the `Step` that gets the answer in ``reply``."""
+"""For mcp 1.x, by ``RequestResponder``: the `Step` of the request."""
 
 
 def remember(owner: Any, tools: Iterable[Any], *, complete: bool) -> None:

@@ -55,8 +55,10 @@ class _ToolCall(Step):
         """Treat calls of this tool inside this one as its rounds."""
         self.recording = FixedContext(otel_context.set_value(_CALL_IN_ROUNDS, self, self.context))
 
-    def asked(self) -> None:
-        self.span.set({semconv.MCP_ROUNDS: self.span.attributes.get(semconv.MCP_ROUNDS, 0) + 1})
+    def count_round(self, result: Any) -> None:
+        """Count an answer of the server, if it asks for more input."""
+        if tools.asks_for_input(tools.wire(result)):
+            self.span.set({semconv.MCP_ROUNDS: self.span.attributes.get(semconv.MCP_ROUNDS, 0) + 1})
 
     def on_result(self, result: Any) -> None:
         answer = tools.wire(result)
@@ -68,8 +70,7 @@ class _ToolCall(Step):
                 guard(keep_outcome, self.span, operation, returned=result)
             self.span.end(operation, failure=failure)
             return
-        if tools.asks_for_input(answer):
-            self.asked()
+        self.count_round(answer)
         if answer.get("isError") is True:
             self.span.set({semconv.MCP_TOOL_ERROR: True})
 
@@ -85,36 +86,15 @@ _open_calls: weakref.WeakKeyDictionary[Any, weakref.WeakSet[_ToolCall]] = weakre
 _CALL_IN_ROUNDS = otel_context.create_key("llmtrace-mcp-call")
 
 
-class _Round(Step):
-    """One of several calls that the library makes until the server answers. The span of the whole call records errors."""
-
-    def __init__(self, call: _ToolCall) -> None:
-        super().__init__()
-        self._call = call
-
-    def on_result(self, result: Any) -> None:
-        if tools.asks_for_input(tools.wire(result)):
-            self._call.asked()
-
-
-class _Greeting(Step):
-    """``initialize``, which gets no span. It has the protocol version, which mcp 1.x does not keep."""
-
-    def __init__(self, session: Any) -> None:
-        super().__init__()
-        self._session = session
-
-    def on_result(self, result: Any) -> None:
-        _versions[self._session] = tools.wire(result).get("protocolVersion")
-
-
 _versions: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+"""By session: the protocol version, which mcp 1.x does not keep."""
 
 
 def _call_tool(session: Any, arguments: Mapping[str, Any]) -> Step | None:
     call: Any = otel_context.get_value(_CALL_IN_ROUNDS)
     is_round = call is not None and call.session is session and call.name == arguments["name"] and call.span.is_open
-    return _Round(call) if is_round else _execution(session, arguments)
+    # the span of the whole call records errors of its rounds
+    return Step(then=call.count_round) if is_round else _execution(session, arguments)
 
 
 def _call_until_answered(client: Any, arguments: Mapping[str, Any]) -> Step | None:
@@ -174,7 +154,7 @@ def _send_request(session: Any, arguments: Mapping[str, Any]) -> Step | None:
     request = getattr(arguments["request"], "root", arguments["request"])  # 1.x wraps the request in a union
     method = getattr(request, "method", None)
     if method == "initialize":
-        return _Greeting(session)
+        return Step(then=lambda result: _versions.update({session: tools.wire(result).get("protocolVersion")}))
     if method not in tools.SPANS or method == tools.CALL:
         return None
     params = tools.wire(getattr(request, "params", None)) or {}
@@ -234,15 +214,6 @@ def _own_span(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[s
 # -- what the server asks of the client
 
 
-class _Elicitation(ReviewStep):
-    """A question of the server in mcp 1.x, where the handler does not return the answer."""
-
-    reply: Any = None
-
-    def on_result(self, result: Any) -> None:  # noqa: ARG002
-        super().on_result(self.reply)
-
-
 def _context_of_request(session: Any, meta: Any, *, is_review: bool) -> Context:
     """Return the context of a server's request. A review belongs to the session's call, if only one is open; otherwise the
     request's ``_meta`` decides."""
@@ -272,7 +243,7 @@ def _asked_old(session: Any, arguments: Mapping[str, Any]) -> Step | None:
         return Step(tools.context_in(meta)[0]) if meta else None
     context = _context_of_request(session, meta, is_review=True)
     review = tools.review_of(tools.wire(request.params), responder.request_id)
-    step = tools.answering[responder] = _Elicitation(review, tools.decide, context)
+    step = tools.answering[responder] = ReviewStep(review, tools.decide, context)
     return step
 
 
