@@ -111,7 +111,10 @@ def _evidence(nodes: Sequence[Node], findings: Sequence[Finding]) -> dict[int, s
 def features_of(flow: Flow, findings: Iterable[Finding]) -> list[dict[str, float]]:
     """Return the features of every node of the run, in order. Features that are zero are left out."""
     nodes = flow.nodes
-    evidence = _nodes_with_evidence(nodes, findings)
+    failed = [_author(number, nodes) for number, node in enumerate(nodes) if _has_failed(node)]
+    marked = ((finding.node, finding.check) for finding in findings if finding.confidence != "possible")
+    evidence = {*failed, *(_origin(node.position, nodes, check) for node, check in marked if node is not None)}
+    """Positions of the nodes at which a failure or a certain or likely finding began."""
     texts = [_text_of(node) for node in nodes]
     lengths = [math.log1p(len(text)) for text in texts]
     texts = [text[:_LONGEST] for text in texts]
@@ -120,7 +123,7 @@ def features_of(flow: Flow, findings: Iterable[Finding]) -> list[dict[str, float
     shares = Counter(speakers)
     earlier_words: set[str] = set()
     rows: list[dict[str, float]] = []
-    first_failure = min((_author(number, nodes) for number, node in enumerate(nodes) if _has_failed(node)), default=len(nodes))
+    first_failure = min(failed, default=len(nodes))
     changes = 0
     for number, node in enumerate(nodes):
         node_words, speaker = words[number], speakers[number]
@@ -147,15 +150,6 @@ def features_of(flow: Flow, findings: Iterable[Finding]) -> list[dict[str, float
             # words that a later node copies from this result are not new
             earlier_words.update(tokens(result_text(node.call)[:_LONGEST]))
     return rows
-
-
-def _nodes_with_evidence(nodes: Sequence[Node], findings: Iterable[Finding]) -> set[int]:
-    """Return the positions of the nodes at which a failure or a certain or likely finding began."""
-    places = {_author(number, nodes) for number, node in enumerate(nodes) if _has_failed(node)}
-    for finding in findings:
-        if finding.node is not None and finding.confidence != "possible":
-            places.add(_origin(finding.node.position, nodes, finding.check))
-    return places
 
 
 def _origin(number: int, nodes: Sequence[Node], check: str) -> int:

@@ -94,14 +94,14 @@ class EndState(Signal[State]):
         inner: dict[str | None, list[str]] = {}
         for span in interrupted:
             inner.setdefault(span.parent_id, []).append(span.span_id)
-        return {span.span_id: _interruption(tuple(inner.get(span.span_id, ()))) for span in interrupted}
-
-
-def _interruption(inner: tuple[str, ...]) -> Evaluation:
-    if inner:
         text = "it never ended: the program was cut off inside it"
-        return Evaluation(EndState.name, "info", text, "enclosing", sources=inner, derived=True)
-    return Evaluation(EndState.name, "error", "the program was cut off while this ran", "interrupted", derived=True)
+        stopped = Evaluation(self.name, "error", "the program was cut off while this ran", "interrupted", derived=True)
+        return {
+            span.span_id: Evaluation(self.name, "info", text, "enclosing", sources=tuple(inner[span.span_id]), derived=True)
+            if span.span_id in inner
+            else stopped
+            for span in interrupted
+        }
 
 
 def _is_answer(span: Span | None) -> bool:

@@ -97,7 +97,11 @@ def _counted(engine: ClickHouse, since: int, until: int, query: Query, into: Sta
 def _add(rows: Iterable[Row], into: Statistics) -> list[str]:
     """Add counted rows. Returns the ids of the traces that have to be counted in this process."""
     uncounted: dict[str, None] = {}
-    for row in _ordered(rows):
+    rows, calls = list(rows), Counter[str]()
+    for row in rows:
+        calls[str(row["key"])] += int(row["calls"])
+    # large groups first: if there are too many groups, the small ones end up in `OTHERS`
+    for row in sorted(rows, key=lambda row: (-calls[str(row["key"])], str(row["key"]))):
         what, key = row["what"], tuple(row["key"])
         if what == "here":
             uncounted[key[0]] = None
@@ -112,15 +116,6 @@ def _add(rows: Iterable[Row], into: Statistics) -> list[str]:
         if key:
             _add_steps(row, into.group(key), into.by, is_call=into.by != "agent" or what == "agent")
     return list(uncounted)
-
-
-def _ordered(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows of large groups first: if there are too many groups, the small ones end up in `OTHERS`."""
-    rows = list(rows)
-    calls: Counter[str] = Counter()
-    for row in rows:
-        calls[str(row["key"])] += int(row["calls"])
-    return sorted(rows, key=lambda row: (-calls[str(row["key"])], str(row["key"])))
 
 
 def _add_steps(row: Row, group: Group, by: By, *, is_call: bool) -> None:

@@ -11,7 +11,7 @@ from llmtrace.diagnosis.failure_text import advice_for_tool, how_call_failed
 from llmtrace.diagnosis.finding import Finding, of_call, plural
 from llmtrace.diagnosis.flow import CallNode, Flow
 from llmtrace.diagnosis.result import Confidence
-from llmtrace.evidence.call_log import Call, changes_same_file, result_text
+from llmtrace.evidence.call_log import changes_same_file, result_text
 from llmtrace.evidence.result_form import is_empty
 
 WORKED_AROUND = 5
@@ -151,7 +151,8 @@ def nothing_found(flow: Flow) -> Iterator[Finding]:
     """Find an answer with values of unknown origin, if every call of the run failed or came back empty. Only for one task."""
     answer = flow.outcome
     calls = [node.call for node in flow.calls]
-    if answer is None or not flow.is_answered or not flow.has_one_task or not calls or not all(map(_is_barren, calls)):
+    is_barren = all(call.failed or (call.has_result and not call.is_change and is_empty(call.result)) for call in calls)
+    if answer is None or not flow.is_answered or not flow.has_one_task or not calls or not is_barren:
         return
     statuses = {use.provenance.status for use in answer.uses if use.kind == "number" or use.provenance.status == "ungrounded"}
     if statuses.isdisjoint({"ungrounded", "unknown"}):
@@ -163,10 +164,6 @@ def nothing_found(flow: Flow) -> Iterator[Finding]:
     spans = tuple(call.span_id for call in calls)
     title = "the answer states values though nothing was found"
     yield Finding("nothing_found", "likely", answer.span_id, title, evidence, advice, node=answer, spans=spans)
-
-
-def _is_barren(call: Call) -> bool:
-    return bool(call.failed) or (call.has_result and not call.is_change and is_empty(call.result))
 
 
 CHECKS = (
