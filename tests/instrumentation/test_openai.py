@@ -302,6 +302,19 @@ def test_failures_are_told_apart(captured: Captured, reply: Any, raised: type[Ba
     assert span.operation.input[0].text() == ASK[0]["content"]  # type: ignore[union-attr]
 
 
+def test_a_refused_async_connection_is_told_from_a_lost_one(captured: Captured) -> None:
+    """The errors of anyio come in groups where a name has several addresses."""
+
+    async def main() -> None:
+        async with openai.AsyncOpenAI(api_key="k", base_url="http://localhost:9/v1", max_retries=0) as client:
+            await client.chat.completions.create(model=MODEL, messages=ASK)
+
+    with pytest.raises(openai.APIConnectionError):
+        run(main())
+    (span,) = spans(captured)
+    assert failure_of(span).type == "connection_refused"
+
+
 def test_an_error_of_the_caller_keeps_its_name(captured: Captured) -> None:
     """What is no failure of the model's has its class name."""
     with pytest.raises(TypeError):
