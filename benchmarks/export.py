@@ -187,7 +187,7 @@ def indexing(spans: int) -> tuple[dict[str, Any], str]:
             first = LocalStore(Path(folder) / "copy", background=False)
             listed, cpu_listed = _took(lambda first=first: first.traces(Query(limit=20)))
             store = LocalStore(home, background=False)
-            placed, cpu_placed = _took(lambda s=store: s._index.call(s._indexer.catch_up))
+            placed, cpu_placed = _took(lambda s=store: s._indexer.call(s._indexer.catch_up))
             seen, cpu_seen = _took(store.refresh)
             size_before = (home / "index.db").stat().st_size
             worded, cpu_worded = _took(lambda s=store: s.traces(Query(limit=1, text="liquor")))
