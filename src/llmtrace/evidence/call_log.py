@@ -327,12 +327,12 @@ class CallLog:
         self._count_turns(span, inference, new, before, goes_on=goes_on)
         completed: list[Call] = []
         conversation: int | None = None
-        for part in (part for message in new for part in message.parts if type(part) is ToolResult):
-            call = self._find_call_of_result(part, before)
-            if call is not None:
-                conversation = call.conversation
-                if self._read_result(span, part, call):
-                    completed.append(call)
+        for message in new:
+            for part in message.parts:
+                if type(part) is ToolResult and (call := self._find_call_of_result(part, before)) is not None:
+                    conversation = call.conversation
+                    if self._read_result(span, part, call):
+                        completed.append(call)
         if not is_opening:
             self._conversations.follow(span, inference, conversation)
         return completed

@@ -74,7 +74,10 @@ class ConversationNumbers:
         self._remember(span, inference, below)
 
     def _remember(self, span: Span, inference: Inference, below: _Below) -> None:
-        below.end, below.is_answered = span.end or 0, not any(message.tool_calls() for message in inference.output)
+        below.end, below.is_answered = span.end or 0, True
+        for message in inference.output:
+            if message.tool_calls():
+                below.is_answered = False
         self.newest = below.newest
         self._below[span.parent_id] = below
         if self._bounded and len(self._below) > MOST_SPANS:
