@@ -87,12 +87,14 @@ def run(args: argparse.Namespace) -> int:
     if config.store == "off":
         raise BadInput("the store is off (LLMTRACE_STORE=off), so spans cannot be stored.\nName a store with --store FOLDER.")
     destination = _destination(args)
-    screen, output_lock = Screen(sys.stdout), threading.Lock()
+    screen, output_lock, is_over = Screen(sys.stdout), threading.Lock(), threading.Event()
 
     def judged(trace: Trace) -> None:
         summary = summarise(trace)
         if summary.is_run:
             with output_lock:
+                if is_over.is_set():
+                    return
                 _tell(screen, summary, judged=can_be_judged(trace), as_json=args.json)
 
     store = _store(config, no_store=args.no_store, forwards=destination is not None)
@@ -122,7 +124,11 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             next_reader = "llmtrace check does it" if forwarder is None else "the next llmtrace receive --forward does it"
             unevaluated = f". {format_text.plural(ingestor.waiting, 'trace')} could not be evaluated any more: {next_reader}"
-            screen.line(f"{format_text.plural(receiver.received, 'span')} received{unevaluated if ingestor.waiting else ''}")
+            with output_lock:  # a trace may still be evaluated on another thread
+                is_over.set()
+                screen.line(
+                    f"{format_text.plural(receiver.received, 'span')} received{unevaluated if ingestor.waiting else ''}"
+                )
     finally:
         store.close()
         if forwarder is not None:
