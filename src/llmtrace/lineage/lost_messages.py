@@ -15,6 +15,8 @@ from llmtrace.model.value import value
 
 FEWEST_LOST = 3
 """Fewest lost messages that count as a loss. Agents drop one or two messages that only asked for a plan or a format."""
+MOST_SIDE_BY_SIDE = 32
+"""Most conversations of one name that are kept beside the newest."""
 
 
 @value
@@ -51,7 +53,7 @@ class LostMessages:
         self.conversations = Conversations()
         self.tasks = TaskTracker()
         self._agents = {span.span_id for span in trace.spans if isinstance(span.operation, AgentInvocation)}
-        self._conversations: dict[str, _Conversation] = {}
+        self._conversations: dict[str, list[_Conversation]] = {}
         self._newest = _Conversation()
         self._last_answers = "", set[str]()
         """The id of the last inference, and its texts."""
@@ -68,20 +70,32 @@ class LostMessages:
         if request and not inference.is_continued:
             # Only a program turns to new tasks. Inside an agent, a restart is a loss.
             is_new_task = span.parent_id not in self._agents and self.tasks.add(span)
-            conversation = None if is_new_task else self._conversations.get(name)
-            if conversation is None:
-                conversation = self._conversations[name] = self._begin(span, request)
-            elif begins_with(request, conversation.request):
-                conversation.has_grown = True
-                conversation.digests.update(dict.fromkeys(map(_digest, request[len(conversation.request) :])))
-            else:
-                self._compare(span, conversation, request)
+            conversation = self._find(name, span, request, is_new_task=is_new_task)
             conversation.request, conversation.span_id = request, span.span_id
             conversation.is_answered = not any(message.tool_calls() for message in inference.output)
             self._newest = conversation
             if len(inference.output) == 1:  # of several choices, the next request contains only one
                 conversation.digests[_digest(inference.output[0])] = None
         self._last_answers = span.span_id, {text for message in inference.output if (text := message.text().strip())}
+
+    def _find(self, name: str, span: Span, request: tuple[Message, ...], *, is_new_task: bool) -> _Conversation:
+        """Return the conversation of a request, with the messages of the request added. Agents that work side by side may have
+        several conversations of one name; the newest comes last."""
+        conversations = [] if is_new_task else self._conversations.get(name, [])
+        continued = next((it for it in reversed(conversations) if _is_continued(it.request, request)), None)
+        if continued is not None:
+            continued.has_grown = True
+            continued.digests.update(dict.fromkeys(map(_digest, request[len(continued.request) :])))
+        elif not conversations:
+            continued = self._begin(span, request)
+        elif any(request == it.request for it in conversations):  # another agent, or another try
+            continued = _Conversation(digests=_digests(request))
+        else:
+            continued = conversations[-1]
+            self._compare(span, continued, request)
+        others = [it for it in conversations if it is not continued]
+        self._conversations[name] = [*others[-MOST_SIDE_BY_SIDE:], continued]
+        return continued
 
     def _compare(self, span: Span, conversation: _Conversation, request: tuple[Message, ...]) -> None:
         current = _digests(request)
@@ -106,6 +120,10 @@ class LostMessages:
         first = next((message for message in request if message.role not in SYSTEM), None)
         span_id, texts = self._last_answers
         return span_id if first is not None and first.text().strip() in texts else None
+
+
+def _is_continued(earlier: tuple[Message, ...], request: tuple[Message, ...]) -> bool:
+    return len(request) > len(earlier) and begins_with(request, earlier)
 
 
 def _digests(request: tuple[Message, ...]) -> dict[Hashable, None]:

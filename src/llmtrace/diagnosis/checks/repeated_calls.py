@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from llmtrace.diagnosis.checks import Check
@@ -77,20 +77,27 @@ def _repeated(flow: Flow, nodes: Sequence[CallNode], changes: Sequence[CallNode]
 
 
 def _longest_streak(flow: Flow, nodes: Sequence[CallNode], changes: Sequence[CallNode]) -> int:
-    """Return the length of the longest sequence of ``nodes`` that were requested one after the other, without any of
-    ``changes`` in between."""
-    longest, streak = 1, 1
-    for before, node in pairwise(nodes):
-        if node.span_id == before.span_id or before.call.conversation != node.call.conversation:
-            continue
-        first, later = flow.trace.span(before.span_id), flow.trace.span(node.span_id)
-        # neither of two spans that overlap could know the other's result
-        if later.start < (first.end or 0) and first.start < (later.end or 0):
-            continue
-        between = changes[_first_after(changes, before) : _first_after(changes, node)]
-        streak = 1 if between else streak + 1
-        longest = max(longest, streak)
+    """Return the length of the longest sequence of ``nodes`` that were requested one after the other in one conversation,
+    without any of ``changes`` in between."""
+    longest = 1
+    for calls in _by_conversation(nodes):
+        streak = 1
+        for before, node in pairwise(calls):
+            first, later = flow.trace.span(before.span_id), flow.trace.span(node.span_id)
+            # neither of two spans that overlap could know the other's result
+            if first is later or (later.start < (first.end or 0) and first.start < (later.end or 0)):
+                continue
+            between = changes[_first_after(changes, before) : _first_after(changes, node)]
+            streak = 1 if between else streak + 1
+            longest = max(longest, streak)
     return longest
+
+
+def _by_conversation(nodes: Iterable[CallNode]) -> Iterable[list[CallNode]]:
+    conversations: dict[int, list[CallNode]] = defaultdict(list)
+    for node in nodes:
+        conversations[node.call.conversation].append(node)
+    return conversations.values()
 
 
 def _first_after(nodes: Sequence[CallNode], node: CallNode) -> int:
@@ -100,12 +107,9 @@ def _first_after(nodes: Sequence[CallNode], node: CallNode) -> int:
 def cycles(flow: Flow) -> Iterator[Finding]:
     """Find a sequence of two to four different calls that came three times in a row in one conversation, with the same
     arguments and results."""
-    conversations: dict[int, list[CallNode]] = defaultdict(list)
-    for node in flow.calls:
-        if node.call.has_arguments and not node.call.is_polling and not node.call.is_held_back:
-            conversations[node.call.conversation].append(node)
-    for calls in conversations.values():
-        yield from _cycles_in(calls)
+    calls = [node for node in flow.calls if node.call.has_arguments and not node.call.is_polling and not node.call.is_held_back]
+    for conversation in _by_conversation(calls):
+        yield from _cycles_in(conversation)
 
 
 def _cycles_in(calls: Sequence[CallNode]) -> Iterator[Finding]:
