@@ -11,6 +11,7 @@ import pytest
 
 import llmtrace
 from llmtrace.errors import ConfigurationError
+from llmtrace.guards.check import judge_of
 from llmtrace.model import Evaluation
 from llmtrace.testing import capture
 
@@ -91,6 +92,15 @@ def test_what_is_not_fails(check: Any, output: Any, said: str, evidence: str) ->
     assert said in found.explanation
     assert evidence in str(found.evidence)
     assert not evidence or evidence not in found.explanation
+
+
+def test_a_schema_is_the_one_that_was_given() -> None:
+    """The program may change its own later."""
+    schema: dict[str, Any] = {"type": "object", "required": ["id"]}
+    judge = judge_of(schema)
+    assert judge is not None
+    del schema["required"]
+    assert judge({}).label == "fail"
 
 
 @pytest.mark.parametrize("check", [lambda _: 1 / 0, lambda _: object(), lambda: True])

@@ -70,6 +70,7 @@ class Color(Enum):
         (Literal["a", "b"], "```\na\n```", "a"),
         (Color, " red\n", Color.RED),
         (str, "It is late.", "It is late."),
+        (str, "```\nIt is late.\n```", "It is late."),
         (date, "2026-01-31", date(2026, 1, 31)),
         ({"enum": ["a", "b"]}, "a", "a"),
         ({"type": "string"}, "It is late.", "It is late."),

@@ -166,6 +166,13 @@ def test_raw_responses_are_the_same_inference(captured: Captured, streamed: bool
     assert inference(captured).output[0].text() == "On."
 
 
+def test_a_stream_that_is_refused_is_not_partial(captured: Captured) -> None:
+    """No piece of an answer came that could be cut off."""
+    with Server(json_reply({"message": "no such model"}, status=404)) as server, pytest.raises(cohere.NotFoundError):
+        chat(server, stream=True)
+    assert not inference(captured).partial
+
+
 def test_a_client_made_before_is_recorded_too() -> None:
     """A client binds its methods when it is made; below them all is looked up anew."""
     with Server(json_reply(CITED)) as server:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import types
 import warnings
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from llmtrace.instrumentation import claude_agent_sdk
 from llmtrace.instrumentation._framework import Step, spanned
 from llmtrace.testing import capture
 
@@ -94,3 +96,24 @@ def test_a_coroutine_that_is_never_awaited_warns_once_by_its_own_name() -> None:
     assert [
         str(value.message).endswith("Library.work' was never awaited") for value in caught if value.category is RuntimeWarning
     ] == [True]
+
+
+def test_a_callback_of_the_program_is_forgotten_with_its_owner() -> None:
+    """The program makes it anew for each run."""
+
+    class Query:
+        can_use_tool: Any
+
+    def ask() -> weakref.ref[Any]:
+        async def allow(tool: str, _arguments: Any, _context: Any) -> str:
+            return f"{tool} is allowed"
+
+        query = Query()
+        query.can_use_tool = allow
+        claude_agent_sdk._wrap_callback(None, query)
+        assert asyncio.run(query.can_use_tool("search", {}, None)) == "search is allowed"
+        return weakref.ref(allow)
+
+    callback = ask()
+    gc.collect()
+    assert callback() is None

@@ -487,6 +487,14 @@ def test_the_programs_own_handlers_stay() -> None:
     assert CallbackManager.configure([theirs]).handlers == [theirs]
 
 
+def test_nothing_is_kept_once_recording_is_off() -> None:
+    """A handler lives on in the program's managers."""
+    with capture(instrument=("langchain",)):
+        handler = langchain.handler()
+    handler.on_chain_start({}, {"order": "W1"}, run_id=1, name="shop")
+    assert langchain._runs == {}
+
+
 def test_off_content_is_nowhere(app_provider: Any) -> None:
     """With content off no message, argument, state or question is on any span that leaves."""
     with capture(instrument=("langchain",), content="none"):

@@ -20,6 +20,7 @@ from openai_responses_server import response, text_item
 from server import Server
 from spans_of import failure_of
 
+from llmtrace.instrumentation.litellm import Completion
 from llmtrace.model import Embedding, Inference, Span, Trace, Usage
 from llmtrace.recorder import collected
 from llmtrace.store.summary import summarise
@@ -262,6 +263,12 @@ def test_the_proxy_continues_the_trace_of_its_client(recorded: Captured, routed:
     assert "sk-secret" not in repr(far)
     summary = summarise(Trace(recorded.spans))
     assert (summary.input_tokens, summary.output_tokens) == (20, 9)
+
+
+def test_a_usage_with_the_names_of_two_apis_is_read_whole() -> None:
+    """Some servers send the names of the Responses API beside those of chat."""
+    counts = {"prompt_tokens": 10, "completion_tokens": 2, "input_tokens": 10, "cache_creation_input_tokens": 3}
+    assert Completion().answer({"choices": [], "usage": counts})["usage"] == Usage(10, 2, cache_write_input_tokens=3)
 
 
 def test_embeddings_are_no_inference(recorded: Captured) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import sys
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +28,8 @@ from mcp.client.stdio import stdio_client  # noqa: E402
 from mcp_shop import make  # noqa: E402
 
 import llmtrace  # noqa: E402
+from llmtrace.instrumentation import _mcp_server  # noqa: E402
+from llmtrace.instrumentation._framework import spanned  # noqa: E402
 from llmtrace.model import AgentInvocation, Review, Span, ToolExecution  # noqa: E402
 from llmtrace.store import open_store  # noqa: E402
 from llmtrace.testing import Captured, capture  # noqa: E402
@@ -648,3 +653,35 @@ def test_what_is_current_on_the_transport_is_linked(captured: Captured) -> None:
         make = plain
     (server,) = calls(captured, "server")
     assert [(link.trace_id, link.span_id) for link in server.links] == [(f"{0xA:032x}", f"{0xB:016x}")]
+
+
+class Shop:
+    """A server of mcp 1.x, of which only the identity matters."""
+
+
+class Responder:
+    """The ``RequestResponder`` of mcp 1.x."""
+
+    request_id = 1
+
+    async def respond(self, response: Any) -> None: ...
+
+
+def test_a_request_that_was_answered_is_not_kept(captured: Captured) -> None:
+    """In mcp 1.x the handler does not return its answer. The span gets it, and the request can be forgotten."""
+
+    async def handle(responder: Any, _request: Any, _session: Any) -> None:
+        await spanned(_mcp_server._respond)(responder.respond, responder, ({"content": [{"type": "text", "text": "7"}]},), {})
+
+    def serve() -> weakref.ref[Responder]:
+        request = SimpleNamespace(method="tools/call", params={"name": "stock", "arguments": {}})
+        args = (Responder(), request, SimpleNamespace())
+        asyncio.run(spanned(_mcp_server._handle_request)(handle, Shop(), args, {}))
+        return weakref.ref(args[0])
+
+    responder = serve()
+    gc.collect()
+    assert responder() is None
+    (span,) = calls(captured, "server")
+    assert isinstance(span.operation, ToolExecution)
+    assert span.operation.result == "7"

@@ -6,6 +6,7 @@ from typing import Any
 
 import openai
 import pytest
+import wrapt
 from openai_server import (
     ASK,
     MODEL,
@@ -22,6 +23,8 @@ from openai_server import (
 from spans_of import failure_of, inference, spans
 
 from llmtrace import instrumentation
+from llmtrace.instrumentation._openai_chat import Chat
+from llmtrace.instrumentation._provider import traced
 from llmtrace.model import Blob, Generic, Inference, Message, Reasoning, Text, ToolCall, Usage
 from llmtrace.testing import Captured
 
@@ -304,3 +307,22 @@ def test_a_stream_without_a_private_iterator_still_works(captured: Captured, mon
         _loop(stream)
     operation = inference(captured)
     assert (operation.output[0].text(), operation.partial) == ("On its way.", False)
+
+
+def test_a_generator_that_another_library_has_wrapped_is_recorded(captured: Captured) -> None:
+    """Its proxy is a generator to ``isinstance``, and has no response."""
+
+    class Client:
+        base_url = "http://localhost"
+
+        @property
+        def _client(self) -> Client:
+            return self
+
+        def create(self, **_: Any) -> Any:
+            return wrapt.ObjectProxy({"choices": [{"delta": {"content": text}}]} for text in "ab")
+
+    client = Client()
+    stream = traced(Chat())(client.create, client, (), {"model": "m", "stream": True})
+    assert [chunk["choices"][0]["delta"]["content"] for chunk in stream] == ["a", "b"]
+    assert [message.text() for message in inference(captured).output] == ["ab"]

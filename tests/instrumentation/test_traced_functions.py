@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import llmtrace
 from llmtrace.diagnosis import diagnose
 from llmtrace.errors import BudgetExceeded
 from llmtrace.instrumentation._framework import POSITIONAL
-from llmtrace.instrumentation._traced_functions import TracedFunction, read_input, read_output, traced_function
+from llmtrace.instrumentation._traced_functions import TracedFunction, read_input, read_output, traced_block, traced_function
 from llmtrace.model import (
     STEP_LIMIT,
     TOOL_ERROR,
@@ -286,6 +287,28 @@ def test_wrong_arguments_are_refused_as_ever(library: type[Library], captured: C
         library().run()  # type: ignore[call-arg]
     assert str(raised.value) == str(expected.value)
     assert all(span.failure is not None for span in captured.spans)
+
+
+def test_a_block_of_a_function_that_cannot_be_read(captured: Captured, caplog: pytest.LogCaptureFixture) -> None:
+    """The program has its block as ever; why it is not recorded is logged."""
+
+    class Odd:
+        @property
+        def __signature__(self) -> Any:
+            raise NameError("its annotations are not there")
+
+        @asynccontextmanager
+        async def __call__(self, task: str) -> AsyncGenerator[str, None]:
+            yield task
+
+    async def use() -> str:
+        async with traced_block(AgentRun())(Odd(), None, ("7",), {}) as value:
+            return str(value)
+
+    assert asyncio.run(use()) == "7"
+    assert not captured.spans
+    assert "NameError" in caplog.text
+    caplog.clear()
 
 
 def test_a_budget_stops_it(library: type[Library], captured: Captured) -> None:

@@ -235,7 +235,7 @@ def form_of(kind: Any, owner: str) -> AnswerForm | None:
     """
     if isinstance(kind, Mapping):
         check_schema(kind, owner)
-        return AnswerForm(kind)
+        return AnswerForm(dict(kind))  # the program may change its own
     adapter = type_adapter(kind)
     return None if adapter is None else AnswerForm(kind, adapter)
 

@@ -132,7 +132,8 @@ class _Attempts:
         if isinstance(completion, (Iterator, AsyncIterator)):  # a retry would return a stream too
             raise ConfigurationError("validated(call=...): it returned a stream; have it return the whole answer")
         self.usage = add_usage(self.usage, guard(usage_of, completion))
-        is_value = isinstance(self.form.kind, type) and isinstance(completion, self.form.kind)
+        kind = self.form.kind
+        is_value = isinstance(kind, type) and isinstance(completion, kind) and not isinstance(completion, str)
         answer = to_json(completion) if is_value else guard(answer_of, completion)
         text = strip_fence(answer) if isinstance(answer, str) else None
         self.value, found = self.form.read(completion if is_value else answer if text is None else text)

@@ -123,13 +123,13 @@ def _handle_request(server: Any, arguments: Mapping[str, Any]) -> Step | None:
     if http is not None:
         attributes[semconv.NETWORK_TRANSPORT] = "tcp"
     step = _Serving(recorder, server, request.method, tools.wire(getattr(request, "params", None)) or {}, attributes)
-    tools.answering[responder] = step
+    tools.answering[id(responder)] = step
     return step
 
 
 def _respond(responder: Any, arguments: Mapping[str, Any]) -> Step | None:
     """End the step of a request once ``RequestResponder.respond`` has sent its answer."""
-    step = tools.answering.get(responder)
+    step = tools.answering.get(id(responder))
     return None if step is None else Step(then=lambda _: step.on_result(arguments["response"]))
 
 

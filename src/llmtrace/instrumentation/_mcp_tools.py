@@ -46,8 +46,8 @@ _listed: weakref.WeakKeyDictionary[Any, dict[str, ToolDefinition]] = weakref.Wea
 """The tools last listed, by client session or server."""
 
 
-answering: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-"""For mcp 1.x, by ``RequestResponder``: the `Step` of the request."""
+answering: weakref.WeakValueDictionary[int, Step] = weakref.WeakValueDictionary()
+"""For mcp 1.x, by the id of the ``RequestResponder``: the `Step` of the request, which holds the responder."""
 
 
 def remember(owner: Any, tools: Iterable[Any], *, complete: bool) -> None:

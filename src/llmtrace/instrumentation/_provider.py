@@ -115,7 +115,7 @@ class Endpoint:
         return fields
 
     def reader(self, call: Call) -> Reader:
-        """Return a reader for the chunks of a stream that is a generator (`traced_generator`)."""
+        """Return a reader for the chunks of a stream (`traced_generator`, `_stainless.end_call`)."""
         raise NotImplementedError
 
 

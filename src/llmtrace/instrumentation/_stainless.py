@@ -85,7 +85,7 @@ def end_call(call: Call, result: Any) -> Any:
     if kind in _whole:
         call.end(endpoint.answer(result))
         return result
-    if kind in (GeneratorType, AsyncGeneratorType):
+    if isinstance(result, (GeneratorType, AsyncGeneratorType)):  # or the proxy that another library put around one
         return watch_generator(call, endpoint.reader(call), result)
     http = getattr(result, "http_response", None)
     if http is None:

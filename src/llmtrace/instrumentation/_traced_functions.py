@@ -194,14 +194,16 @@ def traced_block(function: TracedFunction) -> Wrapper:
 
     def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         manager = wrapped(*args, **kwargs)
-        return manager if active() is None else _in_span(manager, function, instance, arguments_of(wrapped, args, kwargs))
+        if active() is None:
+            return manager
+        return _in_span(manager, lambda: _begin(function, instance, arguments_of(wrapped, args, kwargs)))
 
     return wrapper
 
 
 @asynccontextmanager
-async def _in_span(manager: Any, function: TracedFunction, instance: Any, arguments: Mapping[str, Any]) -> AsyncIterator[Any]:
-    run = guard_except_refusal(_begin, function, instance, arguments) or functions.Step((), {})
+async def _in_span(manager: Any, begin: Callable[[], functions.Step | None]) -> AsyncIterator[Any]:
+    run = guard_except_refusal(begin) or functions.Step((), {})
     with attached(run.recording.context if isinstance(run.recording, Recording) else otel_context.get_current()):
         try:
             async with manager as value:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -28,8 +29,14 @@ _contexts: weakref.WeakKeyDictionary[Any, Context] = weakref.WeakKeyDictionary()
 def _wrap_callback(_result: Any, query: Any, *_: Any) -> None:
     """Put our function around the callback of the program after a ``Query`` was made."""
     callback, owner = getattr(query, "can_use_tool", None), weakref.ref(query)
-    if callback is not None:
-        query.can_use_tool = lambda *args, **kwargs: spanned(lambda *_: _ask(owner(), *args))(callback, None, args, kwargs)
+    if callback is None:
+        return
+
+    def ask(*args: Any, **kwargs: Any) -> Any:
+        bound = partial(callback, *args, **kwargs)  # without arguments, or the callback would be kept for their names
+        return spanned(lambda *_: _ask(owner(), *args))(bound, None, (), {})
+
+    query.can_use_tool = ask
 
 
 def _ask(query: Any, name: str, arguments: Any, context: Any) -> Step:

@@ -241,11 +241,13 @@ class _Opened(Watch):
             response._data = followed(response.data, lambda: events)
 
     def _end(self, error: BaseException | None, *, partial: bool) -> None:  # noqa: ARG002
-        if self.events is None:
-            super()._end(error, partial=True)
-        else:
-            self.call = None
+        call, self.call = self.call, None
+        if self.events is not None:
             self.events._end(error, partial=True)
+        elif call is not None and error is not None:  # there was no stream that could be cut off
+            call.fail(error)
+        elif call is not None:
+            call.end({"partial": True})
 
 
 def stream(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:

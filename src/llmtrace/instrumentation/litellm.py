@@ -149,8 +149,10 @@ class _Covering(ServerEndpoint):
 
     def answer(self, result: Any) -> Fields:
         fields, usage = {**super().answer(result), **answered_by(result)}, members(result).get("usage")
-        # that of the Responses API is the server's own
-        return fields if "input_tokens" in members(usage) else {**fields, "usage": read_usage(usage)}
+        counts = members(usage)
+        # that of the Responses API is the server's own; some servers send its names beside those of chat
+        is_own = "input_tokens" in counts and "prompt_tokens" not in counts
+        return fields if is_own else {**fields, "usage": read_usage(usage)}
 
     def on_error(self, error: BaseException, fields: Fields) -> Fields:
         provider = getattr(error, "llm_provider", None)

@@ -243,7 +243,7 @@ def _asked_old(session: Any, arguments: Mapping[str, Any]) -> Step | None:
         return Step(tools.context_in(meta)[0]) if meta else None
     context = _context_of_request(session, meta, is_review=True)
     review = tools.review_of(tools.wire(request.params), responder.request_id)
-    step = tools.answering[responder] = ReviewStep(review, tools.decide, context)
+    step = tools.answering[id(responder)] = ReviewStep(review, tools.decide, context)
     return step
 
 
