@@ -233,6 +233,15 @@ def test_control_characters_do_not_make_text_binary(noise: bytes) -> None:
     assert [item.where for item in items if isinstance(item, Unreadable)] == ["line 2"]
 
 
+def test_an_item_that_is_no_object_does_not_end_its_list() -> None:
+    first, second = lines().splitlines()
+    assert read(b"[" + first + b", null, " + second + b"]") == [
+        SPANS[0],
+        Unreadable("line 1", "JSON, but no spans in a known form"),
+        SPANS[1],
+    ]
+
+
 def first_of(items: list[Any]) -> str:
     reason: str = items[0].reason
     return reason
