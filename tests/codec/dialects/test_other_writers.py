@@ -432,3 +432,14 @@ def test_the_answer_of_an_agent_is_what_its_model_said() -> None:
     operation = read({sc.OPERATION_NAME: "invoke_agent", "pydantic_ai.all_messages": json.dumps(conversation)}).operation
     assert isinstance(operation, AgentInvocation)
     assert operation.output == (Message("assistant", (Text("assistant"),)),)
+
+
+@pytest.mark.parametrize(("written", "result"), [("[]", []), ("{}", {}), ("", ""), ('["A1"]', ["A1"])])
+def test_an_empty_result_of_a_tool_is_a_result(written: str, result: Any) -> None:
+    message = {"gen_ai.prompt.0.role": "tool", "gen_ai.prompt.0.tool_call_id": "c1", "gen_ai.prompt.0.content": written}
+    assert inference({"llm.request.type": "chat", **message}).input == (Message("tool", (ToolResult(result, "c1"),)),)
+
+
+def test_an_answer_that_is_a_list_of_values_stays_a_text() -> None:
+    answer = {"gen_ai.completion.0.role": "assistant", "gen_ai.completion.0.content": '["A1", "A2"]'}
+    assert inference({"llm.request.type": "chat", **answer}).output == (Message("assistant", (Text('["A1", "A2"]'),)),)

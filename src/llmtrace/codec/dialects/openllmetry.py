@@ -157,7 +157,13 @@ def _read_flattened(reader: SpanReader) -> Operation | None:
 
 
 def _message(item: dict[str, Any], role: str) -> Message:
-    return read_message({"role": role, **item, "content": parsed(item.get("content")) or None}, role)
+    content = parsed(item.get("content"))
+    if "tool_call_id" not in item:  # a tool's result may be empty
+        if content == "":
+            content = None
+        elif isinstance(content, list) and not all(isinstance(part, Mapping) for part in content):
+            content = item["content"]  # a text that looks like a list of parts
+    return read_message({"role": role, **item, "content": content}, role)
 
 
 def _function(item: dict[str, Any]) -> JsonValue:
