@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmtrace import semconv as sc
-from llmtrace.codec import genai
+from llmtrace.codec import genai, parts
 from llmtrace.codec.dialects import decode
 from llmtrace.codec.writers import unread_writers
 from llmtrace.evaluation import evaluate_trace
@@ -443,3 +443,14 @@ def test_an_empty_result_of_a_tool_is_a_result(written: str, result: Any) -> Non
 def test_an_answer_that_is_a_list_of_values_stays_a_text() -> None:
     answer = {"gen_ai.completion.0.role": "assistant", "gen_ai.completion.0.content": '["A1", "A2"]'}
     assert inference({"llm.request.type": "chat", **answer}).output == (Message("assistant", (Text('["A1", "A2"]'),)),)
+
+
+def test_a_result_with_a_type_and_a_value_stays_whole() -> None:
+    """Only the AI SDK wraps results so."""
+    result = {"type": "temperature", "value": 21, "unit": "C"}
+    told = {sc.OPERATION_NAME: "execute_tool", sc.TOOL_NAME: "measure", "gen_ai.system": "strands-agents"}
+    assert execution(told, events=(Event("gen_ai.choice", 1, {"message": json.dumps(result)}),)).result == result
+    item = {"type": "function_call_output", "call_id": "c1", "output": result}
+    assert parts.read(item) == ToolResult(result, "c1")
+    wrapped = {"type": "tool-result", "toolCallId": "c1", "output": {"type": "json", "value": result}}
+    assert parts.read(wrapped) == ToolResult(result, "c1")
