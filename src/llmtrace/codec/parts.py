@@ -255,7 +255,8 @@ def _read_image(item: _Item) -> Part | None:
     head, comma, data = image.partition(",")
     if comma and head.startswith("data:") and head.endswith(";base64"):
         return Blob("image", head[len("data:") : -len(";base64")] or None, data)
-    return Uri(image, "image", mime_type) if ":" in image else Blob("image", mime_type, image)  # base64 has no colon
+    is_url = ":" in image or item.get("image_url") is not None  # base64 has no colon
+    return Uri(image, "image", mime_type) if is_url else Blob("image", mime_type, image)
 
 
 _READERS: Final[dict[str, Callable[[_Item], Part | None]]] = {
