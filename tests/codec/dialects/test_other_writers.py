@@ -454,3 +454,13 @@ def test_a_result_with_a_type_and_a_value_stays_whole() -> None:
     assert parts.read(item) == ToolResult(result, "c1")
     wrapped = {"type": "tool-result", "toolCallId": "c1", "output": {"type": "json", "value": result}}
     assert parts.read(wrapped) == ToolResult(result, "c1")
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [{}, {"openinference.span.kind": "LLM"}, {"langfuse.observation.type": "generation"}, {"mlflow.spanType": '"CHAT_MODEL"'}],
+)
+def test_tokens_written_to_a_cache_by_their_name_in_the_conventions(mark: dict[str, Any]) -> None:
+    """Whichever dialect the span also has."""
+    told = {sc.OPERATION_NAME: "chat", sc.USAGE_INPUT_TOKENS: 9, sc.USAGE_CACHE_CREATION: 5, **mark}
+    assert inference(told).usage == Usage(9, cache_write_input_tokens=5)
