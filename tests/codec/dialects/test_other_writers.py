@@ -18,6 +18,7 @@ from llmtrace.model import (
     Event,
     Failure,
     FetchResponse,
+    Generic,
     Inference,
     Message,
     Scope,
@@ -464,3 +465,16 @@ def test_tokens_written_to_a_cache_by_their_name_in_the_conventions(mark: dict[s
     """Whichever dialect the span also has."""
     told = {sc.OPERATION_NAME: "chat", sc.USAGE_INPUT_TOKENS: 9, sc.USAGE_CACHE_CREATION: 5, **mark}
     assert inference(told).usage == Usage(9, cache_write_input_tokens=5)
+
+
+def test_an_object_that_is_no_message_stays_whole() -> None:
+    told = {"mlflow.spanType": '"AGENT"', "mlflow.spanInputs": {"message": {"order": "A1"}, "user": "u1"}}
+    agent = read(told).operation
+    assert isinstance(agent, AgentInvocation)
+    assert agent.input == (Message("user", (Generic("", {"content": {"message": {"order": "A1"}, "user": "u1"}}),)),)
+
+
+def test_a_request_without_messages_has_none() -> None:
+    told = {"request_data": {"model": "m"}, "response_data": {"message": {"role": "assistant", "content": "Hi"}}}
+    call = inference({sc.OPERATION_NAME: "chat", "logfire.msg": "chat", **told}, scope=Scope("logfire.openai"))
+    assert (call.input, call.output) == ((), (Message("assistant", (Text("Hi"),)),))
