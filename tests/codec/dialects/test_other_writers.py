@@ -478,3 +478,22 @@ def test_a_request_without_messages_has_none() -> None:
     told = {"request_data": {"model": "m"}, "response_data": {"message": {"role": "assistant", "content": "Hi"}}}
     call = inference({sc.OPERATION_NAME: "chat", "logfire.msg": "chat", **told}, scope=Scope("logfire.openai"))
     assert (call.input, call.output) == ((), (Message("assistant", (Text("Hi"),)),))
+
+
+@pytest.mark.parametrize(
+    ("told", "prefix"),
+    [
+        ({"openinference.span.kind": "LLM"}, "llm.input_messages.0.message."),
+        ({"llm.request.type": "chat", "gen_ai.completion.0.content": "Yes"}, "gen_ai.prompt.0."),
+    ],
+)
+def test_members_of_a_message_that_are_not_read_stay(told: dict[str, Any], prefix: str) -> None:
+    span = read({**told, f"{prefix}role": "user", f"{prefix}content": "Hi", f"{prefix}mood": "odd"})
+    assert isinstance(span.operation, Inference)
+    assert span.operation.input == (Message("user", (Text("Hi"),)),)
+    assert span.attributes == {f"{prefix}mood": "odd"}
+
+
+def test_a_text_among_the_contents_of_a_message() -> None:
+    told = {"openinference.span.kind": "LLM", "llm.input_messages.0.message.contents.0": "Hi"}
+    assert inference(told).input == (Message("user", (Text("Hi"),)),)

@@ -5,7 +5,7 @@ Law: a value is taken only if it has the expected type (`codec.fields`; a number
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from llmtrace.codec import fields, json_text
@@ -84,13 +84,18 @@ class SpanReader:
         for key in keys:
             self.rest.pop(key, None)
 
-    def numbered(self, prefix: str) -> list[dict[str, Any]]:
-        """Remove the attributes of a list of objects (``prefix.0.role``, ``prefix.0.text`` …) and return it."""
+    def numbered(self, prefix: str, names: Collection[str] = ()) -> list[dict[str, Any]]:
+        """Remove the attributes of a list of objects (``prefix.0.role``, ``prefix.0.text`` …) and return it.
+
+        ``names``: only those that have one of these names as a step; default, all.
+        """
         tree: dict[str, Any] = {}
         keys = [key for key in self.rest if key.startswith(prefix)]
         for key in sorted(keys, key=lambda key: key.count("."), reverse=True):  # members before their object
             *steps, last = key[len(prefix) :].split(".")
-            if steps and steps[0].isdecimal():
+            if names and not any(step in names for step in (*steps, last)):
+                continue
+            if steps and _is_place(steps[0]):
                 node = tree
                 for step in steps:
                     node = node.setdefault(step, {})
@@ -100,11 +105,16 @@ class SpanReader:
         return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
+def _is_place(step: str) -> bool:
+    """Return True for the place of an item in a list."""
+    return step.isdecimal() and len(step) < _MAX_DIGITS
+
+
 def _with_lists(tree: Any) -> Any:
     """Turn dicts with numbers as keys into lists."""
     if not isinstance(tree, dict):
         return tree
-    if tree and all(step.isdecimal() and len(step) < _MAX_DIGITS for step in tree):
+    if tree and all(map(_is_place, tree)):
         return [_with_lists(tree[step]) for step in sorted(tree, key=int)]
     return {step: _with_lists(member) for step, member in tree.items()}
 
