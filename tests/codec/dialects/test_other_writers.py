@@ -497,3 +497,9 @@ def test_members_of_a_message_that_are_not_read_stay(told: dict[str, Any], prefi
 def test_a_text_among_the_contents_of_a_message() -> None:
     told = {"openinference.span.kind": "LLM", "llm.input_messages.0.message.contents.0": "Hi"}
     assert inference(told).input == (Message("user", (Text("Hi"),)),)
+
+
+def test_tools_in_the_order_of_their_numbers() -> None:
+    tools = {f"llm.tools.{number}.tool.json_schema": {"name": f"tool_{number}"} for number in (1, 10, 2)}
+    offered = inference({"openinference.span.kind": "LLM", **tools}).tools
+    assert [tool.name for tool in offered] == ["tool_1", "tool_2", "tool_10"]

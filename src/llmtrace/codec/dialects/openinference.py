@@ -129,6 +129,7 @@ def _is_helper(reader: SpanReader) -> bool:
 def _definitions(reader: SpanReader, parameters: dict[str, JsonValue]) -> tuple[ToolDefinition, ...]:
     """Return the tools on offer, from their own attributes or, in older versions, from the request's parameters."""
     keys = [key for key in reader.rest if key.startswith("llm.tools.") and key.endswith("json_schema")]
+    keys.sort(key=lambda key: (len(key), key))  # tool 10 after tool 2
     definitions = {key: tool for key in keys if (tool := _shapes.definition(reader.rest[key])) is not None}
     reader.drop(*definitions)
     tools, functions = [_shapes.definitions(parameters.pop(name, None)) for name in ("tools", "functions")]
