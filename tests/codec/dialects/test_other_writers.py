@@ -503,3 +503,10 @@ def test_tools_in_the_order_of_their_numbers() -> None:
     tools = {f"llm.tools.{number}.tool.json_schema": {"name": f"tool_{number}"} for number in (1, 10, 2)}
     offered = inference({"openinference.span.kind": "LLM", **tools}).tools
     assert [tool.name for tool in offered] == ["tool_1", "tool_2", "tool_10"]
+
+
+@pytest.mark.parametrize("members", [{"args": ["Hi"], "kwargs": None}, {"args": "{}", "kwargs": {}}, {"args": [], "kwargs": 5}])
+def test_an_object_that_only_looks_like_a_call_stays_whole(members: dict[str, Any]) -> None:
+    agent = read({"langfuse.observation.type": "agent", "langfuse.observation.input": members}).operation
+    assert isinstance(agent, AgentInvocation)
+    assert agent.input == (Message("user", (Generic("", {"content": members}),)),)

@@ -73,8 +73,8 @@ def of_values(value: JsonValue, role: str) -> tuple[Message, ...]:
     if isinstance(value, Mapping):
         if not {"role", "lc"}.isdisjoint(value):
             return (read_message(value, role),)
-        if value.keys() == {"args", "kwargs"}:  # a function's call
-            return of_values(call_arguments(value, None), role)
+        if value.keys() == {"args", "kwargs"} and (arguments := call_arguments(value, None)) != value:  # a function's call
+            return of_values(arguments, role)
         for name in _CONVERSATION:
             if isinstance(value.get(name), (str, list)) and (name == "messages" or value[name]):
                 return of_values(value[name], role)
