@@ -488,10 +488,10 @@ def test_a_request_without_messages_has_none() -> None:
     ],
 )
 def test_members_of_a_message_that_are_not_read_stay(told: dict[str, Any], prefix: str) -> None:
-    span = read({**told, f"{prefix}role": "user", f"{prefix}content": "Hi", f"{prefix}mood": "odd"})
+    span = read({**told, f"{prefix}role": "user", f"{prefix}content": "Hi", f"{prefix}mood": "odd", f"{prefix}name": 5})
     assert isinstance(span.operation, Inference)
     assert span.operation.input == (Message("user", (Text("Hi"),)),)
-    assert span.attributes == {f"{prefix}mood": "odd"}
+    assert span.attributes == {f"{prefix}mood": "odd", f"{prefix}name": 5}
 
 
 def test_a_text_among_the_contents_of_a_message() -> None:
@@ -510,3 +510,16 @@ def test_an_object_that_only_looks_like_a_call_stays_whole(members: dict[str, An
     agent = read({"langfuse.observation.type": "agent", "langfuse.observation.input": members}).operation
     assert isinstance(agent, AgentInvocation)
     assert agent.input == (Message("user", (Generic("", {"content": members}),)),)
+
+
+def test_a_message_whose_role_is_not_text_is_a_message() -> None:
+    told = {
+        "llm.request.type": "chat",
+        "gen_ai.prompt.0.role": 5,
+        "gen_ai.prompt.1.role": "user",
+        "gen_ai.prompt.1.content": "Hi",
+    }
+    span = read(told)
+    assert isinstance(span.operation, Inference)
+    assert span.operation.input == (Message("user", ()), Message("user", (Text("Hi"),)))
+    assert span.attributes == {"gen_ai.prompt.0.role": 5}

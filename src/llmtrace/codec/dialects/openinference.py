@@ -188,8 +188,8 @@ def _is_lossy(message: Message) -> bool:
 
 def _completion(reader: SpanReader) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
     """Return the prompts and choices of a text completion."""
-    prompts = [_inner(item, "prompt").get("text") for item in reader.numbered("llm.prompts.", ("text",))]
-    choices = [_inner(item, "completion").get("text") for item in reader.numbered("llm.choices.", ("text",))]
+    prompts = [_inner(item, "prompt").get("text") for item in reader.numbered("llm.prompts.", {"text"})]
+    choices = [_inner(item, "completion").get("text") for item in reader.numbered("llm.choices.", {"text"})]
     return _shapes.of_conversation(prompts, "user"), _shapes.of_conversation(choices, "assistant")
 
 
