@@ -11,9 +11,8 @@ responses, else internal.
 
 On the wire, an integer of more than 64 bits is sent as bytes: ``llmtrace:int:`` and its digits. Values nested deeper than 24
 levels are sent as JSON text, with NaN, Infinity and -Infinity. A lone surrogate becomes U+FFFD in protobuf. Only read, never
-written: ``gen_ai.usage.cache_creation.input_tokens``, ``llmtrace.tool.arguments.wrapped`` and ``llmtrace.tool.result.wrapped``
-of older writers. Only in a `Span`: ``otel.status_code`` and ``otel.status_description``. Only in a message part:
-``llmtrace.generic``.
+written: ``gen_ai.usage.cache_creation.input_tokens`` of older writers. Only in a `Span`: ``otel.status_code`` and
+``otel.status_description``. Only in a message part: ``llmtrace.generic``.
 """
 
 from typing import Final

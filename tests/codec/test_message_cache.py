@@ -17,6 +17,7 @@ TEXTS = st.lists(ITEMS, max_size=4).map(lambda items: f"[{','.join(items)}]")
 
 @given(st.lists(TEXTS | TEXTS.map(lambda text: f"{text},[]") | ITEMS, max_size=8))
 @example(["[1]", "[12]", "[1,]", "[1,2]", "[1],[2]"])
+@example(["]"])
 def test_read_together_or_alone(texts: list[str]) -> None:
     """Whatever was read before, a list is read as without the cache, and what is not a list gives None."""
     alone = [messages.read_messages(text, "user") for text in texts]

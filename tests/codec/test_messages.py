@@ -65,6 +65,7 @@ def test_a_part_reads_back(part: Part) -> None:
         ({"type": "tool_use", "id": "c", "name": "f", "input": {"a": 1}}, ToolCall("f", {"a": 1}, "c")),
         ({"type": "tool_result", "tool_use_id": "c", "content": "ok"}, ToolResult("ok", "c")),
         ({"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}, Uri("https://x.test/a.png", "image")),
+        ({"type": "image_url", "image_url": {"url": "/files/a.png"}}, Uri("/files/a.png", "image")),
         ({"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}, Blob("image", "image/png", "aGk=")),
         ({"type": "blob", "mime_type": "audio/wav", "content": "aGk="}, Blob("audio", "audio/wav", "aGk=")),
         ({"type": "hologram", "beam": 1}, Generic("hologram", {"beam": 1})),

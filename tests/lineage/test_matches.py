@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.lineage_story import Story
 
-from llmtrace.lineage import LineageTracker, ValueUse
+from llmtrace.lineage import LineageTracker, ValueUse, analyze
+from llmtrace.lineage.lineage import find_matches
+from llmtrace.lineage.sources import Source
 from llmtrace.model import JsonValue, Text
 
 
@@ -102,3 +104,11 @@ def test_a_place_that_is_not_known_has_no_characters() -> None:
     assert use.provenance.latest is not None
     assert LineageTracker([]).matches(use.provenance.latest, use) == []
     assert tracker.locate(use.provenance.latest, use) == ""
+
+
+def test_a_value_in_a_tuple_is_found() -> None:
+    """Results of a run that is not stored yet may have some."""
+    source = Source("1" * 16, "result of f", {"ids": ("KS-20417", "KS-20418")})  # type: ignore[dict-item]
+    story = Story().user("Go on.").call("f", {}, of="KS-20418")
+    (use,) = (use for use in analyze(story.trace()).uses if use.value == "KS-20418")
+    assert [match.pointer for match in find_matches(source, use)] == ["/ids/1"]

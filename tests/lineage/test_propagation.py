@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from tests.lineage_story import ROOT, TRACE_ID, Story
 
+from llmtrace.diagnosis import Flow
 from llmtrace.lineage import Edge, analyze
 from llmtrace.model import (
     AgentInvocation,
@@ -177,6 +179,35 @@ def test_edges_lead_forward_and_their_number_is_linear() -> None:
         return len(spread.edges)
 
     assert count(60) - count(40) == count(40) - count(20)
+
+
+def test_deep_traces_take_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted by the steps from a span to the one around it."""
+    steps = 0
+    parent = Trace.parent
+
+    def count(trace: Trace, span: Span) -> Span | None:
+        nonlocal steps
+        steps += 1
+        return parent(trace, span)
+
+    def steps_of(depth: int) -> int:
+        nonlocal steps
+        answer = Inference("p", output=(Message("assistant", (Text("Hi"),)),))
+        ids = [f"{number:016x}" for number in range(1, depth + 1)]
+        trace = Trace(
+            [
+                Span(TRACE_ID, span_id, "s", start, 2 * depth - start, around, operation=answer)
+                for start, (span_id, around) in enumerate(zip(ids, [None, *ids], strict=False))
+            ]
+        )
+        steps = 0
+        assert analyze(trace).propagation.edges == ()
+        assert len(Flow(trace).answers) == depth
+        return steps
+
+    monkeypatch.setattr(Trace, "parent", count)
+    assert steps_of(200) < 3 * steps_of(100)
 
 
 def test_the_edges_are_values() -> None:

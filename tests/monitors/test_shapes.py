@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from llmtrace.model import Span, ToolExecution
+from llmtrace.monitors import tool_results
 from tests.monitors.streams import Shelf, run_of, tool, watched
 
 ORDER = {"id": "KS-1", "total": 42.0, "lines": [{"sku": "a", "count": 1}], "note": None}
@@ -68,3 +71,11 @@ def test_a_key_that_is_data_is_nowhere() -> None:
     found = [one for _, one in watched(traces, shelf)]
     assert {one.pointer for one in found} == {"/of/*/total"}
     assert not any(key in repr((shelf.held, found)) for key in keys if key)
+
+
+def test_a_long_text_is_not_parsed() -> None:
+    """Its shape is that of a text."""
+    for items, shape in ((10, list), (100_000, str)):
+        result = json.dumps(list(range(items)))
+        span = Span("1" * 32, "2" * 16, "s", 1, 2, operation=ToolExecution("f", {}, result=result, has_result=True))
+        assert [type(one.value) for one in tool_results.observe(span) if one.part == "shape"] == [shape]

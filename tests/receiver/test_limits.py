@@ -24,6 +24,7 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.external.ingest import Ingestor
 from llmtrace.receiver import request
+from llmtrace.receiver.http import MOST_CONNECTIONS
 from llmtrace.receiver.request import JSON, PROTOBUF
 from llmtrace.store.memory import MemoryStore
 from tests import strategies as some
@@ -136,6 +137,18 @@ def test_dripping_connections_hold_up_nobody(running: Running) -> None:  # noqa:
         assert time.monotonic() - began < 5
         assert connections[0].recv(1) == b""  # closed, as the one that had waited longest
     assert running.spans() == 19
+
+
+def test_refused_connections_hold_up_nobody(running: Running) -> None:  # noqa: F811
+    """The rest of their bodies is read and dropped, so that they see the answer; an honest sender does not wait for that."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(MOST_CONNECTIONS):
+            connection = stack.enter_context(
+                socket.create_connection(("127.0.0.1", running.receiver.http_port or 0), timeout=30)
+            )
+            connection.sendall(b"POST /unknown HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\nx")
+            assert connection.recv(1) == b"H"
+        assert running.send(otlp.to_protobuf([raw()]), content_type=PROTOBUF)[0] == 200
 
 
 @pytest.mark.all

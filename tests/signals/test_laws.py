@@ -9,9 +9,10 @@ import pytest
 from signal_cases import CASES, DONE, ERROR, RUN, TOOLS, call, evaluate, execute, infer, result_of, run, user
 
 from llmtrace.evaluation import Evaluator, evaluate_trace
+from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import Evaluation, Inference, Message, Span, Text, ToolCall, ToolExecution, ToolResult, Trace, replace
 from llmtrace.signals import Signal, load
-from llmtrace.signals.repeated_call import MOST_CALLS
+from llmtrace.signals.repeated_call import MOST_CALLS, SIGNAL
 
 EVERY_RUN = [pytest.param(spans, id=f"{name}-{label}") for name, cases in CASES.items() for label, spans in cases.bad.items()]
 
@@ -133,6 +134,23 @@ def test_the_oldest_call_is_forgotten() -> None:
     ):
         state = evaluator.start()
         assert sum(len(evaluator.step(state, span).evaluations) for span in run(*steps)) == expected
+
+
+def test_a_turn_of_many_agents_is_bounded() -> None:
+    """Each agent is another conversation; only the newest are remembered."""
+    evidence = RunEvidence()
+    state = SIGNAL.start(evidence)
+    for number in range(2 * MOST_CALLS):
+        start, agent = 10 * number, f"{number + 1:016x}"
+        asked = infer(call(arguments={"n": number}), request=(user(f"Do {number}"),))
+        done = execute(arguments={"n": number})
+        for place, operation in enumerate((asked, done), 1):
+            span = Span(
+                "1" * 32, f"{start + place + 2**32:016x}", "s", start + place, start + place + 1, agent, operation=operation
+            )
+            evidence.add(span)
+            assert list(SIGNAL.step(state, span)) == []
+    assert len(state.newest) == len(state.repeats) == MOST_CALLS
 
 
 class Raising(Signal[None]):

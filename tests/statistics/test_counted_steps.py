@@ -15,6 +15,7 @@ from llmtrace.model import (
     Span,
     ToolCall,
     ToolExecution,
+    Trace,
     Usage,
     Violation,
     Workflow,
@@ -175,3 +176,24 @@ def test_a_prompt_goes_by_its_fingerprint() -> None:
     """Of the system prompt alone; none where there was none."""
     found = steps(span(1, call(fingerprint=Fingerprint(system="abc", tools="d"))), span(2, call()))
     assert (found[1].prompt, found[2].prompt) == ("abc", None)
+
+
+def test_deep_traces_take_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted by the steps from a span to the one around it."""
+    looked = 0
+    parent = Trace.parent
+
+    def count(trace: Trace, span: Span) -> Span | None:
+        nonlocal looked
+        looked += 1
+        return parent(trace, span)
+
+    def looked_in(depth: int) -> int:
+        nonlocal looked
+        looked = 0
+        found = steps(*(span(number, Custom(), parent=number - 1 or None) for number in range(1, depth + 1)))
+        assert len(found) == depth
+        return looked
+
+    monkeypatch.setattr(Trace, "parent", count)
+    assert looked_in(200) < 3 * looked_in(100)

@@ -50,7 +50,7 @@ def read_list(value: JsonValue, role: str, read: Callable[[JsonValue, str], tupl
     lists = cache.lists[role]
     beginning, messages = next((known for known in lists if value.startswith(known[0])), ("", ()))
     rest = value[len(beginning) :]
-    if rest == "]":
+    if beginning and rest == "]":
         return messages
     if beginning and rest[:1] == "," and rest[1:].lstrip()[:1] != "]":
         more = read(f"[{rest[1:]}", role)

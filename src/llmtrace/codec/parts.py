@@ -133,10 +133,16 @@ def _read_wrapped_result(item: _Item) -> ToolResult:
     return ToolResult(unwrap(result.response), result.id)
 
 
+def _read_ai_sdk_result(item: _Item) -> ToolResult:
+    result = _read_result(item)
+    typed = result.response
+    if isinstance(typed, Mapping) and isinstance(typed.get("type"), str) and "value" in typed:
+        return ToolResult(typed["value"], result.id)
+    return result
+
+
 def unwrap(result: JsonValue) -> JsonValue:
-    """Unwrap a tool's result: a list of one text becomes that text, a list of one JSON value or a typed value that value."""
-    if isinstance(result, Mapping) and isinstance(result.get("type"), str) and "value" in result:  # the AI SDK
-        return result["value"]
+    """Unwrap a tool's result: a list of one text becomes that text, a list of one JSON value that value."""
     if isinstance(result, (list, tuple)) and len(result) == 1 and isinstance(result[0], Mapping):
         only = result[0]
         if isinstance(only.get("text"), str) and set(only) <= {"text", "type"}:
@@ -249,7 +255,8 @@ def _read_image(item: _Item) -> Part | None:
     head, comma, data = image.partition(",")
     if comma and head.startswith("data:") and head.endswith(";base64"):
         return Blob("image", head[len("data:") : -len(";base64")] or None, data)
-    return Uri(image, "image", mime_type) if ":" in image else Blob("image", mime_type, image)  # base64 has no colon
+    is_url = ":" in image or item.get("image_url") is not None  # base64 has no colon
+    return Uri(image, "image", mime_type) if is_url else Blob("image", mime_type, image)
 
 
 _READERS: Final[dict[str, Callable[[_Item], Part | None]]] = {
@@ -278,7 +285,7 @@ _READERS: Final[dict[str, Callable[[_Item], Part | None]]] = {
     "tool_result": _read_result,
     # names of the AI SDK and of Bedrock
     "tool-call": call,
-    "tool-result": _read_wrapped_result,
+    "tool-result": _read_ai_sdk_result,
     "toolUse": call,
     "toolResult": _read_wrapped_result,
     "image": _read_image,

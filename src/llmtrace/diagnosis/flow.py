@@ -132,6 +132,7 @@ class Flow:
         """The values that a model wrote, by span id."""
         for use in self.analysis.uses:
             self._uses[use.span_id].append(use)
+        self._agents = _agents(trace)
         for span, has_ended in self.analysis.moments:
             if has_ended:
                 self._add(span)
@@ -321,9 +322,7 @@ class Flow:
 
     def _append(self, node: AnyNode, span: Span) -> AnyNode:
         node.position, node.turn = len(self.nodes), self.log.turn
-        agents = (above.operation for above in (span, *self.trace.ancestors(span)))
-        node.agent = next((agent.name for agent in agents if isinstance(agent, AgentInvocation)), "")
-        node.parent_id = span.parent_id
+        node.agent, node.parent_id = self._agents.get(span.span_id, ""), span.parent_id
         self.nodes.append(node)
         return node
 
@@ -387,3 +386,12 @@ def _taken_choice(trace: Trace, span: Span, output: Sequence[Message]) -> int:
     choices = [message.text().strip() for message in output]
     answers = (_answer_of(above) for above in islice(trace.ancestors(span), _MOST_ABOVE))
     return next((choices.index(answer) for answer in answers if answer and answer in choices), 0)
+
+
+def _agents(trace: Trace) -> dict[str, str]:
+    """Return the name of the innermost agent around each span, by span id. An agent's own span counts as inside it."""
+    names: dict[str, str] = {}
+    for _, span in trace.walk():
+        above = names.get(span.parent_id or "", "")
+        names[span.span_id] = span.operation.name if isinstance(span.operation, AgentInvocation) else above
+    return names

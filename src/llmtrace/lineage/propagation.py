@@ -203,13 +203,15 @@ def _call_edges(trace: Trace) -> Iterator[Edge]:
         if pair is not None:
             starts[span.span_id] = pair[0].span_id, pair[1].id
             yield Edge(pair[0].span_id, span.span_id, "call", call_id=pair[1].id)
+    holders: dict[str, Span] = {}
+    """For each span: the innermost execution, agent or workflow around it."""
     for _, span in trace.walk():
-        around = (
-            above for above in trace.ancestors(span) if isinstance(above.operation, (ToolExecution, AgentInvocation, Workflow))
-        )
-        holder = next(around, None)
+        holder = trace.parent(span)
+        if holder is not None and not isinstance(holder.operation, (ToolExecution, AgentInvocation, Workflow)):
+            holder = holders.get(holder.span_id)
         if holder is None:
             continue
+        holders[span.span_id] = holder
         start = starts.get(holder.span_id)
         if start is not None and span.span_id not in starts:
             starts[span.span_id] = start

@@ -59,7 +59,7 @@ def structure_of(content: JsonValue) -> JsonValue:
 
 def leaves_of(content: JsonValue, path: Path = ()) -> Iterator[tuple[Path, str, bool]]:
     """Yield every string and number with its path and False, and every member's name with its path and True."""
-    if isinstance(content, (dict, list)) and len(path) < _DEEPEST:
+    if isinstance(content, (dict, list, tuple)) and len(path) < _DEEPEST:
         for name, member in content.items() if isinstance(content, dict) else enumerate(content):
             yield from leaves_of(member, (*path, name))
             if isinstance(content, dict):

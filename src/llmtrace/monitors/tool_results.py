@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Final
 
 from llmtrace.evidence.result_form import has_failed, is_empty
 from llmtrace.lineage.result_fields import structure_of
 from llmtrace.model import CANCELLED, Span, ToolExecution, failure_kind
 from llmtrace.monitors._monitor import Observation, PlainMonitor, share
 from llmtrace.semconv import CONTENT_TRUNCATED
+
+_LONGEST: Final = 200_000
+"""Number of characters up to which a text is parsed as JSON."""
 
 
 def observe(span: Span) -> Iterator[Observation]:
@@ -31,7 +35,7 @@ def observe(span: Span) -> Iterator[Observation]:
     if not empty:
         text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
         yield Observation("number", len(text), "the size of results", "characters", "size")
-        structure = structure_of(result)
+        structure = None if isinstance(result, str) and len(result) > _LONGEST else structure_of(result)
         yield Observation("shape", result if structure is None else structure, "the result", part="shape")
 
 

@@ -20,6 +20,7 @@ IDLE_SECONDS = 30.0
 MOST_CONNECTIONS = 128
 """Connections, at most. For a new one, the connection that has waited longest for its request is closed."""
 DRAIN_SECONDS = 2.0
+"""The same after a refusal."""
 MOST_DRAINED = 4 * MAX_BYTES
 """Bytes read and dropped of a body that is too large, at most, so that its sender can read the answer."""
 
@@ -63,7 +64,7 @@ class Server(ThreadingHTTPServer):
             self.shutdown_request(request)
 
     def wait_for(self, connection: Any) -> None:
-        """Note that a connection waits for its next request."""
+        """Note that a connection waits for its sender: for its next request, or the rest of one that was refused."""
         with self._changing:
             if connection in self._connections:
                 self._waiting.pop(connection, None)
@@ -188,6 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _drain(self) -> None:
         """Read the rest of the body. Otherwise the sender may see a connection reset instead of our answer, and send again."""
+        self.server.wait_for(self.request)  # a new connection may take its place: a sender may drip for ever
         try:
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(DRAIN_SECONDS)

@@ -24,7 +24,7 @@ from llmtrace.model import Evaluation, Inference, Severity, Span, ToolExecution
 from llmtrace.signals.base import Signal
 
 MOST_CALLS = 512
-"""Most different calls that are kept; beyond it, the oldest is dropped."""
+"""Most different calls, and most conversations, that are kept; beyond it, the oldest is dropped."""
 OFTEN = 3
 """Number of equal calls, or of equal rounds of calls, that is reported as a warning."""
 LONGEST_ROUND = 4
@@ -74,8 +74,9 @@ class RepeatedCall(Signal[State]):
             state.repeats.clear()
             state.newest.clear()
         key, span_id = hash((call.conversation, call.effect_key)), call.span_id
-        newest = state.newest.setdefault(call.conversation, deque(maxlen=OFTEN * LONGEST_ROUND))
+        newest = state.newest.get(call.conversation) or deque(maxlen=OFTEN * LONGEST_ROUND)
         newest.append((key, span_id))
+        remember(state.newest, call.conversation, newest, MOST_CALLS)
         before = state.repeats.get(key)
         repeat = before if before is not None and before.result == result else Repeat(call.tool, result, span_id, span_id, 0)
         repeat.count += 1

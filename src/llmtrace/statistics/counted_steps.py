@@ -20,6 +20,7 @@ from llmtrace.model import (
     Trace,
     Usage,
     Workflow,
+    replace,
     uncharged_spans,
 )
 from llmtrace.model.value import value
@@ -28,12 +29,23 @@ from llmtrace.store.dead_letters import correction_chains
 
 
 @value
+class Place:
+    """The agent, step and user around a span."""
+
+    agent: str | None = None
+    """Name of the nearest agent; for an agent's span, its own name."""
+    step: str | None = None
+    """Name of the nearest enclosing span that is not an inference; None if that span is an agent or workflow."""
+    user: str | None = None
+    """Id of the user that the span runs for, from the span itself or the nearest enclosing span."""
+
+
+@value
 class Step:
     """A span with the values that statistics count."""
 
     span: Span
     agent: str | None
-    """Name of the nearest agent; for an agent's span, its own name."""
     step: str
     """The span's role in the agent. For a model call: the name of the span around it (a node, a function), else its operation.
     For a tool: ``execute_tool`` and the tool's name. Otherwise the span's name."""
@@ -42,7 +54,7 @@ class Step:
     prompt: str | None
     """Fingerprint of the system prompt."""
     user: str | None
-    """Id of the user that the span ran for, from the span itself or the nearest enclosing span."""
+    """Id of the user that the span ran for."""
     first_token: float | None
     """Seconds until the first chunk; for an agent or workflow, until the earliest first chunk of the model calls below it. For
     an answer that was not streamed, seconds until its first token, if the inference engine reports them."""
@@ -63,12 +75,28 @@ class Step:
 
 def steps_of(trace: Trace) -> Iterator[Step]:
     """Yield each ended span of a trace, parents before children, without calls that count elsewhere (`uncharged_spans`)."""
+    places = _places(trace)
     hidden = uncharged_spans(trace)
     first = _first_tokens(trace)
     corrections = corrections_of(trace)
     for _, span in trace.walk():
         if span.end is not None and span.span_id not in hidden:
-            yield _step(trace, span, first.get(span.span_id), corrections)
+            yield _step(span, places[span.span_id], first.get(span.span_id), corrections)
+
+
+def _places(trace: Trace) -> dict[str, Place]:
+    places: dict[str, Place] = {}
+    for _, span in trace.walk():
+        parent = trace.parent(span)
+        above = Place() if parent is None else places[parent.span_id]
+        # a model call inside a model call keeps the outer one's step
+        if parent is not None and not isinstance(parent.operation, Inference):
+            above = replace(above, step=None if isinstance(parent.operation, (AgentInvocation, Workflow)) else parent.step)
+        operation = span.operation
+        agent = operation.name if isinstance(operation, AgentInvocation) else above.agent
+        user = span.attributes.get(USER_ID)
+        places[span.span_id] = Place(agent, above.step, user if isinstance(user, str) and user else above.user)
+    return places
 
 
 def _first_tokens(trace: Trace) -> dict[str, float]:
@@ -93,18 +121,14 @@ def _first_tokens(trace: Trace) -> dict[str, float]:
     return seconds_by_span
 
 
-def _step(trace: Trace, span: Span, first_token: float | None, corrections: Corrections) -> Step:
-    operation, around = span.operation, (span, *trace.ancestors(span))
-    users = (user for above in around if isinstance(user := above.attributes.get(USER_ID), str) and user)
-    # a model call inside a model call has the outer one's step
-    outer = next((above for above in around[1:] if not isinstance(above.operation, Inference)), None)
-    step = None if outer is None or isinstance(outer.operation, (AgentInvocation, Workflow)) else outer.step
+def _step(span: Span, place: Place, first_token: float | None, corrections: Corrections) -> Step:
+    operation = span.operation
     tool_calls, invalid = _tool_calls(span)
     model = prompt = usage = cost = None
     name = span.name
     if isinstance(operation, (Inference, Embedding)):
         model, usage = operation.model, operation.usage
-        name = step or (operation.operation if isinstance(operation, Inference) else "embeddings")
+        name = place.step or (operation.operation if isinstance(operation, Inference) else "embeddings")
     elif isinstance(operation, ToolExecution) and operation.name:
         name = f"{EXECUTE_TOOL} {operation.name}"  # other writers' spans have one name for all tools
     if isinstance(operation, Inference):
@@ -112,11 +136,11 @@ def _step(trace: Trace, span: Span, first_token: float | None, corrections: Corr
         prompt = operation.fingerprint.system if operation.fingerprint is not None else None
     return Step(
         span=span,
-        agent=next((above.operation.name for above in around if isinstance(above.operation, AgentInvocation)), None),
+        agent=place.agent,
         step=name,
         model=model,
         prompt=prompt,
-        user=next(users, None),
+        user=place.user,
         first_token=first_token,
         per_token=_per_token(span),
         usage=usage,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmtrace import semconv as sc
-from llmtrace.codec import genai
+from llmtrace.codec import genai, parts
 from llmtrace.codec.dialects import decode
 from llmtrace.codec.writers import unread_writers
 from llmtrace.evaluation import evaluate_trace
@@ -18,6 +18,7 @@ from llmtrace.model import (
     Event,
     Failure,
     FetchResponse,
+    Generic,
     Inference,
     Message,
     Scope,
@@ -432,3 +433,93 @@ def test_the_answer_of_an_agent_is_what_its_model_said() -> None:
     operation = read({sc.OPERATION_NAME: "invoke_agent", "pydantic_ai.all_messages": json.dumps(conversation)}).operation
     assert isinstance(operation, AgentInvocation)
     assert operation.output == (Message("assistant", (Text("assistant"),)),)
+
+
+@pytest.mark.parametrize(("written", "result"), [("[]", []), ("{}", {}), ("", ""), ('["A1"]', ["A1"])])
+def test_an_empty_result_of_a_tool_is_a_result(written: str, result: Any) -> None:
+    message = {"gen_ai.prompt.0.role": "tool", "gen_ai.prompt.0.tool_call_id": "c1", "gen_ai.prompt.0.content": written}
+    assert inference({"llm.request.type": "chat", **message}).input == (Message("tool", (ToolResult(result, "c1"),)),)
+
+
+def test_an_answer_that_is_a_list_of_values_stays_a_text() -> None:
+    answer = {"gen_ai.completion.0.role": "assistant", "gen_ai.completion.0.content": '["A1", "A2"]'}
+    assert inference({"llm.request.type": "chat", **answer}).output == (Message("assistant", (Text('["A1", "A2"]'),)),)
+
+
+def test_a_result_with_a_type_and_a_value_stays_whole() -> None:
+    """Only the AI SDK wraps results so."""
+    result = {"type": "temperature", "value": 21, "unit": "C"}
+    told = {sc.OPERATION_NAME: "execute_tool", sc.TOOL_NAME: "measure", "gen_ai.system": "strands-agents"}
+    assert execution(told, events=(Event("gen_ai.choice", 1, {"message": json.dumps(result)}),)).result == result
+    item = {"type": "function_call_output", "call_id": "c1", "output": result}
+    assert parts.read(item) == ToolResult(result, "c1")
+    wrapped = {"type": "tool-result", "toolCallId": "c1", "output": {"type": "json", "value": result}}
+    assert parts.read(wrapped) == ToolResult(result, "c1")
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [{}, {"openinference.span.kind": "LLM"}, {"langfuse.observation.type": "generation"}, {"mlflow.spanType": '"CHAT_MODEL"'}],
+)
+def test_tokens_written_to_a_cache_by_their_name_in_the_conventions(mark: dict[str, Any]) -> None:
+    """Whichever dialect the span also has."""
+    told = {sc.OPERATION_NAME: "chat", sc.USAGE_INPUT_TOKENS: 9, sc.USAGE_CACHE_CREATION: 5, **mark}
+    assert inference(told).usage == Usage(9, cache_write_input_tokens=5)
+
+
+def test_an_object_that_is_no_message_stays_whole() -> None:
+    told = {"mlflow.spanType": '"AGENT"', "mlflow.spanInputs": {"message": {"order": "A1"}, "user": "u1"}}
+    agent = read(told).operation
+    assert isinstance(agent, AgentInvocation)
+    assert agent.input == (Message("user", (Generic("", {"content": {"message": {"order": "A1"}, "user": "u1"}}),)),)
+
+
+def test_a_request_without_messages_has_none() -> None:
+    told = {"request_data": {"model": "m"}, "response_data": {"message": {"role": "assistant", "content": "Hi"}}}
+    call = inference({sc.OPERATION_NAME: "chat", "logfire.msg": "chat", **told}, scope=Scope("logfire.openai"))
+    assert (call.input, call.output) == ((), (Message("assistant", (Text("Hi"),)),))
+
+
+@pytest.mark.parametrize(
+    ("told", "prefix"),
+    [
+        ({"openinference.span.kind": "LLM"}, "llm.input_messages.0.message."),
+        ({"llm.request.type": "chat", "gen_ai.completion.0.content": "Yes"}, "gen_ai.prompt.0."),
+    ],
+)
+def test_members_of_a_message_that_are_not_read_stay(told: dict[str, Any], prefix: str) -> None:
+    span = read({**told, f"{prefix}role": "user", f"{prefix}content": "Hi", f"{prefix}mood": "odd", f"{prefix}name": 5})
+    assert isinstance(span.operation, Inference)
+    assert span.operation.input == (Message("user", (Text("Hi"),)),)
+    assert span.attributes == {f"{prefix}mood": "odd", f"{prefix}name": 5}
+
+
+def test_a_text_among_the_contents_of_a_message() -> None:
+    told = {"openinference.span.kind": "LLM", "llm.input_messages.0.message.contents.0": "Hi"}
+    assert inference(told).input == (Message("user", (Text("Hi"),)),)
+
+
+def test_tools_in_the_order_of_their_numbers() -> None:
+    tools = {f"llm.tools.{number}.tool.json_schema": {"name": f"tool_{number}"} for number in (1, 10, 2)}
+    offered = inference({"openinference.span.kind": "LLM", **tools}).tools
+    assert [tool.name for tool in offered] == ["tool_1", "tool_2", "tool_10"]
+
+
+@pytest.mark.parametrize("members", [{"args": ["Hi"], "kwargs": None}, {"args": "{}", "kwargs": {}}, {"args": [], "kwargs": 5}])
+def test_an_object_that_only_looks_like_a_call_stays_whole(members: dict[str, Any]) -> None:
+    agent = read({"langfuse.observation.type": "agent", "langfuse.observation.input": members}).operation
+    assert isinstance(agent, AgentInvocation)
+    assert agent.input == (Message("user", (Generic("", {"content": members}),)),)
+
+
+def test_a_message_whose_role_is_not_text_is_a_message() -> None:
+    told = {
+        "llm.request.type": "chat",
+        "gen_ai.prompt.0.role": 5,
+        "gen_ai.prompt.1.role": "user",
+        "gen_ai.prompt.1.content": "Hi",
+    }
+    span = read(told)
+    assert isinstance(span.operation, Inference)
+    assert span.operation.input == (Message("user", ()), Message("user", (Text("Hi"),)))
+    assert span.attributes == {"gen_ai.prompt.0.role": 5}

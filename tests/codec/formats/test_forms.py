@@ -224,6 +224,24 @@ def test_a_torn_line_does_not_affect_the_others() -> None:
     assert [item for item in items if isinstance(item, RawSpan)] == [SPANS[1]]
 
 
+@pytest.mark.parametrize("noise", [b"\x1b[32mINFO\x1b[0m started\n", b"\x00" * 30 + b"\n"])
+def test_control_characters_do_not_make_text_binary(noise: bytes) -> None:
+    """Colours in a log, or zeros where a crash cut the file."""
+    first, second = lines().splitlines(keepends=True)
+    items = read(first + noise + second)
+    assert [item for item in items if isinstance(item, RawSpan)] == SPANS
+    assert [item.where for item in items if isinstance(item, Unreadable)] == ["line 2"]
+
+
+def test_an_item_that_is_no_object_does_not_end_its_list() -> None:
+    first, second = lines().splitlines()
+    assert read(b"[" + first + b", null, " + second + b"]") == [
+        SPANS[0],
+        Unreadable("line 1", "JSON, but no spans in a known form"),
+        SPANS[1],
+    ]
+
+
 def first_of(items: list[Any]) -> str:
     reason: str = items[0].reason
     return reason

@@ -109,6 +109,8 @@ def _decode_with(known_by: list[Dialect], raw: RawSpan) -> Span:
         if dialect is known_by[0] or type(addition) is expected:
             operation = addition if operation is None or addition is None else fill_in(operation, addition)
             reader = attempt
+    if sc.USAGE_CACHE_WRITE not in reader.rest and (written := reader.count(sc.USAGE_CACHE_CREATION)) is not None:
+        reader.rest[sc.USAGE_CACHE_WRITE] = written
     displaced: dict[str, Any] = {}
     if operation is not None and operations.name_of(operation) != reader.rest.get(sc.OPERATION_NAME):
         displaced = _set_operation_name(reader, operation)

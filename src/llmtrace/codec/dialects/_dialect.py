@@ -5,14 +5,16 @@ Law: a value is taken only if it has the expected type (`codec.fields`; a number
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Set
+from typing import Any, Final, TypeVar
 
 from llmtrace.codec import fields, json_text
 from llmtrace.model import Event, JsonValue, Operation, RawSpan
 
 T = TypeVar("T")
 _MAX_DIGITS = 7
+_TEXTS: Final = frozenset({"role", "name", "id", "tool_call_id", "finish_reason"})
+"""Members of messages and tools that are always text."""
 
 
 class Dialect:
@@ -84,27 +86,36 @@ class SpanReader:
         for key in keys:
             self.rest.pop(key, None)
 
-    def numbered(self, prefix: str) -> list[dict[str, Any]]:
-        """Remove the attributes of a list of objects (``prefix.0.role``, ``prefix.0.text`` …) and return it."""
+    def numbered(self, prefix: str, names: Set[str] = frozenset()) -> list[dict[str, Any]]:
+        """Remove the attributes of a list of objects (``prefix.0.role``, ``prefix.0.text`` …) and return it.
+
+        ``names``: of messages or tools, only those that have one of these names as a step; default, all.
+        """
         tree: dict[str, Any] = {}
         keys = [key for key in self.rest if key.startswith(prefix)]
         for key in sorted(keys, key=lambda key: key.count("."), reverse=True):  # members before their object
             *steps, last = key[len(prefix) :].split(".")
-            if steps and steps[0].isdecimal():
-                node = tree
-                for step in steps:
-                    node = node.setdefault(step, {})
-                if last not in node:
-                    node[last] = self.rest.pop(key)
+            if not steps or not _is_place(steps[0]) or (names and names.isdisjoint((*steps, last))):
+                continue
+            node = tree
+            for step in steps:
+                node = node.setdefault(step, {})
+            if last not in node and not (names and last in _TEXTS and not fields.as_text(self.rest[key])):
+                node[last] = self.rest.pop(key)
         items = _with_lists(tree)
         return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _is_place(step: str) -> bool:
+    """Return True for the place of an item in a list."""
+    return step.isdecimal() and len(step) < _MAX_DIGITS
 
 
 def _with_lists(tree: Any) -> Any:
     """Turn dicts with numbers as keys into lists."""
     if not isinstance(tree, dict):
         return tree
-    if tree and all(step.isdecimal() and len(step) < _MAX_DIGITS for step in tree):
+    if tree and all(map(_is_place, tree)):
         return [_with_lists(tree[step]) for step in sorted(tree, key=int)]
     return {step: _with_lists(member) for step, member in tree.items()}
 

@@ -73,13 +73,14 @@ def of_values(value: JsonValue, role: str) -> tuple[Message, ...]:
     if isinstance(value, Mapping):
         if not {"role", "lc"}.isdisjoint(value):
             return (read_message(value, role),)
-        if value.keys() == {"args", "kwargs"}:  # a function's call
-            return of_values(call_arguments(value, None), role)
+        if value.keys() == {"args", "kwargs"} and (arguments := call_arguments(value, None)) != value:  # a function's call
+            return of_values(arguments, role)
         for name in _CONVERSATION:
             if isinstance(value.get(name), (str, list)) and (name == "messages" or value[name]):
                 return of_values(value[name], role)
-        if isinstance(value.get("message"), Mapping):
-            return (read_message(value["message"], role),)
+        message = value.get("message")
+        if isinstance(message, Mapping) and not {"role", "content"}.isdisjoint(message):
+            return (read_message(message, role),)
         only = next(iter(value.values())) if len(value) == 1 else None
         return of_text(role, only if isinstance(only, str) else value)
     if isinstance(value, list) and value and all(map(is_message, value)):
@@ -305,7 +306,7 @@ def read_request(request: JsonValue) -> Request:
         name = next((name for name in _MESSAGES if name in request), None)
         named = {"tools", "functions", "instructions", "system", name}
         rest = {key: value for key, value in request.items() if key not in named} if name is not None else {}
-        request = request[name] if name is not None else [request]
+        request = request[name] if name is not None else [request] if not _ANSWER.isdisjoint(request) else []
         if isinstance(system, (str, list)):
             request = [{"role": "system", "content": system}, *as_list(request)]
     items = as_list(request)

@@ -46,6 +46,13 @@ _GENERAL: Final = {"session.id": sc.CONVERSATION_ID, "tag.tags": sc.TAGS}
 _COUNTS: Final = (
     *("prompt", "completion", "prompt_details.cache_read", "prompt_details.cache_write", "completion_details.reasoning"),
 )
+_MESSAGE: Final = frozenset(
+    {
+        *("role", "name", "content", "contents", "tool_calls", "tool_call_id", "finish_reason"),
+        *("function_call_name", "function_call_arguments_json"),
+    }
+)
+"""Members of a message that are read; any other stays an attribute."""
 _OF_AN_AGENT: Final = {
     "llm.provider": sc.PROVIDER_NAME,
     "llm.model_name": sc.REQUEST_MODEL,
@@ -122,6 +129,7 @@ def _is_helper(reader: SpanReader) -> bool:
 def _definitions(reader: SpanReader, parameters: dict[str, JsonValue]) -> tuple[ToolDefinition, ...]:
     """Return the tools on offer, from their own attributes or, in older versions, from the request's parameters."""
     keys = [key for key in reader.rest if key.startswith("llm.tools.") and key.endswith("json_schema")]
+    keys.sort(key=lambda key: (len(key), key))  # tool 10 after tool 2
     definitions = {key: tool for key in keys if (tool := _shapes.definition(reader.rest[key])) is not None}
     reader.drop(*definitions)
     tools, functions = [_shapes.definitions(parameters.pop(name, None)) for name in ("tools", "functions")]
@@ -129,7 +137,7 @@ def _definitions(reader: SpanReader, parameters: dict[str, JsonValue]) -> tuple[
 
 
 def _messages_of(reader: SpanReader, prefix: str) -> tuple[Message, ...]:
-    return tuple([_message(item) for item in reader.numbered(prefix)])
+    return tuple([_message(item) for item in reader.numbered(prefix, _MESSAGE)])
 
 
 def _message(item: Any) -> Message:
@@ -159,8 +167,9 @@ def _inner(item: Any, name: str) -> Mapping[str, Any]:
 
 
 def _content(item: Any) -> Part:
-    call = _inner(item, "tool_call")
-    return parts.read(_inner(item, "message_content")) if call is item else parts.call(call)
+    if isinstance(item, Mapping) and "tool_call" in item:
+        return parts.call(_inner(item, "tool_call"))
+    return parts.read(_inner(item, "message_content") or item)
 
 
 def _completed(messages: tuple[Message, ...], written: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -179,8 +188,8 @@ def _is_lossy(message: Message) -> bool:
 
 def _completion(reader: SpanReader) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
     """Return the prompts and choices of a text completion."""
-    prompts = [_inner(item, "prompt").get("text") for item in reader.numbered("llm.prompts.")]
-    choices = [_inner(item, "completion").get("text") for item in reader.numbered("llm.choices.")]
+    prompts = [_inner(item, "prompt").get("text") for item in reader.numbered("llm.prompts.", {"text"})]
+    choices = [_inner(item, "completion").get("text") for item in reader.numbered("llm.choices.", {"text"})]
     return _shapes.of_conversation(prompts, "user"), _shapes.of_conversation(choices, "assistant")
 
 

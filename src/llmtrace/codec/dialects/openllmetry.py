@@ -43,6 +43,9 @@ _COPIES: Final = {
 """Names of Laminar and AgentOps."""
 _TYPE: Final = "llm.request.type"
 _FLAT: Final = ("gen_ai.prompt.0.role", "gen_ai.prompt.0.content", "gen_ai.completion.0.role", "gen_ai.completion.0.content")
+_MESSAGE: Final = frozenset({"role", "name", "content", "tool_calls", "tool_call_id", "function_call", "finish_reason"})
+_TOOL: Final = frozenset({"name", "description", "parameters", "input_schema"})
+"""Members of a message and of a tool that are read; any other stays an attribute."""
 _GENERAL: Final = {
     "traceloop.association.properties.session_id": sc.CONVERSATION_ID,
     "traceloop.association.properties.user_id": sc.USER_ID,
@@ -133,9 +136,9 @@ def _only_argument(recorded: JsonValue) -> JsonValue:
 
 def _read_flattened(reader: SpanReader) -> Operation | None:
     """Read a model call from numbered attributes. None if the conventions' names describe it completely."""
-    input_messages = tuple([_message(item, "user") for item in reader.numbered("gen_ai.prompt.")])
-    output_messages = tuple([_message(item, "assistant") for item in reader.numbered("gen_ai.completion.")])
-    tools = _shapes.definitions([_function(item) for item in reader.numbered("llm.request.functions.")])
+    input_messages = tuple([_message(item, "user") for item in reader.numbered("gen_ai.prompt.", _MESSAGE)])
+    output_messages = tuple([_message(item, "assistant") for item in reader.numbered("gen_ai.completion.", _MESSAGE)])
+    tools = _shapes.definitions([_function(item) for item in reader.numbered("llm.request.functions.", _TOOL)])
     kind = reader.rest.get(_TYPE)
     if sc.OPERATION_NAME not in reader.rest:
         names = {"completion": sc.TEXT_COMPLETION, "embedding": sc.EMBEDDINGS}
@@ -157,7 +160,13 @@ def _read_flattened(reader: SpanReader) -> Operation | None:
 
 
 def _message(item: dict[str, Any], role: str) -> Message:
-    return read_message({"role": role, **item, "content": parsed(item.get("content")) or None}, role)
+    content = parsed(item.get("content"))
+    if "tool_call_id" not in item:  # a tool's result may be empty
+        if content == "":
+            content = None
+        elif isinstance(content, list) and not all(isinstance(part, Mapping) for part in content):
+            content = item["content"]  # a text that looks like a list of parts
+    return read_message({"role": role, **item, "content": content}, role)
 
 
 def _function(item: dict[str, Any]) -> JsonValue:

@@ -46,7 +46,7 @@ def read(file: BinaryIO) -> Iterator[tuple[int, JsonValue | ValueError]]:
             line += text.count("\n", place, end)
             place, count = end, 0
         else:
-            value, end = _decode(text, place)
+            value, end = _decode(text, place, is_item=count is not None)
             if isinstance(value, Exception):
                 # read as much again as is waiting, so that a huge object is not parsed anew for each chunk
                 if _may_be_cut(value, text) and (more := utf8.decode(file.read(max(_CHUNK, len(text) - place)))):
@@ -59,10 +59,13 @@ def read(file: BinaryIO) -> Iterator[tuple[int, JsonValue | ValueError]]:
             place = end
 
 
-def _decode(text: str, place: int) -> tuple[JsonValue | Exception, int]:
-    """Return the document at ``place`` and its end, or an error and the beginning of the next line with a bracket."""
+def _decode(text: str, place: int, *, is_item: bool) -> tuple[JsonValue | Exception, int]:
+    """Return the document at ``place`` and its end, or an error and the beginning of the next line with a bracket.
+
+    An item of a list may be any value.
+    """
     try:
-        if text[place] not in "{[":
+        if not is_item and text[place] not in "{[":
             raise ValueError("it begins without a bracket")
         return _DECODER.raw_decode(text, place)
     except (ValueError, RecursionError) as error:

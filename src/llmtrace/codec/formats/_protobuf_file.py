@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from llmtrace.codec import otlp
 from llmtrace.model import RawSpan
 
+_JSON: Final = re.compile(rb"\s*[{\[]\s*[\"{\[\]}]")
+
 
 def is_protobuf(head: bytes) -> bool:
-    """Return True if a file with this beginning is binary. The tags of scopes and spans are control characters."""
-    return any(byte < ord(" ") and byte not in b"\t\n\r" for byte in head)
+    """Return True if a file with this beginning is binary. A message begins with a tag, which is a line break.
+
+    The tags of scopes and spans are control characters. Text may have some too: colours in a log, zeros after a crash.
+    """
+    if _JSON.match(head) or not any(byte < ord(" ") and byte not in b"\t\n\r" for byte in head):
+        return False
+    size, place = _varint(head, 0)
+    has_varint, has_four_bytes = size is not None and head[place : place + 1] == b"\n", head[0] < 4 and head[4:5] == b"\n"
+    return head[:1] == b"\n" or has_varint or has_four_bytes
 
 
 def read(data: bytes) -> Iterator[RawSpan]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import accumulate
 
 from llmtrace.diagnosis.checks import Check
 from llmtrace.diagnosis.finding import Finding, plural
@@ -20,12 +22,15 @@ def lost_messages(flow: Flow) -> Iterator[Finding]:
     it does neither, if a summary or hand-off replaced the messages, or if the conversation was restarted.
     """
     repeats, last_invented = _missed(flow)
+    latest = list(accumulate((again for _, again in repeats), max))
+    """For each repeated call and those whose first call came before: the latest repetition."""
     for loss in flow.analysis.lost_messages.losses:
         place = loss.bridge or loss.span_id
         nodes = flow.answer_spans.get(place, [])
         first = nodes[0] if nodes else None
         position = math.inf if first is None else first.position
-        missed = last_invented >= position or any(before < position <= again for before, again in repeats)
+        earlier = bisect_left(repeats, (position,))
+        missed = last_invented >= position or (earlier > 0 and latest[earlier - 1] >= position)
         confidence: Confidence = "likely" if missed and loss.bridge is None and not loss.is_restart else "possible"
         messages = plural(loss.lost, "message")
         evidence = f"This request lacks {messages} that an earlier one had"
@@ -38,7 +43,8 @@ def lost_messages(flow: Flow) -> Iterator[Finding]:
 
 
 def _missed(flow: Flow) -> tuple[list[tuple[int, int]], int]:
-    """Return the previous position and the position of each repeated call, and that of the last made-up identifier, else -1."""
+    """Return the previous position and the position of each repeated call, sorted, and that of the last made-up identifier,
+    else -1."""
     last: dict[tuple[int, str], int] = {}
     repeats: list[tuple[int, int]] = []
     last_invented = -1
@@ -51,7 +57,7 @@ def _missed(flow: Flow) -> tuple[list[tuple[int, int]], int]:
         last[key] = node.position
         if any(use.provenance.status == "ungrounded" and use.is_first_ungrounded for use in node.uses):
             last_invented = node.position
-    return repeats, last_invented
+    return sorted(repeats), last_invented
 
 
 CHECKS = (Check("lost_context", lost_messages, ("content",)),)
