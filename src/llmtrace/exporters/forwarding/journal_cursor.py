@@ -7,6 +7,7 @@ or dropped by sampling. Only start marks and spans in transit are in memory.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +91,8 @@ class JournalCursor:
         self._positions = positions
         self._files: dict[str, _File] = {}
         self._open: dict[tuple[str, str], tuple[RawSpan, str]] = {}
+        self._open_in: Counter[str] = Counter()
+        """By trace, the number of spans in `_open`."""
         self._last = 0
         self._done: set[str] = set()
 
@@ -136,7 +139,7 @@ class JournalCursor:
                 state.outstanding[record.offset] = None
                 is_whole = level == WHOLE
                 item = queued(raw, whole=is_whole, size=len(record.payload) if is_whole else None)
-                item.ends_run = all(trace_id != raw.trace_id for trace_id, _ in self._open)
+                item.ends_run = not self._open_in[raw.trace_id]
                 item.tail, item.file = self, name
                 item.offset, item.length, item.ref = record.offset, record.length, record.ref
                 yield item
@@ -160,9 +163,12 @@ class JournalCursor:
         key = raw.trace_id, raw.span_id
         self._last = max(self._last, raw.start, raw.end or 0)
         if raw.end is None:
+            self._open_in[raw.trace_id] += key not in self._open
             self._open[key] = raw, level
-        else:
-            self._open.pop(key, None)
+        elif self._open.pop(key, None) is not None:
+            self._open_in[raw.trace_id] -= 1
+            if not self._open_in[raw.trace_id]:
+                del self._open_in[raw.trace_id]
 
     def _interrupted(self, names: list[str]) -> list[QueuedSpan]:
         interrupted = list[QueuedSpan]()
