@@ -95,14 +95,19 @@ class JournalCursor:
         """By trace, the number of spans in `_open`."""
         self._last = 0
         self._done: set[str] = set()
+        self._names: list[str] = []
 
     def names(self) -> list[str]:
-        return [
-            file.name for file in journal_files.listing(self.journal) if journal_files.process_of(file.name) == self.process
-        ]
+        """Return the names of the process's files. An ended process makes no more, so they are looked up once."""
+        if self.alive or not self._names:
+            files = journal_files.listing(self.journal)
+            self._names = [file.name for file in files if journal_files.process_of(file.name) == self.process]
+        return self._names
 
     def read(self, most_bytes: int) -> list[QueuedSpan]:
         """Return the next spans, about ``most_bytes`` of them; empty at the end. Raises OSError."""
+        if self.finished:
+            return []
         batch: list[QueuedSpan] = []
         room = most_bytes
         names = self.names()
@@ -120,7 +125,7 @@ class JournalCursor:
                         return batch
             if number < len(names) - 1 or not self.alive:
                 self._done.add(name)
-        if not self.alive and not self.finished:
+        if not self.alive:
             self.finished = True
             batch += self._interrupted(names)
         return batch
