@@ -148,8 +148,12 @@ class Source:
                 self._summaries.pop(trace_id, None)
                 before = self._open.get(trace_id)
                 with contextlib.suppress(TraceNotFound):
-                    if before is not None:
-                        view = self._open[trace_id] = TraceView(self.store.trace(trace_id), before)
+                    if before is None:
+                        continue
+                    trace = self.store.trace(trace_id)
+                    # an unchanged trace keeps its view, with the diagnosis and the lineage that were computed for it
+                    if trace.alive != before.trace.alive or trace != before.trace:
+                        view = self._open[trace_id] = TraceView(trace, before)
                         if view.rows(before.version)["rows"]:
                             changed.add(trace_id)
         return changed
