@@ -54,3 +54,18 @@ def test_a_run_that_waits_keeps_its_view(tmp_path: Path) -> None:
     assert source.reread(source.running()) == {RECOVERED}
     assert source.running() == []
     source.store.close()
+
+
+def test_a_trace_that_is_opened_by_a_part_of_its_id_goes_on(tmp_path: Path) -> None:
+    """Its version does not begin again, since another page may have it open by its whole id."""
+    source = Source(LocalStore(tmp_path / "store", background=False))
+    *spans, last = recovered()
+    source.store.append_all(spans)
+    source.trace_view(RECOVERED)
+    source.add([last])
+    seen = source.trace_view(RECOVERED).version
+    source.store.append(last)
+    assert source.trace_view(RECOVERED[:8]).version >= seen
+    source.add([replace(last, end=(last.end or 0) + 10**9)])
+    assert [row["id"] for row in source.trace_view(RECOVERED).rows(seen)["rows"]] == [last.span_id]
+    source.store.close()

@@ -113,8 +113,8 @@ class Source:
         with self._lock:
             view = self._open.get(trace_id)
             if view is None:
-                view = TraceView(self.store.trace(trace_id))
-                self._open[view.trace.trace_id] = view
+                trace = self.store.trace(trace_id)  # the id may be the beginning of one, whose trace is open already
+                view = self._open[trace.trace_id] = TraceView(trace, self._open.get(trace.trace_id))
                 if len(self._open) > MOST_OPEN:
                     self._open.popitem(last=False)
             self._open.move_to_end(view.trace.trace_id)
