@@ -7,10 +7,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.cli.traces import RECOVERED, SILENT, silent
+import pytest
+
+from llmtrace.cli import tail
+from llmtrace.store import open_store
+from llmtrace.store.otlp_file import OtlpFileStore
+from tests.cli.traces import RECOVERED, SILENT, recovered, silent
 from tests.stored import append
 
 
@@ -59,6 +65,34 @@ def replace_trace() -> Any:
     from llmtrace.model import replace
 
     return replace(silent()[2], trace_id="ee" * 16)
+
+
+def test_tail_follows_a_file(llmtrace: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is read again only when it has changed; earlier spans beyond the first lines are not printed then."""
+    url, reads = f"otlp-json:{tmp_path / 'spans.jsonl'}", list[int]()
+    with closing(open_store(url)) as store:
+        for span in recovered():
+            store.append(span)
+        calls = iter(["", "", "new", ""])
+        spans = OtlpFileStore.spans
+
+        def sleep(seconds: float) -> None:
+            if next(calls, None) == "new":
+                store.append(silent()[-1])
+                store.flush()
+            elif len(reads) > 1:
+                raise KeyboardInterrupt
+
+        def counted(store: OtlpFileStore, *args: Any, **options: Any) -> Any:
+            reads.append(1)
+            return spans(store, *args, **options)
+
+        store.flush()
+        monkeypatch.setattr(OtlpFileStore, "spans", counted)
+        monkeypatch.setattr(tail.time, "sleep", sleep)
+        lines = llmtrace("tail", "-n", "1", "--json", "--store", url).out.splitlines()
+    assert [json.loads(line)["trace_id"] for line in lines] == [RECOVERED, SILENT]
+    assert len(reads) == 2
 
 
 def test_tail_of_an_empty_store_says_so(llmtrace: Callable[..., Any], tmp_path: Path) -> None:

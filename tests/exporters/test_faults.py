@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from llmtrace import semconv
+from llmtrace import log_once, semconv
 from llmtrace.exporters.forwarding import retries
+from llmtrace.exporters.forwarding.counts import Counts
 from llmtrace.model import RawSpan
 from tests.exporters.collector import Collector
 from tests.exporters.programs import Program, run, start
@@ -202,3 +203,11 @@ def test_sixteen_processes(tmp_path: Path, collector: Collector) -> None:
     rest(tmp_path, collector.url, collector, expected, patience=400)
     assert {span.name for span in collector.spans} == expected
     assert sum(1 for _ in open_store(str(tmp_path / "store")).spans(Query(limit=1_000_000))) == 160_000
+
+
+def test_each_endpoint_has_its_own_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Once a minute, whatever its numbers are: the address that somebody corrected is heard of at once, too."""
+    monkeypatch.setattr(log_once, "_logged", {})
+    for url in ("http://one:4318", "http://one:4318", "http://two:4318"):
+        Counts().warn(f"{url} does not accept spans (HTTP 503): they wait in the journal")
+    assert [record.message.split()[2] for record in caplog.records] == ["http://one:4318", "http://two:4318"]

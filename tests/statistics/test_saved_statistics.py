@@ -12,7 +12,7 @@ import pytest
 from llmtrace.model import Span, replace
 from llmtrace.statistics import Statistics, collect, gather
 from llmtrace.statistics import saved_statistics as saved
-from llmtrace.store import Query
+from llmtrace.store import Query, hourly_results
 from llmtrace.store.local import LocalStore
 from tests.statistics.test_store_statistics import ALL, BYS, HOUR, NOW, run, same, told
 
@@ -64,6 +64,17 @@ def test_each_grouping_and_time(store: LocalStore) -> None:
     some = counted(store, replace(ALL, since=NOW - 3 * HOUR + 5 * 60 * 10**9, until=NOW - HOUR))
     assert 0 < some.traces < RUNS
     assert counted(store, replace(ALL, agent="inner"), by="agent", agent="inner").traces == RUNS
+
+
+def test_hours_with_few_spans_are_read_together(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hours that are not counted yet need one query together, since each query takes milliseconds; large hours one each."""
+    with monkeypatch.context() as patched:
+        patched.setattr(hourly_results, "_SPANS_AT_ONCE", 1)
+        alone = hours_read(store, monkeypatch, replace(ALL, until=NOW - HOUR))
+    assert alone > 2
+    for span in store.spans(ALL):
+        store.append(replace(span, span_id=span.span_id[::-1]))  # so that every hour has changed
+    assert hours_read(store, monkeypatch) == 1
 
 
 def test_only_what_changed_is_counted_again(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,6 +127,8 @@ def test_a_trace_goes_by_id_beginning_and_last(store: Store) -> None:
     assert store.trace("last").trace_id == ids[2]
     with pytest.raises(TraceNotFound, match="Did you mean f00d1"):
         store.trace("f00e1111")
+    with pytest.raises(TraceNotFound, match=f"no trace '{'f00d2' * 6}11'. The newest is {ids[2]}"):
+        store.trace("f00d2" * 6 + "11")
     with pytest.raises(TraceNotFound, match="at least 4"):
         store.trace("abc")
     store.append(span(9, trace_id="abcd" + "9" * 28))

@@ -229,3 +229,19 @@ def test_open_pages_are_told(viewer: Served) -> None:
         news = json.loads(line.removeprefix(b"data: ")) if line.startswith(b"data: ") else {}
     assert news == {"reviews": 1}
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"action": "reject", "reason": "half a pair: \ud800"},
+        {"action": "reject", "by": "\ud800"},
+        {"action": "approve", "always": [["order_id"]]},
+    ],
+)
+def test_what_no_page_sends_is_refused(viewer: Served, wish: dict[str, Any]) -> None:
+    """Half a surrogate pair, and a list in place of a name, get a sentence as an answer and decide nothing."""
+    reviews = propose(viewer)
+    answer = viewer.decide("rev_1", digest="digest", **wish)
+    assert (answer.status, answer.json["kind"]) == (400, "malformed")
+    assert reviews.get("rev_1").state == "proposed"

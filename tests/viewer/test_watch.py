@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
 from llmtrace.model import replace
 from llmtrace.store import open_store
+from llmtrace.store.local import LocalStore
 from llmtrace.viewer.source import Source
 from llmtrace.viewer.watch import Follower
 from tests.cli.traces import RECOVERED, recovered
@@ -35,3 +37,35 @@ def test_a_store_elsewhere_is_asked_for_news(monkeypatch: pytest.MonkeyPatch) ->
         assert [row["id"] for row in source.trace_view(RECOVERED).rows(seen)["rows"]] == [spans[-1].span_id]
     finally:
         backend.close()
+
+
+def test_a_run_that_waits_keeps_its_view(tmp_path: Path) -> None:
+    """A trace that seems to run is read again, since its program may have died; only if it has, there is something new."""
+    store = LocalStore(tmp_path / "store", background=False)
+    first, *_, last = recovered()
+    store.append(replace(last, span_id="f" * 16, end=None))
+    store.append(first)
+    source = Source(LocalStore(tmp_path / "store", background=False))
+    view = source.trace_view(RECOVERED)
+    assert source.running() == [RECOVERED]
+    assert source.reread(source.running()) == set()
+    assert source.trace_view(RECOVERED) is view
+    store.close()
+    assert source.reread(source.running()) == {RECOVERED}
+    assert source.running() == []
+    source.store.close()
+
+
+def test_a_trace_that_is_opened_by_a_part_of_its_id_goes_on(tmp_path: Path) -> None:
+    """Its version does not begin again, since another page may have it open by its whole id."""
+    source = Source(LocalStore(tmp_path / "store", background=False))
+    *spans, last = recovered()
+    source.store.append_all(spans)
+    source.trace_view(RECOVERED)
+    source.add([last])
+    seen = source.trace_view(RECOVERED).version
+    source.store.append(last)
+    assert source.trace_view(RECOVERED[:8]).version >= seen
+    source.add([replace(last, end=(last.end or 0) + 10**9)])
+    assert [row["id"] for row in source.trace_view(RECOVERED).rows(seen)["rows"]] == [last.span_id]
+    source.store.close()

@@ -116,8 +116,10 @@ def run(args: argparse.Namespace) -> int:
         for number, handler in zip(numbers, before, strict=True):  # so that a second Ctrl-C ends the program at once
             signal.signal(number, handler)
         if not args.json and (ingestor.waiting or forwarder is not None):
-            screen.line("evaluating and sending what waits. Press Ctrl-C again to stop at once", "dim")
-            screen.stream.flush()
+            action = "evaluating" if forwarder is None else "evaluating and sending"
+            with output_lock:
+                screen.line(f"{action} what waits. Press Ctrl-C again to stop at once", "dim")
+                screen.stream.flush()
         receiver.close(CLOSE_SECONDS)
         if forwarder is not None:
             forwarder.close(EXIT_SECONDS)

@@ -21,6 +21,7 @@ from llmtrace.model import OUTCOME, Inference, Span, failure_kind, has_error
 from llmtrace.model.traces import short_id
 from llmtrace.store import Query, Store
 from llmtrace.store.tail import Tail
+from llmtrace.viewer.watch import stamp_of
 
 NAME = "tail"
 HELP = "print spans as they end, one line each"
@@ -45,8 +46,11 @@ def run(args: argparse.Namespace) -> int:
     screen = Screen(sys.stdout)
     with opened(args) as store:
         journal = None if store.folder is None else Tail(store.folder / "journal")
+        stamp = stamp_of(store.path)
         seen: dict[tuple[str, str], None] = {}
-        _tell(screen, _newest(store)[-args.n :], seen, as_json=args.json)
+        newest = _newest(store)
+        seen.update(((span.trace_id, span.span_id), None) for span in newest[: -args.n])
+        _tell(screen, newest[-args.n :], seen, as_json=args.json)
         if not seen and not args.json:
             if args.no_follow:
                 screen.line("No spans yet. Try: llmtrace demo")
@@ -55,8 +59,11 @@ def run(args: argparse.Namespace) -> int:
             screen.stream.flush()
         while not args.no_follow:
             time.sleep(REREAD_SECONDS if journal is None else EVERY_SECONDS)
-            spans = _newest(store) if journal is None else [written.span for written in journal.poll()]
-            _tell(screen, spans, seen, as_json=args.json)
+            before, stamp = stamp, stamp_of(store.path)
+            if journal is not None:
+                _tell(screen, [written.span for written in journal.poll()], seen, as_json=args.json)
+            elif stamp is None or stamp != before:  # a store on another machine, or a file that has changed
+                _tell(screen, _newest(store), seen, as_json=args.json)
     return FINE
 
 

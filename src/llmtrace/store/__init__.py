@@ -89,7 +89,7 @@ class Store(Sink, ABC):
     is_remote: ClassVar[bool] = False
     """True if reading sends a request to another machine. New spans are then seen only with the next request."""
     has_index: ClassVar[bool] = False
-    """True if `summary`, `outline` and `pick` answer without reading whole traces."""
+    """True if `summary` answers without reading the whole trace."""
 
     @abstractmethod
     def append(self, span: Span) -> None:

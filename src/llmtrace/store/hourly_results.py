@@ -7,7 +7,7 @@ of spans, so these two numbers show every change.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 HOUR: Final = 3600 * 1_000_000_000
 """Nanoseconds of an hour."""
+_SPANS_AT_ONCE: Final = 2_000
+"""Spans that are in memory at once, at most, if several hours are read together: most hours have few."""
 _LAST: Final = (1 << 63) - 1
 _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS hourly_results (hour INTEGER, name TEXT, spans INTEGER, newest INTEGER, data TEXT,"
@@ -43,9 +45,9 @@ class Hour:
     result: str | None
     """The cached result; None without one, or if a span changed since."""
 
-    def within(self, query: Query) -> Query:
-        """Return the same query for the traces of this hour only."""
-        since, until = self.hour * HOUR, (self.hour + 1) * HOUR
+    def within(self, query: Query, last: Hour | None = None) -> Query:
+        """Return the same query for the traces of this hour only, or of the hours from this one to ``last``."""
+        since, until = self.hour * HOUR, ((last or self).hour + 1) * HOUR
         return Query(
             limit=query.limit,
             since=since if query.since is None else max(since, query.since),
@@ -77,13 +79,21 @@ def by_hour(
         for start, together in groupby(traces, lambda trace: trace.spans[0].start // HOUR):
             yield start * HOUR, compute([span for trace in together for span in trace.spans])[0]
         return
-    for hour in hours:
-        result = hour.result
-        if result is None:
-            result, is_lasting = compute(store.spans(hour.within(query), prompts=False))
-            if is_lasting and hour.is_whole(query):
-                store.with_index(partial(_keep, row=(hour.hour, name, hour.spans, hour.newest, result)), None)
-        yield hour.hour * HOUR, result
+    for batch in _batches(hours):
+        if batch[0].result is not None:
+            yield batch[0].hour * HOUR, batch[0].result
+            continue
+        spans = store.spans(batch[-1].within(query, batch[0]), prompts=False)
+        grouped = _by_start(spans) if len(batch) > 1 else {batch[0].hour: spans}
+        results = [(hour, *compute(grouped.get(hour.hour, ()))) for hour in batch]
+        rows = [
+            (hour.hour, name, hour.spans, hour.newest, result)
+            for hour, result, is_lasting in results
+            if is_lasting and hour.is_whole(query)
+        ]
+        if rows:
+            store.with_index(partial(_keep, rows=rows), None)
+        yield from ((hour.hour * HOUR, result) for hour, result, _ in results)
 
 
 def _hours(db: sqlite3.Connection, query: Query, name: str) -> list[Hour]:
@@ -102,8 +112,31 @@ def _hours(db: sqlite3.Connection, query: Query, name: str) -> list[Hour]:
     return [Hour(hour, spans, newest, saved.get((hour, spans, newest))) for hour, spans, newest in rows]
 
 
-def _keep(_: Indexer, db: sqlite3.Connection, row: tuple[int, str, int, int, str]) -> None:
-    """Store a result, and drop those of hours before the oldest trace."""
+def _batches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:
+    """Yield each hour with a cached result alone, and the hours between them in groups whose spans can be read together."""
+    batch: list[Hour] = []
+    for hour in hours:
+        if batch and (hour.result is not None or sum(member.spans for member in batch) + hour.spans > _SPANS_AT_ONCE):
+            yield batch
+            batch = []
+        if hour.result is not None:
+            yield [hour]
+        else:
+            batch.append(hour)
+    if batch:
+        yield batch
+
+
+def _by_start(spans: Iterable[Span]) -> Mapping[int, Iterable[Span]]:
+    """Return the spans by the hour in which their trace began. ``spans``: those of a trace are adjacent."""
+    hours: dict[int, list[Span]] = {}
+    for trace in in_traces(spans):
+        hours.setdefault(trace.spans[0].start // HOUR, []).extend(trace.spans)
+    return hours
+
+
+def _keep(_: Indexer, db: sqlite3.Connection, rows: list[tuple[int, str, int, int, str]]) -> None:
+    """Store results, and drop those of hours before the oldest trace."""
     with transaction(db):
-        db.execute("INSERT OR REPLACE INTO hourly_results VALUES (?, ?, ?, ?, ?)", row)
+        db.executemany("INSERT OR REPLACE INTO hourly_results VALUES (?, ?, ?, ?, ?)", rows)
         db.execute("DELETE FROM hourly_results WHERE hour < (SELECT min(start) / ? FROM traces)", (HOUR,))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from llmtrace.store.summary import TraceSummary
 
 SHORTEST_PREFIX = 4
+_WHOLE = 32
 _LONGEST_TEXT = 200_000
 _LONGEST_WORD = 64
 _LISTS = ("system", "input", "output")
@@ -139,7 +140,8 @@ def resolve(wanted: str, newest: Sequence[str], starting: Callable[[str], list[s
         raise TraceNotFound(f"{wanted!r} is the beginning of several traces: {', '.join(sorted(ids)[:4])}. Give more digits")
     import difflib
 
-    close = difflib.get_close_matches(wanted, [trace_id[: len(wanted)] for trace_id in newest], n=3)
+    # nobody types a whole id, and comparing it with all the others takes long: an import asks for each trace
+    close = difflib.get_close_matches(wanted, [one[: len(wanted)] for one in newest], n=3) if len(wanted) < _WHOLE else []
     full = [next(trace_id for trace_id in newest if trace_id.startswith(start)) for start in close]
     suggestion = f"Did you mean {' or '.join(full)}?" if full else f"The newest is {newest[0]}"
     raise TraceNotFound(f"no trace {wanted!r}. {suggestion}")

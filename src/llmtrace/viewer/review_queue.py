@@ -140,7 +140,7 @@ class ReviewQueue:
         record = reviews.get(review_id)
         payload = record.request.payload if isinstance(record.request.payload, dict) else {}
         names = wish.get("always") or []
-        if not isinstance(names, list) or any(name not in payload for name in names):
+        if not isinstance(names, list) or any(not isinstance(name, str) or name not in payload for name in names):
             raise Refused(400, "'always' must be a list of names of arguments of this call")
         always = {name: payload[name] for name in names}
         reason = str(wish.get("reason") or "")
@@ -233,6 +233,7 @@ def _wish(body: bytes) -> dict[str, Any]:
     """Parse a decision sent by a page. Raises Refused."""
     try:
         wish = json.loads(body, parse_constant=_refuse)
+        json.dumps(wish, ensure_ascii=False).encode()  # half a surrogate pair, which no store takes
     except (ValueError, RecursionError):
         raise Refused(400, "the body is not JSON") from None
     if not isinstance(wish, dict) or wish.get("action") not in (*DECISIONS, "settle"):

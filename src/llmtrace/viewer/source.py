@@ -113,8 +113,8 @@ class Source:
         with self._lock:
             view = self._open.get(trace_id)
             if view is None:
-                view = TraceView(self.store.trace(trace_id))
-                self._open[view.trace.trace_id] = view
+                trace = self.store.trace(trace_id)  # the id may be the beginning of one, whose trace is open already
+                view = self._open[trace.trace_id] = TraceView(trace, self._open.get(trace.trace_id))
                 if len(self._open) > MOST_OPEN:
                     self._open.popitem(last=False)
             self._open.move_to_end(view.trace.trace_id)
@@ -148,8 +148,12 @@ class Source:
                 self._summaries.pop(trace_id, None)
                 before = self._open.get(trace_id)
                 with contextlib.suppress(TraceNotFound):
-                    if before is not None:
-                        view = self._open[trace_id] = TraceView(self.store.trace(trace_id), before)
+                    if before is None:
+                        continue
+                    trace = self.store.trace(trace_id)
+                    # an unchanged trace keeps its view, with the diagnosis and the lineage that were computed for it
+                    if trace.alive != before.trace.alive or trace != before.trace:
+                        view = self._open[trace_id] = TraceView(trace, before)
                         if view.rows(before.version)["rows"]:
                             changed.add(trace_id)
         return changed

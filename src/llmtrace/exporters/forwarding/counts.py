@@ -59,8 +59,8 @@ class Counts:
         self.warn(f"the endpoint rejected spans ({why}): {self.refused} so far, which are dropped")
 
     def warn(self, line: str) -> None:
-        """Log a line, unless one of its kind (the text up to the first colon) was logged in the last minute."""
-        warn_once(f"OTLP: {line}", quiet_seconds=QUIET_SECONDS, kind=f"OTLP: {line.partition(':')[0]}")
+        """Log a line, unless one of its kind was logged in the last minute: the text before a colon that ends a word."""
+        warn_once(f"OTLP: {line}", quiet_seconds=QUIET_SECONDS, kind=f"OTLP: {line.partition(': ')[0]}")
 
     def numbers(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in NAMES}

@@ -7,6 +7,7 @@ or dropped by sampling. Only start marks and spans in transit are in memory.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,16 +91,23 @@ class JournalCursor:
         self._positions = positions
         self._files: dict[str, _File] = {}
         self._open: dict[tuple[str, str], tuple[RawSpan, str]] = {}
+        self._open_in: Counter[str] = Counter()
+        """By trace, the number of spans in `_open`."""
         self._last = 0
         self._done: set[str] = set()
+        self._names: list[str] = []
 
     def names(self) -> list[str]:
-        return [
-            file.name for file in journal_files.listing(self.journal) if journal_files.process_of(file.name) == self.process
-        ]
+        """Return the names of the process's files. An ended process makes no more, so they are looked up once."""
+        if self.alive or not self._names:
+            files = journal_files.listing(self.journal)
+            self._names = [file.name for file in files if journal_files.process_of(file.name) == self.process]
+        return self._names
 
     def read(self, most_bytes: int) -> list[QueuedSpan]:
         """Return the next spans, about ``most_bytes`` of them; empty at the end. Raises OSError."""
+        if self.finished:
+            return []
         batch: list[QueuedSpan] = []
         room = most_bytes
         names = self.names()
@@ -117,7 +125,7 @@ class JournalCursor:
                         return batch
             if number < len(names) - 1 or not self.alive:
                 self._done.add(name)
-        if not self.alive and not self.finished:
+        if not self.alive:
             self.finished = True
             batch += self._interrupted(names)
         return batch
@@ -136,7 +144,7 @@ class JournalCursor:
                 state.outstanding[record.offset] = None
                 is_whole = level == WHOLE
                 item = queued(raw, whole=is_whole, size=len(record.payload) if is_whole else None)
-                item.ends_run = all(trace_id != raw.trace_id for trace_id, _ in self._open)
+                item.ends_run = not self._open_in[raw.trace_id]
                 item.tail, item.file = self, name
                 item.offset, item.length, item.ref = record.offset, record.length, record.ref
                 yield item
@@ -160,9 +168,12 @@ class JournalCursor:
         key = raw.trace_id, raw.span_id
         self._last = max(self._last, raw.start, raw.end or 0)
         if raw.end is None:
+            self._open_in[raw.trace_id] += key not in self._open
             self._open[key] = raw, level
-        else:
-            self._open.pop(key, None)
+        elif self._open.pop(key, None) is not None:
+            self._open_in[raw.trace_id] -= 1
+            if not self._open_in[raw.trace_id]:
+                del self._open_in[raw.trace_id]
 
     def _interrupted(self, names: list[str]) -> list[QueuedSpan]:
         interrupted = list[QueuedSpan]()

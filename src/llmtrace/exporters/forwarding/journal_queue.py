@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from llmtrace.exporters.forwarding.journal_cursor import JournalCursor, UnwrittenSpans
@@ -67,7 +67,7 @@ class JournalQueue:
             if cursor.finished and cursor.settled:
                 cursor.save()
                 del self._cursors[key]
-                self._remove_sent(cursor.journal)
+                self._remove_sent(cursor.journal, cursor.names())
 
     def _take(self) -> bool:
         if self._descriptor is None:
@@ -90,20 +90,21 @@ class JournalQueue:
             else:  # no span for us: mark it as read
                 positions.write(file.name, Position(file.size))
         positions.forget_absent({file.name for file in files})
-        self._remove_sent(journal)
+        self._remove_sent(journal, [file.name for file in files])
 
     def _add(self, journal: Path, process: str, *, alive: bool) -> None:
         positions = self._positions[journal]
         self._cursors[journal, process] = JournalCursor(journal, process, self._destination, positions, alive=alive)
 
-    def _remove_sent(self, journal: Path) -> None:
-        """In the folder of unsent spans, remove the files whose spans are all for this destination and were sent."""
+    def _remove_sent(self, journal: Path, names: Iterable[str]) -> None:
+        """In the folder of unsent spans, remove those of these files whose spans are all for this destination and were sent."""
         positions = self._positions[journal]
-        for file in journal_files.listing(journal) if journal.parent.name == UNSENT else ():
-            path = journal / file.name
-            is_sent = positions.read(file.name).covers(file.size) and not journal_files.is_being_written(path)
-            if is_sent and destinations_of(path) <= {self._destination}:
-                path.unlink(missing_ok=True)
+        for name in names if positions.folder.name == UNSENT else ():
+            path = journal / name
+            with contextlib.suppress(OSError):
+                is_sent = positions.read(name).covers(path.stat().st_size) and not journal_files.is_being_written(path)
+                if is_sent and destinations_of(path) <= {self._destination}:
+                    path.unlink()
 
     def save(self) -> None:
         """Write the positions up to which all spans are settled. Raises OSError."""
@@ -114,7 +115,7 @@ class JournalQueue:
         """Remove the files that were sent. Never raises."""
         for journal in self._positions:
             with contextlib.suppress(OSError):
-                self._remove_sent(journal)
+                self._remove_sent(journal, [file.name for file in journal_files.listing(journal)])
 
     def close(self) -> None:
         """Release the lock; in a forked child, close the copy of its descriptor."""
