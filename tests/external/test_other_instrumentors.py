@@ -39,7 +39,7 @@ ORDER
 """
 
 PLAIN = """
-sys.path[:0] = [sys.argv[3], sys.argv[3] + "/kits"]
+sys.path[:0] = [sys.argv[3], sys.argv[3] + "/.."]
 from kit import Answer, Question
 from server import Server
 from way import load
