@@ -129,7 +129,7 @@ class Callbacks:
     """Let exceptions out of callbacks; only errors of a budget are raised."""
 
     def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: Any, parent_run_id: Any = None, **extra: Any) -> None:  # noqa: ARG002
-        _begin(_chain_starts, inputs, run_id, parent_run_id, extra)
+        guard_except_refusal(_begin, _chain_starts, inputs, run_id, parent_run_id, extra)
 
     def on_chain_end(self, output: Any, *, run_id: Any, **extra: Any) -> None:  # noqa: ARG002
         guard(_ends, output, run_id)
@@ -138,10 +138,10 @@ class Callbacks:
         guard(_fails, error, run_id)
 
     def on_tool_start(self, serialized: Any, input_str: str, *, run_id: Any, parent_run_id: Any = None, **extra: Any) -> None:
-        _begin(_tool_starts, serialized, input_str, run_id, parent_run_id, extra)
+        guard_except_refusal(_begin, _tool_starts, serialized, input_str, run_id, parent_run_id, extra)
 
     def on_retriever_start(self, serialized: Any, query: str, *, run_id: Any, parent_run_id: Any = None, **extra: Any) -> None:
-        _begin(_retriever_starts, serialized, query, run_id, parent_run_id, extra)
+        guard_except_refusal(_begin, _retriever_starts, serialized, query, run_id, parent_run_id, extra)
 
     on_tool_end = on_retriever_end = on_chain_end
     on_tool_error = on_retriever_error = on_chain_error
@@ -149,7 +149,7 @@ class Callbacks:
 
 def _begin(starts: Callable[..., None], *args: Any) -> None:
     if active() is not None:
-        guard_except_refusal(starts, *args)
+        starts(*args)
 
 
 @cache
