@@ -62,6 +62,8 @@ class Call:
     """Number of the user's turns before the call."""
     conversation: int = 0
     """Number of the conversation in which the model requested it. Agents that work side by side have one each."""
+    prompt: int = 0
+    """Digest of the prompt that opened the conversation, and of the span around it; 0 if it is not known."""
     asking_span: str | None = None
     """Id of the model call that requested this call; None for an execution that no recorded model call requested."""
     execution: Span | None = None
@@ -334,7 +336,7 @@ class CallLog:
                     if self._read_result(span, part, call):
                         completed.append(call)
         if not is_opening:
-            self._conversations.follow(span, inference, conversation)
+            self._conversations.follow(span, conversation)
         return completed
 
     def _count_turns(
@@ -383,7 +385,7 @@ class CallLog:
         """Create a call that only the request's history shows, because the requesting model span was not recorded."""
         for part in asking.tool_calls():
             if part.id is not None and part.id == result.id:
-                call = Call(part.name, part.id, part.arguments, turn=self.turn, conversation=self._conversations.newest)
+                call = self._call(part.name, part.id, part.arguments)
                 self._append(call)
                 return call
         return None
@@ -410,7 +412,7 @@ class CallLog:
                 and earlier.key == _key(part)
             ):
                 return  # two instrumentations report the same model call
-            call = Call(part.name, part.id, part.arguments, turn=self.turn, conversation=self._conversations.newest)
+            call = self._call(part.name, part.id, part.arguments)
             self._append(call)
         self.requested = (*self.requested, call)
         call.asking_span = span.span_id
@@ -438,9 +440,7 @@ class CallLog:
         call = self._find_call(span, execution) if self.calls else None
         is_first = call is None or not call.is_complete
         if call is None:
-            call = Call(
-                execution.name, execution.call_id, execution.arguments, turn=self.turn, conversation=self._conversations.newest
-            )
+            call = self._call(execution.name, execution.call_id, execution.arguments)
             self._append(call)
         call.execution = span
         call.definition = execution.definition or call.definition or find_tool(execution.name, self.tools)
@@ -482,6 +482,10 @@ class CallLog:
         if call is not None:
             call.decision = decision
         remember(self._decisions, call_id, decision, MOST_CALLS if self.bounded else None)
+
+    def _call(self, tool: str, call_id: str | None, arguments: JsonValue) -> Call:
+        now = self._conversations
+        return Call(tool, call_id, arguments, turn=self.turn, conversation=now.newest, prompt=now.prompt)
 
     def _append(self, call: Call) -> None:
         call.position = self._count

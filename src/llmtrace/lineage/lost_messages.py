@@ -82,13 +82,17 @@ class LostMessages:
         """Return the conversation of a request, with the messages of the request added. Agents that work side by side may have
         several conversations of one name; the newest comes last."""
         conversations = [] if is_new_task else self._conversations.get(name, [])
-        continued = next((it for it in reversed(conversations) if _is_continued(it.request, request)), None)
+        candidates = [it for it in conversations if _is_continued(it.request, request)]
+        continued = max(candidates, key=lambda it: len(it.request), default=None)
         if continued is not None:
             continued.has_grown = True
             continued.digests.update(dict.fromkeys(map(_digest, request[len(continued.request) :])))
         elif not conversations:
             continued = self._begin(span, request)
-        elif any(request == it.request for it in conversations):  # another agent, or another try
+        elif any(
+            request == it.request or (span.parent_id not in self._agents and begins_with(it.request, request))
+            for it in conversations
+        ):  # another agent, or another try
             continued = _Conversation(digests=_digests(request))
         else:
             continued = conversations[-1]

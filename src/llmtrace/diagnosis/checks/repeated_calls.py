@@ -12,6 +12,7 @@ from llmtrace.diagnosis.finding import Finding, of_call, plural
 from llmtrace.diagnosis.flow import CallNode, Flow
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.call_log import result_text
+from llmtrace.model import AgentInvocation
 
 SAME = 3
 """Number of equal calls with the same result that make a loop."""
@@ -80,7 +81,7 @@ def _longest_streak(flow: Flow, nodes: Sequence[CallNode], changes: Sequence[Cal
     """Return the length of the longest sequence of ``nodes`` that were requested one after the other in one conversation,
     without any of ``changes`` in between."""
     longest = 1
-    for calls in _by_conversation(nodes):
+    for calls in _by_conversation(flow, nodes):
         streak = 1
         for before, node in pairwise(calls):
             first, later = flow.trace.span(before.span_id), flow.trace.span(node.span_id)
@@ -93,10 +94,15 @@ def _longest_streak(flow: Flow, nodes: Sequence[CallNode], changes: Sequence[Cal
     return longest
 
 
-def _by_conversation(nodes: Iterable[CallNode]) -> Iterable[list[CallNode]]:
-    conversations: dict[int, list[CallNode]] = defaultdict(list)
+def _by_conversation(flow: Flow, nodes: Iterable[CallNode]) -> Iterable[list[CallNode]]:
+    """Group calls by conversation. An agent that begins anew with the same prompt goes on: it forgot what it did."""
+    conversations: dict[tuple[str, int], list[CallNode]] = defaultdict(list)
     for node in nodes:
-        conversations[node.call.conversation].append(node)
+        call = node.call
+        asking = flow.trace.span(call.asking_span) if call.asking_span is not None else None
+        above = next(iter(flow.trace.ancestors(asking)), None) if asking is not None else None
+        in_agent = above is not None and isinstance(above.operation, AgentInvocation) and call.prompt != 0
+        conversations["prompt" if in_agent else "number", call.prompt if in_agent else call.conversation].append(node)
     return conversations.values()
 
 
@@ -108,7 +114,7 @@ def cycles(flow: Flow) -> Iterator[Finding]:
     """Find a sequence of two to four different calls that came three times in a row in one conversation, with the same
     arguments and results."""
     calls = [node for node in flow.calls if node.call.has_arguments and not node.call.is_polling and not node.call.is_held_back]
-    for conversation in _by_conversation(calls):
+    for conversation in _by_conversation(flow, calls):
         yield from _cycles_in(conversation)
 
 
