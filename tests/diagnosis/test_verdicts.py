@@ -56,22 +56,6 @@ def test_two_invented_orders_are_two_causes() -> None:
     assert {suspect.value for suspect in found.marked} == {"KS-20431", "KS-77120"}
 
 
-@pytest.mark.parametrize(
-    ("name", "parameter", "expected"),
-    [
-        ("create_ticket", "ticket_id", []),
-        ("create_ticket", "order_id", [("likely", "ungrounded_argument")]),
-        ("charge", "idempotency_key", []),
-    ],
-)
-def test_the_name_of_something_new_is_up_to_the_model(name: str, parameter: str, expected: list[object]) -> None:
-    """It may choose the key of what it creates, and of its request; not that of another thing."""
-    story = Story(tool(name, parameter, changes=True)).user("Do it.")
-    found = story.call(name, {"done": True}, **{parameter: "KS-20431"}).answer("Done.").diagnosis()
-    assert marks(found) == expected
-    assert "ungrounded_argument" in [suspect.check for suspect in (*found.marked, *found.possible)]
-
-
 def test_a_lookup_with_an_invented_identifier_is_likely_where_a_change_takes_it_over() -> None:
     """The lookup answered, and the change used its value: the chain leads from the answer back to the lookup."""
     story = Story(LOOK_UP, REFUND).user("I want my money back.")

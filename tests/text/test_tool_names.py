@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmtrace.text.tool_names import is_polling_name, is_reading_name, names_new, split_name
+from llmtrace.text.tool_names import is_polling_name, is_reading_name, split_name
 
 
 @pytest.mark.parametrize(
@@ -52,24 +52,3 @@ def test_waiting_tools_are_polled() -> None:
     assert is_polling_name("get_job_status")
     assert is_polling_name("waitForBuild")
     assert not is_polling_name("refund")
-
-
-@pytest.mark.parametrize(
-    ("tool", "parameter", "is_new"),
-    [
-        ("create_branch", "name", True),
-        ("createOrder", "orderId", True),
-        ("add_products", "product_sku", True),
-        ("write_file", "output_path", True),
-        ("顧客作成", "id", True),
-        ("create_refund", "order_id", False),
-        ("create_event", "attendee", False),
-        ("refund", "id", False),
-        ("update_user", "username", False),
-        ("charge", "idempotency_key", True),
-        ("run_instance", "clientToken", True),
-    ],
-)
-def test_a_call_that_creates_may_name_the_new_thing(tool: str, parameter: str, is_new: bool) -> None:
-    """Its own name or key, not that of another thing; a key of the request is up to its caller, too."""
-    assert names_new(tool, parameter) is is_new

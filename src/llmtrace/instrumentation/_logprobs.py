@@ -28,7 +28,7 @@ class Confidence:
         self._tokens: defaultdict[int, list[tuple[str, float]]] = defaultdict(list)
 
     def add(self, choice: int, token: str, logprob: float) -> None:
-        self._tokens[choice].append((token, max(float(logprob), -9999.0)))  # minus infinity is no number on the wire
+        self._tokens[choice].append((token, max(float(logprob), -9999.0)))  # the wire format has no minus infinity
 
     def add_choice(self, choice: int, logprobs: Any) -> None:
         """Add log-probabilities of a choice, or of a piece of it, in OpenAI's form."""

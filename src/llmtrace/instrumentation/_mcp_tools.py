@@ -83,7 +83,7 @@ def answered(
     """Return the execution with the tool's answer (a CallToolResult as on the wire), and its failure.
 
     The result is the structured content if there is some, because the output schema describes it; otherwise the text, or the
-    list of contents. An answer that asks for more input is no execution: its questions are recorded in ``context``.
+    list of contents. An answer that asks for more input is not an execution: its questions are recorded in ``context``.
     """
     if asks_for_input(answer):
         guard(record_questions, answer, context)

@@ -9,7 +9,6 @@ from llmtrace.lineage.read_values import Kind
 from llmtrace.model import JsonValue
 from llmtrace.model.value import value
 from llmtrace.text.patterns import lazy_pattern
-from llmtrace.text.tool_names import names_new
 
 _UUID = lazy_pattern(r"\{?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\}?", re.IGNORECASE)
 
@@ -102,13 +101,9 @@ class ValueUse:
     """The argument, described without content by the program's own names; empty for an answer."""
 
     @property
-    def may_be_new(self) -> bool:
-        """True if a model may choose this identifier itself: the name of what the call creates, a key of the request, or a
-        UUID, which never equals an existing one by chance."""
-        if isinstance(self.value, str) and _UUID.fullmatch(self.value.strip()) is not None:
-            return True
-        parameter = next((step for step in reversed(self.path) if isinstance(step, str)), "")
-        return self.tool is not None and names_new(self.tool, parameter)
+    def is_uuid(self) -> bool:
+        """True for a UUID. A model may choose a UUID for something new: it never equals an existing one by chance."""
+        return isinstance(self.value, str) and _UUID.fullmatch(self.value.strip()) is not None
 
 
 @value

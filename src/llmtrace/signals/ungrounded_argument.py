@@ -1,6 +1,6 @@
 """The model puts an identifier into a tool call, as a whole argument, and nothing visible contains it. `made_up` is reported
-before the tool runs, `in_change` when a change with it, that no person approved, succeeded. What a model may choose itself is
-only `made_up`: a UUID, the name of what the call creates, or a key of the request, such as an idempotency key.
+before the tool runs, `in_change` when a change with it, that no person approved, succeeded. A UUID is only `made_up`: a model
+may choose one as the key of something new.
 
 * Labels: `in_change`: warning; `made_up`: info
 * On: the inference (`made_up`), or the call that succeeded (`in_change`).
@@ -54,7 +54,7 @@ class UngroundedArgument(Signal[State]):
             if call.failed is False and call.id is not None:
                 uses_of_call = state.calls.pop(call.id, ())
                 if not call.is_approved:
-                    ran = [use for use in uses_of_call if not use.may_be_new and call.ran_with(use.pointer, use.value)]
+                    ran = [use for use in uses_of_call if not use.is_uuid and call.ran_with(use.pointer, use.value)]
                     evaluations += [self._evaluation(use, "in_change", "warning") for use in ran]
         return evaluations
 

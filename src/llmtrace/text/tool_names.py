@@ -1,5 +1,4 @@
-"""Splits tool names into words, and classifies tools by these words: does the tool only read, does it wait for something, does
-it create something that an argument may name?"""
+"""Splits tool names into words, and classifies tools by these words: does the tool only read, does it wait for something?"""
 
 from __future__ import annotations
 
@@ -51,22 +50,6 @@ CHANGING: Final = _words(
 )
 """Verbs of change that are not also nouns. A name with one of them, at any position, is not a reading name."""
 
-CREATING: Final = _words(
-    """add append create generate insert install make new open publish put register save upload upsert write
-    anlegen erstellen crear criar guardar salvar créer"""
-)
-_SPACELESS_CREATING: Final = _words("作成 登録 创建 생성")
-"""Verbs of change that create something."""
-
-_OWN_NAMES: Final = _words(
-    "alias branch filename filepath handle hostname id identifier key label name path ref reference sku slug tag title username"
-)
-"""Words that end the name of a parameter for the name or key of a thing."""
-_NEW: Final = _words("new output target")
-"""Words before these which name no other thing."""
-_REQUEST_KEYS: Final = _words("clienttoken correlation idempotency nonce")
-"""Words in the names of parameters for a key by which a caller marks its request, as in HTTP APIs."""
-
 _ALSO_NOUNS: Final = _words(
     """archive block book call change charge clear complete copy correct credit debit deploy do drop email exchange fill fix
     forward grant hold import increase invite issue lock log mail mark merge message move order patch place post purchase
@@ -104,20 +87,3 @@ def is_reading_name(name: str) -> bool:
 def is_polling_name(name: str) -> bool:
     """Return True if the name says that the tool waits for something or reports progress."""
     return not POLLING.isdisjoint(split_name(name))
-
-
-@lru_cache(maxsize=4096)
-def names_new(tool: str, parameter: str) -> bool:
-    """Return True if an argument is up to the model: the name or key of what the call creates, or a key of the request itself.
-
-    The parameter may not name another thing: of ``create_refund``, ``refund_id`` and ``name`` are such arguments, and
-    ``order_id`` is not.
-    """
-    words = split_name(parameter)
-    if not _REQUEST_KEYS.isdisjoint((*words, "".join(words))):
-        return True
-    tool_words = {word.removesuffix("s") for word in split_name(tool)}
-    creates = not CREATING.isdisjoint(tool_words) or any(word in tool for word in _SPACELESS_CREATING)
-    if not creates or not words or words[-1] not in _OWN_NAMES:
-        return False
-    return all(word.removesuffix("s") in tool_words or word in _NEW for word in words[:-1])

@@ -17,7 +17,7 @@ def ungrounded_arguments(flow: Flow) -> Iterator[Finding]:
     """Find arguments that are an identifier as a whole, which the model could not see anywhere.
 
     Likely if a change with the value succeeded that no person approved: the call itself, or a later one if the call succeeded,
-    too. Otherwise possible, and also if the model may choose the identifier itself; see `ValueUse.may_be_new`.
+    too. Otherwise possible. A UUID is only possible, because it may be the key of something new.
     """
     changes: dict[str, list[CallNode]] = defaultdict(list)
     for node in flow.calls:
@@ -38,7 +38,7 @@ def _of_use(node: CallNode, use: ValueUse, changes: Sequence[CallNode]) -> Findi
     reviewed = how_reviewed(node)
     if ran and call.corrected is not None:  # the correction was of another argument: the call ran with this value
         reviewed = f"a person approved the call of {node.tool}" if call.is_approved else ""
-    confidence: Confidence = "likely" if changes and (ran or node in changes) and not use.may_be_new else "possible"
+    confidence: Confidence = "likely" if changes and (ran or node in changes) and not use.is_uuid else "possible"
     label = use.argument_label.partition(" ")[0]
     name = label if label.startswith("/") else "argument"
     evidence = f"The identifier {quote(use.value)} is in no message and no result that came before this call"
