@@ -163,9 +163,6 @@ STRICT = tuple(ToolDefinition(tool.name, tool.parameters, strict=True) for tool 
 
 A, B, C = (execute(name=name, arguments={"q": CANARY, "n": 1}) for name in ("look_up", "search", "refund"))
 REFUND = execute("ok", "refund", changes=True)
-OBSERVED = f"{CANARY} is in no catalogue"
-PROMPTS = ["Find it in the catalogue of our suppliers, step by step." + f"\nObserved: {OBSERVED}" * steps for steps in range(3)]
-GROWING = [step for prompt in PROMPTS for step in (infer("I look.", request=(user(prompt),)), execute(OBSERVED, "look_up"))]
 
 CASES: dict[str, Cases] = {
     "answer_without_evidence": Cases(
@@ -406,7 +403,6 @@ CASES: dict[str, Cases] = {
             "same_result, failures": run(*[failing(ToolExecution("look_up", ARGUMENTS))] * 3),
             "cycle": run(*[A, B] * 3),
             "cycle, of four": run(*[A, B, C, execute(name="refund")] * 3),
-            "same_result, one growing prompt": run(*GROWING),
         },
         good=[
             run(execute(), execute(arguments={"q": CANARY, "page": 2}), execute(name="search")),

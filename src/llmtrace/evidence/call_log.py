@@ -8,7 +8,7 @@ model span that requested it is not counted twice, and a result that only messag
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmtrace.codec import json_text
@@ -280,8 +280,6 @@ class CallLog:
     _is_loop = False
     """True if the last model call requested tools, by its finish reason."""
     _count = 0
-    _answer = ""
-    """Text of the newest answer."""
 
     def __init__(self, *, bounded: bool = True) -> None:
         """``bounded``: keep only the newest calls, as a live run does."""
@@ -324,9 +322,7 @@ class CallLog:
         new = new_messages(inference)
         start = len(inference.input) - len(new)
         before = inference.input[start - 1] if start else None
-        is_opening = before is None and bool(inference.input) and not inference.is_continued
-        goes_on = is_opening and not self._conversations.open(span, inference, self._newest_texts())
-        self._count_turns(span, inference, new, before, goes_on=goes_on)
+        self._count_turns(span, inference, new, before)
         completed: list[Call] = []
         conversation: int | None = None
         for message in new:
@@ -335,30 +331,23 @@ class CallLog:
                     conversation = call.conversation
                     if self._read_result(span, part, call):
                         completed.append(call)
-        if not is_opening:
+        if before is None and inference.input and not inference.is_continued:
+            self._conversations.open(span, inference)
+        else:
             self._conversations.follow(span, conversation)
         return completed
 
-    def _count_turns(
-        self, span: Span, inference: Inference, new: Sequence[Message], before: Message | None, *, goes_on: bool
-    ) -> None:
-        """Count the user's turns. ``goes_on``: the prompt is that of the last request, with what was found out since."""
+    def _count_turns(self, span: Span, inference: Inference, new: Sequence[Message], before: Message | None) -> None:
         start = len(inference.input) - len(new)
         if not self._words:  # first request: count the user's turns before this run began
             self._first_parent = span.parent_id
             for message in inference.input[:start]:
                 self.turn += message.role in USER_ROLES and self._words.add(message.text().strip())
         for number, message in enumerate(new, start + 1):
-            if message.role in USER_ROLES and self._is_turn(message.text(), number, before) and not goes_on:
+            if message.role in USER_ROLES and self._is_turn(message.text(), number, before):
                 self.new_turns += ((number, message),)
                 if before is not None or not self.turn or span.parent_id == self._first_parent:
                     self.turn += 1  # otherwise it is the prompt of another agent
-
-    def _newest_texts(self) -> Iterator[str]:
-        """Yield the newest answer of a model, and the newest result if it is a text."""
-        yield self._answer
-        if self.calls and isinstance(self.calls[-1].result, str):
-            yield self.calls[-1].result
 
     def _find_call_of_result(self, part: ToolResult, before: Message | None) -> Call | None:
         if part.id is None:  # it belongs to the oldest waiting call among the newest ones, since results keep the calls' order
@@ -397,8 +386,7 @@ class CallLog:
                 if type(part) is ToolCall:
                     has_call = True
                     self._ask(span, choice, part, tools)
-            self._answer = text = message.text()
-            if not has_call and text:
+            if not has_call and (text := message.text()):
                 self._words.add(text.strip())  # recorded, so that a prompt that repeats this answer is not a turn of the user
 
     def _ask(self, span: Span, choice: int, part: ToolCall, tools: Sequence[ToolDefinition]) -> None:

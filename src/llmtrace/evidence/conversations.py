@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass
 
+from llmtrace.lineage.message_history import remember
 from llmtrace.model import Inference, Span
 
 MOST_SPANS = 1024
 """Spans around model calls that a live run remembers; beyond it, the oldest is dropped."""
-_BEGINNING, _SHORTEST = 60, 12
-"""Number of first characters by which a prompt, an answer or a result is recognised, and the fewest that an answer or a result
-must have for that."""
 
 
 @dataclass(slots=True)
@@ -21,17 +17,14 @@ class _Below:
 
     newest: int
     are_several: bool = False
-    beginning: str = ""
-    """Beginning of the prompt that opened the newest one."""
 
 
 class ConversationNumbers:
     """Finds the conversation of each model call, counted from 0. Spans must come in the order in which they ended.
 
     A request without an answer of the model opens a conversation, also if its prompt was sent before: that is another agent, or
-    another try. Exception: an agent that writes all it knows into one prompt. Its prompt begins like the last one below the
-    same span, and contains the newest answer or result. Any other request belongs to the only conversation below its span; if
-    that has several or none, to the one with the call whose result it returns, else to the newest.
+    another try. Any other request belongs to the only conversation below its span; if that has several or none, to the one with
+    the call whose result it returns, else to the newest.
     """
 
     newest = 0
@@ -39,34 +32,21 @@ class ConversationNumbers:
     _opened = 0
 
     def __init__(self, *, bounded: bool) -> None:
-        self._bounded = bounded
-        self._below: OrderedDict[str | None, _Below] = OrderedDict()
-        self._prompts: OrderedDict[int, int] = OrderedDict()
+        self._limit = MOST_SPANS if bounded else None
+        self._below: dict[str | None, _Below] = {}
+        self._prompts: dict[int, int] = {}
 
     @property
     def prompt(self) -> int:
         """Digest of the prompt that opened the newest conversation, and of the span around it; 0 if it is not known."""
         return self._prompts.get(self.newest, 0)
 
-    def open(self, span: Span, inference: Inference, known: Iterable[str]) -> bool:
-        """Process a request without an answer of the model. Returns True if it opens a conversation. ``known``: the newest
-        answer and result of the run."""
+    def open(self, span: Span, inference: Inference) -> None:
+        """Process a request without an answer of the model."""
         text = "\n".join([message.text() for message in inference.input])
-        below = self._below.get(span.parent_id)
-        beginnings = [part[:_BEGINNING].strip() for part in known]
-        if (
-            below is not None
-            and text.startswith(below.beginning)
-            and any(len(it) >= _SHORTEST and it in text for it in beginnings)
-        ):
-            self.newest = below.newest
-            return False
         self._opened += bool(self._below)
-        self._prompts[self._opened] = hash((span.parent_id, text))
-        if self._bounded and len(self._prompts) > MOST_SPANS:
-            self._prompts.popitem(last=False)
-        self._remember(span, _Below(self._opened, below is not None, text[:_BEGINNING]))
-        return True
+        remember(self._prompts, self._opened, hash((span.parent_id, text)), self._limit)
+        self._remember(span, _Below(self._opened, span.parent_id in self._below))
 
     def follow(self, span: Span, of_result: int | None) -> None:
         """Process any other request. ``of_result``: the conversation of a call whose result it returns, if there is one."""
@@ -77,6 +57,4 @@ class ConversationNumbers:
 
     def _remember(self, span: Span, below: _Below) -> None:
         self.newest = below.newest
-        self._below[span.parent_id] = below
-        if self._bounded and len(self._below) > MOST_SPANS:
-            self._below.popitem(last=False)
+        remember(self._below, span.parent_id, below, self._limit)
