@@ -23,8 +23,8 @@ from typing import Any, TypeAlias
 import recorded
 import report
 from llmtrace.diagnosis import diagnose
-from llmtrace.lineage import LineageTracker, LiveLineage, analyze
 from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolExecution, ToolResult, Trace
+from llmtrace.reading import LineageTracker, LiveLineage, analyze
 
 TRACE = "0" * 31 + "1"
 TURNS = 500

@@ -21,9 +21,9 @@ from pathlib import Path
 import recorded
 import report
 from llmtrace.codec import json_text
-from llmtrace.evidence.run_evidence import RunEvidence, untrusted
-from llmtrace.lineage.read_values import IDENTIFIERS, read_arguments
 from llmtrace.model import Inference, JsonValue, ToolCall, ToolExecution, Trace
+from llmtrace.reading.read_values import IDENTIFIERS, read_arguments
+from llmtrace.reading.run_evidence import RunEvidence, untrusted
 from llmtrace.text.matching import squash
 from llmtrace.text.tool_names import is_reading_name
 

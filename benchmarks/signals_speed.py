@@ -32,6 +32,7 @@ import recorded
 import report
 from llmtrace.config import Config
 from llmtrace.evaluation import Evaluator
+from llmtrace.laws import Signal, load
 from llmtrace.model import (
     AgentInvocation,
     Inference,
@@ -45,7 +46,6 @@ from llmtrace.model import (
     Trace,
 )
 from llmtrace.runtime import build
-from llmtrace.signals import Signal, load
 
 RUN, ROOT = "a" * 32, "f" * 16
 SENTENCE = "the order was packed in the morning and left the warehouse with the carrier before noon on the same day"

@@ -20,8 +20,8 @@ from typing import Any
 
 import recorded
 import report
-from llmtrace.lineage import LiveLineage, ValueUse, analyze
 from llmtrace.model import Inference, Span, ToolCall, Trace, replace
+from llmtrace.reading import LiveLineage, ValueUse, analyze
 
 PLANTED_PER_SET = 300
 

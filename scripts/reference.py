@@ -23,9 +23,9 @@ from llmtrace.cli import options
 from llmtrace.codec.writers import WRITERS
 from llmtrace.diagnosis import place_ranker
 from llmtrace.guards.review_policy import ReviewContext
+from llmtrace.laws import is_built_in, load
 from llmtrace.model import findings
 from llmtrace.recorder.open_span import OpenBlock, OpenSpan
-from llmtrace.signals import is_built_in, load
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -247,12 +247,12 @@ def _named(action: argparse.Action) -> str:
 
 
 def _signals() -> str:
-    intro = _prose(importlib.import_module("llmtrace.signals")).split("\n\n")
+    intro = _prose(importlib.import_module("llmtrace.laws")).split("\n\n")
     parts = ["# Quality signals", *(part for part in intro if not part.startswith("This folder is the registry"))]
     for signal in load():
         if not is_built_in(signal.name):
             continue
-        module = importlib.import_module(f"llmtrace.signals.{signal.name}")
+        module = importlib.import_module(f"llmtrace.laws.{signal.name}")
         text = re.sub(r"^\* (\w+): ", r"* **\1** ", _prose(module), flags=re.MULTILINE)
         parts.append(f"## {signal.name}\n\n{text}" + (f"\n\nAdvice: {signal.advice}" if signal.advice else ""))
     return "\n\n".join(parts)

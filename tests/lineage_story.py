@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmtrace.lineage import LineageTracker, LiveLineage, ValueUse
+from llmtrace.reading import LineageTracker, LiveLineage, ValueUse
 from tests.agent_run import ROOT, TRACE_ID, AgentRun, tool
 
 __all__ = ["ROOT", "TRACE_ID", "Story", "tool"]

@@ -12,7 +12,7 @@ import llmtrace
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "llmtrace"
 REGISTRIES = {
-    "signals": {"base", "user_signals"},
+    "laws": {"base", "user_signals"},
     "codec/dialects": {"base"},
     "exporters": set(),
     "instrumentation": set(),

@@ -13,8 +13,8 @@ import pytest
 
 import llmtrace
 from llmtrace.errors import ConfigurationError
+from llmtrace.laws import user_signals
 from llmtrace.model import Span
-from llmtrace.signals import user_signals
 from llmtrace.store import open_store
 from tests.stored import recording
 

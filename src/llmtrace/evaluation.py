@@ -12,9 +12,7 @@ from typing import Any, TypeAlias
 from llmtrace import semconv
 from llmtrace.codec.reconcile import reconcile
 from llmtrace.content.placeholders import MORE, holds_placeholder
-from llmtrace.evidence.run_evidence import RunEvidence
-from llmtrace.lineage import moments
-from llmtrace.lineage.visible_context import is_whole
+from llmtrace.laws import AnySignal, Need, Signal, Stateless, UserSignal, load
 from llmtrace.log_once import warn_once
 from llmtrace.model import (
     INVALID_TOOL_CALL,
@@ -34,8 +32,10 @@ from llmtrace.model import (
     outermost_of,
     replace,
 )
+from llmtrace.reading import moments
+from llmtrace.reading.run_evidence import RunEvidence
+from llmtrace.reading.visible_context import is_whole
 from llmtrace.run_verdict import ATTRIBUTES, RunVerdict
-from llmtrace.signals import AnySignal, Need, Signal, Stateless, UserSignal, load
 from llmtrace.validation.check_values import (
     CONSTRAINTS,
     check_arguments,

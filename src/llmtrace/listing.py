@@ -32,7 +32,7 @@ MOST_TURNS = 10_000
 MOST_REMOTE_TURNS = 500
 """The same for a remote store, which is asked for each trace."""
 _KEPT_AT_ONCE = 50
-_ROOMS = ("diagnosis", "evidence", "lineage", "model", "signals", "text", "validation")
+_ROOMS = ("diagnosis", "laws", "model", "reading", "text", "validation")
 """Folders whose code decides what a diagnosis says."""
 
 

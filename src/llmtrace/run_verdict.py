@@ -7,8 +7,8 @@ again.
 from __future__ import annotations
 
 from llmtrace import semconv as sc
+from llmtrace.laws import Confidence, confidence_of
 from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Evaluation, Health, JsonValue, Span, failure_kind, has_error
-from llmtrace.signals import Confidence, confidence_of
 
 _ORDER: dict[Confidence, int] = {"certain": 0, "likely": 1, "possible": 2}
 _REPORTS = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE})

@@ -27,6 +27,8 @@ from llmtrace.fingerprints import fingerprint
 from llmtrace.guards import budget as _budget  # noqa: F401 - what a program may use first when it has no descriptor left …
 from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
 from llmtrace.instrumentation import Patch, Patches
+from llmtrace.laws import names as signal_names
+from llmtrace.laws import user_signals
 from llmtrace.locks import finish_imports, fork_safe_lock, importing
 from llmtrace.metrics import Metrics
 from llmtrace.model import Inference, JsonValue, Scope, Sink, Trace, replace
@@ -41,8 +43,6 @@ from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.repository import WorkingTree
 from llmtrace.recorder.resource import describe, program_folder
 from llmtrace.semconv import SCOPE_NAME
-from llmtrace.signals import names as signal_names
-from llmtrace.signals import user_signals
 from llmtrace.store import Store, open_store
 from llmtrace.store.memory import MemoryStore
 from llmtrace.version import __version__
@@ -297,7 +297,7 @@ def _make_evaluator(config: Config) -> Evaluator:
     """Import validation and the quality signals. The first span needs them, `configure` does not."""
     with importing:
         from llmtrace.evaluation import Evaluator
-        from llmtrace.signals import load
+        from llmtrace.laws import load
 
         return Evaluator(load(config.signals))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llmtrace.signals import user_signals
+from llmtrace.laws import user_signals
 
 MODULE = """
 import llmtrace

@@ -17,9 +17,9 @@ import llmtrace
 from llmtrace.diagnosis import diagnose
 from llmtrace.diagnosis.result import Diagnosis
 from llmtrace.errors import InvalidToolCall
-from llmtrace.lineage import analyze
 from llmtrace.model import Failure, Message, Review, ToolCall, ToolExecution, ToolResult
 from llmtrace.model.reviews import ReviewRequest
+from llmtrace.reading import analyze
 from llmtrace.store import open_store
 
 MADE_UP = {"order_id": "KS-20431", "amount": 42.0}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmtrace.diagnosis.checks.lost_context import lost_messages
-from llmtrace.lineage.lost_messages import Loss
+from llmtrace.reading.lost_messages import Loss
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=12))

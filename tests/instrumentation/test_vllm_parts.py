@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from llmtrace import semconv
 from llmtrace.evaluation import Evaluator
-from llmtrace.evidence.result_form import is_cut_json
 from llmtrace.instrumentation import _vllm_engine, vllm
 from llmtrace.instrumentation._logprobs import Confidence
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._vllm_answers import read_hermes
 from llmtrace.model import Custom, Inference, Message, Span, Text, ToolCall, Usage
+from llmtrace.reading.result_form import is_cut_json
 from llmtrace.recorder import active
 from llmtrace.testing import capture
 

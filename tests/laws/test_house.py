@@ -37,7 +37,7 @@ def test_floors_hold(copy: Path) -> None:
     ("module", "planted"),
     [
         ("model/spans.py", "import llmtrace.store"),
-        ("signals/repeated_call.py", "import llmtrace.recorder"),
+        ("laws/repeated_call.py", "import llmtrace.recorder"),
         ("store/memory.py", "import llmtrace.diagnosis"),
         ("model/spans.py", "import opentelemetry.trace"),
         ("recorder/run.py", "import openai"),

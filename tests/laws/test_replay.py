@@ -13,11 +13,11 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import llmtrace
 from llmtrace.evaluation import Evaluator, evaluate_trace
-from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.laws import Signal
 from llmtrace.model import Evaluation, Span, ToolDefinition, ToolExecution, Workflow
+from llmtrace.reading.run_evidence import RunEvidence
 from llmtrace.recorder import active
 from llmtrace.recorder.identity import Identity
-from llmtrace.signals import Signal
 from llmtrace.testing import Captured, capture
 
 

@@ -26,7 +26,7 @@ LATER_MODULES = frozenset(
         "llmtrace.validation.rust_engine",
     }
 )
-EVALUATION = frozenset({"llmtrace.evaluation", "llmtrace.evidence", "llmtrace.lineage", "llmtrace.validation.check_values"})
+EVALUATION = frozenset({"llmtrace.evaluation", "llmtrace.reading", "llmtrace.validation.check_values"})
 LATER_PACKAGES = frozenset(
     {
         *("genai_prices", "google", "grpc", "httpx", "jsonschema", "jsonschema_rs", "openai", "opentelemetry.exporter"),
@@ -61,9 +61,9 @@ def test_what_configure_imports(tmp_path: Path) -> None:
     assert imported & LATER_PACKAGES == set()
     instrumentors = {name.rpartition(".")[2] for name in imported if name.startswith("llmtrace.instrumentation.")}
     assert {name for name in instrumentors if not name.startswith("_")} == INSTRUMENTORS_AT_ONCE
-    assert {name for name in imported if name.startswith("llmtrace.signals.")} <= {
-        "llmtrace.signals.base",
-        "llmtrace.signals.user_signals",
+    assert {name for name in imported if name.startswith("llmtrace.laws.")} <= {
+        "llmtrace.laws.base",
+        "llmtrace.laws.user_signals",
     }
 
 

@@ -28,6 +28,7 @@ from llmtrace.codec.genai import decode, encode
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.evaluation import Evaluator
+from llmtrace.laws import Signal, user_signals
 from llmtrace.model import (
     AgentInvocation,
     Inference,
@@ -46,7 +47,6 @@ from llmtrace.recorder import Recorder, active, collected
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.otel import without_content
 from llmtrace.semconv import PARTIAL
-from llmtrace.signals import Signal, user_signals
 from llmtrace.testing import Captured, capture
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmtrace import semconv
 from llmtrace.evaluation import Evaluator
-from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.laws import AnySignal
 from llmtrace.model import (
     AgentInvocation,
     Evaluation,
@@ -30,7 +30,7 @@ from llmtrace.model import (
     Violation,
     replace,
 )
-from llmtrace.signals import AnySignal
+from llmtrace.reading.run_evidence import RunEvidence
 
 CANARY = "xk7canary"
 ROOT = "f" * 16

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from signal_cases import find, run
 
+from llmtrace.laws import load
 from llmtrace.model import Inference, Message, Operation, Part, Text, ToolCall, ToolDefinition, ToolExecution, ToolResult
-from llmtrace.signals import load
 
 SETS = {"gpt-4o-airline.jsonl": "airline_tools.json", "retail_agentrx.jsonl": "retail_tools.json"}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from signal_cases import ROOT, execute, infer, run
 
+from llmtrace.laws.end_state import SIGNAL
 from llmtrace.model import Trace, replace
-from llmtrace.signals.end_state import SIGNAL
 
 
 def cut_off() -> Trace:

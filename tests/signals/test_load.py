@@ -13,10 +13,10 @@ import pytest
 from signal_cases import infer, run
 
 import llmtrace.installed
+from llmtrace.laws import GROUP, Stateless, load
 from llmtrace.model import Evaluation, Span
-from llmtrace.signals import GROUP, Stateless, load
 
-FOLDER = Path(llmtrace.signals.__file__).parent
+FOLDER = Path(llmtrace.laws.__file__).parent
 
 
 def _shout(span: Span) -> Iterable[Evaluation]:

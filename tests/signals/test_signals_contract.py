@@ -1,4 +1,4 @@
-"""One suite for every quality signal, built in or a user's: what `llmtrace.signals` promises of each."""
+"""One suite for every quality signal, built in or a user's: what `llmtrace.laws` promises of each."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from tests.documentation import generated
 import llmtrace
 from llmtrace.codec import genai
 from llmtrace.evaluation import Evaluator
-from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.laws import AnySignal, advice, load, user_signals
 from llmtrace.model import Inference, Span, ToolExecution, replace
-from llmtrace.signals import AnySignal, advice, load, user_signals
+from llmtrace.reading.run_evidence import RunEvidence
 
 BUILT_IN = load()
 EVERY_SPAN = [span for cases in CASES.values() for spans in (*cases.bad.values(), *cases.good) for span in spans]

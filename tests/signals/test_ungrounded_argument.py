@@ -9,8 +9,8 @@ from signal_cases import find
 from tests.lineage_story import Story, tool
 
 from llmtrace.evaluation import Evaluator
+from llmtrace.laws import load
 from llmtrace.model import Evaluation, Inference, ToolCall, replace
-from llmtrace.signals import load
 
 (SIGNAL,) = load(("ungrounded_argument",))
 TOOLS = (

@@ -18,9 +18,9 @@ import llmtrace
 from llmtrace import run_verdict
 from llmtrace.errors import ConfigurationError
 from llmtrace.evaluation import Evaluator, evaluate_trace
+from llmtrace.laws import load, user_signals
 from llmtrace.model import AgentInvocation, Evaluation, Inference, Span
 from llmtrace.recorder import active, background
-from llmtrace.signals import load, user_signals
 from llmtrace.store import open_store
 from llmtrace.testing import Captured, capture
 

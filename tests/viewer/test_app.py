@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from llmtrace.lineage import analyze
 from llmtrace.model import AgentInvocation, Evaluation, ToolExecution, Trace, replace
+from llmtrace.reading import analyze
 from llmtrace.store import open_store, summarise
 from llmtrace.store.filters import FILTERS
 from llmtrace.viewer.js_numbers import NUMBER, plain

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 from opentelemetry import trace
 
-from llmtrace import instrumentation, signals
+from llmtrace import instrumentation, laws
 from llmtrace.cli import format_text
 from llmtrace.config import Config
 from llmtrace.errors import LlmtraceError
@@ -151,10 +151,10 @@ def _content(config: Config) -> Iterator[Finding]:
 def _signals(config: Config) -> Iterator[Finding]:
     """Report how many quality signals are on, and the origin of each signal that is not built in."""
     with _log_lines() as lines:
-        on = [signal.name for signal in (*signals.load(config.signals), *signals.load_background(config.signals))]
+        on = [signal.name for signal in (*laws.load(config.signals), *laws.load_background(config.signals))]
     for line in lines:
         yield Finding("wrong", "signals", line, "Correct LLMTRACE_SIGNALS, or the package that brings it.")
-    origins = signals.origins()
+    origins = laws.origins()
     yield Finding("ok", "signals", f"{len(on)} of {len(origins)} quality signals are on")
     for name, origin in origins.items():
         if origin:

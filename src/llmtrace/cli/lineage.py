@@ -15,8 +15,8 @@ from llmtrace.cli.options import FINE, print_json
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import find_span, opened, operation_name, trace_of
 from llmtrace.cli.terminal import Cell, Screen, Style, short
-from llmtrace.lineage import Edge, LineageResult, Origin, Reached, ValueUse, analyze
 from llmtrace.model import Span, Trace
+from llmtrace.reading import Edge, LineageResult, Origin, Reached, ValueUse, analyze
 
 NAME = "lineage"
 HELP = "show where each value came from, or what fed one step and what it fed"

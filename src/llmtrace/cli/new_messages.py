@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 
 from llmtrace.cli import format_text
-from llmtrace.evidence.call_inputs import inputs
 from llmtrace.model import (
     Blob,
     Compaction,
@@ -28,6 +27,7 @@ from llmtrace.model import (
     refusal_as_text,
     replace,
 )
+from llmtrace.reading.call_inputs import inputs
 
 _ASKING = frozenset({"system", "developer", "user"})
 

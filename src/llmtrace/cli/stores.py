@@ -127,7 +127,7 @@ def make_ingestor(store: Store, config: Config, **options: Any) -> Ingestor:
     from llmtrace.content import Content  # most commands do not need these imports
     from llmtrace.evaluation import Evaluator
     from llmtrace.external.ingest import Ingestor
-    from llmtrace.signals import load
+    from llmtrace.laws import load
 
     prices, evaluator = config.prices or None, lambda: Evaluator(load(config.signals))
     return Ingestor(store, content=Content(config), prices=prices, make_evaluator=evaluator, **options)

@@ -10,12 +10,12 @@ from typing import Any, TypeVar, get_args, overload
 from llmtrace.config import suggest_keywords
 from llmtrace.decorators.wrapper import check_text
 from llmtrace.errors import ConfigurationError
+from llmtrace.laws import names as built_in_names
+from llmtrace.laws import user_signals
+from llmtrace.laws.user_signals import UserSignal
 from llmtrace.model import Operation, Severity
 from llmtrace.recorder import background as background_thread
 from llmtrace.recorder.current import configured
-from llmtrace.signals import names as built_in_names
-from llmtrace.signals import user_signals
-from llmtrace.signals.user_signals import UserSignal
 
 W = TypeVar("W", bound=Callable[..., Any])
 

@@ -13,9 +13,9 @@ from functools import cached_property
 from llmtrace.diagnosis.finding import Finding
 from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.result import Confidence, Step, Suspect
-from llmtrace.lineage import REVIEWED
 from llmtrace.model import Inference, JsonValue, Trace
 from llmtrace.model.value import value
+from llmtrace.reading import REVIEWED
 
 MOST_SUSPECTS = 50
 

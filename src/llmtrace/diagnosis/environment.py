@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from llmtrace.fingerprints import fingerprint
-from llmtrace.lineage.message_history import SYSTEM
 from llmtrace.model import AgentInvocation, Inference, JsonValue, Part, Text, Trace, Workflow
 from llmtrace.model.value import value
+from llmtrace.reading.message_history import SYSTEM
 from llmtrace.semconv import (
     CONTENT_LEVEL,
     ENV_PREFIX,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from llmtrace.diagnosis.finding import message_of, quote
 from llmtrace.diagnosis.flow import CallNode
-from llmtrace.evidence.call_log import canonical
 from llmtrace.model import BUDGET_EXCEEDED, CANCELLED, DEADLINE, INVALID_TOOL_CALL, STEP_LIMIT, TIMEOUT, Failure, failure_kind
+from llmtrace.reading.call_log import canonical
 
 _INTERRUPTED = "interrupted"
 _WORDS = {

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from llmtrace.diagnosis.flow import CallNode, Node
 from llmtrace.diagnosis.result import Confidence, Step
-from llmtrace.lineage import ValueUse
 from llmtrace.model import Failure, Inference, JsonValue, Span
+from llmtrace.reading import ValueUse
 
 _LONGEST_VALUE = 60
 _LONGEST_MESSAGE = 160

@@ -15,9 +15,6 @@ from functools import cached_property
 from itertools import islice
 from typing import Literal, TypeAlias, TypeVar
 
-from llmtrace.evidence.answer_endings import ending_of
-from llmtrace.evidence.call_log import Call, CallLog
-from llmtrace.lineage import Origin, ValueUse, analyze
 from llmtrace.model import (
     AgentInvocation,
     FetchResponse,
@@ -34,6 +31,9 @@ from llmtrace.model import (
     reads_as_data,
     refusal_as_text,
 )
+from llmtrace.reading import Origin, ValueUse, analyze
+from llmtrace.reading.answer_endings import ending_of
+from llmtrace.reading.call_log import Call, CallLog
 
 Via: TypeAlias = Literal["result", "same value"]
 

@@ -18,8 +18,8 @@ from importlib.resources import files
 from llmtrace.diagnosis.finding import Finding
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.result import Place
-from llmtrace.evidence.call_log import canonical, result_text
 from llmtrace.model.value import value
+from llmtrace.reading.call_log import canonical, result_text
 from llmtrace.text.matching import tokens
 
 MOST_PLACES = 5

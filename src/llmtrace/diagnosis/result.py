@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from llmtrace.laws import Confidence
 from llmtrace.model import Health, JsonValue
 from llmtrace.model.value import value
-from llmtrace.signals import Confidence
 
 __all__ = ["Confidence", "Diagnosis", "Place", "Step", "Suspect"]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from llmtrace.codec.writers import unread_writers, writers_of
 from llmtrace.diagnosis.checks import Need
 from llmtrace.diagnosis.flow import CallNode, Flow
-from llmtrace.evidence.answer_endings import ending_of
-from llmtrace.evidence.call_log import Call
-from llmtrace.lineage import ValueUse
 from llmtrace.model import FetchResponse, Inference, Span, ToolExecution, ToolResult, Trace
+from llmtrace.reading import ValueUse
+from llmtrace.reading.answer_endings import ending_of
+from llmtrace.reading.call_log import Call
 from llmtrace.semconv import CONTENT_LEVEL
 
 

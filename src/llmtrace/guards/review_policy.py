@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from llmtrace.errors import ConfigurationError
-from llmtrace.evidence.call_log import Call
-from llmtrace.evidence.run_evidence import RunEvidence, ungrounded, untrusted
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition
 from llmtrace.model.reviews import ValueOrigin
+from llmtrace.reading.call_log import Call
+from llmtrace.reading.run_evidence import RunEvidence, ungrounded, untrusted
 from llmtrace.recorder import Recording
 
 When: TypeAlias = Literal["when ungrounded", "when untrusted", "when changing"]

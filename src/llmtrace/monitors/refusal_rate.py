@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from llmtrace.evidence.answer_endings import FILTERED, is_refusal
 from llmtrace.model import Inference, Span
 from llmtrace.monitors._monitor import Observation, PlainMonitor, share
+from llmtrace.reading.answer_endings import FILTERED, is_refusal
 from llmtrace.text.refusals import declines
 
 _REASONS: Final = FILTERED | {"refusal", "guardrail_intervened"}

@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
-from llmtrace.evidence.result_form import has_failed, is_empty
-from llmtrace.lineage.result_fields import structure_of
 from llmtrace.model import CANCELLED, Span, ToolExecution, failure_kind
 from llmtrace.monitors._monitor import Observation, PlainMonitor, share
+from llmtrace.reading.result_fields import structure_of
+from llmtrace.reading.result_form import has_failed, is_empty
 from llmtrace.semconv import CONTENT_TRUNCATED
 
 _LONGEST: Final = 200_000

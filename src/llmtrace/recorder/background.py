@@ -22,13 +22,13 @@ from opentelemetry.context import Context
 
 from llmtrace import semconv
 from llmtrace.errors import LlmtraceError
+from llmtrace.laws import load_background
+from llmtrace.laws.user_signals import UserSignal
 from llmtrace.model import Evaluation, Sink, Span
 from llmtrace.recorder import keys
 from llmtrace.recorder.guard import report
 from llmtrace.recorder.recorder import Recorder
 from llmtrace.recorder.recording import Recording
-from llmtrace.signals import load_background
-from llmtrace.signals.user_signals import UserSignal
 from llmtrace.store import Store
 from llmtrace.store.late_evaluations import Unfinished, attach
 
@@ -48,7 +48,7 @@ class _Job(NamedTuple):
 
 
 class Background(Sink):
-    """A sink that queues spans for the slow signals. ``names``: of the enabled signals, see `llmtrace.signals.load`."""
+    """A sink that queues spans for the slow signals. ``names``: of the enabled signals, see `llmtrace.laws.load`."""
 
     wants_start_marks = False
 

@@ -105,7 +105,7 @@ class Recorder:
         self.external_conversation: Callable[[Context], str | None] | None = None
         """Returns the conversation id of the agent around such a span."""
         self.signal_names: tuple[str, ...] | None = None
-        """Names of the enabled quality signals, see `llmtrace.signals.load`."""
+        """Names of the enabled quality signals, see `llmtrace.laws.load`."""
         self.vllm_tool_parser = ""
         """See `Config`; read by the instrumentor of vLLM."""
         self.request_id_hosts: frozenset[str] = frozenset()

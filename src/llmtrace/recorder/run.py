@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import context as otel_context
 
+from llmtrace.laws.user_signals import is_judging
 from llmtrace.model import Evaluation, FetchResponse, Inference, JsonValue, Span, ToolCall, ToolExecution, replace
 from llmtrace.recorder import keys
 from llmtrace.recorder.guard import report
-from llmtrace.signals.user_signals import is_judging
 
 if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
-    from llmtrace.evidence.run_evidence import RunEvidence
+    from llmtrace.reading.run_evidence import RunEvidence
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from llmtrace.codec import json_text
 from llmtrace.diagnosis import Diagnosis, Flow
-from llmtrace.lineage import Edge, LineageTracker, Origin, Propagation, Reached, ValueUse
 from llmtrace.model import ToolExecution, Trace
+from llmtrace.reading import Edge, LineageTracker, Origin, Propagation, Reached, ValueUse
 from llmtrace.viewer.js_numbers import plain
 
 MOST_REACHED = 200

@@ -6,7 +6,6 @@ from dataclasses import fields
 from typing import Any
 
 from llmtrace.codec import parts
-from llmtrace.evidence.call_inputs import Input
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -24,6 +23,7 @@ from llmtrace.model import (
     Workflow,
 )
 from llmtrace.model.spans import raised_at
+from llmtrace.reading.call_inputs import Input
 from llmtrace.semconv import CONVERSATION_ID
 from llmtrace.viewer.js_numbers import plain
 from llmtrace.viewer.rows import arguments_of, title

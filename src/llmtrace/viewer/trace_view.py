@@ -11,15 +11,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from llmtrace.errors import DiagnosisFailed
-from llmtrace.evidence.call_inputs import Input, fresh, inputs
 from llmtrace.model import AgentInvocation, Inference, Span, Trace, Workflow
+from llmtrace.reading.call_inputs import Input, fresh, inputs
 from llmtrace.store import search, summarise
 from llmtrace.viewer.payload import Payload, messages, payload
 from llmtrace.viewer.rows import Row, span_row, title, trace_row
 
 if TYPE_CHECKING:
     from llmtrace.diagnosis import Flow
-    from llmtrace.lineage import ValueUse
+    from llmtrace.reading import ValueUse
 
 
 class TraceView:

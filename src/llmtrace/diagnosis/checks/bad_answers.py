@@ -8,7 +8,7 @@ from llmtrace.diagnosis.checks import Check
 from llmtrace.diagnosis.finding import Finding
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.result import Confidence
-from llmtrace.evidence.answer_endings import Ending, ending_of, is_visible
+from llmtrace.reading.answer_endings import Ending, ending_of, is_visible
 
 _TEXTS: dict[Ending, tuple[str, str, str]] = {
     "empty": (

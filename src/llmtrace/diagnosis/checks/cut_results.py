@@ -8,7 +8,7 @@ from llmtrace.diagnosis.checks import Check
 from llmtrace.diagnosis.finding import Finding, of_call
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.result import Confidence
-from llmtrace.evidence.result_form import is_cut_json, is_empty
+from llmtrace.reading.result_form import is_cut_json, is_empty
 
 
 def cut_results(flow: Flow) -> Iterator[Finding]:

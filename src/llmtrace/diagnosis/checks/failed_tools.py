@@ -11,8 +11,8 @@ from llmtrace.diagnosis.failure_text import advice_for_tool, how_call_failed
 from llmtrace.diagnosis.finding import Finding, of_call, plural
 from llmtrace.diagnosis.flow import CallNode, Flow
 from llmtrace.diagnosis.result import Confidence
-from llmtrace.evidence.call_log import changes_same_file, result_text
-from llmtrace.evidence.result_form import is_empty
+from llmtrace.reading.call_log import changes_same_file, result_text
+from llmtrace.reading.result_form import is_empty
 
 WORKED_AROUND = 5
 """A run with this many successful calls after a failure has worked around the failure."""

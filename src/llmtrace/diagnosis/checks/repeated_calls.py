@@ -11,8 +11,8 @@ from llmtrace.diagnosis.checks import Check
 from llmtrace.diagnosis.finding import Finding, of_call, plural
 from llmtrace.diagnosis.flow import CallNode, Flow
 from llmtrace.diagnosis.result import Confidence
-from llmtrace.evidence.call_log import result_text
 from llmtrace.model import AgentInvocation
+from llmtrace.reading.call_log import result_text
 
 SAME = 3
 """Number of equal calls with the same result that make a loop."""

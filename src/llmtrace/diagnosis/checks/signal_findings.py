@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llmtrace import signals
+from llmtrace import laws
 from llmtrace.diagnosis.checks import Check
 from llmtrace.diagnosis.finding import Finding, name_of
 from llmtrace.diagnosis.flow import Flow
-from llmtrace.evidence.answer_endings import is_visible
 from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Evaluation, Inference, Span, ToolExecution
+from llmtrace.reading.answer_endings import is_visible
 
 _SAYS: dict[str, str] = {
     "failed_tool never_succeeded": "never_succeeded",
@@ -43,10 +43,10 @@ _NEVER = frozenset({"low_confidence", "empty_retrieval"})
 def signal_findings(flow: Flow) -> Iterator[Finding]:
     """Yield a finding for each evaluation that says more than other checks find in the trace.
 
-    Its confidence is that of the signal (`signals.confidence_of`), with two exceptions. Likely becomes possible at severity
+    Its confidence is that of the signal (`laws.confidence_of`), with two exceptions. Likely becomes possible at severity
     info. A defective answer is only possible if the run was answered later: the model was asked again, or its call was refused.
     """
-    advice = signals.advice()
+    advice = laws.advice()
     has_content = any(node.call.has_arguments for node in flow.calls) or bool(flow.answers)
     has_content = has_content or any(map(is_visible, flow.inferences))
     for span in flow.trace.spans:
@@ -56,7 +56,7 @@ def signal_findings(flow: Flow) -> Iterator[Finding]:
                 continue
             if has_content and _is_read_anew(evaluation):
                 continue
-            check, confidence = equivalent or evaluation.name, signals.confidence_of(evaluation)
+            check, confidence = equivalent or evaluation.name, laws.confidence_of(evaluation)
             if confidence == "likely" and evaluation.severity == "info":
                 confidence = "possible"
             if evaluation.name == "defective_output" and flow.is_answered and span is not flow.final_inference:

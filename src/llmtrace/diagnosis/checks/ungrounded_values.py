@@ -10,7 +10,7 @@ from llmtrace.diagnosis.failure_text import how_reviewed
 from llmtrace.diagnosis.finding import Finding, of_call, quote
 from llmtrace.diagnosis.flow import CallNode, Flow
 from llmtrace.diagnosis.result import Confidence
-from llmtrace.lineage import ValueUse
+from llmtrace.reading import ValueUse
 
 
 def ungrounded_arguments(flow: Flow) -> Iterator[Finding]:

@@ -1,0 +1,241 @@
+"""Splits each span into sources: the content that becomes visible to the model during a run.
+
+A source is evidence for a value unless it is an echo, which only repeats a value that the model made up. Echoes are the result
+of a call that had the value among its arguments, and all content that appears while such a call is open, such as the prompt of
+an agent that the call started. The model's own earlier messages are not sources.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
+
+from llmtrace import semconv
+from llmtrace.model.messages import (
+    JsonValue,
+    Message,
+    Part,
+    Reasoning,
+    ServerToolResult,
+    Text,
+    ToolCall,
+    ToolDefinition,
+    ToolResult,
+    refusal_as_text,
+)
+from llmtrace.model.operations import AgentInvocation, Custom, Inference, Memory, Retrieval, Review, ToolExecution, Workflow
+from llmtrace.model.spans import Span
+from llmtrace.reading.message_history import ASSISTANT, SYSTEM, USER_ROLES, MessageHistory, digest, remember
+from llmtrace.reading.provenance import REVIEWED
+from llmtrace.reading.sources import NO_ECHO, Source, Speaker
+
+_HIDING_PARAMETERS = {
+    "conversation": "the provider keeps the conversation",
+    "prompt": "the provider keeps the prompt",
+    "web_search_options": "the provider searched the web",
+}
+_MOST_OPEN = 256
+"""Most calls without a result that are kept; beyond it, the oldest are dropped."""
+_CUT = (semconv.CONTENT_TRUNCATED, semconv.CONTENT_REDACTED, semconv.CONTENT_LEVEL)
+_Store: TypeAlias = Callable[[Source], None]
+
+
+@dataclass(slots=True)
+class Call:
+    """A call that the model requested."""
+
+    tool: str
+    arguments: JsonValue = None
+    ungrounded: frozenset[str] = NO_ECHO
+    """Keys of the ungrounded values among its arguments."""
+    span_id: str | None = None
+    """The execution, once it has ended."""
+    is_open: bool = True
+    """True until a result of the call is seen, or the model continues after it."""
+    has_id: bool = True
+
+
+def is_whole(span: Span) -> bool:
+    """Return False if content of the span was cut, redacted or left out."""
+    return not (span.attributes and any(span.attributes.get(name) for name in _CUT))
+
+
+def call_key(span: Span, choice: int, position: int, call: ToolCall) -> str:
+    """Return the id of a call, or its place if it has no id."""
+    return call.id if call.id is not None else f"{span.span_id}/{choice}/{position}"
+
+
+class VisibleContext:
+    """Passes every new source of a run to ``store``, and every new definition of a tool to ``store_definition``."""
+
+    def __init__(self, store: _Store, store_definition: _Store, *, limit: int | None = None) -> None:
+        """``limit``: most calls, values and messages that are kept; beyond it, the oldest are dropped."""
+        self._store, self._store_definition, self._limit = store, store_definition, limit
+        self.history = MessageHistory(limit)
+        self.ungrounded: dict[str, None] = {}
+        """Keys of all ungrounded values among the arguments of calls."""
+        self.hidden: dict[str, str] = {}
+        """The reasons why some context is not visible, each with the id of the first span that shows it."""
+        self.calls: dict[str, Call] = {}
+        self._open_calls: list[Call] = []
+        self._tools: tuple[ToolDefinition, ...] = ()
+
+    def begin(self, span: Span) -> None:
+        """Add the input of an agent or workflow that begins."""
+        operation = span.operation
+        if isinstance(operation, (AgentInvocation, Workflow)):
+            for message in operation.input:
+                if self.history.add("input", span.span_id, *map(digest, message.parts)):
+                    self._add_message(span, message, f"input of {operation.name}")
+
+    def end(self, span: Span) -> None:
+        """Add the content that an ended span makes visible to later spans. For an inference, this is its request."""
+        if not is_whole(span):
+            self.hidden.setdefault("content was cut, redacted or left out", span.span_id)
+        operation = span.operation
+        if isinstance(operation, Inference):
+            self._add_request(span, operation)
+        elif isinstance(operation, ToolExecution):
+            self._add_execution(span, operation)
+        else:
+            self._add_other(span)
+
+    def add_output(self, span: Span, output: tuple[Message, ...]) -> None:
+        """Record the model's output as its own words."""
+        for choice, message in enumerate(output):
+            for position, part in enumerate(message.parts):
+                part = refusal_as_text(part)
+                self.history.add("own", digest(part))
+                if isinstance(part, ToolCall):
+                    call = Call(part.name, part.arguments, has_id=part.id is not None)
+                    remember(self.calls, call_key(span, choice, position, part), call, self._limit)
+                    self._open_calls.append(call)
+                elif not isinstance(part, (Text, Reasoning)):
+                    self._add_opaque(span, part, f"answer {choice + 1}")
+
+    def mark_ungrounded(self, key: str, keys: frozenset[str]) -> None:
+        """Record the ungrounded values of a call. ``key``: from `call_key`."""
+        self.calls[key].ungrounded = keys
+        for value_key in keys:
+            remember(self.ungrounded, value_key, None, self._limit)
+
+    def _add_request(self, span: Span, inference: Inference) -> None:
+        if inference.previous_response_id:
+            self.hidden.setdefault("the provider keeps earlier responses", span.span_id)
+        if not inference.input:
+            self.hidden.setdefault("the messages of an inference were not recorded", span.span_id)
+        for name in sorted(_HIDING_PARAMETERS.keys() & inference.parameters.keys()) if inference.parameters else ():
+            self.hidden.setdefault(_HIDING_PARAMETERS[name], span.span_id)
+        for position, part in enumerate(inference.system):
+            if self.history.add("system", digest(part)):
+                self._add_part(span, part, "system prompt", position, self._open_echo(), "program")
+        for number, message in self.history.new_messages(inference.input):
+            place = "system prompt" if message.role in SYSTEM else f"message {number} ({message.role})"
+            self._add_message(span, message, place)
+        # Most requests repeat the tools of the last one, which one comparison shows.
+        for tool in inference.tools if inference.tools != self._tools else ():
+            content = [tool.description, tool.parameters]
+            source = Source(span.span_id, f"definition of {tool.name}", content, speaker="program")
+            if self.history.add(source.place, source.text):
+                self._store_definition(source)
+        self._tools = inference.tools
+
+    def _add_message(self, span: Span, message: Message, place: str) -> None:
+        is_assistant = message.role in ASSISTANT
+        echo = self.ungrounded if is_assistant else self._open_echo()
+        speaker: Speaker = "program" if message.role in SYSTEM else "user" if message.role in USER_ROLES else "tool"
+        # While a call is open, a "user" message may be a prompt that the model wrote for another agent.
+        if is_assistant or (speaker == "user" and any(call.has_id for call in self._open_calls)):
+            speaker = "model"
+        for position, part in enumerate(map(refusal_as_text, message.parts)):
+            if not is_assistant or not self.history.has("own", digest(part)):
+                self._add_part(span, part, place, position, echo, speaker)
+            elif isinstance(part, ToolCall) and part.id in self.calls:
+                self.calls[part.id].is_open = False  # the model continues after this call
+
+    def _add_part(self, span: Span, part: Part, place: str, position: int, echo: Container[str], speaker: Speaker) -> None:
+        if isinstance(part, Text):
+            self._store(Source(span.span_id, place, part.content, echo, part=position, speaker=speaker))
+        elif isinstance(part, ToolCall):  # requested before this run began, so it is part of the input
+            if part.id is not None:
+                self.calls.setdefault(part.id, Call(part.name, part.arguments, is_open=False))
+            self._store(Source(span.span_id, place, part.arguments, self.ungrounded, part=position, speaker="model"))
+        elif isinstance(part, ToolResult):
+            call = self.calls.get(part.id) if part.id is not None else None
+            if call is None or part.id is None:
+                self._store(Source(span.span_id, "result of a tool", part.response, echo, part.id))
+                return
+            call.is_open = False
+            place, brought_by = f"result of {call.tool}", call.span_id or span.span_id
+            source = Source(brought_by, place, part.response, call.ungrounded, part.id, query=call.arguments)
+            # The execution's span may have shown the same result already.
+            if not self.history.has("result", part.id, source.text):
+                self._store(source)
+        elif not isinstance(part, Reasoning):
+            self._add_opaque(span, part, place, position, speaker)
+
+    def _add_opaque(self, span: Span, part: Part, place: str, position: int = 0, speaker: Speaker = "model") -> None:
+        """Add a part whose content is only partly visible. Its fields become a source, except ``content``, such as an image."""
+        name = re.sub("(?<=[a-z])(?=[A-Z])", " ", type(part).__name__).lower()
+        kind = getattr(part, "modality", None) or getattr(part, "type", None) or name
+        self.hidden.setdefault(f"a message holds content of type {kind}", span.span_id)
+        fields = {name: content for name, content in asdict(part).items() if name != "content"}
+        speaker = "tool" if isinstance(part, ServerToolResult) else speaker
+        self._store(Source(span.span_id, place, fields, self._open_echo(), part=position, speaker=speaker))
+
+    def _add_execution(self, span: Span, execution: ToolExecution) -> None:
+        call = self.calls.get(execution.call_id) if execution.call_id is not None else self._find_open_call(execution)
+        if call is not None:
+            call.span_id, call.is_open = span.span_id, False
+        if not execution.has_result and span.failure is None:
+            return
+        error = None if execution.has_result or span.failure is None else span.failure.message
+        place = f"{'result' if error is None else 'error'} of {execution.name}"
+        content, echo = execution.result if error is None else error, NO_ECHO if call is None else call.ungrounded
+        source = Source(span.span_id, place, content, echo, execution.call_id, query=execution.arguments)
+        if execution.call_id is not None:
+            self.history.add("result", execution.call_id, source.text)
+        self._store(source)
+
+    def _find_open_call(self, execution: ToolExecution) -> Call | None:
+        """Return the newest open call of the same tool, preferably with the same arguments."""
+        newest = None
+        for call in reversed(self.calls.values()):
+            if call.is_open and call.tool == execution.name:
+                if call.arguments == execution.arguments:
+                    return call
+                newest = newest or call
+        return newest
+
+    def _add_other(self, span: Span) -> None:
+        """Add the content of other operations.
+
+        The model may have influenced it, so this content is not evidence for values that the model made up.
+        """
+        operation, brought = span.operation, dict[str, JsonValue]()
+        speaker: Speaker = "tool"
+        if isinstance(operation, (AgentInvocation, Workflow)):
+            self.begin(span)
+            texts = [part for message in operation.output for part in message.parts if isinstance(part, Text)]
+            text = "\n".join([text.content for text in texts if not self.history.has("own", digest(text))])
+            brought, speaker = {f"answer of {operation.name}": text or None}, "model"
+        elif isinstance(operation, Retrieval):
+            brought = {"retrieved documents": operation.documents}
+        elif isinstance(operation, Memory):
+            brought = {"memory": operation.records}
+        elif isinstance(operation, Review):
+            brought, speaker = {REVIEWED: operation.value}, "user"
+        elif isinstance(operation, Custom):
+            brought = {f"result of {span.name}": operation.result}
+        for place, content in brought.items():
+            if content is not None:
+                self._store(Source(span.span_id, place, content, self.ungrounded, speaker=speaker))
+
+    def _open_echo(self) -> frozenset[str]:
+        """Return the keys of the ungrounded values of open calls."""
+        if not self._open_calls:
+            return NO_ECHO
+        self._open_calls = [call for call in self._open_calls[-_MOST_OPEN:] if call.is_open]
+        return NO_ECHO.union(*(call.ungrounded for call in self._open_calls))
