@@ -24,7 +24,7 @@ from typing import Any
 import report
 from examples import Example, labelled_examples
 from labelled import FAMILIES, SETS
-from llmtrace.diagnosis import Flow, findings_of
+from llmtrace.diagnosis import Reading
 from llmtrace.diagnosis.place_ranker import MOST_PLACES, features_of, shipped
 from ranking import (
     DIVISIONS,

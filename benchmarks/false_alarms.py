@@ -74,7 +74,7 @@ def row(name: str, runs: list[Judged], confidences: tuple[str, ...]) -> tuple[st
 def check_rows(runs: list[Judged]) -> list[tuple[str, ...]]:
     fired: dict[tuple[str, str], Counter[bool]] = defaultdict(Counter)
     for run in runs:
-        for key in {(suspect.confidence, suspect.check) for suspect in run.diagnosis.suspects}:
+        for key in {(suspect.confidence, f"{suspect.check} {suspect.label}") for suspect in run.diagnosis.suspects}:
             fired[key][run.good] += 1
     total = Counter(run.good for run in runs)
     body = []
@@ -110,7 +110,10 @@ def main() -> None:
 
 
 def _alarm(run: Judged) -> str:
-    lines = [f"  {one.confidence} {one.check} ({one.count}): {one.title}\n      {one.evidence}" for one in run.diagnosis.marked]
+    lines = [
+        f"  {one.confidence} {one.check} {one.label} ({one.count}): {one.title}\n      {one.evidence}"
+        for one in run.diagnosis.marked
+    ]
     return "\n".join([f"{run.source} {run.name}", *lines])
 
 

@@ -295,7 +295,7 @@ def _names_invalid(received: Received, tool: str | None) -> bool:
 
 def _says(received: Received, tool: str | None, words: str) -> bool:
     for suspect in received.diagnosis.suspects:
-        text = f"{suspect.check} {suspect.title} {suspect.evidence}"
+        text = f"{suspect.check} {suspect.label} {suspect.title} {suspect.evidence}"
         if (tool is None or tool in text) and re.search(words, text.replace(tool or "\0", ""), re.I):
             return True
     return False

@@ -1,4 +1,4 @@
-"""Adds violations and evaluations to a span. The live path, `llmtrace check` and the receiver all use this one place.
+"""Adds violations, facts and findings to a span. The live path, `llmtrace check` and the receiver all use this one place.
 
 Law: evaluating a run's spans again in order gives the live verdicts if their content was kept whole. Otherwise the stored
 verdicts stand, and the re-check says unknown.
@@ -12,8 +12,7 @@ from typing import Any, TypeAlias
 from llmtrace import semconv
 from llmtrace.codec.reconcile import reconcile
 from llmtrace.content.placeholders import MORE, holds_placeholder
-from llmtrace.laws import AnySignal, Need, Signal, Stateless, UserSignal, load
-from llmtrace.log_once import warn_once
+from llmtrace.laws import AnyLaw, Law, Stateless, UserSignal, When, judge, load, report
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     Evaluation,
@@ -32,10 +31,12 @@ from llmtrace.model import (
     outermost_of,
     replace,
 )
-from llmtrace.reading import moments
-from llmtrace.reading.run_evidence import RunEvidence
+from llmtrace.model.traces import runs_of
+from llmtrace.reading.ended_run import EndedRun
+from llmtrace.reading.order import moments
+from llmtrace.reading.timeline import Timeline
 from llmtrace.reading.visible_context import is_whole
-from llmtrace.run_verdict import ATTRIBUTES, RunVerdict
+from llmtrace.run_verdict import verdict_attributes
 from llmtrace.validation.check_values import (
     CONSTRAINTS,
     check_arguments,
@@ -48,13 +49,13 @@ from llmtrace.validation.check_values import (
 from llmtrace.validation.json_pointers import follow, steps
 from llmtrace.validation.tool_definitions import output_schema
 
-_Step: TypeAlias = "tuple[Need, str, AnySignal, Callable[[Span], Iterable[Evaluation]] | None]"
-"""A signal's need, its name, the signal itself, and its function if the signal is stateless."""
+_Step: TypeAlias = "tuple[When, str, AnyLaw, Callable[[Span], Iterable[Evaluation]] | None]"
+"""A law's condition, its name, the law itself, and its function if the law is stateless."""
 
 _CALLING = frozenset({ToolCall, Reasoning})
 """Parts of a message that only asks for tools."""
 _FAILED: Any = object()
-"""State of a signal whose start failed."""
+"""State of a law whose start failed."""
 
 
 class RunState:
@@ -63,27 +64,26 @@ class RunState:
     tools: tuple[ToolDefinition, ...] = ()
     """The tools that the model was last offered, for validation."""
 
-    def __init__(self) -> None:
-        self.signal_states: dict[str, Any] = {}
-        """By name of the signal. A state is made when first needed, because many runs are one span."""
-        self.evidence = RunEvidence()
-        self.verdict = RunVerdict()
-        """Health and findings of the run so far."""
+    def __init__(self, spans: Iterable[Span] = (), *, bounded: bool = True) -> None:
+        """``spans``: those that will be evaluated, if they are known. ``bounded``: keep only what is newest."""
+        self.law_states: dict[str, Any] = {}
+        """By name of the law. A state is made when first needed, because many runs are one span."""
+        self.timeline = Timeline(spans, bounded=bounded)
 
 
 class Evaluator:
-    """Validation and quality signals over the spans of one run, in the order in which they ended."""
+    """Validation and laws over the spans of one run, in the order in which they ended."""
 
-    def __init__(self, signals: Sequence[AnySignal] | None = None) -> None:
-        """``signals``: default, all built-in and installed ones, then the program's own."""
-        self.signals: tuple[AnySignal, ...] = load() if signals is None else tuple(signals)
-        self._built_in = tuple(signal for signal in self.signals if not isinstance(signal, UserSignal))
-        self._user_signals = tuple(signal for signal in self.signals if isinstance(signal, UserSignal))
+    def __init__(self, laws: Sequence[AnyLaw] | None = None) -> None:
+        """``laws``: default, all built-in and installed ones, then the program's own signals."""
+        self.laws: tuple[AnyLaw, ...] = load() if laws is None else tuple(laws)
+        self._built_in = tuple(law for law in self.laws if not isinstance(law, UserSignal))
+        self._user_signals = tuple(law for law in self.laws if isinstance(law, UserSignal))
         self.has_user_signals = bool(self._user_signals)
-        self._finishing = tuple(signal for signal in self._built_in if type(signal).finish is not Signal.finish)
-        self._names = frozenset(signal.name for signal in self.signals)
+        self._finishing = tuple(law for law in self._built_in if type(law).finish is not Law.finish)
+        self._names = frozenset(law.name for law in self.laws)
         self._by_kind: dict[type, tuple[_Step, ...]] = {}
-        """By class of operation: the signals that look at it, without the program's own."""
+        """By class of operation: the laws that look at it, without the program's own signals."""
 
     def start(self) -> RunState:
         return RunState()
@@ -93,7 +93,9 @@ class Evaluator:
         span = self.evaluate(state, self.validate(state, span))
         if outermost:
             span = self.finish(state, span)
-        return self.evaluate_with_user_signals(state, span, outermost=outermost) if self._user_signals else span
+        if self._user_signals:
+            span = self.evaluate_with_user_signals(state, span, outermost=outermost)
+        return self.conclude(state, span, outermost=outermost)
 
     def validate(self, state: RunState, span: Span) -> Span:
         """Return the span with its schema violations. Call this in the order in which the spans of a run ended."""
@@ -110,31 +112,34 @@ class Evaluator:
         return replace(span, violations=violations, failure=span.failure or _failure(span, violations))
 
     def evaluate(self, state: RunState, span: Span) -> Span:
-        """Return the validated span with evaluations by all signals but the program's own. Same order as `validate`."""
-        if not self.signals:
+        """Return the validated span with facts by all laws but the program's own. Same order as `validate`."""
+        if not self.laws:
             return span
-        state.evidence.add(span)
+        state.timeline.add(span)
         kind = type(span.operation)
-        signals = self._by_kind.get(kind)
-        if signals is None:
-            signals = self._by_kind[kind] = _looking_at(kind, self._built_in)
-        return _judge(signals, state, span)
+        laws = self._by_kind.get(kind)
+        if laws is None:
+            laws = self._by_kind[kind] = _looking_at(kind, self._built_in)
+        return _state_facts(laws, state, span)
 
     def finish(self, state: RunState, span: Span) -> Span:
-        """Return the run's outermost span with the evaluations that are only possible at its end."""
-        return _judge_run(self._finishing, state, span)
+        """Return the run's outermost span with the facts that are only known at its end."""
+        return _state_last_facts(self._finishing, state, span)
 
     def evaluate_with_user_signals(self, state: RunState, span: Span, *, outermost: bool) -> Span:
-        """Return the evaluated span with evaluations by the program's own signals, which see those of the built-in ones."""
-        span = _judge(_looking_at(type(span.operation), self._user_signals), state, span)
-        return _judge_run(self._user_signals, state, span) if outermost else span
+        """Return the evaluated span with facts by the program's own signals, which see those of the built-in laws."""
+        span = _state_facts(_looking_at(type(span.operation), self._user_signals), state, span)
+        return _state_last_facts(self._user_signals, state, span) if outermost else span
 
-    @staticmethod
-    def conclude(state: RunState, span: Span, *, outermost: bool) -> Span:
-        """Count the verdicts of a span for the run, and return the span; the outermost one with the run's health and
-        findings."""
-        state.verdict.add(span)
-        return replace(span, attributes={**span.attributes, **state.verdict.attributes(span)}) if outermost else span
+    def conclude(self, state: RunState, span: Span, *, outermost: bool) -> Span:
+        """Note all that was said of a span. Returns the outermost one with the run's findings, and attributes to search by."""
+        state.timeline.note(span)
+        if not outermost:
+            return span
+        findings = judge(EndedRun(state.timeline, span, is_thorough=False), self.laws) if self.laws else []
+        marks = tuple(finding.as_evaluation() for finding in findings if finding.is_marked)
+        attributes = {**span.attributes, **verdict_attributes(span, findings, has_error=bool(state.timeline.faulty))}
+        return replace(span, evaluations=(*span.evaluations, *marks), attributes=attributes)
 
     def without_verdicts(self, span: Span) -> Span:
         """Return the span as it was before evaluation. Verdicts by others (an outcome, a budget) stay."""
@@ -147,52 +152,53 @@ class Evaluator:
         return replace(span, violations=(), evaluations=remaining, failure=failure)
 
 
-def _judge(steps: Iterable[_Step], state: RunState, span: Span) -> Span:
-    """Return the span with the evaluations of each signal. A signal that raises loses only its own verdicts."""
+def _state_facts(laws: Iterable[_Step], state: RunState, span: Span) -> Span:
+    """Return the span with the facts of each law. A law that raises loses only its own facts."""
+    timeline = state.timeline
     shows = {
         "": True,
         "attributes": span.attributes,
-        "results": state.evidence.completed,
-        "ungrounded": state.evidence.has_ungrounded,
+        "results": timeline.completed,
+        "ungrounded": timeline.ungrounded,
         "violations": span.violations,
         "words": isinstance(span.operation, (Inference, FetchResponse)) and _has_words(span.operation),
     }
-    states = state.signal_states
-    evaluations: list[Evaluation] = []
-    for need, name, signal, check in steps:
-        if not shows[need]:
+    states = state.law_states
+    facts: list[Evaluation] = []
+    for when, name, law, check in laws:
+        if not shows[when]:
             continue
         try:
             if check is not None:
-                found = check(span)
+                stated = check(span)
             else:
-                signal_state = states[name] if name in states else _start(signal, state)
-                found = () if signal_state is _FAILED else signal.step(signal_state, span)
-            if found:
-                evaluations += tuple(found)  # all evaluations of the signal, or none if its iterator raises
+                law_state = states[name] if name in states else _start(law, state)
+                stated = () if law_state is _FAILED else law.step(law_state, span)
+            if stated:
+                facts += tuple(stated)  # all facts of the law, or none if its iterator raises
         except Exception as error:
-            _report(signal, error)
-    return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
+            report(law, error)
+    return replace(span, evaluations=(*span.evaluations, *facts)) if facts else span
 
 
-def _judge_run(signals: Iterable[AnySignal], state: RunState, span: Span) -> Span:
-    """Return the run's outermost span with the evaluations of each signal about the run as a whole."""
-    states = state.signal_states
-    evaluations: list[Evaluation] = []
-    for signal in signals:
+def _state_last_facts(laws: Iterable[AnyLaw], state: RunState, span: Span) -> Span:
+    """Return the run's outermost span with the facts of each law about the run as a whole."""
+    states = state.law_states
+    facts: list[Evaluation] = []
+    for law in laws:
         try:
-            signal_state = states[signal.name] if signal.name in states else _start(signal, state)
-            if signal_state is not _FAILED:
-                evaluations += tuple(signal.finish(signal_state))
+            law_state = states[law.name] if law.name in states else _start(law, state)
+            if law_state is not _FAILED:
+                facts += tuple(law.finish(law_state))
         except Exception as error:
-            _report(signal, error)
-    return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
+            report(law, error)
+    return replace(span, evaluations=(*span.evaluations, *facts)) if facts else span
 
 
-def _start(signal: AnySignal, state: RunState) -> Any:
-    state.signal_states[signal.name] = _FAILED  # replaced below unless `start` raises
-    signal_state = state.signal_states[signal.name] = signal.start(state.evidence)
-    return signal_state
+def _start(law: AnyLaw, state: RunState) -> Any:
+    state.law_states[law.name] = _FAILED  # replaced below unless `start` raises
+    law_state = state.law_states[law.name] = law.start(state.timeline)
+    return law_state
 
 
 def _has_words(operation: Inference | FetchResponse) -> bool:
@@ -204,17 +210,12 @@ def _has_words(operation: Inference | FetchResponse) -> bool:
     return False
 
 
-def _looking_at(kind: type, signals: Iterable[AnySignal]) -> tuple[_Step, ...]:
+def _looking_at(kind: type, laws: Iterable[AnyLaw]) -> tuple[_Step, ...]:
     return tuple(
-        (signal.needs, signal.name, signal, signal.check if isinstance(signal, Stateless) else None)
-        for signal in signals
-        if not signal.looks_at or kind in signal.looks_at
+        (law.when, law.name, law, law.check if isinstance(law, Stateless) else None)
+        for law in laws
+        if type(law).step is not Law.step and (not law.looks_at or kind in law.looks_at)
     )
-
-
-def _report(signal: AnySignal, error: Exception) -> None:
-    failed = f"quality signal {signal.name} failed with {type(error).__qualname__}"
-    warn_once(f"{failed}; its verdicts are incomplete. This is reported once.")
 
 
 def _of_inference(state: RunState, span: Span, inference: Inference) -> tuple[Violation, ...]:
@@ -317,18 +318,16 @@ def _failure(span: Span, violations: Iterable[Violation]) -> Failure | None:
 def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Trace, tuple[str, ...]]:
     """Evaluate every run of the trace again. Returns the trace, and the ids of the runs whose stored verdicts were kept.
 
-    Spans of other instrumentations have no run: those of one trace are evaluated as one run, in the order in which they ended,
-    and their evaluations are marked derived. Unfinished spans are passed through. A model call that several spans report is
-    counted once (`codec.reconcile`).
+    Spans of other instrumentations have no run: those of one trace are evaluated as one run, in causal order, and their
+    evaluations are marked derived. Unfinished spans are passed through. A model call that several spans report is counted once
+    (`codec.reconcile`).
     """
     evaluator = evaluator or Evaluator()
     trace = reconcile(trace)
-    runs: dict[str | None, list[Span]] = {}
-    for span in trace.spans:
-        runs.setdefault(span.run_id, []).append(span)
     judged: list[Span] = []
     unknown: list[str] = []
-    for run_id, spans in runs.items():
+    for spans in runs_of(trace):
+        run_id = spans[0].run_id
         if all(map(is_whole, spans)):  # otherwise it cannot be evaluated again
             judged.extend(_replay(evaluator, spans, derived=run_id is None))
         else:
@@ -336,46 +335,28 @@ def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Tr
             unknown.append(run_id or trace.trace_id)
     positions = {span.span_id: position for position, span in enumerate(trace.spans)}
     judged.sort(key=lambda span: positions[span.span_id])
-    return on_reading(Trace(judged, alive=trace.alive), evaluator), tuple(unknown)
+    return Trace(judged, alive=trace.alive), tuple(unknown)
 
 
 def with_verdict(trace: Trace) -> Trace:
-    """Return an evaluated trace of another writer with the run's verdict on its root, to search by."""
+    """Return an evaluated trace of another writer with the health of the whole trace on its root, to search by."""
     if not trace.spans or trace.root.run_id is not None:
         return trace
-    verdict, root = RunVerdict(), trace.root
-    for span in trace.spans:
-        verdict.add(span)
-    others = {name: attribute for name, attribute in root.attributes.items() if name not in ATTRIBUTES}
-    root = replace(root, attributes={**others, **verdict.attributes(root, trace.health)})
+    attributes = {**trace.root.attributes, semconv.HEALTH: trace.health}
+    if trace.health == "failed":
+        attributes[semconv.SUSPECT] = True
+    root = replace(trace.root, attributes=attributes)
     return Trace([root if span.span_id == root.span_id else span for span in trace.spans], alive=trace.alive)
 
 
-def on_reading(trace: Trace, evaluator: Evaluator | None = None) -> Trace:
-    """Add evaluations that are only possible when a trace is read, such as spans that were open when their program died."""
-    additions: dict[str, list[Evaluation]] = {}
-    for signal in (evaluator or Evaluator()).signals:
-        try:
-            for span_id, evaluation in signal.on_reading(trace).items():
-                if evaluation not in trace.span(span_id).evaluations:
-                    additions.setdefault(span_id, []).append(evaluation)
-        except Exception as error:
-            _report(signal, error)
-    if not additions:
-        return trace
-    spans = [replace(span, evaluations=(*span.evaluations, *additions.get(span.span_id, ()))) for span in trace.spans]
-    return Trace(spans, alive=trace.alive)
-
-
-def _replay(evaluator: Evaluator, spans: list[Span], *, derived: bool) -> list[Span]:
+def _replay(evaluator: Evaluator, spans: Sequence[Span], *, derived: bool) -> list[Span]:
     judged = [span for span in spans if span.end is None]
-    state = evaluator.start()
+    state = RunState(spans, bounded=False)
     outermost = outermost_of(spans)
-    if derived:  # causal order with the outermost last, whatever order the spans arrived in
-        ended = sorted((span for span, has_ended in moments(spans) if has_ended), key=lambda span: span is outermost)
-    else:
-        ended = sorted((span for span in spans if span.end is not None), key=lambda span: (span.sequence or 0, span.end or 0))
-    for span in ended:
+    for span, has_ended in moments(spans):
+        if not has_ended:
+            state.timeline.begin(span)
+            continue
         before = evaluator.without_verdicts(span)
         after = evaluator.step(state, before, outermost=span is outermost)
         judged.append(_in_stored_order(span, _mark_derived(before, after) if derived else after))
@@ -383,7 +364,7 @@ def _replay(evaluator: Evaluator, spans: list[Span], *, derived: bool) -> list[S
 
 
 def _in_stored_order(stored: Span, judged: Span) -> Span:
-    """Keep the order of the stored verdicts, in which an outcome comes after the signals."""
+    """Keep the order of the stored verdicts, in which an outcome comes after the facts."""
     if judged.evaluations is stored.evaluations:
         return judged
     new = [evaluation for evaluation in judged.evaluations if evaluation not in stored.evaluations]

@@ -1,61 +1,35 @@
 """The verdict on a run as attributes of its outermost span, which every backend can search by.
 
-Law: only names and counts, never content. The verdict is of the moment when the span ends; readers evaluate the stored trace
-again.
+Law: only names and counts, never content. The verdict is of the moment when the span ends; readers derive it again from the
+stored trace.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llmtrace import semconv as sc
-from llmtrace.laws import Confidence, confidence_of
-from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Evaluation, Health, JsonValue, Span, failure_kind, has_error
-
-_ORDER: dict[Confidence, int] = {"certain": 0, "likely": 1, "possible": 2}
-_REPORTS = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE})
-"""Evaluations about the end of the run, not about steps on the way."""
+from llmtrace.laws.finding import Finding, ranked
+from llmtrace.model import OUTCOME, Health, JsonValue, Span
 
 
-class RunVerdict:
-    """Collects the verdict on one run from its ended spans."""
-
-    _count = 0
-    _has_error = False
-    _outcome: Evaluation | None = None
-    _worst: tuple[int, bool, str, Confidence] | None = None
-    """Rank of the confidence, True for a warning, name, and confidence of the worst finding; the first of equally bad ones."""
-
-    def add(self, span: Span) -> None:
-        """Add a span that has ended, with its verdicts."""
-        if not (span.failure or span.violations or span.evaluations):
-            return
-        self._has_error = self._has_error or has_error(span)
-        for evaluation in span.evaluations:
-            if evaluation.name == OUTCOME:
-                self._outcome = evaluation
-            elif evaluation.severity != "info" and evaluation.name not in _REPORTS:
-                self._note(evaluation.name, confidence_of(evaluation), is_warning=evaluation.severity == "warning")
-
-    def _note(self, name: str, confidence: Confidence, *, is_warning: bool) -> None:
-        self._count += 1
-        finding = (_ORDER[confidence], is_warning, name, confidence)
-        if self._worst is None or finding[:2] < self._worst[:2]:
-            self._worst = finding
-
-    def health(self, outermost: Span) -> Health:
-        """Return the health of the run, equal to `Trace.health` of its spans."""
-        has_failed = self._outcome is not None and self._outcome.label == "failure"
-        return "failed" if has_failed or outermost.failure is not None else "recovered" if self._has_error else "ok"
-
-    def attributes(self, outermost: Span, health: Health | None = None) -> dict[str, JsonValue]:
-        """Return the attributes for the run's outermost span, which was added already. ``health``: overrides the run's own."""
-        if outermost.failure is not None:
-            self._note(failure_kind(outermost.failure), "certain", is_warning=False)
-        out: dict[str, JsonValue] = {sc.HEALTH: health or self.health(outermost), sc.FINDINGS_COUNT: self._count}
-        if self._worst is not None:
-            _, _, out[sc.WORST_FINDING], out[sc.WORST_FINDING_CONFIDENCE] = self._worst
-        if out[sc.HEALTH] == "failed" or out.get(sc.WORST_FINDING_CONFIDENCE) in ("certain", "likely"):
-            out[sc.SUSPECT] = True
-        return out
+def word_of_run(*, has_failed: bool, is_marked: bool, has_error: bool) -> Health:
+    """Return the health of a run that has ended. It never contradicts a mark."""
+    return "failed" if has_failed else "suspect" if is_marked else "recovered" if has_error else "ok"
 
 
-ATTRIBUTES = (sc.HEALTH, sc.FINDINGS_COUNT, sc.WORST_FINDING, sc.WORST_FINDING_CONFIDENCE, sc.SUSPECT)
+def verdict_attributes(outermost: Span, findings: Sequence[Finding], *, has_error: bool) -> dict[str, JsonValue]:
+    """Return the attributes for the run's outermost span. ``has_error``: any span of the run has an error."""
+    in_order = ranked(findings)
+    marks = [finding for finding in in_order if finding.is_marked]
+    reported = any(evaluation.name == OUTCOME and evaluation.label == "failure" for evaluation in outermost.evaluations)
+    has_failed = reported or outermost.failure is not None
+    out: dict[str, JsonValue] = {
+        sc.HEALTH: word_of_run(has_failed=has_failed, is_marked=bool(marks), has_error=has_error),
+        sc.FINDINGS_COUNT: len(marks),
+    }
+    if in_order:
+        out[sc.WORST_FINDING], out[sc.WORST_FINDING_CONFIDENCE] = in_order[0].law, in_order[0].confidence
+    if has_failed or marks:
+        out[sc.SUSPECT] = True
+    return out

@@ -11,7 +11,7 @@ from llmtrace.chat_endpoint import OPENAI
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BadInput, is_http, number_type
 from llmtrace.cli.terminal import Screen
-from llmtrace.diagnosis import Diagnosis, Flow
+from llmtrace.diagnosis import Diagnosis, Reading
 from llmtrace.errors import JudgeFailed
 from llmtrace.judge import Endpoint, Judged, judge
 
@@ -69,14 +69,14 @@ def endpoint(args: argparse.Namespace) -> Endpoint | None:
     return Endpoint(args.judge, url, os.environ.get("OPENAI_API_KEY") or None, args.judge_timeout)
 
 
-def ask(diagnosis: Diagnosis, flow: Flow, to: Endpoint | None) -> Reply:
+def ask(diagnosis: Diagnosis, reading: Reading, to: Endpoint | None) -> Reply:
     """Ask the judge. Returns its opinions, or the error that it failed with."""
     if to is None:
         return Reply()
     if (diagnosis.suspects or diagnosis.places) and sys.stderr is not None and sys.stderr.isatty():
         Screen(sys.stderr).prose(f"asking {to.model} for a second opinion, {to.seconds:g} s at most …", "dim")
     try:
-        return Reply(to.model, judge(diagnosis, flow, to))
+        return Reply(to.model, judge(diagnosis, reading.whole, to))
     except JudgeFailed as error:
         return Reply(to.model, error=f"{to.model}: {error}")
 

@@ -16,7 +16,8 @@ from llmtrace.cli.show import headline
 from llmtrace.cli.stores import find_span, opened, operation_name, trace_of
 from llmtrace.cli.terminal import Cell, Screen, Style, short
 from llmtrace.model import Span, Trace
-from llmtrace.reading import Edge, LineageResult, Origin, Reached, ValueUse, analyze
+from llmtrace.reading.graph import Edge, Graph, Reached, analyze
+from llmtrace.reading.provenance import Origin, ValueUse
 
 NAME = "lineage"
 HELP = "show where each value came from, or what fed one step and what it fed"
@@ -45,16 +46,16 @@ def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         trace = trace_of(store, args.trace)
     span = None if args.span is None else find_span(trace, args.span)
-    result = analyze(trace)
+    graph = analyze(trace)
     if args.json:
-        print_json(_as_json(trace, result, span, include_sent=args.sent))
+        print_json(_as_json(trace, graph, span, include_sent=args.sent))
         return FINE
     screen = Screen(sys.stdout)
     if span is None:
-        _print_values(screen, result, show_unknown=args.unknown)
+        _print_values(screen, graph, show_unknown=args.unknown)
     else:
-        _print_span(screen, trace, result, span, include_sent=args.sent)
-    for reason, span_id in result.tracker.hidden.items():
+        _print_span(screen, trace, graph, span, include_sent=args.sent)
+    for reason, span_id in graph.lineage.hidden.items():
         screen.prose(f"Not visible: {reason} (span {span_id})", "yellow")
     headline(screen, trace)
     return FINE
@@ -63,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
 # -- every value
 
 
-def _print_values(screen: Screen, result: LineageResult, *, show_unknown: bool) -> None:
-    shown = [use for use in result.uses if show_unknown or use.provenance.status != "unknown"]
+def _print_values(screen: Screen, graph: Graph, *, show_unknown: bool) -> None:
+    shown = [use for use in graph.uses if show_unknown or use.provenance.status != "unknown"]
     if not shown:
         screen.prose("No value in the calls and answers of this trace could be traced.")
         screen.line()
@@ -74,12 +75,12 @@ def _print_values(screen: Screen, result: LineageResult, *, show_unknown: bool) 
             place = use.pointer if use.pointer and use.whole else f"{use.pointer} at {use.start}-{use.end}".strip()
             text = f"{place} = {short(format_text.value(use.value), _LONGEST_VALUE)}"
             screen.prose(text, *_STYLES.get(use.provenance.status, ()), prefix="   ")
-            for line in _explain(result, use):
+            for line in _explain(graph, use):
                 screen.prose(line, "dim", prefix="       ")
         screen.line()
 
 
-def _explain(result: LineageResult, use: ValueUse) -> Iterator[str]:
+def _explain(graph: Graph, use: ValueUse) -> Iterator[str]:
     """Yield a line for each origin of a value."""
     provenance = use.provenance
     if provenance.status == "unknown":
@@ -89,15 +90,15 @@ def _explain(result: LineageResult, use: ValueUse) -> Iterator[str]:
         if provenance.first is not None and not use.is_first_ungrounded:
             yield f"first used in {provenance.first.place} (span {provenance.first.span_id})"
     elif provenance.earliest is not None:
-        yield _describe_place(result, provenance.earliest, use)
+        yield _describe_place(graph, provenance.earliest, use)
         if provenance.latest is not None and provenance.latest != provenance.earliest:
-            yield f"last in {_describe_place(result, provenance.latest, use)}"
+            yield f"last in {_describe_place(graph, provenance.latest, use)}"
 
 
-def _describe_place(result: LineageResult, origin: Origin, use: ValueUse) -> str:
+def _describe_place(graph: Graph, origin: Origin, use: ValueUse) -> str:
     """Return an origin's place, the value's position in it, and how the origin writes the value if that differs."""
     text = f"{origin.place} (span {origin.span_id})"
-    for match in result.tracker.matches(origin, use)[:_MOST_MATCHES]:
+    for match in graph.lineage.matches(origin, use)[:_MOST_MATCHES]:
         text += f" {match.pointer}:{match.origin_start}-{match.origin_end}"
         if match.text != str(use.value):
             text += f" {short(format_text.value(match.text), _LONGEST_VALUE)}"
@@ -107,23 +108,22 @@ def _describe_place(result: LineageResult, origin: Origin, use: ValueUse) -> str
 # -- one span
 
 
-def _print_span(screen: Screen, trace: Trace, result: LineageResult, span: Span, *, include_sent: bool) -> None:
+def _print_span(screen: Screen, trace: Trace, graph: Graph, span: Span, *, include_sent: bool) -> None:
     screen.prose(_full_name(trace, span.span_id), "bold")
-    propagation = result.propagation
-    own_input = [Reached(edge.source, edge, 1) for edge in propagation.into(span.span_id) if edge.source == edge.target]
-    upstream = propagation.upstream(span.span_id, include_sent=include_sent)
-    _print_reached(screen, trace, result, "What fed it", (*own_input, *upstream))
-    downstream = propagation.downstream(span.span_id, include_sent=include_sent)
-    _print_reached(screen, trace, result, "What it fed", downstream)
+    own_input = [Reached(edge.source, edge, 1) for edge in graph.into(span.span_id) if edge.source == edge.target]
+    upstream = graph.upstream(span.span_id, include_sent=include_sent)
+    _print_reached(screen, trace, graph, "What fed it", (*own_input, *upstream))
+    downstream = graph.downstream(span.span_id, include_sent=include_sent)
+    _print_reached(screen, trace, graph, "What it fed", downstream)
     screen.line()
 
 
-def _print_reached(screen: Screen, trace: Trace, result: LineageResult, title: str, spans: Sequence[Reached]) -> None:
+def _print_reached(screen: Screen, trace: Trace, graph: Graph, title: str, spans: Sequence[Reached]) -> None:
     screen.line()
     screen.prose(title if spans else f"{title}: nothing visible")
     for reached in spans:
         screen.prose(_full_name(trace, reached.span_id), prefix="   " * reached.distance)
-        screen.prose(_describe_edge(trace, result, reached.edge), "dim", prefix="   " * reached.distance + "  ")
+        screen.prose(_describe_edge(trace, graph, reached.edge), "dim", prefix="   " * reached.distance + "  ")
 
 
 def _full_name(trace: Trace, span_id: str) -> str:
@@ -135,37 +135,36 @@ def _name(trace: Trace, span_id: str) -> str:
     return operation_name(span) or span.name
 
 
-def _describe_edge(trace: Trace, result: LineageResult, edge: Edge) -> str:
+def _describe_edge(trace: Trace, graph: Graph, edge: Edge) -> str:
     if edge.use is None or edge.origin is None:
         names = {"earlier": _name(trace, edge.source), "later": _name(trace, edge.target)}
         return _EDGES[edge.via].format(**names, lost=format_text.plural(edge.lost, "message"))
     what = f"{edge.use.tool} {edge.use.pointer}" if edge.use.tool else "the answer"
     first = "made up, and used first in " if edge.use.provenance.first is not None else ""
     value = short(format_text.value(edge.use.value), _LONGEST_VALUE)
-    return f"{what} = {value}: {first}{_describe_place(result, edge.origin, edge.use)}"
+    return f"{what} = {value}: {first}{_describe_place(graph, edge.origin, edge.use)}"
 
 
 # -- JSON
 
 
-def _as_json(trace: Trace, result: LineageResult, span: Span | None, *, include_sent: bool) -> dict[str, object]:
-    hidden = [{"reason": reason, "span": span_id} for reason, span_id in result.tracker.hidden.items()]
-    propagation = result.propagation
+def _as_json(trace: Trace, graph: Graph, span: Span | None, *, include_sent: bool) -> dict[str, object]:
+    hidden = [{"reason": reason, "span": span_id} for reason, span_id in graph.lineage.hidden.items()]
     if span is None:
         values = []
-        for use in result.uses:
+        for use in graph.uses:
             origins = [origin for origin in (use.provenance.earliest, use.provenance.latest) if origin is not None]
-            places = [(origin, format_text.as_json(result.tracker.matches(origin, use))) for origin in origins]
+            places = [(origin, format_text.as_json(graph.lineage.matches(origin, use))) for origin in origins]
             matches = [{"span": origin.span_id, "place": origin.place, "at": at} for origin, at in places]
             values.append({"use": format_text.as_json(use), "matches": matches})
-        edges = list(map(_edge_json, propagation.edges))
+        edges = list(map(_edge_json, graph.edges))
         return {"trace_id": trace.trace_id, "values": values, "edges": edges, "hidden": hidden}
     return {
         "trace_id": trace.trace_id,
         "span": span.span_id,
-        "into": list(map(_edge_json, propagation.into(span.span_id))),
-        "upstream": list(map(_reached_json, propagation.upstream(span.span_id, include_sent=include_sent))),
-        "downstream": list(map(_reached_json, propagation.downstream(span.span_id, include_sent=include_sent))),
+        "into": list(map(_edge_json, graph.into(span.span_id))),
+        "upstream": list(map(_reached_json, graph.upstream(span.span_id, include_sent=include_sent))),
+        "downstream": list(map(_reached_json, graph.downstream(span.span_id, include_sent=include_sent))),
         "hidden": hidden,
     }
 

@@ -27,7 +27,7 @@ from llmtrace.model import (
     refusal_as_text,
     replace,
 )
-from llmtrace.reading.call_inputs import inputs
+from llmtrace.reading.inputs import inputs
 
 _ASKING = frozenset({"system", "developer", "user"})
 

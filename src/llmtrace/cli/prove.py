@@ -20,7 +20,7 @@ from llmtrace.cli.options import FINE, BadInput, number_type, positive, print_js
 from llmtrace.cli.recording import Recording, live_names, load, program
 from llmtrace.cli.terminal import Cell, Progress, Screen, Style
 from llmtrace.config import Config
-from llmtrace.diagnosis import Flow, Suspect, diagnose
+from llmtrace.diagnosis import Reading, Suspect, diagnose
 from llmtrace.errors import ConfigurationError, JudgeFailed, StoreError
 from llmtrace.judge import Endpoint
 from llmtrace.judge.correction import CorrectionQuestion, correct, question_for
@@ -155,8 +155,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _plans(trace: Trace, args: argparse.Namespace, asks_judge: bool) -> list[_Plan]:
     """Return the corrections to try for each of the first suspects. With --set alone, only for the first suspect."""
-    flow = Flow(trace)
-    diagnosis = diagnose(trace, flow)
+    reading = Reading(trace)
+    diagnosis = diagnose(trace, reading)
     suspects = (diagnosis.marked or diagnosis.suspects)[: args.top]
     if not suspects:
         raise BadInput(f"llmtrace why {short_id(trace.trace_id)} names no suspect, so there is nothing to prove.")
@@ -172,7 +172,7 @@ def _plans(trace: Trace, args: argparse.Namespace, asks_judge: bool) -> list[_Pl
         suspects = suspects[1:] if asks_judge else ()
     for suspect in suspects:
         place = place_of(trace, suspect) if asks_judge else None
-        question = question_for(trace, flow, suspect, place) if place is not None else None
+        question = question_for(trace, reading.whole, suspect, place) if place is not None else None
         recorded = correction(trace, suspect)
         if question is not None or recorded is not None:
             plans.append(_Plan(suspect, recorded, question))

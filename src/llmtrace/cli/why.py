@@ -23,7 +23,7 @@ from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import nothing_found, opened, trace_of
 from llmtrace.cli.terminal import Cell, Progress, Screen, Style, short
-from llmtrace.diagnosis import Diagnosis, Flow, Place, Step, Suspect, diagnose, wrap_errors
+from llmtrace.diagnosis import ChainStep, Diagnosis, Place, Reading, Suspect, diagnose, wrap_errors
 from llmtrace.diagnosis.causes import Case, Group, case_of, group_by_cause
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Trace, replace
@@ -75,9 +75,9 @@ def run(args: argparse.Namespace) -> int:
             return _all(store, args)
         trace = trace_of(store, args.trace)
     with wrap_errors(trace.trace_id), Progress("diagnosing"):
-        flow = Flow(trace)
-        diagnosis = diagnose(trace, flow)
-    reply = judge_option.ask(diagnosis, flow, endpoint)
+        reading = Reading(trace)
+        diagnosis = diagnose(trace, reading)
+    reply = judge_option.ask(diagnosis, reading, endpoint)
     if args.json:
         print_json(judge_option.as_json(diagnosis, reply))
     elif args.markdown:
@@ -195,9 +195,9 @@ def _first(screen: Screen, suspect: Suspect, notes: Notes) -> None:
         screen.line()
 
 
-def folded(chain: Sequence[Step]) -> list[Step]:
+def folded(chain: Sequence[ChainStep]) -> list[ChainStep]:
     """Return the chain with equal steps in a row folded into one step, whose note has their number."""
-    steps: list[Step] = []
+    steps: list[ChainStep] = []
     for _, alike in groupby(chain, key=lambda step: (step.title, format_text.value(step.value), step.note)):
         first, *more = alike
         again = f"the same {format_text.plural(len(more), 'time')} more before that"
@@ -399,7 +399,7 @@ def _groups_as_markdown(groups: list[Group], run_count: int, unexplained: Sequen
     yield from [f"* {_plain(_unexplained(unexplained))}"] if unexplained else ()
 
 
-def _step_text(step: Step) -> str:
+def _step_text(step: ChainStep) -> str:
     """Return a step as text: a call with its arguments, an argument with its value, an answer with its text."""
     if step.value is None:
         return step.title

@@ -139,7 +139,8 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
         arguments = {name: to_json(value) for name, value in values.items()}
         definition = guard(_judgeable, definition, values) or definition
     recording = current() if active() is not None else None
-    call_id = None if recording is None else guard(recording.run.match_call, definition.name, arguments)
+    requested = None if recording is None else guard(recording.run.take_call, definition.name, arguments)
+    call_id = None if requested is None else requested.id
     call = ToolCall(definition.name, arguments, call_id)
     verdict = _judge(definition, call, spec.on_invalid)
     if spec.signature.has_validators and verdict.refusal is None and not spec.signature.takes_all:
@@ -169,7 +170,7 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
     """
     recording = current() if active() is not None else None
     if recording is not None:
-        guard(recording.run.take_call, call.id)
+        guard(recording.run.take_call, call.name, call.arguments, call.id)
     verdict = _judge(spec.definition, call, spec.on_invalid or on_invalid)
     arguments = usable_arguments(call.arguments) if verdict.repaired is None else verdict.repaired
     if arguments is None and verdict.refusal is None and not verdict.to_review:

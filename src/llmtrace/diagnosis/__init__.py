@@ -1,8 +1,9 @@
 """Finds the suspects of a trace, each with its confidence, its evidence and the chain from the outcome back to it.
 
-`flow` follows values through the trace. `checks` look for faults that the record proves or makes likely. `causes` joins
-findings with one cause. `place_ranker` ranks the places to look at first in a run that is known to have failed. Pure: no clock,
-no randomness, and no I/O except reading the weights in the package.
+Each run of the trace is read (`reading`), and judged by the laws (`laws`): the same ones, in the same way, as while it ran.
+`causes` joins findings with one cause, `reading.graph` follows values from a cause to the outcome, and `place_ranker` ranks the
+places to look at first in a run that is known to have failed. Pure: no clock, no randomness, and no I/O except reading the
+weights in the package.
 """
 
 from __future__ import annotations
@@ -10,28 +11,31 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
+from llmtrace import laws
 from llmtrace.diagnosis.causes import causes_of, suspects_of
-from llmtrace.diagnosis.checks import all_checks
-from llmtrace.diagnosis.finding import Finding
-from llmtrace.diagnosis.flow import Flow
-from llmtrace.diagnosis.place_ranker import Ranker, places_of
-from llmtrace.diagnosis.result import Confidence, Diagnosis, Place, Step, Suspect
+from llmtrace.diagnosis.place_ranker import MOST_PLACES, Ranker, places_of
+from llmtrace.diagnosis.result import ChainStep, Diagnosis, Place, Suspect
 from llmtrace.diagnosis.run_reports import is_known_to_have_failed, reports_of
+from llmtrace.diagnosis.stored_verdicts import as_judged_live
 from llmtrace.diagnosis.visibility import unchecked, visible_needs
 from llmtrace.errors import DiagnosisFailed, LlmtraceError
-from llmtrace.model import Trace
+from llmtrace.laws.finding import RANK, Finding
+from llmtrace.model import Confidence, Health, Trace
+from llmtrace.reading.graph import Graph, analyze
+from llmtrace.reading.read import read_runs
 from llmtrace.semconv import CHECKPOINT, CHECKPOINT_PASSED
 
 __all__ = [
+    "ChainStep",
     "Confidence",
     "Diagnosis",
     "Finding",
-    "Flow",
     "Place",
     "Ranker",
-    "Step",
+    "Reading",
     "Suspect",
     "diagnose",
     "findings_of",
@@ -39,35 +43,74 @@ __all__ = [
 ]
 
 
-def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
+class Reading:
+    """The runs of a trace, read and judged once, for all who show or explain it."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.graphs = [Graph(trace, run) for run in read_runs(trace)]
+
+    @cached_property
+    def whole(self) -> Graph:
+        """The graph of the whole trace, also from one run to another."""
+        return self.graphs[0] if len(self.graphs) == 1 else analyze(self.trace)
+
+    @cached_property
+    def findings(self) -> list[list[Finding]]:
+        """What the laws say of each run, before findings of one cause are joined."""
+        return [as_judged_live(graph.run, laws.judge(graph.run)) for graph in self.graphs]
+
+
+def diagnose(trace: Trace, reading: Reading | None = None) -> Diagnosis:
     """Return the suspects of a trace, and the places to look at first if it is known to have failed.
 
-    ``flow``: the flow of this trace if it was built already. Evaluations recorded on the spans are used. Raises IndexError for
-    an empty trace, and DiagnosisFailed for a fault of llmtrace itself.
+    ``reading``: of this trace, if it was read already. Evaluations recorded on the spans are used. Raises IndexError for an
+    empty trace, and DiagnosisFailed for a fault of llmtrace itself.
     """
     with wrap_errors(trace.trace_id):
-        flow = flow or Flow(trace)
-        findings = findings_of(flow)
+        reading = reading or Reading(trace)
         failed = is_known_to_have_failed(trace)
-        places = places_of(flow, findings) if failed else ()
-        needs = visible_needs(flow)
-        ran = [check for check in all_checks() if needs.issuperset(check.needs)]
-        suspects = suspects_of(causes_of(findings, flow), flow)
+        suspects: list[Suspect] = []
+        places: list[Place] = []
+        checked: dict[str, bool] = {}
+        for graph, findings in zip(reading.graphs, reading.findings, strict=True):
+            suspects += suspects_of(causes_of(findings, graph), graph)
+            if failed:
+                places += places_of(graph, findings)
+            needs = visible_needs(graph.run)
+            for law in laws.load():
+                if needs.issuperset(law.needs.split()):
+                    checked[law.name] = checked.get(law.name, False) or bool(set(law.needs.split()) - {"inferences"})
+        in_order = tuple(sorted(suspects, key=lambda suspect: RANK[suspect.confidence]))
+        places.sort(key=lambda place: -place.probability)
         return Diagnosis(
             trace.trace_id,
-            trace.health,
-            suspects,
-            places,
-            tuple(check.name for check in ran),
-            unchecked(flow),
-            reports_of(trace, suspects),
-            any(set(check.needs) - {"inferences"} for check in ran),
+            _health(trace, in_order, failed=failed),
+            in_order,
+            tuple(places[:MOST_PLACES]),
+            tuple(checked),
+            unchecked(trace, [graph.run for graph in reading.graphs]),
+            reports_of(trace, in_order),
+            any(checked.values()),
             failed,
-            _last_good_checkpoint(trace, suspects, failed=failed),
+            _last_good_checkpoint(trace, in_order, failed=failed),
         )
 
 
-def _last_good_checkpoint(trace: Trace, suspects: tuple[Suspect, ...], *, failed: bool) -> Step | None:
+def _health(trace: Trace, suspects: tuple[Suspect, ...], *, failed: bool) -> Health:
+    """Return the word for a run; it never contradicts a mark."""
+    if failed:
+        return "failed"
+    is_marked = any(suspect.is_marked for suspect in suspects)
+    return "suspect" if is_marked and trace.health in ("ok", "recovered") else trace.health
+
+
+def findings_of(trace: Trace) -> list[Finding]:
+    """Return what the laws say of the runs of a trace, before findings of one cause are joined."""
+    return [finding for findings in Reading(trace).findings for finding in findings]
+
+
+def _last_good_checkpoint(trace: Trace, suspects: tuple[Suspect, ...], *, failed: bool) -> ChainStep | None:
     marked = [trace.span(suspect.span_id) for suspect in suspects if suspect.is_marked]
     began = min((span.start for span in marked or trace.root_causes), default=None)  # a suspect may precede the error
     if not (failed or marked):
@@ -75,13 +118,8 @@ def _last_good_checkpoint(trace: Trace, suspects: tuple[Suspect, ...], *, failed
     for span in reversed(trace.spans):
         is_good = CHECKPOINT in span.attributes and span.attributes.get(CHECKPOINT_PASSED) is not False and span.end is not None
         if is_good and (began is None or span.start < began):
-            return Step(span.span_id, str(span.attributes[CHECKPOINT]))
+            return ChainStep(span.span_id, str(span.attributes[CHECKPOINT]))
     return None
-
-
-def findings_of(flow: Flow) -> list[Finding]:
-    """Return the findings of all checks, before findings of one cause are joined."""
-    return [finding for check in all_checks() for finding in check.look(flow)]
 
 
 @contextmanager

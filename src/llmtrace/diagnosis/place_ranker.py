@@ -1,6 +1,6 @@
 """Ranks the turns, calls and answers of a run that is known to have failed: where to look first.
 
-The model is a conditional logit over the nodes of one run: a node's score is the weighted sum of a few generic features, and
+The model is a conditional logit over the steps of one run: a step's score is the weighted sum of a few generic features, and
 probabilities are the softmax of all scores. `benchmarks/train_ranker.py` learns the weights from labelled failed runs, and the
 temperature from runs that the weights were not learned from. Laws: the weight of a finding is never negative, and no feature
 names an agent, a tool or a word of a language.
@@ -15,11 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 
-from llmtrace.diagnosis.finding import Finding
-from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.result import Place
+from llmtrace.laws.finding import Finding
 from llmtrace.model.value import value
-from llmtrace.reading.call_log import canonical, result_text
+from llmtrace.reading.calls import Call, Step, canonical, result_text
+from llmtrace.reading.graph import Graph, arguments_of
 from llmtrace.text.matching import tokens
 
 MOST_PLACES = 5
@@ -34,15 +34,15 @@ FEATURES: Mapping[str, str] = {
     "digits": "share of digits among the characters",
     "like an earlier text": "share of words in common with the most similar of the texts before",
     "changes of speaker before": "logarithm of their number, the position in the run",
-    "same speaker as before": "the speaker of the node before goes on",
-    "share of the speaker": "logarithm of the speaker's share of all nodes",
-    "uses of its values": "logarithm of the number of later nodes that use a value of this one",
+    "same speaker as before": "the speaker of the step before goes on",
+    "share of the speaker": "logarithm of the speaker's share of all steps",
+    "uses of its values": "logarithm of the number of later steps that use a value of this one",
 }
 """Every feature with its meaning."""
 EVIDENCE = frozenset({"failure or marked finding"})
 """Features whose weights are never negative."""
-_LOOPS = frozenset({"same_call", "same_error", "cycle"})
-"""Checks whose findings are late symptoms: the mistake came before the first repetition."""
+_LOOPS = frozenset({"same_result", "same_error", "cycle"})
+"""Labels whose findings are late symptoms: the mistake came before the first repetition."""
 _COMPARED = 64
 """Number of earlier texts that a text is compared with: the latest ones."""
 _LONGEST = 20_000
@@ -59,11 +59,11 @@ class Ranker:
 
     def scores(self, features: Sequence[Mapping[str, float]]) -> list[float]:
         return [
-            sum(self.weights.get(name, 0.0) * number for name, number in node.items()) / self.temperature for node in features
+            sum(self.weights.get(name, 0.0) * number for name, number in step.items()) / self.temperature for step in features
         ]
 
     def probabilities(self, features: Sequence[Mapping[str, float]]) -> list[float]:
-        """Return the probability of each node of one run."""
+        """Return the probability of each step of one run."""
         scores = self.scores(features)
         highest = max(scores, default=0.0)
         powers = [math.exp(score - highest) for score in scores]  # less the highest score, so that none overflows
@@ -77,115 +77,114 @@ def shipped() -> Ranker:
     return Ranker(content["weights"], content["temperature"])
 
 
-def places_of(flow: Flow, findings: Sequence[Finding]) -> tuple[Place, ...]:
+def places_of(graph: Graph, findings: Sequence[Finding]) -> tuple[Place, ...]:
     """Return the `MOST_PLACES` most probable places, the most probable first."""
-    nodes = flow.nodes
-    probabilities = shipped().probabilities(features_of(flow, findings))
-    order = sorted(range(len(nodes)), key=lambda number: (-probabilities[number], number))
-    evidence = _evidence(nodes, findings)
-    return tuple(_place(nodes[number], probabilities[number], evidence.get(number, "")) for number in order[:MOST_PLACES])
+    steps = graph.steps
+    probabilities = shipped().probabilities(features_of(graph, findings))
+    order = sorted(range(len(steps)), key=lambda number: (-probabilities[number], number))
+    evidence = _evidence(steps, findings)
+    return tuple(_place(steps[number], probabilities[number], evidence.get(number, "")) for number in order[:MOST_PLACES])
 
 
-def _place(node: Node, probability: float, evidence: str) -> Place:
-    by = f" of {node.agent}" if node.agent else ""
-    title = {"user": "a turn of the user", "answer": f"an answer{by}"}.get(node.kind, f"the call of {node.name}{by}")
-    preview = node.arguments if node.kind == "call" else node.text[:_LONGEST_PREVIEW]
-    return Place(node.place, title, round(probability, 3), evidence, node.kind, preview)
+def _place(step: Step, probability: float, evidence: str) -> Place:
+    by = f" of {step.agent}" if step.agent else ""
+    title = {"user": "a turn of the user", "answer": f"an answer{by}"}.get(step.kind, f"the call of {step.name}{by}")
+    preview = arguments_of(step) if step.kind == "call" else step.text[:_LONGEST_PREVIEW]
+    return Place(step.place, title, round(probability, 3), evidence, step.kind, preview)
 
 
-def _evidence(nodes: Sequence[Node], findings: Sequence[Finding]) -> dict[int, str]:
-    """Return the evidence of the findings at each node or else right after it, by the node's position."""
+def _evidence(steps: Sequence[Step], findings: Sequence[Finding]) -> dict[int, str]:
+    """Return the evidence of the findings at each step or else right after it, by the step's position."""
     evidence: dict[int, str] = {}
     consequences: dict[int, str] = {}
     for finding in findings:
-        if finding.node is not None:
-            number = finding.node.position
+        if finding.step is not None:
+            number = finding.step.position
             evidence.setdefault(number, finding.evidence)
-            consequences.setdefault(_origin(number, nodes, finding.check), f"Right after it: {finding.evidence}")
+            consequences.setdefault(_origin(number, steps, finding.label), f"Right after it: {finding.evidence}")
     return consequences | evidence
 
 
 # -- features
 
 
-def features_of(flow: Flow, findings: Iterable[Finding]) -> list[dict[str, float]]:
-    """Return the features of every node of the run, in order. Features that are zero are left out."""
-    nodes = flow.nodes
-    failed = [_author(number, nodes) for number, node in enumerate(nodes) if _has_failed(node)]
-    marked = ((finding.node, finding.check) for finding in findings if finding.confidence != "possible")
-    evidence = {*failed, *(_origin(node.position, nodes, check) for node, check in marked if node is not None)}
-    """Positions of the nodes at which a failure or a certain or likely finding began."""
-    texts = [_text_of(node) for node in nodes]
+def features_of(graph: Graph, findings: Iterable[Finding]) -> list[dict[str, float]]:
+    """Return the features of every step of the run, in order. Features that are zero are left out."""
+    steps = graph.steps
+    failed = [_author(number, steps) for number, step in enumerate(steps) if _has_failed(step)]
+    marked = ((finding.step, finding.label) for finding in findings if finding.confidence != "possible")
+    evidence = {*failed, *(_origin(step.position, steps, label) for step, label in marked if step is not None)}
+    """Positions of the steps at which a failure or a certain or likely finding began."""
+    texts = [_text_of(step) for step in steps]
     lengths = [math.log1p(len(text)) for text in texts]
     texts = [text[:_LONGEST] for text in texts]
     words = [frozenset(tokens(text)) for text in texts]
-    speakers = [_speaker(node) for node in nodes]
+    speakers = [_speaker(step) for step in steps]
     shares = Counter(speakers)
     earlier_words: set[str] = set()
     rows: list[dict[str, float]] = []
-    first_failure = min(failed, default=len(nodes))
+    first_failure = min(failed, default=len(steps))
     changes = 0
-    for number, node in enumerate(nodes):
-        node_words, speaker = words[number], speakers[number]
+    for number, step in enumerate(steps):
+        step_words, speaker = words[number], speakers[number]
         changes += number > 0 and speakers[number - 1] != speaker
-        new_words = node_words - earlier_words
+        new_words = step_words - earlier_words
         row = {
             "failure or marked finding": number in evidence,
             "after a failure": number > first_failure,
-            "call": node.kind == "call" and _is_asked_for(node),
-            "execution": node.kind == "call" and not _is_asked_for(node),
+            "call": step.kind == "call" and _is_asked_for(step),
+            "execution": step.kind == "call" and not _is_asked_for(step),
             "length": lengths[number],
-            "new words": len(new_words) / max(1, len(node_words)),
+            "new words": len(new_words) / max(1, len(step_words)),
             "new numbers": any(len(word) > 1 and any(map(str.isdigit, word)) for word in new_words),
             "digits": sum(map(str.isdigit, texts[number])) / max(1, len(texts[number])),
-            "like an earlier text": _similarity(node_words, words[max(0, number - _COMPARED) : number]),
+            "like an earlier text": _similarity(step_words, words[max(0, number - _COMPARED) : number]),
             "changes of speaker before": math.log1p(changes),
             "same speaker as before": number > 0 and speakers[number - 1] == speaker,
-            "share of the speaker": math.log(shares[speaker] / len(nodes)),
-            "uses of its values": math.log1p(len({id(edge.target) for edge in node.later})),
+            "share of the speaker": math.log(shares[speaker] / len(steps)),
+            "uses of its values": math.log1p(len({flow.target for flow in graph.flows.get(step, ())})),
         }
         rows.append({name: float(content) for name, content in row.items() if content})
-        earlier_words |= node_words
-        if node.call is not None:
-            # words that a later node copies from this result are not new
-            earlier_words.update(tokens(result_text(node.call)[:_LONGEST]))
+        earlier_words |= step_words
+        if isinstance(step, Call):
+            # words that a later step copies from this result are not new
+            earlier_words.update(tokens(result_text(step)[:_LONGEST]))
     return rows
 
 
-def _origin(number: int, nodes: Sequence[Node], check: str) -> int:
-    """Return the position at which a finding began: for a late symptom (`_LOOPS`), the node before its author."""
-    author = _author(number, nodes)
-    return max(0, author - 1) if check in _LOOPS else author
+def _origin(number: int, steps: Sequence[Step], label: str) -> int:
+    """Return the position at which a finding began: for a late symptom (`_LOOPS`), the step before its author."""
+    author = _author(number, steps)
+    return max(0, author - 1) if label in _LOOPS else author
 
 
-def _author(number: int, nodes: Sequence[Node]) -> int:
-    """Return the position of the node that decided on this one: the node before, if no recorded model asked for the call."""
-    is_execution = nodes[number].kind == "call" and not _is_asked_for(nodes[number])
+def _author(number: int, steps: Sequence[Step]) -> int:
+    """Return the position of the step that decided on this one: the step before, if no recorded model asked for the call."""
+    is_execution = steps[number].kind == "call" and not _is_asked_for(steps[number])
     return number - 1 if is_execution and number else number
 
 
-def _is_asked_for(node: Node) -> bool:
-    return node.call is not None and node.call.asking_span is not None
+def _is_asked_for(step: Step) -> bool:
+    return isinstance(step, Call) and step.asking_span is not None
 
 
-def _has_failed(node: Node) -> bool:
-    return node.call is not None and bool(node.call.failed)
+def _has_failed(step: Step) -> bool:
+    return isinstance(step, Call) and bool(step.failed)
 
 
-def _speaker(node: Node) -> str:
+def _speaker(step: Step) -> str:
     """Return a key of the actor: the user, an agent, or a tool that the program ran by itself."""
-    if node.kind == "user":
+    if step.kind == "user":
         return "user"
-    return f"agent {node.agent}" if node.kind == "answer" or _is_asked_for(node) else f"tool {node.tool}"
+    return f"agent {step.agent}" if step.kind == "answer" or _is_asked_for(step) else f"tool {step.title}"
 
 
-def _text_of(node: Node) -> str:
-    """Return the text and arguments of a node; for a call with neither, its result."""
-    call = node.call
-    if call is None:
-        return node.text
-    written = "\n".join(text for text in (node.text, canonical(call.arguments) if call.has_arguments else "") if text)
-    return written or result_text(call)
+def _text_of(step: Step) -> str:
+    """Return the text and arguments of a step; for a call with neither, its result."""
+    if not isinstance(step, Call):
+        return step.text
+    written = "\n".join(text for text in (step.text, canonical(step.arguments) if step.has_arguments else "") if text)
+    return written or result_text(step)
 
 
 def _similarity(words: frozenset[str], earlier: Sequence[frozenset[str]]) -> float:

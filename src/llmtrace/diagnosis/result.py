@@ -5,15 +5,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from llmtrace.laws import Confidence
-from llmtrace.model import Health, JsonValue
+from llmtrace.model import Confidence, Health, JsonValue
 from llmtrace.model.value import value
 
-__all__ = ["Confidence", "Diagnosis", "Place", "Step", "Suspect"]
+__all__ = ["ChainStep", "Confidence", "Diagnosis", "Place", "Suspect"]
 
 
 @value
-class Step:
+class ChainStep:
     """One step of the chain from the outcome back to the suspect. Its data came from the next step."""
 
     span_id: str
@@ -30,7 +29,9 @@ class Suspect:
     """One possible cause: a place where the run may have gone wrong."""
 
     check: str
-    """Name of the check that found it; see `llmtrace.diagnosis.checks`."""
+    """Name of the law that found it: a quality signal; see docs/reference/signals.md."""
+    label: str
+    """The kind of problem, one of the law's labels."""
     confidence: Confidence
     span_id: str
     """The span to look at."""
@@ -41,7 +42,7 @@ class Suspect:
     advice: str = ""
     """A measure that would have prevented this failure."""
     probability: float | None = None
-    """The probability, 0 to 1, that the run went wrong at this place. None if it was not measured; no check measures it yet."""
+    """The probability, 0 to 1, that the run went wrong at this place. None if it was not measured."""
     count: int = 1
     """Number of occurrences in the run."""
     tool: str = ""
@@ -52,7 +53,7 @@ class Suspect:
     """Ids of all spans that the finding rests on."""
     symptoms: tuple[str, ...] = ()
     """Titles of later findings that this cause explains."""
-    chain: tuple[Step, ...] = ()
+    chain: tuple[ChainStep, ...] = ()
     """From the outcome to this place. The last step is the suspect itself."""
 
     @property
@@ -84,18 +85,18 @@ class Diagnosis:
     places: tuple[Place, ...] = ()
     """Up to five places to look at first. Empty unless the run is known to have failed."""
     checked: tuple[str, ...] = ()
-    """Names of the checks that could run, because their data was recorded."""
+    """Names of the laws that could judge the run, because their data was recorded."""
     unchecked: tuple[str, ...] = ()
     """Sentences about what could not be checked, because it was not recorded."""
     reports: tuple[str, ...] = ()
     """Reports by the program, a person or a quality signal about the run as a whole."""
     is_judged: bool = False
-    """True if a check ran that looks at calls or at the content of answers, not only at how a run or an answer ended."""
+    """True if a law judged that looks at calls or at the content of answers, not only at how a run or an answer ended."""
     failed: bool = False
     """True if the run is known to have failed: by its health, by feedback, or by a check of the program that refused its
     answer."""
 
-    last_good_checkpoint: Step | None = None
+    last_good_checkpoint: ChainStep | None = None
     """The last checkpoint before the failure whose state passed its check, or had no check. The step's title is the
     checkpoint's name. None in a run without a failure or marked suspect."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from llmtrace.diagnosis.finding import name_of
 from llmtrace.diagnosis.result import Suspect
+from llmtrace.laws.finding import name_of
 from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, AgentInvocation, Evaluation, Span, Trace, Workflow
 
 _SLO = "slo"

@@ -1,38 +1,37 @@
-"""Determines which parts of a trace were recorded, and therefore which checks could run."""
+"""Determines which parts of a trace were recorded, and therefore which laws could judge it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from llmtrace.codec.writers import unread_writers, writers_of
-from llmtrace.diagnosis.checks import Need
-from llmtrace.diagnosis.flow import CallNode, Flow
-from llmtrace.model import FetchResponse, Inference, Span, ToolExecution, ToolResult, Trace
-from llmtrace.reading import ValueUse
+from llmtrace.model import FetchResponse, Inference, Span, ToolExecution, ToolResult, Trace, double_counted_spans
 from llmtrace.reading.answer_endings import ending_of
-from llmtrace.reading.call_log import Call
+from llmtrace.reading.ended_run import EndedRun
+from llmtrace.reading.provenance import ValueUse
 from llmtrace.semconv import CONTENT_LEVEL
 
 
-def visible_needs(flow: Flow) -> frozenset[Need]:
-    """Return the data that the checks can see in this trace."""
-    inferences = [span.operation for span in flow.inferences if isinstance(span.operation, Inference)]
-    calls = [node.call for node in flow.calls]
-    needs: set[Need] = set()
+def visible_needs(run: EndedRun) -> frozenset[str]:
+    """Return the data of a run that laws can see: see `Law.needs`."""
+    spans = [span for span in run.spans if span.end is not None]
+    inferences = [span.operation for span in spans if isinstance(span.operation, Inference)]
+    needs: set[str] = set()
     if inferences:
         needs.add("inferences")
     if any(inference.output for inference in inferences):
         needs.add("content")
-    if calls or needs >= {"content"}:
+    if run.calls or needs >= {"content"}:
         needs.add("calls")
     # a run without calls lacks no results and no schemas
-    if not calls or any(call.is_complete and call.failed is not None for call in calls):
+    if not run.calls or any(call.is_complete for call in run.calls):
         needs.add("results")
-    if not calls or any(call.definition is not None and call.definition.parameters is not None for call in calls):
+    if not run.calls or any(call.definition is not None and call.definition.parameters is not None for call in run.calls):
         needs.add("schemas")
-    if "content" in needs and not flow.lineage.hidden:
+    if "content" in needs and not run.timeline.lineage.hidden:
         needs.add("lineage")
-    # with neither answers nor calls, the checks of results and schemas have nothing to look at
+    # with neither answers nor calls, the laws about results and schemas have nothing to look at
     return frozenset(needs & {"inferences"} if not needs & {"content", "calls"} else needs)
 
 
@@ -46,46 +45,59 @@ def can_be_judged(trace: Trace) -> bool:
     )
 
 
-def unchecked(flow: Flow) -> tuple[str, ...]:
+def unchecked(trace: Trace, runs: Sequence[EndedRun]) -> tuple[str, ...]:
     """Return sentences about what could not be checked, because it was not recorded."""
-    return tuple(dict.fromkeys(_sentences(flow)))
+    return tuple(dict.fromkeys([*_about_writers(trace), *_about_model_calls(trace), *chain(*map(_about_run, runs))]))
 
 
-def _sentences(flow: Flow) -> Iterator[str]:
-    calls = [node.call for node in flow.calls if not node.is_from_history]
-    yield from _about_writers(flow.trace)
-    if not flow.inferences:
+def _about_model_calls(trace: Trace) -> Iterator[str]:
+    elsewhere = double_counted_spans(trace)
+    model_calls = [
+        span
+        for span in trace.spans
+        if isinstance(span.operation, (Inference, FetchResponse)) and span.end is not None and span.span_id not in elsewhere
+    ]
+    if not model_calls:
         yield "No model call was recorded, so no value can be traced."
     elif not any(  # an answer, an error, or a response without an answer
-        getattr(span.operation, "output", ()) or span.failure is not None or ending_of(span) == "missing"
-        for span in flow.inferences
+        getattr(span.operation, "output", ()) or span.failure is not None or ending_of(span) == "no_choice"
+        for span in model_calls
     ):
         yield (
-            "The models' answers were not recorded, so neither calls nor answers were checked."
-            + _content_settings(flow.inferences)
+            "The models' answers were not recorded, so neither calls nor answers were checked." + _content_settings(model_calls)
         )
-    elif any(span.run_id is None for span in flow.inferences) and not any(map(_has_finish_reason, flow.inferences)):
+    elif any(span.run_id is None for span in model_calls) and not any(map(_has_finish_reason, model_calls)):
         yield "No finish reason was recorded, so an answer that was cut by a limit does not show."
-    for reason, span_id in flow.lineage.hidden.items():
+
+
+def _about_run(run: EndedRun) -> Iterator[str]:
+    calls = [call for call in run.calls if not call.is_from_history]
+    inferences = [span for span in run.spans if isinstance(span.operation, Inference)]
+    executions = [span for span in run.spans if isinstance(span.operation, ToolExecution)]
+    for reason, span_id in run.timeline.lineage.hidden.items():
         yield f"Values that were not found were not judged: {reason} (span {span_id})."
     without_schema = sorted({call.tool for call in calls if call.definition is None or call.definition.parameters is None})
     if without_schema:
-        settings = _schema_settings([*flow.inferences, *_tool_spans(flow)])
+        settings = _schema_settings([*inferences, *executions])
         yield f"Arguments were not checked against a schema, since none was recorded: {_some(without_schema)}.{settings}"
-    yield from _about_arguments(flow, calls)
-    if not calls and flow.inferences and _has_results(flow.inferences[0]):
+    unwritten = sorted({call.tool for call in calls if call.arguments is None and call.definition is not None})
+    if unwritten and all(span.run_id is None for span in inferences):
+        settings = _content_settings(inferences)
+        yield f"Arguments were not checked, since none were recorded: {_some(unwritten)}.{settings}"
+    if not calls and inferences and _has_results(inferences[0]):
         yield (
             "Earlier steps of this conversation are not in this trace, so the arguments of their calls were not checked: "
             "put them under one @agent, or use llmtrace run."
         )
-    numbers = sorted({f"{node.tool} {use.pointer}" for node in flow.calls for use in node.uses if _is_unjudged(node, use)})
+    numbers = {
+        f"{call.tool} {use.pointer}" for call in run.calls if call.is_change for use in run.uses(call) if _is_unjudged(use)
+    }
     if numbers:
-        yield f"Numbers that stand nowhere were not judged, since they may be computed: {_some(numbers, 3)}."
-    is_over = flow.trace.health != "running"
-    unknown = sorted({call.tool for call in calls if call.failed is None and not call.is_held_back and is_over})
+        yield f"Numbers that stand nowhere were not judged, since they may be computed: {_some(sorted(numbers), 3)}."
+    unknown = sorted({call.tool for call in calls if call.failed is None and not call.is_held_back and not run.is_running})
     if unknown:
-        yield f"No result was recorded, so failures do not show: {_some(unknown)}.{_content_settings(_tool_spans(flow))}"
-    silent = next((span.span_id for span in flow.trace.spans if _is_left_out(span)), None)
+        yield f"No result was recorded, so failures do not show: {_some(unknown)}.{_content_settings(executions)}"
+    silent = next((span.span_id for span in executions if _is_left_out(span)), None)
     if silent is not None:
         yield f"What tools answered was left out, so an error in an answer does not show (span {silent})."
 
@@ -101,17 +113,6 @@ def _about_writers(trace: Trace) -> Iterator[str]:
     for writer in writers_of(trace.spans):
         if writer.damage:
             yield f"{writer.name} is known to change what it records: {writer.damage}."
-
-
-def _about_arguments(flow: Flow, calls: Iterable[Call]) -> Iterator[str]:
-    unwritten = sorted({call.tool for call in calls if call.arguments is None and call.definition is not None})
-    if unwritten and all(span.run_id is None for span in flow.inferences):
-        settings = _content_settings(flow.inferences)
-        yield f"Arguments were not checked, since none were recorded: {_some(unwritten)}.{settings}"
-
-
-def _tool_spans(flow: Flow) -> list[Span]:
-    return [span for span in flow.trace.spans if isinstance(span.operation, ToolExecution)]
 
 
 def _content_settings(spans: Iterable[Span]) -> str:
@@ -141,15 +142,9 @@ def _has_results(request: Span) -> bool:
     return any(isinstance(part, ToolResult) for message in messages for part in message.parts)
 
 
-def _is_unjudged(node: CallNode, use: ValueUse) -> bool:
-    """Return True for a number as a whole argument of a change, if its origin is unknown."""
-    return (
-        node.call.is_change
-        and use.part == "argument"
-        and use.whole
-        and use.kind == "number"
-        and use.provenance.status == "unknown"
-    )
+def _is_unjudged(use: ValueUse) -> bool:
+    """Return True for a number as a whole argument, if its origin is unknown."""
+    return use.part == "argument" and use.whole and use.kind == "number" and use.provenance.status == "unknown"
 
 
 def _is_left_out(span: Span) -> bool:

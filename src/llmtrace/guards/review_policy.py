@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeAlias, get_args
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition
 from llmtrace.model.reviews import ValueOrigin
-from llmtrace.reading.call_log import Call
-from llmtrace.reading.run_evidence import RunEvidence, ungrounded, untrusted
+from llmtrace.reading.calls import is_change
+from llmtrace.reading.timeline import Timeline
 from llmtrace.recorder import Recording
 
 When: TypeAlias = Literal["when ungrounded", "when untrusted", "when changing"]
@@ -43,7 +43,9 @@ class ReviewContext:
         if kind not in self._origins:
             call, definition, recording = self._call
             self._origins[kind] = (
-                None if recording is None else recording.run.read_evidence(lambda run: _read(kind, run, call, definition))
+                None
+                if recording is None
+                else recording.run.read_timeline(lambda timeline: _read(kind, timeline, call, definition))
             )
         return self._origins[kind]
 
@@ -104,7 +106,7 @@ class ReviewPolicy:
             if condition is True:
                 reasons.append(Reason("every call of this tool is reviewed"))
             elif condition == "when changing":
-                if Call(call.name, call.id, call.arguments, definition).is_change:
+                if is_change(call.name, definition):
                     reasons.append(Reason("it changes something"))
             elif isinstance(condition, str):
                 reasons += context._doubtful(condition.removeprefix("when "))
@@ -135,8 +137,8 @@ def review_policy(review: Any) -> ReviewPolicy | None:
     return ReviewPolicy(conditions)
 
 
-def _read(kind: str, evidence: RunEvidence, call: ToolCall, definition: ToolDefinition) -> tuple[ValueOrigin, ...]:
-    values = ungrounded(evidence, call) if kind == "ungrounded" else untrusted(evidence, call, definition)
+def _read(kind: str, timeline: Timeline, call: ToolCall, definition: ToolDefinition) -> tuple[ValueOrigin, ...]:
+    values = timeline.ungrounded_in(call) if kind == "ungrounded" else timeline.untrusted_in(call, definition)
     origins = []
     for value in values:
         if value.origin is None:

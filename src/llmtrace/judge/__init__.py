@@ -5,10 +5,11 @@ time. The model's answer is data: read strictly, never run. It changes neither t
 is recorded: no span is made, and no store is written.
 """
 
-from llmtrace.diagnosis import Diagnosis, Flow
+from llmtrace.diagnosis import Diagnosis
 from llmtrace.judge.endpoint import Endpoint
 from llmtrace.judge.prompt import MOST_ASKED, SCHEMA, Opinion, Subject, messages_for, read
 from llmtrace.model.value import value
+from llmtrace.reading.graph import Graph
 
 __all__ = ["MOST_ASKED", "Endpoint", "Judged", "Opinion", "judge"]
 
@@ -22,13 +23,13 @@ class Judged:
     output_tokens: int | None = None
 
 
-def judge(diagnosis: Diagnosis, flow: Flow, endpoint: Endpoint) -> Judged:
-    """Return the model's opinions on the first suspects and places. ``flow`` is that of the same trace. Raises JudgeFailed.
+def judge(diagnosis: Diagnosis, graph: Graph, endpoint: Endpoint) -> Judged:
+    """Return the model's opinions on the first suspects and places. ``graph`` is that of the same trace. Raises JudgeFailed.
     Sends nothing if there is neither a suspect nor a place."""
     subjects = subjects_of(diagnosis)
     if not subjects:
         return Judged(endpoint.model)
-    answer = endpoint.ask(messages_for(subjects, flow), SCHEMA)
+    answer = endpoint.ask(messages_for(subjects, graph), SCHEMA)
     return Judged(endpoint.model, read(answer.text, subjects), answer.input_tokens, answer.output_tokens)
 
 

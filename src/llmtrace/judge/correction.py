@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from typing import Any, Final, NamedTuple
 
-from llmtrace.diagnosis import Flow, Suspect
+from llmtrace.diagnosis import Suspect
 from llmtrace.errors import ConfigurationError, JudgeFailed
 from llmtrace.judge.endpoint import Answer, Endpoint
 from llmtrace.judge.prompt import LONGEST_REASON, MOST_CHARACTERS, messages_for, not_as_asked, read_fields
 from llmtrace.model import Trace
 from llmtrace.playback.corrections import Correction, definition_at, read_value
 from llmtrace.playback.edit import Edit
+from llmtrace.reading.graph import Graph
 
 SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
@@ -48,12 +49,12 @@ class CorrectionQuestion(NamedTuple):
         return sum(len(message["content"]) for message in self.messages)
 
 
-def question_for(trace: Trace, flow: Flow, suspect: Suspect, place: Edit) -> CorrectionQuestion:
-    """Return the question for one suspect. ``flow`` is that of the trace; ``place`` is its `place_of`."""
+def question_for(trace: Trace, graph: Graph, suspect: Suspect, place: Edit) -> CorrectionQuestion:
+    """Return the question for one suspect. ``graph`` is that of the trace; ``place`` is its `place_of`."""
     tool = definition_at(trace, place)
     schema = tool.parameters if place.place else tool.output
     content = {"tool": tool.name, "place": place.place or "its result", "recorded": place.value, "schema": schema}
-    return CorrectionQuestion(trace, suspect, place, messages_for((suspect,), flow, INSTRUCTIONS, {"correct": content}))
+    return CorrectionQuestion(trace, suspect, place, messages_for((suspect,), graph, INSTRUCTIONS, {"correct": content}))
 
 
 def correct(question: CorrectionQuestion, endpoint: Endpoint) -> tuple[Answer, Correction | JudgeFailed]:

@@ -12,11 +12,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from llmtrace.diagnosis import Flow, Place, Step, Suspect
-from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis import ChainStep, Place, Suspect
 from llmtrace.errors import JudgeFailed
 from llmtrace.model import JsonValue
 from llmtrace.model.value import value
+from llmtrace.reading.calls import Call, Step
+from llmtrace.reading.graph import Graph, arguments_of
 from llmtrace.validation.check_values import check_output, errors_in
 
 LONGEST_REASON = 400
@@ -108,36 +109,36 @@ against the step they stand in. Answer with JSON only: \
 
 
 def messages_for(
-    subjects: Sequence[Subject], flow: Flow, instructions: str = INSTRUCTIONS, more: Mapping[str, Any] | None = None
+    subjects: Sequence[Subject], graph: Graph, instructions: str = INSTRUCTIONS, more: Mapping[str, Any] | None = None
 ) -> list[dict[str, str]]:
     """Return the question. ``more``: further members of the document, not shortened."""
     longest = _LONGEST
     while True:
-        text = json.dumps({**_document(subjects, flow, longest), **(more or {})}, ensure_ascii=False, default=str)
+        text = json.dumps({**_document(subjects, graph, longest), **(more or {})}, ensure_ascii=False, default=str)
         if len(text) <= MOST_CHARACTERS or longest < 20:
             break
         longest //= 2
     return [{"role": "system", "content": instructions}, {"role": "user", "content": text}]
 
 
-def _document(subjects: Sequence[Subject], flow: Flow, longest: int) -> dict[str, Any]:
-    nodes = flow.nodes
-    first = next((node for node in nodes if node.kind == "user"), None)
-    positions = [position for subject in subjects if (position := _position(subject, nodes)) is not None]
-    steps = {step for position in positions for step in range(position - AROUND, position + AROUND + 1)}
-    steps &= set(range(len(nodes)))
+def _document(subjects: Sequence[Subject], graph: Graph, longest: int) -> dict[str, Any]:
+    steps, outcome = graph.steps, graph.run.outcome
+    first = next((step for step in steps if step.kind == "user"), None)
+    positions = [position for subject in subjects if (position := _position(subject, steps)) is not None]
+    shown = {place for position in positions for place in range(position - AROUND, position + AROUND + 1)}
+    shown &= set(range(len(steps)))
     return {
         "task": _cut(first.text, longest) if first is not None else None,
-        "outcome": _node(flow.outcome, longest) if flow.outcome is not None else None,
-        "steps": [{"step": position, **_node(nodes[position], longest)} for position in sorted(steps)],
-        "suspects": [_subject(number, subject, nodes, longest) for number, subject in enumerate(subjects, 1)],
+        "outcome": _step(outcome, longest) if outcome is not None else None,
+        "steps": [{"step": position, **_step(steps[position], longest)} for position in sorted(shown)],
+        "suspects": [_subject(number, subject, steps, longest) for number, subject in enumerate(subjects, 1)],
     }
 
 
-def _subject(number: int, subject: Subject, nodes: Sequence[Node], longest: int) -> dict[str, Any]:
+def _subject(number: int, subject: Subject, steps: Sequence[Step], longest: int) -> dict[str, Any]:
     content: dict[str, Any] = {
         "suspect": number,
-        "step": _position(subject, nodes),
+        "step": _position(subject, steps),
         "title": _cut(subject.title, longest),
         "evidence": _cut(subject.evidence, longest) or None,
         "value": _cut(subject.value, longest),
@@ -148,39 +149,39 @@ def _subject(number: int, subject: Subject, nodes: Sequence[Node], longest: int)
         content |= {
             "explains": [_cut(symptom, longest) for symptom in subject.symptoms[:3]],
             "argument": subject.pointer and _cut(subject.pointer, longest),
-            "from_the_outcome_back_to_it": [_step(step, longest) for step in chain],
+            "from_the_outcome_back_to_it": [_chain_step(step, longest) for step in chain],
         }
     return {name: item for name, item in content.items() if item not in (None, [])}
 
 
-def _step(step: Step, longest: int) -> dict[str, Any]:
+def _chain_step(step: ChainStep, longest: int) -> dict[str, Any]:
     content = {"title": _cut(step.title, longest), "value": _cut(step.value, longest), "note": _cut(step.note, longest) or None}
     return {name: item for name, item in content.items() if item is not None}
 
 
-def _node(node: Node, longest: int) -> dict[str, Any]:
-    content: dict[str, Any] = {"by": _cut(node.agent, longest) if node.agent else None}
-    call = node.call
-    if call is not None:
-        content |= {"calls": _cut(call.tool, longest), "arguments": _cut(call.arguments, longest)}
-        content["result"] = _cut(call.result, longest) if call.has_result else None
-        failure = call.failure
+def _step(step: Step, longest: int) -> dict[str, Any]:
+    content: dict[str, Any] = {"by": _cut(step.agent, longest) if step.agent else None}
+    if isinstance(step, Call):
+        content |= {"calls": _cut(step.tool, longest), "arguments": _cut(step.arguments, longest)}
+        content["result"] = _cut(step.result, longest) if step.has_result else None
+        failure = step.failure
         content["failed"] = _cut(f"{failure.type}: {failure.message}", longest) if failure is not None else None
     else:
-        content["user says" if node.kind == "user" else "model says"] = _cut(node.text, longest)
+        content["user says" if step.kind == "user" else "model says"] = _cut(step.text, longest)
     return {name: item for name, item in content.items() if item is not None}
 
 
-def _position(subject: Subject, nodes: Sequence[Node]) -> int | None:
+def _position(subject: Subject, steps: Sequence[Step]) -> int | None:
     """Return the subject's step. If one span has several steps (parallel calls), the one that fits best."""
-    candidates = [node for node in nodes if subject.span_id in (node.span_id, node.place)]
+    candidates = [step for step in steps if subject.span_id in (step.said_in, step.place)]
     if not candidates:
         return None
     value = _text(subject.value) if subject.value is not None else ""
 
-    def fit(node: Node) -> tuple[bool, bool, bool]:
-        holds_value = bool(value) and value in (_text(node.arguments) if node.call is not None else node.text)
-        return node.place == subject.span_id, bool(node.tool) and node.tool in subject.title, holds_value
+    def fit(step: Step) -> tuple[bool, bool, bool]:
+        is_call = isinstance(step, Call)
+        holds_value = bool(value) and value in (_text(arguments_of(step)) if is_call else step.text)
+        return step.place == subject.span_id, is_call and step.title in subject.title, holds_value
 
     return max(candidates, key=fit).position
 

@@ -1,52 +1,55 @@
-"""Quality signals: each watches the spans of one run and reports problems in them. One file, one signal.
+"""Quality signals: what may be said of a run. Inside llmtrace, each is called a law, and one file is one law.
 
-This folder is the registry: every module in it, except `base` and `user_signals` and those with a leading underscore, defines
-``SIGNAL`` under the module's own name. Installed packages add theirs by entry points of the group ``llmtrace.laws``,
-a program by `llmtrace.signal`.
+This folder is the registry: every module in it, except `base`, `finding` and `user_signals` and those with a leading
+underscore, defines ``SIGNAL`` under the module's own name. Installed packages add theirs by entry points of the group
+``llmtrace.signals``, a program by `llmtrace.signal`.
 
-Each finding is an *evaluation* on a span: a name, a label, a severity (``info``, ``warning``, ``error``) and an explanation
-without content. Its evidence is content. Only warnings and errors mark a run. A run is the outermost llmtrace span in a process
-and all spans below it. Under ``llmtrace run``, each outermost agent, workflow or span is a run.
+A signal speaks twice. When a step ends, it states *facts* about the step: evaluations on its span, with a name, a label, a
+severity (``info``, ``warning``, ``error``) and an explanation without content. When the run ends, it *judges* the run: each
+finding has a confidence, certain, likely or possible. Only certain and likely findings mark a run. The outermost span carries
+them, and every reader derives the same ones from the stored trace. A run is the outermost llmtrace span in a process and all
+spans below it. Under ``llmtrace run``, each outermost agent, workflow or span is a run.
 
 * A call counts once: request, execution and result are joined by call id. If tools have no spans, the finding is on the
   inference that got the result.
 * *Failed* means that the tool raised, was refused, or returned an error. An error result has ``error``, ``isError``, a false
   ``success`` or an HTTP status of 400 or more, or begins like a program's error.
-* Words of a natural language can only lower a finding to ``info``.
+* Words of a natural language can only lower a finding.
 
 ``configure(signals=("-repeated_call", "-refusal"))`` or LLMTRACE_SIGNALS=-repeated_call,-refusal switches two off. Names
 without a minus keep only those; an empty tuple or variable switches all off. Validation stays. In a backend, a finding is a
 span event ``gen_ai.evaluation.result`` and an attribute ``llmtrace.finding.<name>``: see docs/how_to/backends.md. How often
-each signal fires in good and bad runs: docs/explanation/benchmarks/verdicts.md.
+each signal marks good and bad runs: docs/explanation/benchmarks/diagnosis.md.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from llmtrace import installed
 from llmtrace.laws import user_signals
-from llmtrace.laws.base import AnySignal, Need, Signal, Stateless
+from llmtrace.laws.base import AnyLaw, Law, Stateless, When
+from llmtrace.laws.finding import Finding, finding_of, is_shown
 from llmtrace.laws.user_signals import UserSignal
 from llmtrace.log_once import warn_once
-from llmtrace.model import BUDGET_STOPPED, Evaluation
+from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Confidence
 from llmtrace.near_names import most_like
 
 __all__ = [
     "GROUP",
-    "AnySignal",
+    "AnyLaw",
     "Confidence",
-    "Need",
-    "Signal",
+    "Finding",
+    "Law",
     "Stateless",
     "UserSignal",
-    "advice",
-    "confidence_of",
+    "When",
     "is_built_in",
+    "judge",
     "load",
     "load_background",
     "names",
@@ -56,59 +59,68 @@ __all__ = [
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from llmtrace.reading.ended_run import EndedRun
+
 GROUP = "llmtrace.signals"
-_NOT_SIGNALS = frozenset({"base", "user_signals"})
-
-Confidence: TypeAlias = Literal["certain", "likely", "possible"]
-"""``certain``: the record proves the problem. ``likely``: a rule with few exceptions. ``possible``: worth checking. Only
-certain and likely findings mark a run."""
-_CERTAIN = frozenset(
-    {
-        "failed_tool never_succeeded",
-        "repeated_call same_result",
-        "repeated_call cycle",
-        "duplicated_effect declared",
-        "defective_output cut_arguments",
-        "defective_output cut_json",
-        "defective_output stream_cut",
-        "leaked_tool_call syntax",
-        "end_state",
-        BUDGET_STOPPED,
-    }
-)
-_LIKELY = frozenset({"ungrounded_argument"})
-"""Entries name a signal, or a signal and one of its labels. All other findings of built-in signals are ``possible``."""
+_NOT_LAWS = frozenset({"base", "finding", "user_signals"})
+_REPORTS = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE})
+"""Evaluations about the run as a whole, which are no findings about its steps."""
+_OWN_ADVICE = "Check for it in the program before the answer goes out."
 
 
-@lru_cache(maxsize=1)
-def advice() -> Mapping[str, str]:
-    """Return the advice of each signal, by its name. Signals without advice are left out."""
-    return {signal.name: signal.advice for signal in load() if signal.advice}
+def judge(run: EndedRun, laws: Iterable[AnyLaw] | None = None) -> list[Finding]:
+    """Return what the laws say of a run. A law that raises loses only its own findings.
 
-
-def load(names: tuple[str, ...] | None = None) -> tuple[AnySignal, ...]:
-    """Load the signals with these names: the built-in ones first, the program's own last. None: all.
-
-    A name with a minus excludes that signal and, without other names, includes all others. Background signals are not included.
-    Never raises: an unknown name and a signal that cannot be imported are each logged once and left out.
+    ``laws``: default, all. An error that the program's own signal stated is certain, since the program decides.
     """
-    built_in, installed_signals, registered = _built_in(), _installed(), user_signals.registered
-    signals: list[AnySignal | None] = []
-    available = dict.fromkeys((*built_in, *installed_signals, *registered))
+    findings: list[Finding] = []
+    advice: dict[str, str] = {}
+    for law in load() if laws is None else laws:
+        advice[law.name] = law.advice
+        if not is_built_in(law.name) and type(law).judge is Law.judge:
+            continue  # below, with the facts of signals that are not loaded
+        try:
+            findings += law.judge(run)
+        except Exception as error:
+            report(law, error)
+    for span, fact in run.facts:
+        name = fact.name
+        if is_built_in(name) or name in _REPORTS or name.startswith(("budget_", "drift.")) or not is_shown(fact):
+            continue  # drift is about many runs
+        confidence: Confidence = "certain" if fact.severity == "error" else "possible"
+        findings.append(finding_of(span, fact, advice.get(name) or _OWN_ADVICE, run, confidence))
+    return findings
+
+
+def report(law: AnyLaw, error: Exception) -> None:
+    """Log once that a law failed."""
+    failed = f"quality signal {law.name} failed with {type(error).__qualname__}"
+    warn_once(f"{failed}; its verdicts are incomplete. This is reported once.")
+
+
+def load(names: tuple[str, ...] | None = None) -> tuple[AnyLaw, ...]:
+    """Load the laws with these names: the built-in ones first, the program's own last. None: all.
+
+    A name with a minus excludes that law and, without other names, includes all others. Background signals are not included.
+    Never raises: an unknown name and a law that cannot be imported are each logged once and left out.
+    """
+    built_in, installed_laws, registered = _built_in(), _installed(), user_signals.registered
+    laws: list[AnyLaw | None] = []
+    available = dict.fromkeys((*built_in, *installed_laws, *registered))
     for name in names or ():
         if (bare := name.removeprefix("-")) not in available:
             near = most_like(bare, available)
             hint = f" (did you mean {near!r}?)" if near else ""
-            warn_once(f"unknown quality signal {name!r}{hint}; it is ignored")  # once, since signals are loaded repeatedly
+            warn_once(f"unknown quality signal {name!r}{hint}; it is ignored")  # once, since laws are loaded repeatedly
     for name in _select(names, available):
         if name in registered:
-            signals.append(registered[name])
+            laws.append(registered[name])
         elif name in built_in:
-            signals.append(_load_built_in(name))
+            laws.append(_load_built_in(name))
         else:
-            signals.append(_load_installed(name, installed_signals[name]))
+            laws.append(_load_installed(name, installed_laws[name]))
     background = load_background()
-    return tuple(signal for signal in signals if signal is not None and signal not in background)
+    return tuple(law for law in laws if law is not None and law not in background)
 
 
 def load_background(names: tuple[str, ...] | None = None) -> tuple[UserSignal, ...]:
@@ -118,28 +130,17 @@ def load_background(names: tuple[str, ...] | None = None) -> tuple[UserSignal, .
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all built-in and installed signals."""
+    """Return the names of all built-in and installed laws."""
     return (*_built_in(), *_installed())
 
 
 def is_built_in(name: str) -> bool:
-    """Return True for a signal of llmtrace itself, False for a signal of the program or another package."""
+    """Return True for a law of llmtrace itself, False for a signal of the program or another package."""
     return name in _built_in()
 
 
-def confidence_of(evaluation: Evaluation) -> Confidence:
-    """Return the confidence of a warning or error, by its signal and its label.
-
-    An error by the program's own signal is certain, since the program decides.
-    """
-    names = {evaluation.name, f"{evaluation.name} {evaluation.label}"}
-    if names & _CERTAIN or (evaluation.severity == "error" and not is_built_in(evaluation.name)):
-        return "certain"
-    return "likely" if names & _LIKELY else "possible"
-
-
 def origins() -> dict[str, str]:
-    """Return the origin of each signal by name; empty text for built-in ones."""
+    """Return the origin of each law by name; empty text for built-in ones."""
     origin = dict.fromkeys(_built_in(), "")
     for name, entry in _installed().items():
         origin.setdefault(name, f"installed: {entry.value}")
@@ -151,7 +152,7 @@ def origins() -> dict[str, str]:
 @lru_cache(maxsize=1)
 def _built_in() -> tuple[str, ...]:
     names = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(name for name in names if not name.startswith("_") and name not in _NOT_SIGNALS)
+    return tuple(name for name in names if not name.startswith("_") and name not in _NOT_LAWS)
 
 
 def _installed() -> dict[str, EntryPoint]:
@@ -166,20 +167,20 @@ def _select(names: tuple[str, ...] | None, available: Iterable[str]) -> list[str
     return [name for name in available if name not in without and (name in only or (without and not only))]
 
 
-def _load_built_in(name: str) -> AnySignal | None:
+def _load_built_in(name: str) -> AnyLaw | None:
     try:
-        signal: AnySignal = importlib.import_module(f"{__name__}.{name}").SIGNAL
-        return signal
+        law: AnyLaw = importlib.import_module(f"{__name__}.{name}").SIGNAL
+        return law
     except Exception as error:  # for example, no file descriptor is left
         warn_once(f"quality signal {name} cannot be loaded and is off: {error}")
         return None
 
 
-def _load_installed(name: str, entry: EntryPoint) -> AnySignal | None:
-    signal = installed.load(entry)
-    if signal is None or isinstance(signal, Signal):
-        return signal
-    if callable(signal) and not isinstance(signal, type):
-        return Stateless(name, signal)
-    installed.log_broken(entry, "it is neither an instance of llmtrace.laws.Signal nor a function of a span")
+def _load_installed(name: str, entry: EntryPoint) -> AnyLaw | None:
+    law = installed.load(entry)
+    if law is None or isinstance(law, Law):
+        return law
+    if callable(law) and not isinstance(law, type):
+        return Stateless(name, law)
+    installed.log_broken(entry, "it is neither an instance of llmtrace.laws.Law nor a function of a span")
     return None

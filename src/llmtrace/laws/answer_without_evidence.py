@@ -1,124 +1,55 @@
-"""The answer states facts, and tools were offered, but nothing was looked up. No tool was used (`no_lookup`), all failed
-(`after_failures`), or all found nothing (`after_empty`). Facts are identifiers, addresses and numbers of two or more digits
-that the model was not given.
+"""The answer states values that stand nowhere before it, though nothing was looked up: every tool that was used failed or found
+nothing (`nothing_found`), or none was used (`no_lookup`). Only in a run with one task of the user.
 
-* Labels: `no_lookup`, `after_failures`, `after_empty`: info
-* On: the run's outermost span.
-* Bad: The user asks for a delivery date, and the model names one without calling `look_up`.
-* Good: The answer repeats the user's order number, asks a question, or says that nothing was found.
+* Labels: `nothing_found`: likely; `no_lookup`: possible
+* Bad: The user asks for a delivery date, `look_up` finds nothing, and the model names a date.
+* Good: The answer repeats the user's order number, or says that nothing was found.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from llmtrace.laws._shared import OWN_PARTS, has_call, is_question
-from llmtrace.laws.base import Signal
-from llmtrace.model import Evaluation, Inference, Memory, Message, Retrieval, Span, Text, ToolExecution, ToolResult
-from llmtrace.reading.call_log import new_messages
-from llmtrace.reading.result_form import has_failed, is_empty, is_error
-from llmtrace.reading.run_evidence import RunEvidence
-from llmtrace.text.failure_words import mentions_failure
-from llmtrace.text.patterns import lazy_pattern
-
-MOST_SHOWN = 5
-"""Most facts that the evidence shows."""
-
-_FACT = lazy_pattern(r"https?://\S+|(?<![\w.+-])[\w.+-]+@[\w-]+\.\w+|(?<!\w)[#$€£¥]?\w*\d[\w.,:/%-]*")
-_NOT_A_FACT = lazy_pattern(r"```.*?(?:```|\Z)|^[ \t]*(?:#+[ \t]*)?\d+[.)]\s|24/7", re.DOTALL | re.MULTILINE)
-"""Code, the numbers of a list, and the phrase "24/7"."""
-_EXPLANATIONS = {
-    "no_lookup": "tools were on offer and none was used",
-    "after_failures": "every tool that was used failed",
-    "after_empty": "no tool that was used found anything",
-}
+from llmtrace.laws.base import Law
+from llmtrace.laws.finding import Finding, plural
+from llmtrace.reading.calls import Step
+from llmtrace.reading.ended_run import EndedRun
+from llmtrace.reading.result_form import is_empty
 
 
-@dataclass(slots=True)
-class State:
-    run: RunEvidence
-    offered: bool = False
-    has_source: bool = False
-    """True if some result brought facts, or may have brought some."""
-    label: str = "no_lookup"
-    answer: Inference | None = None
-    span_id: str = ""
-
-
-class AnswerWithoutEvidence(Signal[State]):
+class AnswerWithoutEvidence(Law[None]):
     name = "answer_without_evidence"
-    new_state = State
     advice = "Require a tool call for such questions (tool_choice), or have the model say that it did not look."
-    looks_at = (Inference, ToolExecution, Retrieval, Memory)
+    needs = "calls results lineage"
 
-    def step(self, state: State, span: Span) -> Iterable[Evaluation]:
-        if state.has_source:
-            return ()
-        operation = span.operation
-        completed = state.run.completed
-        if isinstance(operation, Inference):
-            _read_inference(state, span, operation)
-        elif isinstance(operation, Retrieval) and operation.documents is not None:
-            state.has_source, state.label = not is_empty(operation.documents), "after_empty"
-        elif isinstance(operation, (Retrieval, Memory)) or (not completed and has_failed(span) is None):
-            state.has_source = True  # it may have brought facts: a memory, or a result that was not recorded
-        for call in completed:
-            state.offered = True
-            state.has_source = state.has_source or not (call.failed or is_empty(call.result))
-            state.label = "after_failures" if call.failed else "after_empty"
-        return ()
-
-    def finish(self, state: State) -> Iterable[Evaluation]:
-        answer = state.answer
-        if state.has_source or not state.offered or answer is None or any(map(_is_source, answer.input)):
-            return ()
-        facts = _new_facts(answer)
-        if not facts:
-            return ()
-        explanation = f"{_EXPLANATIONS[state.label]}; the answer states {len(facts)} value(s) found nowhere before it"
-        evidence = {"values": facts[:MOST_SHOWN]}
-        return (Evaluation(self.name, "info", explanation, state.label, evidence=evidence, sources=(state.span_id,)),)
+    def judge(self, run: EndedRun) -> Iterator[Finding]:
+        answer, calls = run.outcome, run.calls
+        if answer is None or not run.is_answered or not run.has_one_task or run.timeline.has_other_sources:
+            return
+        is_barren = all(call.failed or (call.has_result and not call.is_change and is_empty(call.result)) for call in calls)
+        may_lack_lookup = run.is_thorough and bool(run.timeline.tools)
+        if not is_barren or not (calls or may_lack_lookup) or not _states_values(run, answer):
+            return
+        spans = tuple(call.place for call in calls)
+        if calls:
+            yield Finding(
+                self.name, "nothing_found", "likely", answer.place, "the answer states values though nothing was found",
+                f"{plural(len(calls), 'call')} brought nothing: each failed or came back empty. "
+                "The answer states values all the same.",
+                "Have the model say that it found nothing, or end the run with that outcome.", step=answer, spans=spans,
+            )  # fmt: skip
+        else:
+            yield Finding(
+                self.name, "no_lookup", "possible", answer.place, "the answer states values though nothing was looked up",
+                "Tools were on offer and none was used. The answer states values that stand nowhere before it.",
+                self.advice, step=answer,
+            )  # fmt: skip
 
 
-def _read_inference(state: State, span: Span, inference: Inference) -> None:
-    messages = (*new_messages(inference), *inference.output)
-    if not inference.input or inference.is_continued or any(map(_is_source, messages)):
-        state.has_source = True
-        return
-    if inference.tools and inference.parameters.get("tool_choice") != "none":
-        state.offered = True
-    message = inference.output[0] if inference.output else None
-    if message is not None and not inference.partial and not has_call(message) and message.text():
-        state.answer, state.span_id = inference, span.span_id
-
-
-def _is_source(message: Message) -> bool:
-    """Return True if a message has a result that is neither empty nor an error, text of a tool, or content that is not text."""
-    for part in message.parts:
-        if isinstance(part, ToolResult):
-            if not (is_empty(part.response) or is_error(part.response)):
-                return True
-        elif type(part) not in OWN_PARTS or "tool" in message.role:
-            return True
-    return False
-
-
-def _new_facts(inference: Inference) -> list[str]:
-    """Return the facts in the answer that the request does not contain, in order, each once."""
-    text = inference.output[0].text()
-    if is_question(text) or mentions_failure(text):
-        return []
-    system = [part.content for part in inference.system if isinstance(part, Text)]
-    request_text = _plain("\n".join([*system, *(message.text() for message in inference.input)]))
-    words = (match.group().rstrip(".,:;/%-") for match in _FACT.finditer(_NOT_A_FACT.sub(" ", text)))
-    facts = [word for word in dict.fromkeys(words) if sum(map(str.isdigit, word)) >= 2 or "@" in word or "://" in word]
-    return [fact for fact in facts if _plain(fact).strip("#$€£¥") not in request_text]
-
-
-def _plain(text: str) -> str:
-    return text.lower().replace(",", "")
+def _states_values(run: EndedRun, answer: Step) -> bool:
+    uses = run.uses(answer)
+    statuses = {use.provenance.status for use in uses if use.kind == "number" or use.provenance.status == "ungrounded"}
+    return not statuses.isdisjoint({"ungrounded", "unknown"})
 
 
 SIGNAL = AnswerWithoutEvidence()

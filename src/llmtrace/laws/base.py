@@ -1,74 +1,80 @@
-"""The base class of all quality signals, and a subclass for plain functions of a span."""
+"""The base class of all laws. In the public API, a law is called a signal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
-from llmtrace.model import Evaluation, Span, Trace
+from llmtrace.laws.finding import Finding, finding_of, is_shown
+from llmtrace.model import Evaluation, Span
 
 if TYPE_CHECKING:
-    from llmtrace.reading.run_evidence import RunEvidence
+    from llmtrace.reading.ended_run import EndedRun
+    from llmtrace.reading.timeline import Timeline
 
 State = TypeVar("State")
-Need: TypeAlias = Literal["", "attributes", "results", "ungrounded", "violations", "words"]
+When: TypeAlias = Literal["", "attributes", "results", "ungrounded", "violations", "words"]
 """Condition on a span. ``attributes``, ``violations``: the span has some. ``results``: it is the first to show the outcome of a
-tool call. ``ungrounded``: a call of the run so far has an identifier that nothing visible contains. ``words``: the model's
-answer has more than tool calls."""
+tool call. ``ungrounded``: it requested a call with an identifier that nothing visible contains. ``words``: the model's answer
+has more than tool calls."""
 
 
-class Signal(Generic[State]):
-    """Watches one run at a time. Derive from it, set ``name``, and define `start` and `step`.
+class Law(Generic[State]):
+    """Judges one run at a time. Derive from it, set ``name``, and define `step` or `judge`.
 
-    Laws: a signal is deterministic, and never changes a span. Its state is bounded, however long the run. Its explanations and
-    labels contain no content: words of a model or a user appear in ``evidence`` only.
+    `step` states facts about a step, as soon as it has ended: evaluations of its span, which mark nothing by themselves.
+    `judge` says at the end what is wrong with the run, with a confidence. Laws: a law is deterministic, and never changes a
+    span. Its state is bounded, however long the run. Titles, explanations and labels contain no content.
     """
 
     name: str
-    """The name of all its evaluations."""
+    """The name of all its evaluations and findings."""
     advice: str = ""
-    """One sentence on what to do about a finding; `llmtrace why` shows it."""
+    """One sentence on what to do about a finding that has no better advice; `llmtrace why` shows it."""
     looks_at: tuple[type, ...] = ()
     """Types of operations. `step` gets only spans of these types; empty means all."""
-    needs: Need = ""
-    """Condition that a span must meet for `step` to get it; default, none."""
+    when: When = ""
+    """Condition on a span for `step` to get it; default, none."""
+    needs: str = ""
+    """What must be visible for `judge` to say that nothing is wrong: ``calls``, ``results``, ``schemas``, ``answers`` or
+    ``lineage``; several are separated by a space."""
 
-    new_state: Callable[[RunEvidence], State]
-    """Makes the state of a new run from the evidence that all signals share. Set it, or define `start`."""
+    def start(self, timeline: Timeline) -> State:  # noqa: ARG002  default
+        """Return the state for a new run, which `step` gets and updates. ``timeline``: what happened in the run so far."""
+        return None  # type: ignore[return-value]
 
-    def start(self, run: RunEvidence) -> State:
-        """Return the initial state for a new run. `step` gets and updates it. ``run``: evidence that all signals share."""
-        return self.new_state(run)
-
-    def step(self, state: State, span: Span) -> Iterable[Evaluation]:
-        """Judge a span that has just ended. Spans come in the order in which they ended, validated and already in ``run``."""
-        raise NotImplementedError
-
-    def finish(self, state: State) -> Iterable[Evaluation]:  # noqa: ARG002  default
-        """Return the findings that are only known at the end. Called once, after `step` for the run's outermost span."""
+    def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002  default
+        """State facts about a span that has just ended. Spans come in the order in which they ended, validated and already in
+        the timeline."""
         return ()
 
-    def on_reading(self, trace: Trace) -> Mapping[str, Evaluation]:  # noqa: ARG002  default
-        """Return findings by span id that need the whole trace. Must be a pure function. These findings are not stored."""
-        return {}
+    def finish(self, state: State) -> Iterable[Evaluation]:  # noqa: ARG002  default
+        """State facts about the run as a whole. Called once, after `step` for the run's outermost span."""
+        return ()
+
+    def judge(self, run: EndedRun) -> Iterable[Finding]:
+        """Say what is wrong with a run. Also called for stored traces, so it must be a pure function of the run.
+
+        Default: each warning and error among the facts that `step` stated is worth a look.
+        """
+        return [
+            finding_of(span, fact, self.advice, run) for span, fact in run.facts if fact.name == self.name and is_shown(fact)
+        ]
 
 
 @dataclass(eq=False)
-class Stateless(Signal[None]):
-    """A signal that is a plain function of the span."""
+class Stateless(Law[None]):
+    """A law that is a plain function of the span."""
 
     name: str
     check: Callable[[Span], Iterable[Evaluation]]
     looks_at: tuple[type, ...] = ()
     advice: str = ""
-    needs: Need = ""
-
-    def start(self, run: RunEvidence) -> None:
-        """Return None, since a function has no state."""
+    when: When = ""
 
     def step(self, state: None, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         return self.check(span)
 
 
-AnySignal: TypeAlias = Signal[Any]
+AnyLaw: TypeAlias = Law[Any]

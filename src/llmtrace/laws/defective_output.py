@@ -1,100 +1,134 @@
-"""The form of the answer makes it unusable: empty, cut, filtered, or broken off. The parts of the answer and the provider's
-finish reason decide.
+"""The form of an answer makes it unusable: empty, cut, filtered, refused, or broken off. The parts of the answer and the
+provider's finish reason decide.
 
-* Labels: `stream_cut`, `cut_arguments`, `cut_json`: error; `cut`, `filtered`, `empty`, `reasoning_only`, `no_choice`: warning
-* On: the inference.
+* Labels: `empty`, `reasoning_only`, `no_choice`, `cut`, `cut_arguments`, `cut_json`, `filtered`, `refused`, `stream_cut`:
+  certain for the run's last answer, else possible. Each is a fact on the model call, too.
 * Bad: A stream ends within a sentence, without a finish reason, although the program read all of it (`stream_cut`).
-* Good: A stream that the program left, a refusal, a background response.
+* Good: A stream that the program left, a background response, an empty answer after a change that a tool made.
 
-An answer that another writer did not record is judged by its finish reason: `cut` or `filtered`.
-
-`cut` is a limit on output tokens, `filtered` a content filter, `no_choice` a response without an answer. To find a good limit,
-use `llmtrace stats --suggest`.
+An answer that another writer did not record is judged by its finish reason. `cut` is a limit on output tokens, `filtered` a
+content filter, `no_choice` a response without an answer. To find a good limit, use `llmtrace stats --suggest`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from llmtrace import semconv
-from llmtrace.laws._shared import has_call, requested_json
-from llmtrace.laws.base import Stateless
-from llmtrace.model import Evaluation, Inference, Reasoning, Severity, Span, ToolCall
-from llmtrace.model.operations import CALLED
-from llmtrace.reading.answer_endings import CUT, FILTERED, finish_reason, is_blank
+from llmtrace.laws._answers import requested_json
+from llmtrace.laws.base import Law
+from llmtrace.laws.finding import Finding
+from llmtrace.model import Confidence, Evaluation, FetchResponse, Inference, Severity, Span, ToolCall
+from llmtrace.reading.answer_endings import Ending
+from llmtrace.reading.ended_run import EndedRun
 from llmtrace.reading.result_form import is_cut_json
+from llmtrace.reading.timeline import Timeline
 
-_FINDINGS: dict[str, tuple[Severity, str]] = {
-    "stream_cut": ("error", "the stream ended without a finish reason: the rest of the answer was lost"),
-    "cut_arguments": ("error", "the answer ends in the middle of a tool call's arguments: raise the limit on output tokens"),
-    "cut_json": ("error", "JSON was asked for and the answer ends in the middle of it: raise the limit on output tokens"),
-    "cut": ("warning", "the answer was cut by the limit on output tokens"),
-    "filtered": ("warning", "the answer was cut or withheld by a content filter"),
-    "empty": ("warning", "the answer has no text and no call"),
-    "reasoning_only": ("warning", "the answer has reasoning, but no text and no call"),
-    "no_choice": ("warning", "the response holds no answer at all"),
+_TEXTS: dict[str, tuple[Severity, str, str, str]] = {
+    "empty": (
+        "warning",
+        "the answer is empty",
+        "The model's answer has no text and no tool call.",
+        "Check the answer before it is used, and ask again or end the run with an error.",
+    ),
+    "reasoning_only": (
+        "warning",
+        "the answer has only reasoning",
+        "The model's answer has reasoning, but no text and no tool call.",
+        "Check the answer before it is used, and ask again or end the run with an error.",
+    ),
+    "no_choice": (
+        "warning",
+        "the response holds no answer",
+        "It has no message at all: no text, no tool call and no finish reason.",
+        "Check the address that the client calls: a proxy may have answered. Check each response before it is used.",
+    ),
+    "cut": (
+        "warning",
+        "the answer was cut by its limit",
+        "The finish reason says that the limit on output tokens was reached in mid-answer.",
+        "Raise the limit on output tokens for this prompt, or ask for less at once. Never use what was cut.",
+    ),
+    "cut_arguments": (
+        "error",
+        "a tool call was cut in the middle of its arguments",
+        "The answer ends in the middle of a tool call's arguments.",
+        "Raise the limit on output tokens for this prompt, or ask for less at once. Never use what was cut.",
+    ),
+    "cut_json": (
+        "error",
+        "an answer was cut in the middle of its JSON",
+        "JSON was asked for, and the answer ends in the middle of it.",
+        "Raise the limit on output tokens for this prompt, or ask for less at once. Never use what was cut.",
+    ),
+    "filtered": (
+        "warning",
+        "the answer was withheld by a content filter",
+        "The finish reason says that the provider's content filter stopped the answer.",
+        "Rephrase the prompt, or tell the user that the provider filtered it. A retry does not help.",
+    ),
+    "refused": (
+        "warning",
+        "the model refused to answer",
+        "The provider marks the answer as a refusal.",
+        "Have the program tell a refusal from an answer, and say so to the user.",
+    ),
+    "stream_cut": (
+        "error",
+        "the answer's stream broke off",
+        "The stream ended without its terminator or a finish reason, so the answer may lack its end.",
+        "Treat a stream without a finish reason as failed, and ask again.",
+    ),
 }
-_PENDING = ("queued", "in_progress")  # an answer that is made in the background and fetched later
+"""For each label: the severity of the fact, the title, the evidence, and the advice."""
+_NOTHING = ("empty", "reasoning_only", "no_choice")
 
 
-def check(span: Span) -> Iterable[Evaluation]:
+class DefectiveOutput(Law[Timeline]):
+    name = "defective_output"
+    advice = "Treat such an answer as a failed call: ask again, never act on it, and end the run where it stays so."
+    looks_at = (Inference, FetchResponse)
+    needs = "answers"
+
+    def start(self, timeline: Timeline) -> Timeline:
+        return timeline
+
+    def step(self, state: Timeline, span: Span) -> Iterable[Evaluation]:
+        label = _label(span, state.model_calls[-1].ending)
+        if label is None or label not in _TEXTS:
+            return ()
+        severity, title, *_ = _TEXTS[label]
+        return (Evaluation(self.name, severity, title, label),)
+
+    def judge(self, run: EndedRun) -> Iterator[Finding]:
+        for span, fact in run.facts:
+            if fact.name == self.name and fact.label in _TEXTS:
+                yield self._finding(run, span.span_id, fact.label or "")
+
+    def _finding(self, run: EndedRun, span_id: str, label: str) -> Finding:
+        _, title, evidence, advice = _TEXTS[label]
+        is_last = run.final is not None and run.final.span_id == span_id and not run.is_running
+        last_call = run.calls[-1] if run.calls else None
+        if label in _NOTHING and last_call is not None and last_call.is_change and last_call.failed is False:
+            is_last = False  # the tool may have delivered the answer
+        confidence: Confidence = "certain" if is_last else "possible"
+        step = next((step for step in run.steps if step.said_in == span_id and step.kind != "user"), None)
+        return Finding(self.name, label, confidence, span_id, title, evidence, advice, step=step, ends_run=is_last)
+
+
+def _label(span: Span, ending: Ending | None) -> str | None:
+    """Return how the first choice of an answer is defective; None if it is not."""
     inference = span.operation
-    if not isinstance(inference, Inference) or span.failure is not None:
-        return ()
-    if span.attributes.get(semconv.STREAM_CUT):
-        return (_evaluation("stream_cut"),)
-    if inference.partial or inference.status in _PENDING:
-        return ()
-    if not inference.output:
-        return [_evaluation(label)] if (label := _label_without_output(span, inference)) else ()
-    evaluations = []
-    for choice in range(len(inference.output)):
-        label = _label(span, inference, choice)
-        if label is not None:
-            evaluations.append(_evaluation(label))
-    return evaluations
-
-
-def _evaluation(label: str) -> Evaluation:
-    return Evaluation(SIGNAL.name, *_FINDINGS[label], label)
-
-
-def _label_without_output(span: Span, inference: Inference) -> str | None:
-    """Judge an answer that was not recorded by its finish reason alone."""
-    reason = finish_reason(inference)
-    if reason in CUT:
-        return "cut"
-    if reason in FILTERED:
-        return "filtered"
-    # Is it a response without choices, or was its content not recorded? A span by llmtrace records the content, so an empty
-    # output means no choices. In other writers' spans, output tokens show that content existed.
-    spent = inference.usage is not None and inference.usage.output_tokens
-    is_whole = span.scope.name == semconv.SCOPE_NAME or not spent
-    return "no_choice" if inference.input and not inference.finish_reasons and is_whole else None
-
-
-def _label(span: Span, inference: Inference, choice: int) -> str | None:
-    message, reason = inference.output[choice], finish_reason(inference, choice)
-    if reason in FILTERED:
-        return "filtered"
-    if has_call(message):
-        for part in message.parts:
-            if type(part) is ToolCall and isinstance(part.arguments, str) and is_cut_json(part.arguments):
-                return "cut_arguments"
-        return "cut" if reason in CUT else None
-    text = message.text()
-    if text and requested_json(span, inference) and is_cut_json(text):
-        return "cut_json"
-    if reason in CUT:
-        return "cut"
-    if reason in CALLED or reason == "refusal" or not is_blank(message):
+    if span.failure is not None or not isinstance(inference, (Inference, FetchResponse)):
         return None
-    return "reasoning_only" if any(isinstance(part, Reasoning) for part in message.parts) else "empty"
+    if ending in (None, "cut") and inference.output and not inference.partial:
+        message = inference.output[0]
+        cut = [part for part in message.parts if type(part) is ToolCall and isinstance(part.arguments, str)]
+        if any(is_cut_json(part.arguments) for part in cut):
+            return "cut_arguments"
+        text = "" if cut or not isinstance(inference, Inference) else message.text()
+        if text and requested_json(span, inference) and is_cut_json(text):
+            return "cut_json"
+    return ending
 
 
-SIGNAL = Stateless(
-    "defective_output",
-    check,
-    looks_at=(Inference,),
-    advice="Treat such an answer as a failed call: ask again, never act on it, and end the run where it stays so.",
-)
+SIGNAL = DefectiveOutput()

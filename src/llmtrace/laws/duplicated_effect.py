@@ -1,67 +1,51 @@
 """A change was made twice: the same tool ran with the same arguments in one turn of the user, and succeeded both times.
-`after_timeout`: the first call timed out, so its effect is unknown.
 
-* Labels: `declared`, `after_timeout`: warning; `undeclared`: info
-* On: the tool execution, or the inference that got its result.
+* Labels: `made_twice`: certain if the tool declares its changes, or if it is a loop of three and more; else possible
 * Bad: `refund(W1)` succeeds twice, although the user asked once.
 * Good: The user asks for a second refund. The tool has `changes=False` or `polls=True`. The first call failed.
 
-A tool declares a change with `@tool(changes=True)` or by an MCP server's annotations. `undeclared` uses the words of its name.
+A tool declares a change with `@tool(changes=True)` or by an MCP server's annotations; else the words of its name decide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
-from llmtrace.laws.base import Signal
-from llmtrace.model import Evaluation, Inference, Severity, Span, ToolExecution
-from llmtrace.reading.call_log import Call
-from llmtrace.reading.message_history import remember
-from llmtrace.reading.run_evidence import RunEvidence
-
-MOST_CALLS = 512
-"""Most different changes that are kept; beyond it, the oldest is dropped."""
-
-_FINDINGS: dict[str, tuple[Severity, str]] = {
-    "declared": ("warning", ", which changes something, went through a second time with the same arguments"),
-    "after_timeout": ("warning", ", which changes something, was called again after a time-out: it may have happened twice"),
-    "undeclared": ("info", " went through a second time with the same arguments, and seems to change something"),
-}
+from llmtrace.laws.base import Law
+from llmtrace.laws.finding import Finding, of_call, plural
+from llmtrace.model import Confidence
+from llmtrace.reading.ended_run import EndedRun
+from llmtrace.reading.repeats import Repeats, repeats_in
 
 
-@dataclass(slots=True)
-class State:
-    run: RunEvidence
-    changes: dict[int, tuple[int, str, bool]] = field(default_factory=dict)
-    """The newest call that succeeded or timed out, by the digest of tool and arguments: turn, span, and True for a time-out."""
-
-
-class DuplicatedEffect(Signal[State]):
+class DuplicatedEffect(Law[None]):
     name = "duplicated_effect"
-    new_state = State
     advice = "Give the tool an idempotency key, or have it refuse what is done already."
-    looks_at = (Inference, ToolExecution)
-    needs = "results"
+    needs = "calls results"
 
-    def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
-        return [finding for call in state.run.completed if (finding := self._judge(state, call))]
+    def judge(self, run: EndedRun) -> Iterator[Finding]:
+        for repeats in repeats_in(run):
+            done = [call for call in repeats.calls if call.failed is False]
+            first = repeats.calls[0]
+            if not repeats.is_effect:
+                continue
+            description = "which may change something"
+            if first.is_declared_change:
+                description = "which is declared to change something with each call"
+            evidence = f"{first.tool}, {description}, went through {plural(len(done), 'time')} with the same arguments"
+            # the finding is about the second change, since the first one was right
+            yield of_call(
+                self.name, "made_twice", _confidence(repeats), done[1], f"{first.name} was done again with the same arguments",
+                f"{evidence}, within one turn.",
+                f"Give {first.tool} a key against repeats (an idempotency key), or have it refuse what is done already.",
+                cause_key=first.effect_key, spans=tuple(call.place for call in repeats.calls),
+            )  # fmt: skip
 
-    def _judge(self, state: State, call: Call) -> Evaluation | None:
-        timed_out = call.timed_out
-        if not call.is_change or call.is_polling or not call.has_arguments or (call.failed is not False and not timed_out):
-            return None
-        key = hash(call.effect_key)
-        before = state.changes.get(key)
-        remember(state.changes, key, (call.turn, call.span_id, timed_out), MOST_CALLS)
-        if before is None or before[0] != call.turn:
-            return None  # in another turn, the user may have asked for the same change again
-        _, span_id, timed_out_before = before
-        label = ("after_timeout" if timed_out_before else "declared") if call.is_declared_change else "undeclared"
-        if label == "undeclared" and (timed_out or timed_out_before):
-            return None
-        severity, text = _FINDINGS[label]
-        return Evaluation(self.name, severity, call.quoted_name + text, label, call_id=call.id, sources=(span_id,))
+
+def _confidence(repeats: Repeats) -> Confidence:
+    if repeats.is_strict_loop or (repeats.calls[0].is_declared_change and repeats.rounds > 1):
+        return "certain"
+    return "likely" if repeats.is_loop else "possible"
 
 
 SIGNAL = DuplicatedEffect()

@@ -1,154 +1,209 @@
-"""The run ended without a normal answer, as its last model call and results show. `interrupted`: the program died while this
-span was open. `enclosing`: the open spans around it.
+"""How the run ended, if not with an answer: by an error, a limit, a time-out, Ctrl-C, a budget, or the death of its program.
 
-* Labels: `error`, `timeout`, `cancelled`, `limit`, `cut`, `left`, `refused`, `empty`, `stopped`, `asked_back`, `gave_up`,
-  `after_errors`, `no_action`, `enclosing`: info; `interrupted`: error
-* On: the run's outermost span; `interrupted` and `enclosing` on the unfinished spans.
-* Bad: The run ends while the model still asks for tools (`stopped`), or with a question (`asked_back`).
-* Good: The run ends with an answer after a tool that failed first and then succeeded.
+* Labels: `error`, `limit`, `timeout`, `cancelled`, `budget`, `replay_diverged`, `interrupted`: certain if it ended the run,
+  else possible; `waited`: certain, if the program died while a person was asked; `budget_exceeded`: possible
+* Bad: The program is killed while a tool runs (`interrupted`).
+* Good: An error that the agent dealt with.
 
-Your program decides whether such an end is acceptable, with `llmtrace.outcome` or an acceptance check. `interrupted` is found
-when the trace is read, and only if the program is gone.
+A limit, a time-out, Ctrl-C or an error that ended a run is a symptom of the loop, the failed tool or the invalid call that led
+there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from typing import Final
 
-from llmtrace.laws import _shared
-from llmtrace.laws.base import Signal
-from llmtrace.model import CANCELLED, DEADLINE, TIMEOUT, Evaluation, Failure, Inference, Retrieval, Span, Trace, failure_kind
-from llmtrace.reading.answer_endings import ending_of, is_blank
-from llmtrace.reading.call_log import Call
-from llmtrace.reading.result_form import is_echo
-from llmtrace.reading.run_evidence import RunEvidence
-from llmtrace.text.failure_words import mentions_failure
+from llmtrace.errors import ReplayDiverged
+from llmtrace.laws._failure_text import advice_for_model_call, how_it_ended, is_from_outside
+from llmtrace.laws.base import Law
+from llmtrace.laws.finding import Finding, message_of, name_of
+from llmtrace.model import (
+    BUDGET_EXCEEDED,
+    BUDGET_STOPPED,
+    CANCELLED,
+    DEADLINE,
+    INVALID_TOOL_CALL,
+    STEP_LIMIT,
+    TIMEOUT,
+    Confidence,
+    Failure,
+    Inference,
+    Review,
+    Span,
+    ToolExecution,
+    failure_kind,
+    is_stopped_by_budget,
+)
+from llmtrace.model.spans import raised_at
+from llmtrace.model.traces import passed_on, short_id
+from llmtrace.reading.ended_run import EndedRun
+from llmtrace.semconv import REPLAY_OF
 from llmtrace.text.patterns import lazy_pattern
 
-LAST_RESULTS = 3
-"""Number of results at the end of a run that are examined."""
-
-_LIMIT = lazy_pattern(r"(?i)limit|exceed|max_?(?:imum)?_?(?:turn|step|iter|round|call|token)|recursion")
-_SENTENCE_END = lazy_pattern(r"[.!?:]\s|[。！？؟\n]")
-_EXPLANATIONS = {
-    "error": "it ended in an error",
-    "timeout": "it ended in a time-out",
-    "cancelled": "it, or its last model call, was cancelled",
-    "limit": "it ran into a limit",
-    "cut": "its last answer was cut",
-    "left": "its last answer was left before the end",
-    "refused": "its last answer was refused or withheld",
-    "empty": "its last answer is empty",
-    "stopped": "it ended while the model still asked for tools",
-    "asked_back": "its last answer is a question",
-    "gave_up": "its last answer speaks of a failure, after results that failed",
-    "after_errors": "it answered although one of its last results failed",
-    "no_action": "tools were on offer, and it used none",
-}
+_LIMIT: Final = lazy_pattern(r"(?i)limit|exceed|max_?(?:imum)?_?(?:turn|step|iter|round|call|token)|recursion")
+_TIMED: Final = frozenset({TIMEOUT, DEADLINE})
 
 
-@dataclass(slots=True)
-class State:
-    run: RunEvidence
-    answer: Span | None = None
-    cancelled: Span | None = None
-    """The newest model call that was not cancelled, and a newer one that was cancelled."""
-    retrieved: bool = False
-
-
-class EndState(Signal[State]):
+class EndState(Law[None]):
     name = "end_state"
-    new_state = State
-    looks_at = (Inference, Retrieval)
     advice = "Have the program tell such an end from an answer: llmtrace.outcome, or a check on the agent."
 
-    def step(self, state: State, span: Span) -> Iterable[Evaluation]:
-        if isinstance(span.operation, Inference):
-            if span.failure is not None and failure_kind(span.failure) == CANCELLED:
-                state.cancelled = span
-            else:
-                state.answer, state.cancelled = span, None
-        else:
-            state.retrieved = True
-        return ()
+    def judge(self, run: EndedRun) -> Iterator[Finding]:
+        yield from self._errors(run)
+        yield from self._interruptions(run)
+        yield from self._budgets(run)
 
-    def finish(self, state: State) -> Iterable[Evaluation]:
-        outermost, answer = state.run.newest, state.answer
-        if state.cancelled is not None and not _is_answer(answer):
-            answer = state.cancelled  # if there is an answer, the agent may have cancelled a parallel call on purpose
-        if outermost is None or answer is None or outermost is answer:
-            return ()  # a single model call is not a run of this kind
-        label = _failure_label(outermost.failure) or _failure_label(answer.failure) or _answer_label(state, answer)
-        if label is None:
-            return ()
-        return (Evaluation(self.name, "info", _EXPLANATIONS[label], label, sources=(answer.span_id,)),)
+    def _errors(self, run: EndedRun) -> Iterator[Finding]:
+        """Find errors. Certain if the error ended the run or is that of the final model call, else possible.
 
-    def on_reading(self, trace: Trace) -> Mapping[str, Evaluation]:
-        """Report the innermost open span as the place where the program stopped.
-
-        The open spans around it only point to it, so that one crash has one root cause. A trace whose program still runs has no
-        findings.
+        A finding is on the innermost span with the error: no span below it failed in the same way.
         """
-        interrupted = [span for span in trace.spans if trace.interrupted(span)]
-        inner: dict[str | None, list[str]] = {}
-        for span in interrupted:
-            inner.setdefault(span.parent_id, []).append(span.span_id)
-        text = "it never ended: the program was cut off inside it"
-        stopped = Evaluation(self.name, "error", "the program was cut off while this ran", "interrupted", derived=True)
-        return {
-            span.span_id: Evaluation(self.name, "info", text, "enclosing", sources=tuple(inner[span.span_id]), derived=True)
-            if span.span_id in inner
-            else stopped
-            for span in interrupted
-        }
+        outermost = run.outermost
+        is_budget_stop = outermost is not None and is_stopped_by_budget(outermost)
+        for span in run.root_causes:
+            failure = span.failure
+            if failure is None or is_stopped_by_budget(span):
+                continue
+            if failure.type.rpartition(".")[2] == ReplayDiverged.__name__:
+                yield self._divergence(run, span, failure)
+                continue
+            is_lost = run.final is not None and run.final.span_id == span.span_id and failure_kind(failure) != CANCELLED
+            ends_run = is_lost or (run.has_failed and not is_budget_stop and not _went_on(run, span))
+            if isinstance(span.operation, ToolExecution) and not ends_run:
+                continue  # the laws about calls say more about it
+            yield self._error(run, span, failure, ends_run=ends_run)
+
+    def _error(self, run: EndedRun, span: Span, failure: Failure, *, ends_run: bool) -> Finding:
+        message, place = message_of(failure), raised_at(failure)
+        evidence = f"It says “{message}”." if message else "The error began there: nothing below it failed in the same way."
+        if place:
+            evidence = f"{evidence[:-1]}, raised at {place}." if message else f"It was raised at {place}."
+        if not ends_run:
+            evidence = f"{evidence[:-1]}; the run went on."
+        advice = f"Read where it was raised: llmtrace show {short_id(span.trace_id)} --full."
+        label = _label_of(failure)
+        is_known = failure.type == INVALID_TOOL_CALL or label != "error"
+        if isinstance(span.operation, Inference) or is_known:
+            advice = advice_for_model_call(failure)
+        title = f"{name_of(span)} {how_it_ended(failure)}"
+        confidence: Confidence = "certain" if ends_run else "possible"
+        return Finding(
+            self.name, label, confidence, span.span_id, title, evidence, advice, cause_key=title, step=run.step_at(span),
+            ends_run=ends_run, is_end=ends_run and not isinstance(span.operation, (Inference, ToolExecution)),
+            ended_as=_ended_as(run, span) if ends_run else None,
+        )  # fmt: skip
+
+    def _divergence(self, run: EndedRun, span: Span, failure: Failure) -> Finding:
+        """Return the finding for a replay that diverged. The program is not at fault: it could only get recorded answers."""
+        outermost = run.outermost or span
+        recorded = short_id(str(outermost.attributes[REPLAY_OF])) if REPLAY_OF in outermost.attributes else "ID"
+        what = " ".join(failure.message.removeprefix(f"replay of {recorded}: ").split()).rstrip(".")
+        evidence = f"The replay was stopped there, because the program did something else than in the recorded run. {what}."
+        advice = (
+            f"Compare the two runs: llmtrace diff {recorded} {short_id(span.trace_id)}. If the change is meant, go on for real"
+            f" from there: llmtrace replay {recorded} --live-after change -- COMMAND. Or record the run again."
+        )
+        title = f"the replay diverged at {name_of(span)}"
+        return Finding(
+            self.name, "replay_diverged", "certain", span.span_id, title, evidence, advice, cause_key=title, ends_run=True
+        )
+
+    def _interruptions(self, run: EndedRun) -> Iterator[Finding]:
+        """Find the innermost spans that were open when the program died: they began and never ended."""
+        by_id = {span.span_id: span for span in run.open_spans}
+        around = {span.parent_id for span in run.open_spans}
+        for span in run.open_spans:
+            if span.span_id in around:
+                continue  # the open span inside says more
+            if isinstance(span.operation, Review):
+                yield self._waited(span, span.operation)
+                continue
+            parent = by_id.get(span.parent_id or "")
+            inside = f", inside {name_of(parent)}" if parent is not None else ""
+            title = f"the program was cut off inside {name_of(span)}"
+            yield Finding(
+                self.name, "interrupted", "certain", span.span_id, title,
+                f"{name_of(span)} was open when the program died{inside}: it began and never ended.",
+                "Look at what the program was doing at that time: a crash, a kill, a deadline.",
+                cause_key=title, ends_run=True,
+            )  # fmt: skip
+
+    def _waited(self, span: Span, review: Review) -> Finding:
+        subject = review.tool or review.question or "a step"
+        title = f"{subject} waits for a review" if review.tool else "a question waits for a person"
+        review_id = review.review_id or "ID"
+        return Finding(
+            self.name, "waited", "certain", span.span_id, title,
+            "The program ended while it waited for a person's decision.",
+            f"Decide it: llmtrace review show {review_id}, then approve or reject it. Then run the program again, "
+            f"or: llmtrace review resume {review_id}.",
+            cause_key=title, ends_run=True,
+        )  # fmt: skip
+
+    def _budgets(self, run: EndedRun) -> Iterator[Finding]:
+        """Find budgets that stopped the run or were exceeded. The budget's own message says which part of the run spent most.
+
+        A budget stopped the run if the run failed, or if no model call succeeded afterwards. A caught error of the limit on
+        ``repeats`` counts only if the run failed.
+        """
+        stops: list[tuple[Span, str, str | None, bool]] = [
+            (span, message_of(span.failure) or "its budget is spent", None, False)
+            for span in run.root_causes
+            if span.failure is not None and is_stopped_by_budget(span)
+        ]
+        stops += [(span, fact.explanation, fact.label, True) for span, fact in run.facts if fact.name == BUDGET_STOPPED]
+        for span, message, limit, was_caught in stops:
+            end = math.inf if span.end is None else span.end
+            went_on = any(later.start >= end and not later.has_failed for later in run.model_calls)
+            stopped = run.has_failed or (limit != "repeats" and not went_on)
+            evidence = f"{message[:1].upper()}{message[1:].rstrip('.')}."
+            evidence += " The program caught the error that says so." if was_caught else ""
+            yield Finding(
+                self.name, "budget", "certain" if stopped else "possible", span.span_id,
+                f"{name_of(span)} was stopped by its budget", evidence,
+                "Look at what was spent first: a loop, a prompt that grows, a long result. Or raise the budget.",
+                cause_key="budget", ends_run=stopped, is_end=stopped, ended_as=_ended_as(run, span) if stopped else None,
+            )  # fmt: skip
+        for span, fact in run.facts if not stops else ():
+            if fact.name == BUDGET_EXCEEDED:
+                yield Finding(
+                    self.name, "budget_exceeded", "possible", span.span_id,
+                    f"the run crossed its budget{f' of {fact.label}' if fact.label else ''}",
+                    f"{fact.explanation.rstrip('.')}.",
+                    'Have the budget stop the run (on_exceed="raise"), or raise it.', cause_key="budget",
+                )  # fmt: skip
 
 
-def _is_answer(span: Span | None) -> bool:
-    inference = span.operation if span is not None and span.failure is None else None
-    return isinstance(inference, Inference) and not inference.calls_tools
-
-
-def _failure_label(failure: Failure | None) -> str | None:
-    if failure is None:
-        return None
+def _label_of(failure: Failure) -> str:
     kind = failure_kind(failure)
-    if kind in (TIMEOUT, DEADLINE):
+    if kind in _TIMED:
         return "timeout"
-    if kind == CANCELLED:
+    if kind == CANCELLED or is_from_outside(failure):
         return "cancelled"
-    return "limit" if _LIMIT.search(failure.type.rpartition(".")[2]) else "error"
+    return "limit" if failure.type == STEP_LIMIT or _LIMIT.search(failure.type.rpartition(".")[2]) else "error"
 
 
-def _answer_label(state: State, answer: Span) -> str | None:
-    inference = answer.operation
-    if not isinstance(inference, Inference) or not inference.output:  # not recorded
+def _went_on(run: EndedRun, span: Span) -> bool:
+    """Return True if the run continued after the error.
+
+    If the outermost span failed: it failed by another error, and a model was called later. Otherwise: a later model call
+    succeeded.
+    """
+    outermost = run.outermost
+    if outermost is not None and outermost.failure is not None and span.failure is not None:
+        return not passed_on(span.failure, outermost.failure) and any(later.start > span.start for later in run.model_calls)
+    later = [call for call in run.model_calls if call.start >= span.start and call.span_id != span.span_id]
+    return any(not call.has_failed for call in later)
+
+
+def _ended_as(run: EndedRun, span: Span) -> tuple[str, str, str] | None:
+    outermost = run.outermost
+    if outermost is None or outermost.span_id == span.span_id or outermost.failure is None:
         return None
-    ending = ending_of(answer)
-    if ending not in (None, "empty", "missing"):
-        return {"stream_cut": "cut", "filtered": "refused"}.get(ending, ending)
-    message, calls = inference.output[0], state.run.calls
-    if _shared.has_call(message):
-        asked = [call for call in calls.calls if call.asking_span == answer.span_id]
-        executed = [call for call in asked if call.execution is not None or call.is_held_back]
-        # A call without a known outcome, or a tool that accepts the final answer, may be the normal end.
-        return None if any(not call.is_complete or _is_note(call) for call in executed) else "stopped"
-    text = message.text().strip()
-    if not text:
-        return "empty" if is_blank(message) else None
-    used = [call for call in calls.calls if (call.is_complete or call.execution is not None) and not _is_note(call)]
-    failed = {call.tool: call.failed for call in used[-LAST_RESULTS:]}  # the last result of each tool counts
-    if any(failed.values()):
-        return "gave_up" if all(failed.values()) and mentions_failure(text) else "after_errors"
-    has_used = bool(used) or state.retrieved
-    if _shared.is_question(text) and (not has_used or _SENTENCE_END.search(text[:-1]) is None):
-        return "asked_back"  # a question after statements may be mere courtesy
-    return "no_action" if calls.tools and not has_used and inference.input else None
-
-
-def _is_note(call: Call) -> bool:
-    """Return True if the tool only accepted its arguments, such as the final answer."""
-    return call.executed and call.has_result and is_echo(call.arguments, call.result)
+    title = f"{name_of(outermost)} {how_it_ended(outermost.failure)}"
+    return outermost.span_id, title, message_of(outermost.failure)
 
 
 SIGNAL = EndState()

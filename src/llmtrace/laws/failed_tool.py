@@ -1,108 +1,159 @@
-"""A tool failed in the user's last turn, nothing replaced it, and the run ended with an answer (`never_succeeded`). A change
-must succeed itself, but a file may be changed by another tool. A lookup may be replaced by any later call with the same
-information.
+"""A tool failed, nothing did that job later, and the run ended with an answer (`never_succeeded`). `not_approved`: a person
+rejected a call, or nobody decided on it, and the answer does not say so.
 
-* Labels: `never_succeeded`: warning; `admitted`, `raised`, `error_result`: info
-* On: the call: its execution, or the inference that got its result; `never_succeeded` and `admitted` on the outermost span.
+* Labels: `never_succeeded`, `not_approved`: certain or likely; `failed_then_succeeded`: possible; `raised`, `error_result`:
+  facts about each failed call
 * Bad: `book_table` fails, and the agent answers that the table is booked.
-* Good: `book_table` succeeds with another time. Another search finds the answer. The user spoke after the failure. A person
-  rejected the call.
+* Good: `book_table` succeeds with another time. Another search asks for the same. The user spoke after the failure. One of two
+  equal calls went well.
 
-`admitted`: as `never_succeeded`, but the answer mentions a failure. `raised` and `error_result` report how each failed call
-failed. A cancellation is not a failure of the tool.
+A later call did the job if it succeeded and is not a change of another thing that was known before the failure. A call of
+another tool did the job if it asked for the same or changed the same file. A lookup whose answer took its data from a later
+call is only likely. A run that ended at a limit is judged like one with an answer if the tool failed more than once. A
+cancellation is not a failure of the tool.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
-from llmtrace.laws._shared import has_call
-from llmtrace.laws.base import Signal
-from llmtrace.model import CANCELLED, Evaluation, Inference, Severity, Span, ToolExecution, failure_kind
-from llmtrace.reading.call_log import Call, CallLog, changes_same_file
-from llmtrace.reading.run_evidence import RunEvidence
+from llmtrace.laws._failure_text import advice_for_tool, how_call_failed
+from llmtrace.laws.base import Law
+from llmtrace.laws.finding import Finding, of_call, plural
+from llmtrace.model import CANCELLED, Confidence, Evaluation, Inference, Span, ToolExecution, failure_kind
+from llmtrace.reading.calls import Call, changes_same_file
+from llmtrace.reading.ended_run import EndedRun
+from llmtrace.reading.timeline import Timeline
 from llmtrace.text.failure_words import mentions_failure
 
+WORKED_AROUND = 5
+"""A run with this many successful calls after a failure has worked around the failure."""
 
-class FailedTool(Signal[RunEvidence]):
+
+class FailedTool(Law[Timeline]):
     name = "failed_tool"
     advice = "Have the tool say what was wrong with the call, and the agent say what it could not do."
     looks_at = (Inference, ToolExecution)
-    needs = "results"
+    when = "results"
+    needs = "calls results"
 
-    def start(self, run: RunEvidence) -> RunEvidence:
-        return run
+    def start(self, timeline: Timeline) -> Timeline:
+        return timeline
 
-    def step(self, state: RunEvidence, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
+    def step(self, state: Timeline, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         evaluations = []
         for call in state.completed:
-            if _is_failure(call) and call.offered is not False and not call.error_violations:
+            was_cancelled = call.failure is not None and failure_kind(call.failure) == CANCELLED
+            if call.failed and not was_cancelled and call.offered is not False and not call.error_violations:
                 label = "raised" if call.failure is not None else "error_result"
                 sources = (call.asking_span,) if call.asking_span else ()
                 text = f"{call.quoted_name} failed"
                 evaluations.append(Evaluation(self.name, "info", text, label, call_id=call.id, sources=sources))
         return evaluations
 
-    def finish(self, state: RunEvidence) -> Iterable[Evaluation]:
-        if True not in [call.failed for call in state.calls.calls]:
-            return ()
-        failures, answer = _open_failures(state.calls), _answer(state.newest_inference)
-        if not failures or not answer:
-            return ()
-        severity: Severity = "info" if mentions_failure(answer) else "warning"
-        label, end = ("admitted", ", which speaks of a failure") if severity == "info" else ("never_succeeded", "")
-        return [
-            Evaluation(
-                self.name,
-                severity,
-                f"{calls[0].quoted_name} failed and never succeeded afterwards; the run ended with an answer{end}",
-                label,
-                float(len(calls)),
-                sources=tuple(dict.fromkeys((calls[0].span_id, calls[-1].span_id))),
-            )
-            for calls in failures
-        ]
+    def judge(self, run: EndedRun) -> Iterator[Finding]:
+        for tool, calls in run.calls_by_tool.items():
+            # tools that do not exist are left to `invalid_tool_call`, because another tool does their job
+            failures = [call for call in calls if call.failed and call.offered is not False]
+            unresolved = [call for call in failures if not _was_made_good(run, call)]
+            if unresolved:
+                yield self._unresolved(run, tool, unresolved, sum(call.failed is False for call in calls))
+            elif failures:
+                yield self._resolved(tool, failures[0])
+            yield from self._not_approved(run, tool, calls)
+
+    def _unresolved(self, run: EndedRun, tool: str, calls: list[Call], successes: int) -> Finding:
+        """Return the finding for failures that no later call made good.
+
+        ``successes``: number of calls of the tool that succeeded, either earlier or about other things.
+        """
+        first = calls[0]
+        then = ", and the run ended with an answer" if run.is_answered else ""
+        times = f" ({len(calls)} times in all)" if len(calls) > 1 else ""
+        other_calls = f"; {plural(successes, 'other call')} of it went well" if successes else ""
+        evidence = f"{tool} failed{times}: it {how_call_failed(first)}. Nothing did that job later{then}{other_calls}."
+        title = f"{first.name} never succeeded" if first.executed else f"{first.name} never ran"
+        if successes:
+            title = f"one call of {first.name} never succeeded"
+        return of_call(
+            self.name, "never_succeeded", _confidence(run, calls), first, title, evidence, advice_for_tool(first),
+            cause_key=tool, spans=tuple(call.place for call in calls),
+        )  # fmt: skip
+
+    def _resolved(self, tool: str, first: Call) -> Finding:
+        evidence = f"{tool} failed: it {how_call_failed(first)}. A later call went well"
+        evidence += ", so the change may have been made twice." if first.is_change and first.timed_out else "."
+        return of_call(
+            self.name, "failed_then_succeeded", "possible", first, f"{first.name} failed at first", evidence,
+            advice_for_tool(first), cause_key=tool,
+        )  # fmt: skip
+
+    def _not_approved(self, run: EndedRun, tool: str, calls: Sequence[Call]) -> Iterator[Finding]:
+        held = [call for call in calls if call.is_held_back and call.decision in ("rejected", "timed_out", "unattended")]
+        last = held[-1] if held else None
+        if last is None or not run.is_answered or run.outcome is None or mentions_failure(run.outcome.text):
+            return
+        if any(later.failed is False for later in run.later_calls(last, tool)):
+            return
+        how = "a person rejected the call" if last.decision == "rejected" else "nobody decided on the call in time"
+        evidence = f"{tool} did not run: {how}. The answer does not say so."
+        yield of_call(
+            self.name, "not_approved", "certain", last, f"{last.name} never ran", evidence,
+            f"Have the agent say that {tool} did not run, or end the run there.", cause_key=tool,
+            spans=tuple(call.place for call in held),
+        )  # fmt: skip
 
 
-def _is_failure(call: Call) -> bool:
-    return call.failed is True and (call.failure is None or failure_kind(call.failure) != CANCELLED)
+def _confidence(run: EndedRun, calls: Sequence[Call]) -> Confidence:
+    is_over = run.is_answered or (len(calls) > 1 and run.has_failed and not run.is_running)
+    if not is_over or not run.has_one_task:
+        return "possible"
+    if all(call.may_be_finding for call in calls):  # the error may be the information that was asked for
+        return "possible"
+    first = calls[0]
+    later = [[after for after in run.later_calls(call) if after.failed is False] for call in calls]
+    # the same change for other things does not work around the failure
+    is_batch = first.is_change and any(_is_other_job(run, first, after) for after in run.later_calls(first, first.tool))
+    if all(len(successes) >= WORKED_AROUND for successes in later) and not is_batch:
+        return "possible"
+    return "likely" if not first.is_change and any(run.feeds(after, run.outcome) for after in later[-1]) else "certain"
 
 
-def _open_failures(log: CallLog) -> Collection[list[Call]]:
-    """Return the failed calls of the user's last turn that no later call replaced, by tool.
+def _was_made_good(run: EndedRun, failed: Call) -> bool:
+    """Return True if another call did the job of a failed one."""
+    equal = (call for call in run.calls_by_tool[failed.tool] if call.failed is False and call.effect_key == failed.effect_key)
+    if any(call.said_in == failed.said_in for call in equal):
+        return True
+    # each search is bounded, so the calls of the same tool get a search of their own
+    later = chain(run.later_calls(failed, failed.tool), run.later_calls(failed))
+    return any(_did_the_job(run, failed, call) for call in later if call.failed is False)
 
-    Earlier turns do not count: a user who spoke after a failure knows of it. Any later success replaces a failed lookup, since
-    its information may be found in another way, and a call of a tool that was not offered, since that cannot succeed.
+
+def _did_the_job(run: EndedRun, failed: Call, later: Call) -> bool:
+    if failed.tool == later.tool:  # any later lookup counts, but not a change of another thing
+        return not failed.is_change or not _is_other_job(run, failed, later)
+    if failed.is_change:
+        return changes_same_file(failed, later)
+    question = {use.key for use in run.uses(failed)}
+    return bool(question) and question == {use.key for use in run.uses(later)}
+
+
+def _is_other_job(run: EndedRun, failed: Call, later: Call) -> bool:
+    """Return True if a later change is about another thing, so that it is not a corrected attempt.
+
+    Both calls have arguments of the same names. Among the values that differ, those known before the failure decide: one of
+    them names a thing (it contains a digit and is not a plain number), or they outnumber the values that are equal.
     """
-    open_failures: dict[str, list[Call]] = {}
-    successful: set[str | None] = set()  # model calls with a successful tool call, perhaps in parallel to the failed one
-    for call in log.calls:
-        if call.turn != log.turn or call.is_held_back or (call.execution is None and not call.is_complete):
-            continue
-        if call.failed:
-            if (
-                _is_failure(call)
-                and not call.may_be_finding
-                and (call.is_change or call.asking_span is None or call.asking_span not in successful)
-            ):
-                open_failures.setdefault(call.tool, []).append(call)
-        else:  # it succeeded, or may have succeeded if its result is not visible
-            successful.add(call.asking_span)
-            for tool, calls in list(open_failures.items()):
-                is_same = tool == call.tool or (call.arguments and call.arguments in [failed.arguments for failed in calls])
-                is_same = is_same or all(changes_same_file(failed, call) for failed in calls)
-                if is_same or calls[0].offered is False or not calls[0].is_change:
-                    del open_failures[tool]
-    return open_failures.values()
-
-
-def _answer(span: Span | None) -> str:
-    """Return the text of the run's last model call; empty if it failed, was left, or requested tools."""
-    inference = span.operation if span is not None and span.failure is None else None
-    if not isinstance(inference, Inference) or inference.partial or not inference.output:
-        return ""
-    message = inference.output[0]
-    return "" if has_call(message) else message.text().strip()
+    before = {use.pointer: use for use in run.uses(failed) if use.whole}
+    after = {use.pointer: use for use in run.uses(later) if use.whole}
+    if before.keys() != after.keys():
+        return False
+    pairs = [(before[pointer], use) for pointer, use in after.items()]
+    same = sum(old.key == new.key for old, new in pairs)
+    known_before = [new for old, new in pairs if old.key != new.key and run.is_known_at(new, failed)]
+    names_thing = any(use.kind != "number" and any(map(str.isdigit, str(use.value))) for use in known_before)
+    return names_thing or len(known_before) > same
 
 
 SIGNAL = FailedTool()

@@ -1,8 +1,7 @@
 """A tool call is in the answer's text, so the tool never runs. Or the text has a control token of the chat template.
 `missing_call`: the finish reason announces a call, and the answer has none.
 
-* Labels: `syntax`, `missing_call`, `control_token`: warning
-* On: the inference.
+* Labels: `syntax`: certain; `missing_call`, `control_token`: possible. Each is a fact on the model call, too.
 * Bad: The answer is `<tool_call>{"name": "look_up", …}</tool_call>`, or ends with `<|im_end|>`.
 * Good: An answer about such syntax: in quotes, in a code fence, or because the user asked.
 """
@@ -10,14 +9,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from llmtrace.laws._shared import MOST_PLACES, excerpt, fenced_blocks, has_call, is_quoted, user_mentions
+from llmtrace.laws._answers import MOST_PLACES, excerpt, fenced_blocks, has_call, is_quoted, user_mentions
 from llmtrace.laws.base import Stateless
+from llmtrace.laws.finding import Finding, finding_of
 from llmtrace.model import Evaluation, Inference, JsonValue, Span
 from llmtrace.model.operations import CALLED
 from llmtrace.reading.answer_endings import finish_reason
+from llmtrace.reading.ended_run import EndedRun
 from llmtrace.reading.result_form import parse_json
 from llmtrace.text.patterns import lazy_pattern
 
@@ -106,10 +107,18 @@ def _is_call(value: JsonValue, tools: set[str]) -> bool:
     return has_arguments and isinstance(name, str) and name in tools
 
 
-SIGNAL = Stateless(
+class LeakedToolCall(Stateless):
+    def judge(self, run: EndedRun) -> Iterator[Finding]:
+        for span, fact in run.facts:
+            if fact.name == self.name:
+                # the text of a call is proof that the tool did not run
+                yield finding_of(span, fact, self.advice, run, "certain" if fact.label == "syntax" else "possible")
+
+
+SIGNAL = LeakedToolCall(
     "leaked_tool_call",
     check,
     looks_at=(Inference,),
-    needs="words",
+    when="words",
     advice="See that the server uses this model's tool parser and chat template; treat such text as a failed call.",
 )

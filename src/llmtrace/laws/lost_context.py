@@ -1,105 +1,95 @@
-"""A model call continues an earlier answer, but its request lacks context: the system prompt (`system`), a call's result
-(`result`), or earlier messages (`messages`).
+"""A model call continues a conversation, but its request lacks earlier messages (`messages`) or the system prompt (`system`).
 
-* Labels: `system`: warning; `result`, `messages`: info
-* On: the inference.
-* Bad: A sliding window over the history drops the system prompt.
+* Labels: `looked_up_again`, `made_up_again`: likely; `messages`, `system`: possible
+* Bad: A sliding window over the history drops a result, and the model looks it up again, or makes it up.
 * Good: The history is complete; the provider keeps it or marks a compaction; another agent with its own instructions reads it.
+
+The lost messages are the cause only if they held what is then missing: the call that is made again, or identifiers that the
+request no longer shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping
 
-from llmtrace.laws.base import Signal
-from llmtrace.model import Compaction, Evaluation, Inference, Message, Part, Severity, Span, ToolCall, ToolResult
-from llmtrace.reading.message_history import ASSISTANT, SYSTEM, remember
-from llmtrace.reading.run_evidence import RunEvidence
+from llmtrace.laws.base import Law
+from llmtrace.laws.finding import Finding, plural
+from llmtrace.model import Confidence, Message, Text, ToolCall, ToolResult
+from llmtrace.reading.calls import Call, Step, canonical
+from llmtrace.reading.ended_run import EndedRun
+from llmtrace.reading.read_values import IDENTIFIERS, read_text
+from llmtrace.reading.turns import Turn
+from llmtrace.text.matching import squash
 
-MOST_ANSWERS = 64
-"""Most answers that are kept to recognize requests that continue them; beyond it, the oldest is dropped."""
-_FINDINGS: dict[str, tuple[Severity, str]] = {
-    "system": ("warning", "the system prompt that an earlier call of this conversation had is gone"),
-    "result": ("info", "the result of a call that the model asked for is not in the request, though the conversation goes on"),
-    "messages": ("info", "messages that an earlier call of this conversation was sent are no longer in the request"),
-}
+_ADVICE = "Hand on what later steps need (ids, amounts, dates) as fields, not as prose, or keep the messages."
+_MESSAGES = "the model was no longer sent earlier messages"
+_SYSTEM = "the model was no longer sent its system prompt"
 
 
-@dataclass(slots=True)
-class Answered:
-    """The facts about a model call with which the next request of the conversation is compared."""
-
-    span_id: str
-    system: tuple[Part | Message, ...]
-    length: int
-    """Number of messages in the request, without system prompts."""
-    reported: set[str] = field(default_factory=set)
-
-
-Answers: TypeAlias = "dict[Hashable, Answered]"
-
-
-class LostContext(Signal[Answers]):
+class LostContext(Law[None]):
     name = "lost_context"
     advice = "Keep the messages that hold the task and its values when the history is cut or summed up."
-    looks_at = (Inference,)
+    needs = "content"
 
-    def start(self, run: RunEvidence) -> Answers:  # noqa: ARG002
-        return {}
+    def judge(self, run: EndedRun) -> Iterator[Finding]:
+        losses = [turn for turn in run.timeline.turns.values() if turn.is_loss or turn.has_lost_system]
+        first_steps: dict[str, Step] = {}
+        for spoken in run.steps if losses else ():
+            if spoken.kind != "user":
+                first_steps.setdefault(spoken.said_in, spoken)
+        for turn in losses:
+            step = first_steps.get(turn.span_id)
+            if turn.is_loss:
+                yield self._messages(run, turn, step)
+            if turn.has_lost_system:
+                evidence = "An earlier request of this conversation had a system prompt, and this one has none."
+                yield self._finding(turn, "system", "possible", _SYSTEM, evidence, step)
 
-    def step(self, state: Answers, span: Span) -> Iterable[Evaluation]:
-        inference = span.operation
-        if not isinstance(inference, Inference) or not inference.input or inference.is_continued:
-            return ()
-        start = 0
-        while start < len(inference.input) - 1 and inference.input[start].role in SYSTEM:
-            start += 1
-        system, messages = (*inference.system, *inference.input[:start]), inference.input[start:]
-        now = Answered(span.span_id, system, len(messages))
-        place = len(messages) - 1
-        while place >= 0 and messages[place].role not in ASSISTANT:
-            place -= 1
-        before = state.get(_key(messages[place], span)) if place >= 0 else None
-        losses: list[str] = []
-        if before is not None:
-            now.reported = before.reported  # shared by the whole conversation, so that each loss is reported once
-            losses = [label for label in _losses(before, now, messages, place) if label not in now.reported]
-            now.reported.update(losses)
-        key = _key(inference.output[0], span) if len(inference.output) == 1 else None
-        if key is not None:
-            remember(state, key, now, MOST_ANSWERS)
-        sources = (before.span_id,) if before is not None else ()
-        return [Evaluation(self.name, *_FINDINGS[label], label, sources=sources) for label in losses]
+    def _messages(self, run: EndedRun, turn: Turn, step: Step | None) -> Finding:
+        evidence = f"This request lacks {plural(len(turn.lost), 'message')} that an earlier one had"
+        again = None if turn.is_restart else _looked_up_again(run, turn)
+        if again is not None:
+            evidence += f"; {again.tool} was then called again for what they held."
+            return self._finding(turn, "looked_up_again", "likely", _MESSAGES, evidence, step)
+        if not turn.is_restart and _made_up_again(run, turn, step):
+            evidence += "; an identifier was then made up, and they held some."
+            return self._finding(turn, "made_up_again", "likely", _MESSAGES, evidence, step)
+        return self._finding(turn, "messages", "possible", _MESSAGES, f"{evidence}.", step)
 
-
-def _losses(before: Answered, now: Answered, messages: Sequence[Message], place: int) -> list[str]:
-    """Return the labels of the losses. ``place``: index of the earlier answer in the messages of this call."""
-    if now.system and now.system != before.system:
-        return []  # another agent, with its own instructions, reads this conversation
-    losses = ["system"] if before.system and not now.system else []
-    results = {part.id for message in messages[place + 1 :] for part in message.parts if isinstance(part, ToolResult)}
-    if place + 1 < len(messages) and any(
-        call.id not in results for call in messages[place].tool_calls() if call.id is not None
-    ):
-        losses.append("result")
-    if place < before.length:
-        losses.append("messages")
-    is_compacted = losses and any(isinstance(part, Compaction) for message in messages for part in message.parts)
-    return [] if is_compacted else losses
+    def _finding(self, turn: Turn, label: str, confidence: Confidence, title: str, evidence: str, step: Step | None) -> Finding:
+        key = title, confidence
+        return Finding(self.name, label, confidence, turn.span_id, title, evidence, _ADVICE, step=step, cause_key=key)
 
 
-def _key(answer: Message, span: Span) -> Hashable:
-    """Return a key that is equal for an answer and the message in which it is sent again; None for an empty answer.
+def _looked_up_again(run: EndedRun, turn: Turn) -> Call | None:
+    """Return the first call after a loss that repeats a call among the lost messages; the user may ask for the same again."""
+    lost_ids = {call.id for message in turn.lost for call in message.tool_calls() if call.id is not None}
+    own = [call for call in run.calls if call.conversation == turn.conversation]
+    lost: Mapping[str, Call] = {call.key: call for call in own if call.id in lost_ids}
+    position = max((call.position for call in lost.values()), default=-1)
+    later = (call for call in own if call.position > position and call.key in lost and not call.is_polling)
+    return next((call for call in later if call.turn == lost[call.key].turn), None)
 
-    For an answer without calls, the key includes the parent span.
-    """
-    calls = [part.id for part in answer.parts if type(part) is ToolCall and part.id is not None]
-    if calls:
-        return calls[0]
-    text = answer.text().strip()
-    return (hash(text), span.parent_id) if text else None
+
+def _made_up_again(run: EndedRun, turn: Turn, step: Step | None) -> bool:
+    """Return True if the model made up an identifier after the loss, and the lost messages held one that is sent no more."""
+    calls = [run.call_of(use) for use in run.ungrounded]
+    since = -1 if step is None else step.position
+    if not any(call is not None and call.conversation == turn.conversation and call.position >= since for call in calls):
+        return False
+    visible = squash(" ".join(_texts(turn.sent)))
+    readings = (reading for text in _texts(turn.lost) for reading in read_text(text))
+    return any(reading.value.kind in IDENTIFIERS and reading.value.keys[0] not in visible for reading in readings)
+
+
+def _texts(messages: tuple[Message, ...]) -> Iterator[str]:
+    for part in (part for message in messages for part in message.parts):
+        if isinstance(part, Text):
+            yield part.content
+        elif isinstance(part, ToolCall):
+            yield canonical(part.arguments)
+        elif isinstance(part, ToolResult):
+            yield canonical(part.response)
 
 
 SIGNAL = LostContext()

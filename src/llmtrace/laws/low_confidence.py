@@ -48,6 +48,6 @@ SIGNAL = Stateless(
     "low_confidence",
     check,
     looks_at=(Inference,),
-    needs="attributes",
+    when="attributes",
     advice="Have such an answer checked before it is acted on, or ask again.",
 )

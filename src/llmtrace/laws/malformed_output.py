@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from llmtrace.laws._shared import MOST_PLACES, breach, fenced_blocks, has_call, requested_json
+from llmtrace.laws._answers import MOST_PLACES, breach, fenced_blocks, has_call, requested_json
 from llmtrace.laws.base import Stateless
 from llmtrace.model import Evaluation, Inference, Message, Severity, Span
 from llmtrace.reading.answer_endings import CUT, FILTERED, finish_reason, is_refusal
@@ -78,6 +78,6 @@ SIGNAL = Stateless(
     "malformed_output",
     check,
     looks_at=(Inference,),
-    needs="words",
+    when="words",
     advice="Send the schema as response_format with strict set, or repair the answer before it is used.",
 )

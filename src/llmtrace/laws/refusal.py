@@ -1,8 +1,7 @@
 """The model declines the request. The provider marks the answer as a refusal (`provider`), or a short answer begins with one
 (`words`, in about ten languages).
 
-* Labels: `provider`: warning; `words`: info
-* On: the inference.
+* Labels: `provider`, `words`: facts on the model call. `defective_output` judges a refusal that ended the run.
 * Bad: The answer is "I'm sorry, but I can't help with that."
 * Good: "I could not find it" reports a failure. An answer with a tool call, or a long one, does more than decline.
 """
@@ -11,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llmtrace.laws._shared import has_call
+from llmtrace.laws._answers import has_call
 from llmtrace.laws.base import Stateless
 from llmtrace.model import Evaluation, Inference, Span
 from llmtrace.reading.answer_endings import finish_reason, is_refusal
@@ -25,7 +24,7 @@ def check(span: Span) -> Iterable[Evaluation]:
     evaluations = []
     for choice, message in enumerate(inference.output):
         if finish_reason(inference, choice) == "refusal" or is_refusal(message):
-            evaluations.append(Evaluation(SIGNAL.name, "warning", "the model refused, as the provider says", "provider"))
+            evaluations.append(Evaluation(SIGNAL.name, "info", "the model refused, as the provider says", "provider"))
         elif not has_call(message) and declines(message.text()):
             evaluations.append(Evaluation(SIGNAL.name, "info", "the answer opens by declining the request", "words"))
     return evaluations
@@ -35,6 +34,6 @@ SIGNAL = Stateless(
     "refusal",
     check,
     looks_at=(Inference,),
-    needs="words",
+    when="words",
     advice="Have the program tell a refusal from an answer, and say so to the user.",
 )

@@ -1,115 +1,95 @@
-"""The same call brought the same result, or failed alike, three times in one turn of the user and one conversation
-(`same_result`); the second time is `twice`. `cycle`: two to four different calls came three times in a row.
+"""A call came again and again in one turn of the user and one conversation: with the same result (`same_result`), in a circle
+of two to four calls (`cycle`), or failing in the same words (`same_error`).
 
-* Labels: `same_result`, `cycle`: warning; `twice`: info
-* On: the call: its execution, or the inference that got its result.
+* Labels: `same_result`, `cycle`, `same_error`: certain from three times on, or likely; else possible
 * Bad: `look_up(W1)` brings the same result three times.
-* Good: The result changed, or another tool changed something; the user spoke; the program began its next task; agents work side
-  by side; the tool is polled; a person rejected the call; a key is pressed again, or a page scrolled.
+* Good: The result changed, or another tool changed something; the user spoke; several calls were asked for at once; agents work
+  side by side; the tool is polled; a person rejected the call; a key is pressed again, or a page scrolled.
 
-A tool is polled if it has `@tool(polls=True)`, or a word such as `status` or `wait` in its name. `Budget(repeats=…)` ends a
-run that repeats itself.
+A tool is polled if it has `@tool(polls=True)`, or a word such as `status` or `wait` in its name. Only likely if other changes
+in between came from the same tool, as with a shell, or if a tool that failed alike succeeded afterwards. `Budget(repeats=…)`
+ends a run that repeats itself.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
-from llmtrace.laws.base import Signal
-from llmtrace.model import Evaluation, Inference, Severity, Span, ToolExecution
-from llmtrace.reading.call_log import Call, result_digest
-from llmtrace.reading.message_history import remember
-from llmtrace.reading.run_evidence import RunEvidence
+from llmtrace.laws._failure_text import how_call_failed
+from llmtrace.laws.base import Law
+from llmtrace.laws.finding import Finding, of_call, plural
+from llmtrace.model import Confidence
+from llmtrace.reading.calls import Call, result_text
+from llmtrace.reading.ended_run import EndedRun
+from llmtrace.reading.repeats import OFTEN, Repeats, repeats_in, rounds_in
 
-MOST_CALLS = 512
-"""Most different calls, and most conversations, that are kept; beyond it, the oldest is dropped."""
-OFTEN = 3
-"""Number of equal calls, or of equal rounds of calls, that is reported as a warning."""
-LONGEST_ROUND = 4
+_STOP = "Stop the run when a call repeats: Budget(repeats=2), or have the tool say that the answer is the same as before."
 
 
-@dataclass(slots=True)
-class Repeat:
-    tool: str
-    result: int
-    first_span: str
-    newest_span: str
-    count: int = 1
-
-
-@dataclass(slots=True)
-class State:
-    run: RunEvidence
-    task: int = 0
-    turn: int = 0
-    repeats: dict[int, Repeat] = field(default_factory=dict)
-    """The calls of this turn, by the digest of conversation, tool and arguments."""
-    newest: dict[int, deque[tuple[int, str]]] = field(default_factory=dict)
-    """The newest calls of this turn, by conversation: digest and span id."""
-
-
-class RepeatedCall(Signal[State]):
+class RepeatedCall(Law[None]):
     name = "repeated_call"
-    new_state = State
     advice = "Look at what came before the first of them; Budget(repeats=) ends such a run early."
-    looks_at = (Inference, ToolExecution)
-    needs = "results"
+    needs = "calls results"
 
-    def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
-        if state.run.tasks.number != state.task:
-            state.task, state.turn = state.run.tasks.number, -1  # any next call counts as a new turn, and clears the state
-        return [finding for call in state.run.completed if (finding := self._judge(state, call))]
+    def judge(self, run: EndedRun) -> Iterator[Finding]:
+        for repeats in repeats_in(run):
+            if repeats.rounds > 1 and not repeats.is_effect:  # an effect that came twice is left to `duplicated_effect`
+                yield self._same_call(repeats)
+        for calls in rounds_in(run):
+            names = ", ".join(dict.fromkeys(call.tool for call in calls))
+            length = len(calls) // OFTEN
+            evidence = f"The calls {names} came three times over in a row, with the same arguments and results."
+            yield of_call(
+                self.name, "cycle", "certain", calls[0], f"the run went in a circle of {length} calls", evidence, _STOP,
+                spans=tuple(call.place for call in calls),
+            )  # fmt: skip
+        yield from self._same_errors(run)
 
-    def _judge(self, state: State, call: Call) -> Evaluation | None:
-        if state.repeats and call.is_change and call.failed is False:  # earlier results of other tools may be outdated
-            for old in [key for key, repeat in state.repeats.items() if repeat.tool != call.tool]:
-                del state.repeats[old]
-        result = result_digest(call)
-        if result is None or not call.has_arguments or call.is_polling or call.may_come_again or call.turn < state.turn:
-            return None
-        if call.turn > state.turn:
-            state.turn = call.turn
-            state.repeats.clear()
-            state.newest.clear()
-        key, span_id = hash((call.conversation, call.effect_key)), call.span_id
-        newest = state.newest.get(call.conversation) or deque(maxlen=OFTEN * LONGEST_ROUND)
-        newest.append((key, span_id))
-        remember(state.newest, call.conversation, newest, MOST_CALLS)
-        before = state.repeats.get(key)
-        repeat = before if before is not None and before.result == result else Repeat(call.tool, result, span_id, span_id, 0)
-        repeat.count += 1
-        newest_span, repeat.newest_span = repeat.newest_span, span_id
-        remember(state.repeats, key, repeat, MOST_CALLS)
-        length = _round_length(newest)
-        if length:
-            first = newest[-OFTEN * length][1]
-            newest.clear()  # so that a cycle is reported again only after three more rounds
-            text = f"the last {length} calls came for the {OFTEN}rd time in a row"
-            return self._evaluation(call, "cycle", text, length, (first,))
-        if repeat.count == 1:
-            return None
-        sources = tuple(dict.fromkeys((repeat.first_span, newest_span)))
-        result_kind = "failure" if call.failed else "result"
-        text = f"call {repeat.count} of {call.quoted_name} with the same arguments and the same {result_kind}"
-        return self._evaluation(call, "twice" if repeat.count < OFTEN else "same_result", text, repeat.count, sources)
+    def _same_call(self, repeats: Repeats) -> Finding:
+        first, times = repeats.calls[0], plural(len(repeats.calls), "time")
+        confidence: Confidence = "certain" if repeats.is_strict_loop else "likely" if repeats.is_loop else "possible"
+        same = "the same result" if repeats.results == 1 else "other results"
+        evidence = f"{first.tool} was called {times} with the same arguments and brought {same}, within one turn."
+        title = f"{first.name} was called again and again with the same result"
+        if confidence == "possible":
+            title = f"{first.name} was called again with the same arguments"
+        return of_call(
+            self.name, "same_result", confidence, first, title, evidence, _STOP, cause_key=first.tool,
+            spans=tuple(call.place for call in repeats.calls),
+        )  # fmt: skip
 
-    def _evaluation(self, call: Call, label: str, text: str, count: int, sources: tuple[str, ...]) -> Evaluation:
-        severity: Severity = "info" if label == "twice" else "warning"
-        return Evaluation(self.name, severity, text, label, float(count), call_id=call.id, sources=sources)
+    def _same_errors(self, run: EndedRun) -> Iterator[Finding]:
+        """Find tools that failed again in the same words: the agent did not learn from the error.
 
+        A change by any tool, or a success of this one, begins a new count.
+        """
+        groups: dict[tuple[str, int, int], dict[str, list[Call]]] = defaultdict(lambda: defaultdict(list))
+        for call in run.calls:
+            if call.failed:
+                groups[call.tool, call.turn, call.conversation][result_text(call)].append(call)
+            elif call.failed is False and groups:
+                for key in list(groups):
+                    if key[0] == call.tool or call.is_change:  # the agent did something about it
+                        yield from self._same_error(groups.pop(key), went_well=key[0] == call.tool)
+        for failures in groups.values():
+            yield from self._same_error(failures, went_well=False)
 
-def _round_length(newest: deque[tuple[int, str]]) -> int:
-    """Return the length of the round of calls that came three times in a row at the end; 0 without such a round."""
-    if len(newest) < 2 * OFTEN:
-        return 0
-    keys = [key for key, _ in newest]
-    for length in range(2, LONGEST_ROUND + 1):
-        last = keys[-length:]
-        if len(keys) >= OFTEN * length and len(set(last)) > 1 and keys[-OFTEN * length :] == last * OFTEN:
-            return length
-    return 0
+    def _same_error(self, failures: Mapping[str, Sequence[Call]], *, went_well: bool) -> Iterator[Finding]:
+        for error, calls in failures.items():
+            rounds = len({call.said_in for call in calls})
+            if not error or rounds < 2:
+                continue
+            first, times = calls[0], plural(rounds, "time")
+            confidence: Confidence = "certain" if rounds >= OFTEN else "possible"
+            if went_well and confidence == "certain":  # the same call may have met a fault that passed
+                confidence = "likely" if len({call.key for call in calls}) > 1 else "possible"
+            yield of_call(
+                self.name, "same_error", confidence, first, f"{first.name} failed again and again in the same way",
+                f"{first.tool} failed in the same words {times}: it {how_call_failed(first)}.",
+                f"Stop after the same error twice: have {first.tool} say what a right call looks like, or end the run.",
+                cause_key=(first.tool, error), spans=tuple(call.place for call in calls),
+            )  # fmt: skip
 
 
 SIGNAL = RepeatedCall()

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
-from llmtrace.laws._shared import MOST_PLACES, has_call
+from llmtrace.laws._answers import MOST_PLACES, has_call
 from llmtrace.laws.base import Stateless
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, ToolCall
 from llmtrace.reading.answer_endings import CUT, finish_reason

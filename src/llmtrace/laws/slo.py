@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
-from llmtrace.laws.base import Signal
+from llmtrace.laws.base import Law
 from llmtrace.model import Evaluation, Inference, Span
 from llmtrace.reading.message_history import remember
-from llmtrace.reading.run_evidence import RunEvidence
+from llmtrace.reading.timeline import Timeline
 from llmtrace.semconv import SLO_NAME, SLO_P50, SLO_P95, SLO_P99, SLO_TIME_TO_FIRST_TOKEN
 
 MOST_OPEN = 1024
@@ -32,11 +32,11 @@ FirstChunks: TypeAlias = dict[str, int]
 """Time of the first chunk below an open span, by the span's id, in nanoseconds since the Unix epoch."""
 
 
-class Slo(Signal[FirstChunks]):
+class Slo(Law[FirstChunks]):
     name = "slo"
     advice = "See with llmtrace stats what took the time: the queue, a long answer, attempts."
 
-    def start(self, run: RunEvidence) -> FirstChunks:  # noqa: ARG002
+    def start(self, timeline: Timeline) -> FirstChunks:  # noqa: ARG002
         return {}
 
     def step(self, state: FirstChunks, span: Span) -> Iterable[Evaluation]:

@@ -1,75 +1,115 @@
-"""The model puts an identifier into a tool call, as a whole argument, and nothing visible contains it. `made_up` is reported
-before the tool runs, `in_change` when a change with it, that no person approved, succeeded. A UUID is only `made_up`: a model
-may choose one as the key of something new.
+"""The model put an identifier into a tool call, as a whole argument, and nothing visible contains it: it was made up.
 
-* Labels: `in_change`: warning; `made_up`: info
-* On: the inference (`made_up`), or the call that succeeded (`in_change`).
+* Labels: `in_change`: likely, if a change with it, that no person approved, succeeded; `made_up`: possible, and a fact on the
+  model call before the tool runs; `in_answer`: possible
 * Bad: `refund(order_id="KS-20431")` succeeds, and neither the user nor a result named this order.
 * Good: The identifier is in a message or result, in any form. A number, date or URL, which a model may compute, choose or know.
   A person approved the call.
 
-docs/explanation/lineage.md defines identifiers and visible context. If some context is not visible, nothing is reported.
+A UUID is only `made_up`: a model may choose one as the key of something new. docs/explanation/lineage.md defines identifiers
+and visible context. If some context is not visible, nothing is reported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from llmtrace.laws.base import Signal
-from llmtrace.model import Evaluation, Severity, Span
-from llmtrace.reading import ValueUse
-from llmtrace.reading.message_history import remember
-from llmtrace.reading.run_evidence import RunEvidence
+from llmtrace.laws._failure_text import how_reviewed
+from llmtrace.laws.base import Law
+from llmtrace.laws.finding import Finding, of_call, quote
+from llmtrace.model import Evaluation, FetchResponse, Inference, Span
+from llmtrace.reading.calls import Call
+from llmtrace.reading.ended_run import EndedRun
+from llmtrace.reading.provenance import ValueUse
+from llmtrace.reading.read_values import read_value, scalars
+from llmtrace.reading.timeline import Timeline
+from llmtrace.validation.json_pointers import pointer
 
 LONGEST_EVIDENCE = 200
 """Most characters of a value that the evidence shows."""
-MOST_CALLS = 256
-"""Most calls with a made-up identifier that are kept until their result is known; beyond it, the oldest is dropped."""
 
 
-@dataclass(slots=True)
-class State:
-    run: RunEvidence
-    calls: dict[str, list[ValueUse]] = field(default_factory=dict)
-    """The made-up identifiers by call id."""
-
-
-class UngroundedArgument(Signal[State]):
+class UngroundedArgument(Law[Timeline]):
     name = "ungrounded_argument"
-    new_state = State
-    needs = "ungrounded"
     advice = "Have the agent look the identifier up or ask for it; review='when ungrounded' holds such a call."
+    looks_at = (Inference, FetchResponse)
+    when = "ungrounded"
+    needs = "calls lineage"
 
-    def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
-        uses = state.run.ungrounded
-        evaluations = [self._evaluation(use, "made_up", "info") for use in uses]
-        completed = list(state.run.completed)
-        for use in uses:
-            call = state.run.calls.find(use.call_id, use.tool) if use.call_id is not None else None
-            if call is not None and call.id is not None and call.is_change:
-                remember(state.calls, call.id, [*state.calls.get(call.id, ()), use], MOST_CALLS)
-                completed.append(call)  # its execution may have ended before the model's span
-        for call in completed:
-            if call.failed is False and call.id is not None:
-                uses_of_call = state.calls.pop(call.id, ())
-                if not call.is_approved:
-                    ran = [use for use in uses_of_call if not use.is_uuid and call.ran_with(use.pointer, use.value)]
-                    evaluations += [self._evaluation(use, "in_change", "warning") for use in ran]
-        return evaluations
+    def start(self, timeline: Timeline) -> Timeline:
+        return timeline
 
-    def _evaluation(self, use: ValueUse, label: str, severity: Severity) -> Evaluation:
-        went_through = ", and the call went through" if label == "in_change" else ""
+    def step(self, state: Timeline, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
+        return [self._made_up(use) for use in state.ungrounded]
+
+    def _made_up(self, use: ValueUse) -> Evaluation:
+        shown = use.value[:LONGEST_EVIDENCE] if isinstance(use.value, str) else use.value
         return Evaluation(
-            self.name,
-            severity,
-            f"{use.argument_label}: an {use.kind} that no message or result contains{went_through}",
-            label,
-            evidence={"value": use.value[:LONGEST_EVIDENCE] if isinstance(use.value, str) else use.value, "kind": use.kind},
-            pointer=use.pointer,
-            call_id=use.call_id,
-            sources=(use.span_id,) if went_through else (),
-        )
+            self.name, "info", f"{use.argument_label}: an {use.kind} that no message or result contains", "made_up",
+            evidence={"value": shown, "kind": use.kind}, pointer=use.pointer, call_id=use.call_id,
+        )  # fmt: skip
+
+    def judge(self, run: EndedRun) -> Iterator[Finding]:
+        uses = run.ungrounded
+        if uses:
+            changes = _changes_with({use.key for use in uses}, run.calls)
+            for use in uses:
+                call = run.call_of(use)
+                if use.is_first_ungrounded and call is not None:
+                    yield self._of_use(call, use, changes.get(use.key, ()))
+        if run.is_thorough:
+            yield from self._answers(run)
+
+    def _of_use(self, call: Call, use: ValueUse, changes: Sequence[Call]) -> Finding:
+        """Return the finding for a made-up argument. ``changes``: the unapproved changes that succeeded with its value."""
+        ran = call.failed is False and call.ran_with(use.pointer, use.value)
+        reviewed = how_reviewed(call)
+        if ran and call.corrected is not None:  # the correction was of another argument: the call ran with this value
+            reviewed = f"a person approved the call of {call.tool}" if call.is_approved else ""
+        is_likely = bool(changes) and (ran or call in changes) and not use.is_uuid
+        label = use.argument_label.partition(" ")[0]
+        name = label if label.startswith("/") else "argument"
+        evidence = f"The identifier {quote(use.value)} is in no message and no result that came before this call"
+        if call.failed:
+            evidence += f"; {call.tool} failed."
+        elif reviewed:
+            evidence += f"; {reviewed}."
+        else:
+            evidence += f"; {call.tool} answered all the same" if ran else ""
+            evidence += ", but it only reads, and no change used it." if ran and not is_likely and not call.is_change else "."
+        return of_call(
+            self.name, "in_change" if is_likely else "made_up", "likely" if is_likely else "possible", call,
+            f"{call.tool} was called with a made-up {name}", evidence,
+            f"Have {call.tool} refuse identifiers that it does not know, or ask the user for it.",
+            use=use, pointer=use.pointer, value=use.value, cause_key=use.key, spans=tuple(user.place for user in changes),
+        )  # fmt: skip
+
+    def _answers(self, run: EndedRun) -> Iterator[Finding]:
+        for answer in run.answers:
+            for use in run.uses(answer):
+                first = use.provenance.first
+                if use.provenance.status == "ungrounded" and (first is None or first.span_id == use.span_id):
+                    yield Finding(
+                        self.name, "in_answer", "possible", answer.place, "the answer names an unknown identifier",
+                        f"The answer names {quote(use.value)}, which is in no message and no result.",
+                        "Have the model name identifiers only as a tool's result or the user gave them.",
+                        step=answer, use=use, value=use.value, cause_key=answer.said_in,
+                    )  # fmt: skip
+
+
+def _changes_with(keys: set[str], calls: Sequence[Call]) -> Mapping[str, Sequence[Call]]:
+    """Return the unapproved changes that succeeded with a value, by the key of the value."""
+    changes: dict[str, list[Call]] = defaultdict(list)
+    for call in calls:
+        if not (call.is_change and call.failed is False) or call.is_approved:
+            continue
+        for path, content in scalars(call.arguments):
+            value = read_value(content)
+            is_used = value is not None and value.keys[0] in keys and call.ran_with(pointer(path), content)
+            if value is not None and is_used and call not in changes[value.keys[0]]:
+                changes[value.keys[0]].append(call)
+    return changes
 
 
 SIGNAL = UngroundedArgument()

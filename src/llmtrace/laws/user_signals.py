@@ -1,7 +1,7 @@
 """The program's own quality signals, registered by `llmtrace.signal`. Each process has one registry.
 
 The program writes a function of a span, a class, or a generator. Each run gets its own instance of the class or generator. Law:
-in any form, it works like a built-in `Signal`, and it does not judge spans that signals of the program cause.
+in any form, it works like a built-in law, and it does not judge spans that signals of the program cause.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmtrace.content import to_json
-from llmtrace.laws.base import Signal
+from llmtrace.laws.base import Law
 from llmtrace.model import Evaluation, Severity, Span, replace
 from llmtrace.text.patterns import lazy_pattern
 from llmtrace.validation.annotations import written_signature
 
 if TYPE_CHECKING:
-    from llmtrace.reading.run_evidence import RunEvidence
+    from llmtrace.reading.timeline import Timeline
 
 R = TypeVar("R")
 
@@ -34,7 +34,7 @@ registered: dict[str, UserSignal] = {}
 
 
 @dataclass(eq=False, kw_only=True)
-class UserSignal(Signal[Callable[[Span], Any]]):
+class UserSignal(Law[Callable[[Span], Any]]):
     """A quality signal that runs the program's code. ``background``: it judges later, on another thread."""
 
     code: Any
@@ -50,7 +50,7 @@ class UserSignal(Signal[Callable[[Span], Any]]):
         """Where the signal is defined: ``module:name``."""
         return f"{getattr(self.code, '__module__', '?')}:{getattr(self.code, '__qualname__', self.name)}"
 
-    def start(self, run: RunEvidence) -> Callable[[Span], Any]:  # noqa: ARG002
+    def start(self, timeline: Timeline) -> Callable[[Span], Any]:  # noqa: ARG002
         """Return the function that is called with each span of the run; it is the run's state."""
         return _run_as_judge(lambda: _new_step(self.code)) or _ignore
 

@@ -18,7 +18,7 @@ from llmtrace.model.operations import Custom, Embedding, Inference, ToolExecutio
 from llmtrace.model.spans import INVALID_TOOL_CALL, Failure, Span
 from llmtrace.semconv import REPLAY_LIVE, REPLAY_OF
 
-Health: TypeAlias = Literal["ok", "recovered", "failed", "running"]
+Health: TypeAlias = Literal["ok", "recovered", "suspect", "failed", "running"]
 
 OUTCOME = "outcome"
 """Name of the evaluation in which the program reports the outcome of its run: label success, failure or unknown."""
@@ -212,6 +212,14 @@ def in_traces(spans: Iterable[Span]) -> Iterator[Trace]:
     """Group spans, sorted by trace as `Store.spans` returns them, into traces. One trace is in memory at a time."""
     for _, together in itertools.groupby(spans, lambda span: span.trace_id):
         yield Trace(list(together))
+
+
+def runs_of(trace: Trace) -> list[list[Span]]:
+    """Return the spans of each run, in order of start. The spans of other writers have no run id; they are one run."""
+    runs: dict[str | None, list[Span]] = {}
+    for span in trace.spans:
+        runs.setdefault(span.run_id, []).append(span)
+    return list(runs.values())
 
 
 def passed_on(below: Failure, failure: Failure) -> bool:

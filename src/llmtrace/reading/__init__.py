@@ -1,28 +1,7 @@
-"""Lineage: finds the origin of each value that a model put into a tool call or an answer.
+"""What happened in a run: conversations, calls, and the origin of each value that a model wrote.
 
-Three verdicts: *grounded* (with the place), *ungrounded* (an identifier that nothing visible contains: the model made it up),
-*unknown* (any other value that is not found). Pure: the same spans give the same verdicts. See `docs/explanation/lineage.md`.
+`timeline` reads a run span by span, live and afterwards. `ended_run` is what the laws judge at its end, and `read` makes it of
+a stored trace. `lineage` has three verdicts about a value: *grounded* (with the place), *ungrounded* (an identifier that
+nothing visible contains: the model made it up), *unknown* (any other value that is not found). Pure: the same spans give the
+same reading. See `docs/explanation/lineage.md`.
 """
-
-from llmtrace.reading.lineage import LineageTracker
-from llmtrace.reading.live_lineage import LiveLineage
-from llmtrace.reading.moments import moments
-from llmtrace.reading.propagation import Edge, LineageResult, Propagation, Reached, analyze
-from llmtrace.reading.provenance import REVIEWED, DoubtfulValue, Match, Origin, Provenance, ValueUse
-
-__all__ = [
-    "REVIEWED",
-    "DoubtfulValue",
-    "Edge",
-    "LineageResult",
-    "LineageTracker",
-    "LiveLineage",
-    "Match",
-    "Origin",
-    "Propagation",
-    "Provenance",
-    "Reached",
-    "ValueUse",
-    "analyze",
-    "moments",
-]

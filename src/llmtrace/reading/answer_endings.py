@@ -13,8 +13,11 @@ FILTERED: Final = frozenset(
     {"content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii", "error_toxic"}
 )
 
-Ending: TypeAlias = Literal["empty", "missing", "cut", "filtered", "refused", "stream_cut", "left"]
-"""``missing``: the response has no answer. ``stream_cut``: the stream broke off. ``left``: the program stopped reading."""
+Ending: TypeAlias = Literal["empty", "reasoning_only", "no_choice", "cut", "filtered", "refused", "stream_cut", "left"]
+"""``no_choice``: the response has no answer. ``stream_cut``: the stream broke off. ``left``: the program stopped reading."""
+
+NOT_ANSWERED: Final = frozenset({"empty", "reasoning_only", "no_choice", "filtered", "left"})
+"""Endings after which nothing was said."""
 
 _TO_COME = ("queued", "in_progress")
 
@@ -46,7 +49,7 @@ def is_blank(message: Message) -> bool:
 def ending_of(span: Span) -> Ending | None:
     """Return the bad ending of an answer, judged by its first choice.
 
-    None if it ended well, requests tools, or was not recorded.
+    None if it ended well, requests tools, or was not recorded. Content that was not recorded is not judged.
     """
     inference = span.operation
     if not isinstance(inference, (Inference, FetchResponse)) or span.failure is not None or inference.status in _TO_COME:
@@ -58,15 +61,27 @@ def ending_of(span: Span) -> Ending | None:
     reason = finish_reason(inference)
     if reason in FILTERED:
         return "filtered"
-    if not inference.output:  # "missing" only in llmtrace's own spans, since other writers may leave the answer out
-        is_missing = isinstance(inference, Inference) and span.scope.name == SCOPE_NAME and not inference.finish_reasons
-        return "cut" if reason in CUT else "missing" if is_missing else None
+    if not inference.output:
+        return "cut" if reason in CUT else "no_choice" if _has_no_choice(span, inference) else None
     message = inference.output[0]
     if reason == "refusal" or is_refusal(message):
         return "refused"
     if reason in CUT:
         return "cut"
-    return "empty" if is_blank(message) and reason not in CALLED else None
+    if reason in CALLED or not is_blank(message) or not is_visible(span):
+        return None
+    return "reasoning_only" if any(isinstance(part, Reasoning) for part in message.parts) else "empty"
+
+
+def _has_no_choice(span: Span, inference: Inference | FetchResponse) -> bool:
+    """Return True for a response without choices.
+
+    A span by llmtrace records the content, so an empty output means no choices. In other writers' spans, output tokens show
+    that content existed.
+    """
+    if not isinstance(inference, Inference) or not inference.input or inference.finish_reasons:
+        return False
+    return span.scope.name == SCOPE_NAME and is_visible(span)
 
 
 def is_visible(span: Span) -> bool:

@@ -249,6 +249,9 @@ class Recorder:
             around=context,
             links=links,
         )
+        if isinstance(operation, (AgentInvocation, Workflow)):
+            opened = Span(recording.trace_id, recording.span_id, name, start, None, recording.parent_id, operation=operation)
+            guard(recording.run.begin_span, opened)
         self._tell_start(recording, opening)
         return recording
 

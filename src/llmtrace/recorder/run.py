@@ -11,13 +11,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opentelemetry import context as otel_context
 
 from llmtrace.laws.user_signals import is_judging
-from llmtrace.model import Evaluation, FetchResponse, Inference, JsonValue, Span, ToolCall, ToolExecution, replace
+from llmtrace.model import (
+    AgentInvocation,
+    Evaluation,
+    FetchResponse,
+    Inference,
+    JsonValue,
+    Span,
+    ToolCall,
+    ToolExecution,
+    Workflow,
+    replace,
+)
+from llmtrace.reading.calls import Calls
 from llmtrace.recorder import keys
 from llmtrace.recorder.guard import report
 
 if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
-    from llmtrace.reading.run_evidence import RunEvidence
+    from llmtrace.reading.timeline import Timeline
 
 T = TypeVar("T")
 
@@ -25,8 +37,6 @@ logger = logging.getLogger("llmtrace")
 
 TURN_SECONDS = 1.0
 """Seconds that an ended span waits until the program's own signals have judged the spans before it."""
-PENDING_CALLS = 256
-"""Tool calls of the model that wait to be run, at most. Older ones are dropped; they are then not joined by arguments."""
 
 
 class Run:
@@ -46,11 +56,11 @@ class Run:
         """Outcomes of spans other than the outermost one, by span id: see `outcome`."""
         self.checkpoint: tuple[str, JsonValue] | None = None
         """Name and state of the last checkpoint."""
-        self._state: Any = None if evaluator is None else evaluator.start()
+        self._state: Any = None
         self._sequence = 0
-        self._pending: list[ToolCall] = []
-        self._taken: list[str | None] = []
-        """Ids of calls that were run."""
+        self._calls = Calls(bounded=True)
+        """The calls of the model, each joined with its execution."""
+        self._begin()
         self._lock = threading.RLock()
         self._turns: _Turns | None = None
         self._process = os.getpid()
@@ -66,7 +76,18 @@ class Run:
         with self._lock:
             if self._sequence == 0:
                 self.evaluator = evaluator
-                self._state = None if evaluator is None else evaluator.start()
+                self._begin()
+
+    def _begin(self) -> None:
+        if self.evaluator is not None:
+            self._state = self.evaluator.start()
+            self._calls = self._state.timeline.calls
+
+    def begin_span(self, span: Span) -> None:
+        """Note an agent or workflow that begins."""
+        if self.evaluator is not None and isinstance(span.operation, (AgentInvocation, Workflow)):
+            with self._lock:
+                self._state.timeline.begin(span)
 
     def end_span(self, make: Callable[[int], Span], *, outermost: bool) -> Span:
         """Return a span that has ended with its verdicts. ``make`` builds it, given its position among the ended spans.
@@ -78,10 +99,8 @@ class Run:
             span = make(self._sequence)
             self._sequence += 1
             try:
-                if isinstance(span.operation, (Inference, FetchResponse)):
-                    for message in span.operation.output:
-                        self._pending += [part for part in message.parts if type(part) is ToolCall]
-                    del self._pending[:-PENDING_CALLS]
+                if evaluator is None or not evaluator.laws:
+                    self._request_calls(span)
                 if evaluator is not None:
                     span = evaluator.evaluate(self._state, evaluator.validate(self._state, span))
                     if outermost:
@@ -124,57 +143,45 @@ class Run:
                 report(Run.conclude, error)
         return span
 
-    def read_evidence(self, read: Callable[[RunEvidence], T]) -> T | None:
-        """Return ``read(evidence)`` for the spans that have ended; None if the run is not evaluated or ``read`` raises."""
-        if self.evaluator is None or not self.evaluator.signals:
+    def read_timeline(self, read: Callable[[Timeline], T]) -> T | None:
+        """Return ``read(timeline)`` for the spans that have ended; None if the run is not evaluated or ``read`` raises."""
+        if self.evaluator is None or not self.evaluator.laws:
             return None
         with self._lock:
             try:
-                return read(self._state.evidence)
+                return read(self._state.timeline)
             except Exception as error:
-                report(Run.read_evidence, error)
+                report(Run.read_timeline, error)
         return None
 
-    def take_call(self, call_id: str | None) -> ToolCall | None:
-        """Remove and return the pending call with this id, which is run now."""
+    def take_call(self, name: str, arguments: JsonValue, call_id: str | None = None) -> ToolCall | None:
+        """Return the call of the model that is run now: by id, else by equal arguments, else the tool's only waiting one."""
         with self._lock:
-            for call in self._pending:
-                if call_id is not None and call.id == call_id:
-                    self._take(call)
-                    return call
-        return None
+            return self._calls.take(name, arguments, call_id)
 
     def join_call(self, operation: ToolExecution) -> ToolExecution:
         """Return the execution with the id of the model's call that it answers, and with its arguments if it has none.
 
         An id that the model did not give comes from the framework (Agno): then only equal arguments join the two.
         """
-        call = self.take_call(operation.call_id)
-        if call is not None:
-            has_arguments = operation.arguments is not None or call.name != operation.name
-            return operation if has_arguments else replace(operation, arguments=call.arguments, inferred=True)
-        if operation.call_id is not None and operation.call_id in self._taken:
-            return operation
-        call_id = self.match_call(operation.name, operation.arguments, only_equal=operation.call_id is not None)
-        return operation if call_id is None else replace(operation, call_id=call_id, inferred=True)
-
-    def match_call(self, name: str, arguments: JsonValue, *, only_equal: bool = False) -> str | None:
-        """Return the id of the pending call that a direct call of this tool answers: by equal arguments, else the only one."""
-        if not self._pending:
-            return None
+        name, arguments, call_id = operation.name, operation.arguments, operation.call_id
         with self._lock:
-            of_name = [call for call in self._pending if call.name == name]
-            equal = [call for call in of_name if call.arguments == arguments]
-            match = equal[0] if equal else of_name[0] if len(of_name) == 1 and not only_equal else None
-            if match is None:
-                return None
-            self._take(match)
-            return match.id
+            if call_id is not None:
+                call = self._calls.take(name, arguments, call_id)
+                if call is not None and arguments is None and call.name == name:
+                    return replace(operation, arguments=call.arguments, inferred=True)
+                if call is not None or self._calls.find(call_id) is not None:
+                    return operation
+            call = self._calls.take(name, arguments, only_equal=call_id is not None)
+        return operation if call is None or call.id is None else replace(operation, call_id=call.id, inferred=True)
 
-    def _take(self, call: ToolCall) -> None:
-        self._pending.remove(call)
-        self._taken.append(call.id)
-        del self._taken[:-PENDING_CALLS]
+    def _request_calls(self, span: Span) -> None:
+        """Note the calls of a span for a run without laws, which reads no timeline."""
+        if isinstance(span.operation, (Inference, FetchResponse)):
+            for choice, message in enumerate(span.operation.output):
+                for number, part in enumerate(message.parts):
+                    if type(part) is ToolCall:
+                        self._calls.request(span, 0, part, (choice, number), ())
 
 
 class _Turns:

@@ -6,9 +6,11 @@ from collections import defaultdict
 from typing import Any
 
 from llmtrace.codec import json_text
-from llmtrace.diagnosis import Diagnosis, Flow
+from llmtrace.diagnosis import Diagnosis
 from llmtrace.model import ToolExecution, Trace
-from llmtrace.reading import Edge, LineageTracker, Origin, Propagation, Reached, ValueUse
+from llmtrace.reading.graph import Edge, Graph, Reached
+from llmtrace.reading.lineage import Lineage
+from llmtrace.reading.provenance import Origin, ValueUse
 from llmtrace.viewer.js_numbers import plain
 
 MOST_REACHED = 200
@@ -27,7 +29,7 @@ def diagnosis_as_json(diagnosis: Diagnosis) -> dict[str, Any]:
     return {**plain(diagnosis), "verdict": diagnosis.verdict}
 
 
-def uses_of(trace: Trace, flow: Flow) -> dict[str, list[ValueUse]]:
+def uses_of(trace: Trace, graph: Graph) -> dict[str, list[ValueUse]]:
     """Return the values that a model wrote, by the span that shows them.
 
     An inference shows the values in its tool calls and its answer; a tool execution, those in its arguments.
@@ -37,14 +39,14 @@ def uses_of(trace: Trace, flow: Flow) -> dict[str, list[ValueUse]]:
     for span in trace.spans:
         if isinstance(span.operation, ToolExecution) and span.operation.call_id is not None:
             executions[span.operation.call_id].append(span.span_id)
-    for node in flow.nodes:
-        for use in node.uses:
+    for step_uses in graph.uses_by_step.values():
+        for use in step_uses:
             for span_id in (use.span_id, *executions.get(use.call_id or "", ())):
                 uses[span_id].append(use)
     return dict(uses)
 
 
-def use_as_json(use: ValueUse, lineage: LineageTracker) -> dict[str, Any]:
+def use_as_json(use: ValueUse, lineage: Lineage) -> dict[str, Any]:
     """Return a value, its position (``start``, ``end``) in the argument or the answer, and its earliest origin (``from``)."""
     provenance = use.provenance
     return {
@@ -64,7 +66,7 @@ def use_as_json(use: ValueUse, lineage: LineageTracker) -> dict[str, Any]:
     }
 
 
-def _origin(origin: Origin | None, use: ValueUse, lineage: LineageTracker) -> dict[str, Any] | None:
+def _origin(origin: Origin | None, use: ValueUse, lineage: Lineage) -> dict[str, Any] | None:
     if origin is None:
         return None
     matches = lineage.matches(origin, use)
@@ -72,14 +74,14 @@ def _origin(origin: Origin | None, use: ValueUse, lineage: LineageTracker) -> di
     return {"span": origin.span_id, "place": origin.place, "pointer": pointer, "matches": plain(matches)}
 
 
-def reached(spread: Propagation, span_id: str) -> dict[str, Any]:
+def reached(graph: Graph, span_id: str) -> dict[str, Any]:
     """Return the spans that a span's values came from (``up``) and went to (``down``), nearest first, with the reason of each
     edge.
 
     ``more``: number of spans that are not listed.
     """
-    own_request = [Reached(span_id, edge, 1) for edge in spread.into(span_id) if edge.source == edge.target]
-    up, down = (*own_request, *spread.upstream(span_id)), spread.downstream(span_id)
+    own_request = [Reached(span_id, edge, 1) for edge in graph.into(span_id) if edge.source == edge.target]
+    up, down = (*own_request, *graph.upstream(span_id)), graph.downstream(span_id)
     more = sum(max(0, len(side) - MOST_REACHED) for side in (up, down))
     return {"up": [*map(_reached, up[:MOST_REACHED])], "down": [*map(_reached, down[:MOST_REACHED])], "more": more}
 

@@ -23,7 +23,7 @@ from llmtrace.model import (
     Workflow,
 )
 from llmtrace.model.spans import raised_at
-from llmtrace.reading.call_inputs import Input
+from llmtrace.reading.inputs import Input
 from llmtrace.semconv import CONVERSATION_ID
 from llmtrace.viewer.js_numbers import plain
 from llmtrace.viewer.rows import arguments_of, title

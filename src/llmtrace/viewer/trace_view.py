@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import AgentInvocation, Inference, Span, Trace, Workflow
-from llmtrace.reading.call_inputs import Input, fresh, inputs
+from llmtrace.reading.inputs import Input, fresh, inputs
 from llmtrace.store import search, summarise
 from llmtrace.viewer.payload import Payload, messages, payload
 from llmtrace.viewer.rows import Row, span_row, title, trace_row
 
 if TYPE_CHECKING:
-    from llmtrace.diagnosis import Flow
-    from llmtrace.reading import ValueUse
+    from llmtrace.diagnosis import Reading
+    from llmtrace.reading.provenance import ValueUse
 
 
 class TraceView:
@@ -27,7 +27,7 @@ class TraceView:
 
     def __init__(self, trace: Trace, before: TraceView | None = None) -> None:
         """``before``: the view of the trace before it changed. The version numbers continue, and unchanged rows are taken."""
-        self.trace = as_read(trace)
+        self.trace = trace
         self.summary = summarise(self.trace)
         self.version: int = 1 if before is None else before.version + 1
         self._rows: dict[str, tuple[Span, bool, Row, int]] = {}
@@ -80,7 +80,7 @@ class TraceView:
         from llmtrace.viewer import lineage_json
 
         return {
-            span_id: [lineage_json.use_as_json(use, self._flow.lineage) for use in self._uses.get(span_id, ())]
+            span_id: [lineage_json.use_as_json(use, self._reading.whole.lineage) for use in self._uses.get(span_id, ())]
             for span_id in span_ids
         }
 
@@ -91,11 +91,11 @@ class TraceView:
         """
         from llmtrace.viewer import lineage_json
 
-        flow = self._flow
-        by_node = [[use for use in node.uses if use.part == "argument" and use.call_id == call_id] for node in flow.nodes]
-        uses = next((uses for uses in reversed(by_node) if uses), []) if call_id is not None else []
+        lineage, by_step = self._reading.whole.lineage, self._reading.whole.uses_by_step
+        of_call = [[use for use in uses if use.part == "argument" and use.call_id == call_id] for uses in by_step.values()]
+        uses = next((uses for uses in reversed(of_call) if uses), []) if call_id is not None else []
         titles = {span.span_id: title(span) for span in self.trace.spans}
-        contents = [lineage_json.use_as_json(use, flow.lineage) for use in uses]
+        contents = [lineage_json.use_as_json(use, lineage) for use in uses]
         return [use | {"step": titles.get(((use["from"] or use["first"]) or {"span": ""})["span"], "")} for use in contents]
 
     def reached(self, span_id: str) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class TraceView:
         from llmtrace.viewer import lineage_json
 
         self.trace.span(span_id)
-        return lineage_json.reached(self._flow.analysis.propagation, span_id)
+        return lineage_json.reached(self._reading.whole, span_id)
 
     def search(self, query: str) -> list[str]:
         """Return the ids of the spans that contain each term of a query.
@@ -123,7 +123,7 @@ class TraceView:
 
         try:
             with wrap_errors(self.trace.trace_id):
-                return lineage_json.diagnosis_as_json(diagnose(self.trace, self._flow))
+                return lineage_json.diagnosis_as_json(diagnose(self.trace, self._reading))
         except DiagnosisFailed as error:
             empty = Diagnosis(self.trace.trace_id, self.trace.health)
             return {**lineage_json.diagnosis_as_json(empty), "fault": str(error)}
@@ -133,26 +133,17 @@ class TraceView:
         return inputs(self.trace)
 
     @cached_property
-    def _flow(self) -> Flow:
-        from llmtrace.diagnosis import Flow
+    def _reading(self) -> Reading:
+        from llmtrace.diagnosis import Reading
 
-        return Flow(self.trace)
+        return Reading(self.trace)
 
     @cached_property
     def _uses(self) -> dict[str, list[ValueUse]]:
         from llmtrace.viewer import lineage_json
 
-        return lineage_json.uses_of(self.trace, self._flow)
+        return lineage_json.uses_of(self.trace, self._reading.whole)
 
     @cached_property
     def _texts(self) -> list[tuple[str, str]]:
         return [(span.span_id, search.text_of(fresh(span, self._inputs.get(span.span_id)))) for span in self.trace.spans]
-
-
-def as_read(trace: Trace) -> Trace:
-    """Return the trace with evaluations of its interrupted spans, which only a reader can make: their program has died."""
-    if not any(trace.interrupted(span) for span in trace.spans):
-        return trace
-    from llmtrace.evaluation import Evaluator, on_reading
-
-    return on_reading(trace, Evaluator())

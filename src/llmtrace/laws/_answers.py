@@ -1,4 +1,4 @@
-"""Helpers that several signals share: the requested format, violations as evaluations, quoted text and excerpts."""
+"""Helpers for laws about answers: the requested format, violations as evaluations, quoted text and excerpts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 from llmtrace import semconv
 from llmtrace.model import Evaluation, Inference, Message, Reasoning, ServerToolCall, Span, Text, ToolCall, Violation
-from llmtrace.reading.call_log import new_messages
 from llmtrace.reading.message_history import USER_ROLES
 
 MOST_PLACES = 20
@@ -72,10 +71,8 @@ def is_quoted(text: str, place: int) -> bool:
 
 
 def user_mentions(inference: Inference, text: str) -> bool:
-    """Return True if the user's newest messages contain this text, or were not recorded: the answer may then be about it."""
-    return not inference.input or any(
-        text in message.text() for message in new_messages(inference) if message.role in USER_ROLES
-    )
+    """Return True if a message of the user contains this text, or none was recorded: the answer may then be about it."""
+    return not inference.input or any(text in message.text() for message in inference.input if message.role in USER_ROLES)
 
 
 def is_question(text: str) -> bool:

@@ -6,10 +6,9 @@ class.
 
 from __future__ import annotations
 
-from llmtrace.diagnosis.finding import message_of, quote
-from llmtrace.diagnosis.flow import CallNode
+from llmtrace.laws.finding import message_of, quote
 from llmtrace.model import BUDGET_EXCEEDED, CANCELLED, DEADLINE, INVALID_TOOL_CALL, STEP_LIMIT, TIMEOUT, Failure, failure_kind
-from llmtrace.reading.call_log import canonical
+from llmtrace.reading.calls import Call, canonical
 
 _INTERRUPTED = "interrupted"
 _WORDS = {
@@ -74,19 +73,19 @@ def advice_for_model_call(failure: Failure) -> str:
     )
 
 
-def advice_for_tool(node: CallNode) -> str:
+def advice_for_tool(call: Call) -> str:
     """Return advice that would have prevented the failure of a tool."""
-    failure = node.call.failure
-    if not node.call.executed:
-        return f"End the run, or ask a person, where {node.tool} is refused: the model must not report it as done."
+    failure = call.failure
+    if not call.executed:
+        return f"End the run, or ask a person, where {call.tool} is refused: the model must not report it as done."
     if failure is not None and _kind(failure) in _ADVICE:
         return _ADVICE[_kind(failure)]
-    return f"Have {node.tool} say what went wrong and what to do next, and end the run where it cannot succeed."
+    return f"Have {call.tool} say what went wrong and what to do next, and end the run where it cannot succeed."
 
 
-def how_call_failed(node: CallNode) -> str:
+def how_call_failed(call: Call) -> str:
     """Return a phrase that describes a failed call, with the error's message shortened."""
-    call, failure = node.call, node.call.failure
+    failure = call.failure
     if not call.executed:
         return "was refused and did not run" if call.offered is not False else "did not run: no tool of this name was on offer"
     if call.has_result and (failure is None or failure.type == INVALID_TOOL_CALL):
@@ -97,16 +96,15 @@ def how_call_failed(node: CallNode) -> str:
     return how_it_ended(failure) + (f" ({message})" if message else "")
 
 
-def how_reviewed(node: CallNode) -> str:
+def how_reviewed(call: Call) -> str:
     """Return a phrase about a repair or a person's decision between the model's call and the tool; empty if there was none."""
-    call = node.call
     if call.is_held_back:
-        return f"the call was held for a review, and {node.tool} did not run"
+        return f"the call was held for a review, and {call.tool} did not run"
     if call.decision == "answered" and not call.executed:
-        return f"a person answered in place of {node.tool}, which did not run"
+        return f"a person answered in place of {call.tool}, which did not run"
     if call.corrected is not None and call.executed:
-        return f"it was corrected before {node.tool} ran"
-    return f"a person approved the call of {node.tool}" if call.is_approved else ""
+        return f"it was corrected before {call.tool} ran"
+    return f"a person approved the call of {call.tool}" if call.is_approved else ""
 
 
 def _kind(failure: Failure) -> str:

@@ -1,0 +1,47 @@
+"""Reconciles what the laws say of a stored run with what they said while it ran.
+
+A run that llmtrace recorded was judged over its whole content. If content was cut, redacted or left out afterwards, the marks
+that its outermost span carries stand: no law marks it anew, and none is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from llmtrace import laws
+from llmtrace.laws.finding import Finding
+from llmtrace.model import Evaluation, Span
+from llmtrace.reading.ended_run import EndedRun
+from llmtrace.reading.visible_context import is_whole
+from llmtrace.semconv import FINDINGS_COUNT
+
+
+def as_judged_live(run: EndedRun, findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings of a stored run. ``findings``: those of the laws over what was stored."""
+    outermost = run.outermost
+    if outermost is None or FINDINGS_COUNT not in outermost.attributes or all(map(is_whole, run.spans)):
+        return list(findings)
+    marks = [mark for mark in outermost.evaluations if mark.confidence in ("certain", "likely")]
+    confirmed = {(mark.name, mark.label) for mark in marks}
+    # an error, the end of the program and the program's own signals show whatever the content
+    kept = [
+        finding
+        if not finding.is_marked or (finding.law, finding.label) in confirmed or not laws.is_built_in(finding.law)
+        else replace(finding, confidence="possible")
+        for finding in findings
+    ]
+    derived = {(finding.law, finding.label) for finding in kept}
+    advice = {law.name: law.advice for law in laws.load()}
+    missing = [mark for mark in marks if (mark.name, mark.label) not in derived]
+    return [*(_finding_of(outermost, mark, advice.get(mark.name, "")) for mark in missing), *kept]
+
+
+def _finding_of(outermost: Span, mark: Evaluation, advice: str) -> Finding:
+    text = mark.evidence.get("text")
+    evidence = text if isinstance(text, str) else f"{mark.explanation[:1].upper()}{mark.explanation[1:].rstrip('.')}."
+    span_id = mark.sources[0] if mark.sources else outermost.span_id
+    return Finding(
+        mark.name, mark.label or "fail", mark.confidence or "possible", span_id, mark.explanation, evidence, advice,
+        pointer=mark.pointer, cause_key=(mark.explanation, mark.pointer), spans=mark.sources,
+    )  # fmt: skip

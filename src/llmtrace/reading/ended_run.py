@@ -1,0 +1,190 @@
+"""A run at its end, as the laws judge it: which steps counted, how it ended, and what later calls made of earlier ones."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+from llmtrace.model import OUTCOME, AgentInvocation, Evaluation, Span, Trace, Workflow
+from llmtrace.reading.answer_endings import NOT_ANSWERED
+from llmtrace.reading.calls import Call, Step
+from llmtrace.reading.provenance import ValueUse
+from llmtrace.reading.timeline import ModelCall, Timeline
+
+MOST_LATER = 200
+"""Number of calls after a failed one that are searched for one that did its job."""
+
+
+class EndedRun:
+    """A run that has ended, was cut off, or is read while it runs."""
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        outermost: Span | None,
+        *,
+        spans: Sequence[Span] = (),
+        open_spans: Sequence[Span] = (),
+        is_running: bool = False,
+        is_thorough: bool = True,
+    ) -> None:
+        """``outermost``: the run's outermost span. ``open_spans``: spans that never ended, because their program died.
+        ``is_running``: True while some span has not ended and its program lives. ``is_thorough``: also look for what is merely
+        possible, where that takes time; False on the calling thread."""
+        self.timeline = timeline
+        self.outermost = outermost
+        self.spans = spans
+        """All spans of a stored run; empty for a live one."""
+        self.open_spans = open_spans
+        self.is_running = is_running
+        self.is_thorough = is_thorough
+        self.facts: Sequence[tuple[Span, Evaluation]] = timeline.facts
+        """What laws, the program and its budgets said of steps."""
+        self.steps: list[Step] = [step for step in timeline.steps if not step.alternative]
+        self.calls: list[Call] = [step for step in self.steps if isinstance(step, Call)]
+        """The calls that the program took, in order of time."""
+        self.answers: list[Step] = [step for step in self.steps if step.kind == "answer"]
+        self.outcome: Step | None = self.answers[-1] if self.answers else self.calls[-1] if self.calls else None
+        """The last answer; the last call if there is no answer."""
+
+    @cached_property
+    def has_failed(self) -> bool:
+        """True if the program reported failure, the outermost span failed, or the run was cut off."""
+        outermost = self.outermost
+        if outermost is None or self.open_spans:
+            return bool(self.open_spans)
+        reported = any(evaluation.name == OUTCOME and evaluation.label == "failure" for evaluation in outermost.evaluations)
+        return reported or outermost.failure is not None
+
+    @property
+    def has_one_task(self) -> bool:
+        """True if the user wrote at most one message.
+
+        In a longer conversation the user has seen each failure and could react, so a failure there is part of the conversation.
+        """
+        return self.timeline.turn <= 1
+
+    @cached_property
+    def model_calls(self) -> list[ModelCall]:
+        """The model calls, in the order in which they ended. Of a call around another one, only one counts."""
+        calls = sorted(self.timeline.model_calls, key=lambda call: call.end)
+        outer = {call.parent_id: call.has_usage for call in calls}  # by the span around it: the inner one reports usage
+        by_id = {call.span_id: call for call in calls}
+        hidden = {
+            span_id if has_usage or not by_id[span_id].has_usage else inner.span_id
+            for inner in calls
+            if (span_id := inner.parent_id) in by_id and span_id is not None
+            for has_usage in (outer[span_id],)
+        }
+        return [call for call in calls if call.span_id not in hidden]
+
+    @cached_property
+    def final(self) -> ModelCall | None:
+        """The model call that produced the run's outcome.
+
+        A call that ends or fails after the last answer, such as one for a title or a guard, is not the final one, unless tools
+        were called after that answer.
+        """
+        outcome = self.outcome
+        if outcome is not None and outcome.kind == "answer" and self._is_last(outcome):
+            # the answer that the outermost span returned; a later one may be for a title or a guard
+            returned = answer_of(self.outermost)
+            same = (step.said_in for step in reversed(self.answers) if returned and step.text.strip() == returned)
+            said_in = next(same, outcome.said_in)
+            return next((call for call in self.model_calls if call.span_id == said_in), None)
+        return self.model_calls[-1] if self.model_calls else None
+
+    @cached_property
+    def is_answered(self) -> bool:
+        """True if the run ended with an answer in words."""
+        outcome, final = self.outcome, self.final
+        if outcome is None or outcome.kind != "answer" or not self._is_last(outcome) or self.is_running:
+            return False
+        return final is None or (not final.has_failed and final.ending not in NOT_ANSWERED)
+
+    def _is_last(self, outcome: Step) -> bool:
+        return not any(call.position > outcome.position for call in self.calls[-1:])
+
+    @cached_property
+    def calls_by_tool(self) -> dict[str, list[Call]]:
+        calls: dict[str, list[Call]] = defaultdict(list)
+        for call in self.calls:
+            calls[call.tool].append(call)
+        return calls
+
+    @cached_property
+    def root_causes(self) -> tuple[Span, ...]:
+        """The spans on which an error began; see `Trace.root_causes`."""
+        faulty = {span.span_id: span for span in self.timeline.faulty}
+        if self.outermost is not None:
+            faulty[self.outermost.span_id] = self.outermost
+        return Trace(list(faulty.values())).root_causes
+
+    def step_at(self, span: Span, call_id: str | None = None) -> Step | None:
+        """Return the step of a span: for an execution, its call; for a model call, the call with this id or its first step."""
+        call = self.timeline.calls.of_execution(span.span_id)
+        if call is not None:
+            return call
+        steps = [step for step in self.steps if step.said_in == span.span_id and step.kind != "user"]
+        of_call = (step for step in steps if call_id is not None and isinstance(step, Call) and step.id == call_id)
+        return next(of_call, steps[0] if steps else None)
+
+    def later_calls(self, call: Call, tool: str | None = None) -> Iterator[Call]:
+        """Yield calls that were requested when the model could know the outcome of this one, so none from the same answer.
+
+        ``tool``: only calls of this tool. At most the next `MOST_LATER` calls are searched, so that a run in which everything
+        fails does not take time by the square of its length.
+        """
+        calls = self.calls if tool is None else self.calls_by_tool[tool]
+        first = bisect_right(calls, call.position, key=lambda later: later.position)
+        for later in calls[first : first + MOST_LATER]:
+            if later.said_in != call.said_in or call.is_from_history:
+                yield later
+
+    def uses(self, step: Step) -> list[ValueUse]:
+        """Return the values that the model put into a call or an answer. Empty for a call that no recorded model requested."""
+        if isinstance(step, Call):
+            if step.asking_span is None:
+                return []
+            uses = self.timeline.lineage.uses(step.asking_span)
+            return [use for use in uses if (use.choice, use.text_part) == step.part and use.part == "argument"]
+        return (
+            [use for use in self.timeline.lineage.uses(step.said_in) if use.part == "answer"] if step.kind == "answer" else []
+        )
+
+    @property
+    def ungrounded(self) -> Sequence[ValueUse]:
+        """The ungrounded identifiers in calls, in order."""
+        return self.timeline.all_ungrounded
+
+    def call_of(self, use: ValueUse) -> Call | None:
+        """Return the call that contains a value; None if the program did not take it, or if it is no longer kept."""
+        place = (use.choice, use.text_part)
+        return next((call for call in self.calls if call.asking_span == use.span_id and call.part == place), None)
+
+    def sources(self, use: ValueUse) -> Iterator[Step]:
+        """Yield the calls and the user's turns that a value came from: the latest, then the earliest."""
+        provenance = use.provenance
+        for origin in (provenance.latest, provenance.earliest):
+            step = self.timeline.source_of(origin) if origin is not None else None
+            if step is not None:
+                yield step
+
+    def is_known_at(self, use: ValueUse, step: Step) -> bool:
+        """Return True if the value of a use was visible to the model before ``step``."""
+        origin = use.provenance.earliest
+        source = self.timeline.source_of(origin) if origin is not None else None
+        return origin is not None and (source is None or source.position < step.position)
+
+    def feeds(self, call: Call, step: Step | None) -> bool:
+        """Return True if a call or an answer contains a value of the call's result."""
+        return step is not None and any(call in self.sources(use) for use in self.uses(step))
+
+
+def answer_of(span: Span | None) -> str:
+    """Return the answer of an agent or workflow; for any other span, an empty text."""
+    operation = span.operation if span is not None else None
+    output = operation.output if isinstance(operation, (AgentInvocation, Workflow)) else ()
+    return "\n".join(message.text() for message in output).strip()

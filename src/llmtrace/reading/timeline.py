@@ -1,0 +1,341 @@
+"""What happened in a run, read once, span by span: turns of the user, calls, answers, and where values came from.
+
+The same timeline serves a live run (bounded), a stored trace and the spans of other writers. Everything that judges or shows a
+run asks it. See `order` for the order in which the spans of a stored trace are added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from llmtrace.model import (
+    BUDGET_EXCEEDED,
+    BUDGET_STOPPED,
+    AgentInvocation,
+    Evaluation,
+    FetchResponse,
+    Inference,
+    Memory,
+    Message,
+    Retrieval,
+    Review,
+    Span,
+    Text,
+    ToolCall,
+    ToolDefinition,
+    ToolExecution,
+    ToolResult,
+    Workflow,
+    has_error,
+    reads_as_data,
+    refusal_as_text,
+)
+from llmtrace.model.operations import CALLED
+from llmtrace.reading.answer_endings import Ending, ending_of, is_visible
+from llmtrace.reading.calls import MOST_CALLS, Call, Calls, Step, canonical, is_change
+from llmtrace.reading.lineage import Lineage
+from llmtrace.reading.message_history import ASSISTANT, USER_ROLES, MessageHistory
+from llmtrace.reading.provenance import DoubtfulValue, Origin, ValueUse
+from llmtrace.reading.read_values import read_text
+from llmtrace.reading.result_form import is_empty
+from llmtrace.reading.turns import MOST_REQUESTS, Conversations, Turn
+from llmtrace.validation.check_values import find_tool
+
+_MOST_WORDS = 4096
+_BUDGET = frozenset({BUDGET_EXCEEDED, BUDGET_STOPPED})
+_MOST_UNTOLD = 16
+"""Newest executions whose results are searched for in a message of the user."""
+_SHORTEST_RESULT = 8
+"""Fewest characters of a result that is found inside a message. A shorter one must stand at its end."""
+
+
+@dataclass(eq=False, slots=True)
+class ModelCall:
+    """A model call that ended, as the laws look at it."""
+
+    span_id: str
+    parent_id: str | None
+    start: int
+    end: int
+    has_failed: bool
+    ending: Ending | None
+    """How the answer ended, if it ended badly."""
+    is_visible: bool
+    """False if the request or the answer was not recorded."""
+    has_calls: bool
+    has_usage: bool
+
+
+class Timeline:
+    """What happened in a run so far. Call `add` once for each span, in the order in which spans ended."""
+
+    turn = 0
+    """Number of the user's turns. A user message that repeats words of a model of this run, or a tool's result, is no turn."""
+    newest: Span | None = None
+    newest_turn: Turn | None = None
+    completed: Sequence[Call] = ()
+    """The calls whose outcome the newest span is the first to show."""
+    requested: Sequence[Call] = ()
+    """The calls that the newest span requested, in order."""
+    ungrounded: Sequence[ValueUse] = ()
+    """The ungrounded identifiers in the calls that the newest span requested."""
+    tools: tuple[ToolDefinition, ...] = ()
+    """The tools that the last model call with tools was offered."""
+    outermost: Span | None = None
+    """The outermost span of the run, once it has ended."""
+    _position = 0
+    _is_loop = False
+    """True if the last model call requested tools, by its finish reason."""
+    _first_parent: str | None = None
+    """The span around the first model call."""
+    _has_begun = False
+
+    def __init__(self, spans: Iterable[Span] = (), *, bounded: bool = False) -> None:
+        """``spans``: those that will be added, so that their values are read once. ``bounded``: keep only what is newest, as a
+        live run does."""
+        self._limit = MOST_REQUESTS if bounded else None
+        self.steps: list[Step] = []
+        """The turns of the user, the calls and the answers, in order."""
+        self.calls = Calls(self._append, bounded=bounded)
+        self.turns: dict[str, Turn] = {}
+        """The turns of conversations by the span id of the model call."""
+        self.model_calls: list[ModelCall] = []
+        self.faulty: list[Span] = []
+        """Spans that failed, or have a violation or an evaluation of severity error."""
+        self.facts: list[tuple[Span, Evaluation]] = []
+        """What laws, the program and its budgets said of steps."""
+        self.all_ungrounded: list[ValueUse] = []
+        """The ungrounded identifiers in all calls, in order."""
+        self.has_other_sources = False
+        """True if a retrieval or a memory may have brought facts."""
+        self.lineage = Lineage(spans, bounded=bounded)
+        self._conversations = Conversations(self._limit)
+        self._newest_below: dict[str | None, int] = {}
+        """The newest conversation by the id of the span around its model calls."""
+        self._words = MessageHistory(_MOST_WORDS if bounded else None)
+        """The texts of users and models."""
+        self._by_message: dict[tuple[str, str], Step] = {}
+        self._choices: list[list[tuple[str, Step]]] = []
+        """For each model call with several choices: the text and the step of each choice."""
+
+    def begin(self, span: Span) -> None:
+        """Process an agent or workflow that begins."""
+        self._conversations.begin(span)
+        self.lineage.begin(span)
+
+    def add(self, span: Span) -> None:
+        """Process a span that has ended."""
+        operation = span.operation
+        self.newest = span
+        self.completed = self.requested = ()
+        self.newest_turn = None
+        if isinstance(operation, Inference):
+            self._add_inference(span, operation)
+        elif isinstance(operation, FetchResponse):
+            self._conversations.fetch(operation)
+            conversation = self._newest_below.get(span.parent_id, 0)
+            self._read_answer(span, operation.output, (), conversation)
+            self._add_model_call(span)
+        elif isinstance(operation, ToolExecution):
+            self._add_execution(span, operation)
+        elif isinstance(operation, Review):
+            if operation.call_id is not None:
+                self.calls.decide(operation.call_id, operation.decision)
+        elif isinstance(operation, (AgentInvocation, Workflow)):
+            self._add_holder(span, operation)
+        elif isinstance(operation, (Retrieval, Memory)):
+            documents = operation.documents if isinstance(operation, Retrieval) else None
+            self.has_other_sources = self.has_other_sources or documents is None or not is_empty(documents)
+        self.ungrounded = self.lineage.add(span)
+        if self.ungrounded:
+            self.all_ungrounded += self.ungrounded
+            if self._limit is not None:
+                del self.all_ungrounded[: -self._limit]
+
+    def note(self, span: Span) -> None:
+        """Process the verdicts of a span that was added: its failure, and what laws and the program said of it."""
+        if has_error(span):
+            self.faulty.append(span)
+        for evaluation in span.evaluations:
+            if evaluation.confidence is None and (evaluation.severity != "info" or evaluation.name in _BUDGET):
+                self.facts.append((span, evaluation))
+        if self._limit is not None:
+            del self.faulty[: -self._limit], self.facts[: -self._limit]
+
+    def ungrounded_in(self, call: ToolCall) -> tuple[DoubtfulValue, ...]:
+        """Return identifiers and e-mail addresses, as whole arguments, that nothing visible contains: the model made them up.
+
+        Empty if some context of the run is not visible. ``call``: a call with the arguments that the tool would get. Like
+        `untrusted_in`, it only reads. Hold the run's lock during a call.
+        """
+        return self.lineage.ungrounded_in(call)
+
+    def untrusted_in(self, call: ToolCall, definition: ToolDefinition | None = None) -> tuple[DoubtfulValue, ...]:
+        """Return the values that occur only in the free text of tool results, as those of an injected instruction do.
+
+        Values are e-mail and web addresses, identifiers, files, and numbers of seven digits or more, as whole arguments or
+        inside longer ones. A value is trusted if the user, the program or a definition contains it, or if it is a field of a
+        structured result. It is also trusted if the user said a word of it and named the place where it was found. For a tool
+        that only reads, only the hosts of web addresses count, since any request can send data to the host.
+
+        ``definition``: of the tool, which says if it only reads; default, the definition that the model was offered. Without
+        one, the tool's name decides.
+        """
+        definition = definition or find_tool(call.name, self.tools)
+        return self.lineage.untrusted_in(call, reads=not is_change(call.name, definition))
+
+    def _add_inference(self, span: Span, inference: Inference) -> None:
+        if inference.tools:
+            self.tools = inference.tools
+        turn = self.newest_turn = self._conversations.add(span, inference)
+        self.turns[span.span_id] = turn
+        self._newest_below[span.parent_id] = turn.conversation
+        if self._limit is not None and len(self.turns) > self._limit:
+            del self.turns[next(iter(self.turns))]
+        self._read_request(span, inference, turn)
+        self._read_answer(span, inference.output, inference.tools, turn.conversation)
+        self._add_model_call(span)
+
+    def _add_model_call(self, span: Span) -> None:
+        operation = span.operation
+        assert isinstance(operation, (Inference, FetchResponse))
+        has_calls = any(message.tool_calls() for message in operation.output)
+        end = span.start if span.end is None else span.end
+        has_usage = getattr(operation, "usage", None) is not None
+        facts = (span.failure is not None, ending_of(span), is_visible(span), has_calls, has_usage)
+        self.model_calls.append(ModelCall(span.span_id, span.parent_id, span.start, end, *facts))
+        if self._limit is not None:
+            del self.model_calls[: -self._limit]
+
+    def _read_request(self, span: Span, inference: Inference, turn: Turn) -> None:
+        if not inference.input and not self._is_loop:
+            self.turn += 1  # request not recorded: the user may have spoken, unless it only returned results of tools
+        self._is_loop = not CALLED.isdisjoint(inference.finish_reasons)
+        messages = inference.input
+        start = len(messages)
+        while start and messages[start - 1].role not in ASSISTANT:
+            start -= 1
+        asking = messages[start - 1] if start else None
+        self._count_turns(span, messages, start, asking, turn)
+        completed: list[Call] = []
+        for message in messages[start:]:
+            for part in message.parts:
+                if type(part) is ToolResult:
+                    call = self.calls.return_result(part, turn.conversation, asking, span)
+                    if call is not None and call.answers_with(part.response, span.span_id):
+                        completed.append(call)
+        self.completed = completed
+
+    def _count_turns(self, span: Span, messages: Sequence[Message], start: int, asking: Message | None, turn: Turn) -> None:
+        """Count the user's turns among the messages after the model's last one, which is ``asking``, before ``start``."""
+        if not self._has_begun:  # first request: count the user's turns before this run began
+            self._has_begun, self._first_parent = True, span.parent_id
+            for message in messages[:start]:
+                self.turn += message.role in USER_ROLES and self._words.add(message.text().strip())
+        untold: list[Call] | None = None
+        for number, message in enumerate(messages[start:], start + 1):
+            if message.role not in USER_ROLES or not (text := message.text().strip()):
+                continue
+            if untold is None:
+                untold = self._untold()
+            told = [call for call in untold if _tells(text, call)]
+            if told:  # a program that hands back results in the user's name
+                for call in told:
+                    call.telling_span = span.span_id
+                self._words.add(text)
+                continue
+            if self._is_turn(text, number, asking):
+                if asking is not None or not self.turn or span.parent_id == self._first_parent:
+                    self.turn += 1  # otherwise it is the prompt of another agent
+                step = Step("user", span.span_id, text, conversation=turn.conversation, parent_id=span.parent_id)
+                self._append(step)
+                self._by_message[span.span_id, f"message {number} ({message.role})"] = step
+
+    def _untold(self) -> list[Call]:
+        """Return the newest executions that no recorded model call requested, and whose results no model was sent."""
+        newest = self.calls.all[-_MOST_UNTOLD:]
+        return [
+            call for call in newest if call.asking_span is None and call.execution is not None and call.telling_span is None
+        ]
+
+    def _is_turn(self, text: str, number: int, before: Message | None) -> bool:
+        """Return True for a new text, and for the same text at a new position after an answer without tool calls."""
+        is_new = self._words.add(text)
+        is_new_place = self._words.add(f"{number} {text}")  # also if it is new, since `add` records the text
+        return is_new or (is_new_place and before is not None and not before.tool_calls())
+
+    def _read_answer(self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition], conversation: int) -> None:
+        requested: list[Call] = []
+        choices: list[tuple[str, Step]] = []
+        for choice, message in enumerate(output):
+            spoken = [refusal_as_text(part) for part in message.parts]
+            words = "\n".join([part.content for part in spoken if isinstance(part, Text) and part.content.strip()])
+            has_call = False
+            for number, part in enumerate(spoken):
+                if type(part) is not ToolCall:
+                    continue
+                has_call = True
+                call = self.calls.request(span, conversation, part, (choice, number), tools)
+                if call is not None:
+                    call.text, call.alternative = words, choice > 0
+                    requested.append(call)
+                    choices.append((words, call))
+            if not has_call and words:
+                self._words.add(message.text().strip())  # so that a prompt that repeats this answer is not a turn of the user
+                answer = Step("answer", span.span_id, words, conversation=conversation, parent_id=span.parent_id)
+                answer.alternative = choice > 0
+                self._append(answer)
+                choices.append((words, answer))
+        self.requested = requested
+        if len(output) > 1:
+            self._choices.append(choices)
+
+    def _add_execution(self, span: Span, execution: ToolExecution) -> None:
+        conversation = self._newest_below.get(span.parent_id)
+        if conversation is None:
+            conversation = next(reversed(self._newest_below.values()), 0)
+        call, is_first = self.calls.execute(span, execution, conversation, self.tools)
+        self.completed = (call,) if is_first else ()
+
+    def _add_holder(self, span: Span, operation: AgentInvocation | Workflow) -> None:
+        """Process an agent or workflow that ended: its answer may be one of several choices, or composed by the program."""
+        text = "\n".join([message.text() for message in operation.output]).strip()
+        for choices in self._choices if text else ():
+            taken = [step for words, step in choices if words.strip() == text]
+            if taken:
+                for _, step in choices:
+                    step.alternative = step.said_in == taken[0].said_in and step not in taken
+        if not text or self._words.has(text) or (reads_as_data(text) and self._ends_in_words()):
+            return
+        if any(read_text(text)):  # an answer that the program composed, with values
+            self._append(Step("answer", span.span_id, text, parent_id=span.parent_id))
+
+    def source_of(self, origin: Origin) -> Step | None:
+        """Return the call or the user's turn that a value came from; None if it came from anything else."""
+        if origin.call_id is not None:
+            turn = self.turns.get(origin.span_id)
+            return self.calls.of_execution(origin.span_id) or self.calls.find(
+                origin.call_id, conversation=None if turn is None else turn.conversation
+            )
+        return self._by_message.get((origin.span_id, origin.place))
+
+    def _ends_in_words(self) -> bool:
+        """Return True if the last step, apart from the user's turns, is an answer in words. Data that an agent or workflow
+        outputs after such an answer was composed by the program, and is not an answer."""
+        last = next((step for step in reversed(self.steps) if step.kind != "user"), None)
+        return last is not None and last.kind == "answer" and not reads_as_data(last.text)
+
+    def _append(self, step: Step) -> None:
+        step.position, step.turn = self._position, self.turn
+        self._position += 1
+        self.steps.append(step)
+        if self._limit is not None and len(self.steps) > 4 * MOST_CALLS:
+            del self.steps[: 2 * MOST_CALLS]
+
+
+def _tells(text: str, call: Call) -> bool:
+    """Return True if a message contains the result or the error of a call."""
+    told = canonical(call.result) if call.has_result else call.failure.message if call.failure is not None else ""
+    told = told.strip()
+    return bool(told) and (text.endswith(told) or (len(told) >= _SHORTEST_RESULT and told in text))
