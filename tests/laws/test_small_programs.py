@@ -347,8 +347,7 @@ def reject_all(until: threading.Event) -> None:
 
 
 @pytest.mark.parametrize("decision", ["rejected", "timed out"])
-@pytest.mark.parametrize("answer", ["I refunded 42 EUR for KS-20457."])
-def test_a_refund_that_a_person_did_not_allow_and_that_is_claimed(decision: str, answer: str, tmp_path: Path) -> None:
+def test_a_refund_that_a_person_did_not_allow_and_that_is_claimed(decision: str, tmp_path: Path) -> None:
     """It never ran. That a person, or nobody, decided so does not make the answer true."""
 
     @llmtrace.tool(review=True)
@@ -362,13 +361,11 @@ def test_a_refund_that_a_person_did_not_allow_and_that_is_claimed(decision: str,
         if decision == "rejected":
             person.start()
         call = wants(("refund", {"order_id": "KS-20457", "amount": 42}))
-        helper("Refund order KS-20457: 42 EUR.", llmtrace.Tools(refund), call, says(answer))
+        helper("Refund order KS-20457: 42 EUR.", llmtrace.Tools(refund), call, says("I refunded 42 EUR for KS-20457."))
         over.set()
-    trace = read(store)
-    word = one_word(trace, store)
+    word = one_word(read(store), store)
     assert (word.health, word.confidence) == ("suspect", "certain")
     assert "refund" in (word.title or "")
-    assert {"failed_tools"} & set(diagnose(trace).checked) or "refund" in str(diagnose(trace).prime)
 
 
 def test_a_rejected_refund_that_is_admitted_is_no_failure(tmp_path: Path) -> None:
@@ -583,6 +580,28 @@ def test_what_led_to_the_end_comes_before_the_budget(cause: str, captured: Captu
     assert_cause_comes_first(diagnose(captured.trace), name)
 
 
+def test_what_led_to_a_time_out_around_the_agent_comes_first(captured: Captured, tmp_path: Path) -> None:
+    """The time-out cancels the agent, which is in a loop; neither is the cause."""
+    tools = llmtrace.Tools(look_up)
+
+    @llmtrace.agent(name="worker")
+    async def worker(task: str) -> None:
+        messages: list[Any] = [{"role": "user", "content": task}]
+        for _ in range(8):
+            converse(tools, messages, wants(("look_up", {"order_id": "KS-1107"})))
+        await asyncio.sleep(60)
+
+    async def main() -> None:
+        with llmtrace.workflow("shop"):
+            await asyncio.wait_for(worker("What of KS-1107?"), 0.2)
+
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(main())
+    word = one_word(captured.trace, tmp_path / "store")
+    assert (word.health, word.confidence) == ("failed", "certain")
+    assert "look_up" in (word.title or "")
+
+
 @pytest.mark.parametrize("end", [end for end in ENDS if end != "Ctrl-C"])
 def test_nobody_is_said_to_have_stopped_a_run_at_its_limit(end: str, captured: Captured, tmp_path: Path) -> None:
     """Advice is about the limit. Here nothing else went wrong, so the limit itself is the suspect."""
@@ -674,6 +693,13 @@ def test_two_equal_refunds(changes: bool | None, expected: Any, captured: Captur
     assert word_of(captured, tmp_path) == expected
     if changes is None:
         assert [suspect.title for suspect in diagnose(captured.trace).possible if "refund" in suspect.title]
+
+
+def test_the_tool_of_the_readme_declares_its_change() -> None:
+    """So that a refund which is made twice is certain for everybody who begins with it."""
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    (declared,) = re.findall(r"^@llmtrace\.tool\((.*)\)\ndef refund", readme, re.MULTILINE)
+    assert "changes=True" in declared
 
 
 # -- what is said after the run, and of a program as a whole
