@@ -6,21 +6,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib.util
+import io
 import json
 import re
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from llmtrace import semconv
-from llmtrace.cli.mcp import run_captured
+from llmtrace.cli import main
 from llmtrace.diagnosis import Diagnosis, diagnose
 from llmtrace.evaluation import Evaluator, evaluate_trace
-from llmtrace.mcp_server.reading_tools import ReadingTools
 from llmtrace.model import Trace, outermost_of
 from llmtrace.model.traces import short_id
 from llmtrace.store import Query, open_store
@@ -54,6 +56,22 @@ class Word:
     @property
     def is_marked(self) -> bool:
         return self.confidence is not None
+
+
+class Ran(NamedTuple):
+    """What a command of llmtrace printed, and its exit code."""
+
+    code: int
+    out: str
+
+
+def run_command(*words: str) -> Ran:
+    """Run a command of llmtrace in this process. Fails the test if it prints nothing, with what it complained of."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(words)
+    assert out.getvalue(), err.getvalue()
+    return Ran(code, out.getvalue())
 
 
 def as_recorded(trace: Trace) -> Trace:
@@ -135,9 +153,8 @@ def _of_suspect(health: str, suspect: Mapping[str, Any] | None, *, is_bad: bool 
 
 def _of_commands(trace: Trace, store: str) -> dict[str, Word]:
     def run(*words: str) -> tuple[int, Any]:
-        answer = run_captured([*words, "--json", "--store", store])
-        assert answer.out, answer.err
-        return answer.code, json.loads(answer.out)
+        ran = run_command(*words, "--json", "--store", store)
+        return ran.code, json.loads(ran.out)
 
     _, why = run("why", trace.trace_id)
     _, listed = run("ls", "--limit", "1000")
@@ -168,6 +185,12 @@ def _of_viewer(trace: Trace, store: str) -> dict[str, Word]:
 
 
 def _of_agent_tools(trace: Trace, store: str) -> dict[str, Word]:
+    """Return what the tools of the MCP server say; nothing where its library is not installed."""
+    if importlib.util.find_spec("mcp") is None:
+        return {}
+    from llmtrace.cli.mcp import run_captured
+    from llmtrace.mcp_server.reading_tools import ReadingTools
+
     tools = ReadingTools(lambda words: run_captured([*words, "--store", store]))
     listed = _unfenced(asyncio.run(tools.list_runs(limit=100)))
     row = re.search(rf"^{short_id(trace.trace_id)} .*\n(?: .*\n?)*", listed, re.MULTILINE)

@@ -23,7 +23,6 @@ from typing import Any
 import pytest
 
 import llmtrace
-from llmtrace.cli.mcp import run_captured
 from llmtrace.diagnosis import Diagnosis, diagnose
 from llmtrace.model import (
     AgentInvocation,
@@ -40,7 +39,7 @@ from llmtrace.store import Query, open_store
 from llmtrace.store.reviews import Reviews
 from llmtrace.testing import Captured
 from tests.diagnosis.stories import Story, tool
-from tests.one_word import Word, as_recorded, disagreements, one_word, words_of
+from tests.one_word import Word, as_recorded, disagreements, one_word, run_command, words_of
 from tests.stored import read
 
 Answer = dict[str, Any]
@@ -165,7 +164,7 @@ def test_a_hand_off_to_an_agent_without_instructions(in_agents: bool, captured: 
         refunds(converse)(llmtrace.Tools(look_up), messages[1:], *answers)
     assert word_of(captured, tmp_path) == GOOD
     assert [suspect.title for suspect in diagnose(captured.trace).suspects] == []
-    assert run_captured(["check", "--strict", "--store", str(tmp_path / "store")]).code == 0
+    assert run_command("check", "--strict", "--store", str(tmp_path / "store")).code == 0
 
 
 def as_tool_messages(tools: llmtrace.Tools, messages: list[Any], answer: Answer) -> None:
@@ -657,7 +656,7 @@ def test_an_identifier_that_nothing_ever_held_is_made_up(name: str, expected: tu
     (suspect,) = [suspect for suspect in diagnosis.suspects if suspect.value == "INV-90417"]
     assert name in trace.span(suspect.span_id).name or "INV-90417" in str(trace.span(suspect.span_id).operation.output)
     assert [other.title for other in diagnosis.marked if other is not suspect] == []
-    shown = run_captured(["why", trace.trace_id, "--possible", "--markdown", "--store", str(tmp_path / "store")]).out
+    shown = run_command("why", trace.trace_id, "--possible", "--markdown", "--store", str(tmp_path / "store")).out
     assert "made-up /invoice_id" in shown
 
 
@@ -715,7 +714,7 @@ def test_a_run_with_bad_feedback_is_failed_everywhere(tmp_path: Path) -> None:
     del words["root span"]
     assert disagreements(words) == []
     assert words["why"] == Word("failed", is_bad=True)
-    listed = run_captured(["ls", "--health", "failed", "--json", "--store", str(store)])
+    listed = run_command("ls", "--health", "failed", "--json", "--store", str(store))
     assert len(json.loads(listed.out)) == 1
 
 
@@ -808,16 +807,16 @@ def test_a_program_that_was_killed_while_it_waited_for_a_person(killed: Path) ->
     trace = read(killed)
     words = words_of(trace, killed)
     assert disagreements(words) == []
-    (row,) = json.loads(run_captured(["ls", "--json", "--store", str(killed)]).out)
+    (row,) = json.loads(run_command("ls", "--json", "--store", str(killed)).out)
     assert row["waits"]
-    why = run_captured(["why", "--store", str(killed)]).out
+    why = run_command("why", "--store", str(killed)).out
     headline = why.strip().split("\n")[0]
     assert "review" in headline or "waits" in headline
     assert "refund" in headline
     assert "cut off" not in headline
     assert "crash" not in why
     assert not [suspect.advice for suspect in diagnose(trace).suspects if "crash" in suspect.advice]
-    listed = run_captured(["ls", "--store", str(killed)]).out
+    listed = run_command("ls", "--store", str(killed)).out
     assert ("waits" in listed) == ("waits" in why)
 
 
@@ -835,9 +834,9 @@ def test_a_workflow_is_listed_by_its_own_name_and_task(captured: Captured, tmp_p
     newsletter("All about ferries, for October.")
     assert word_of(captured, tmp_path) == GOOD
     store = str(tmp_path / "store")
-    (row,) = json.loads(run_captured(["ls", "--json", "--store", store]).out)
+    (row,) = json.loads(run_command("ls", "--json", "--store", store).out)
     assert ("All about ferries, for October." in row["task"], row["answer"]) == (True, "Ferries are boats that carry cars.")
-    first, second = run_captured(["ls", "--store", store]).out.split("\n")[1:3]
+    first, second = run_command("ls", "--store", store).out.split("\n")[1:3]
     assert first.split()[-1] == "newsletter"
     assert re.search(r"All about ferries.*→ Ferries are boats that", second)
     with contextlib.closing(open_store(store)) as opened:
