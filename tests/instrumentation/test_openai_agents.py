@@ -30,6 +30,7 @@ from agents.tracing import get_trace_provider
 from agents_server import AgentsServer, ModelRequest, Script
 from openai import AsyncOpenAI
 from spans_of import failure_of, only, tree
+from tests.one_word import one_word
 
 import llmtrace
 from llmtrace.diagnosis import diagnose
@@ -220,6 +221,23 @@ def test_a_hand_off_leads_to_the_next_agent(shop: Any, captured: Captured) -> No
     ]
     (handoff,) = (span.operation.arguments for span in captured.spans if span.name == "handoff")  # type: ignore[union-attr]
     assert handoff == {"from": "desk", "to": "refunds"}
+
+
+def test_a_hand_off_to_an_agent_without_instructions_loses_nothing(shop: Any, captured: Captured, tmp_path: Path) -> None:
+    """The first agent's instructions were not meant for it. The desk ended with the hand-off, and was not stopped."""
+
+    def script(request: ModelRequest) -> Any:
+        return [("transfer_to_refunds", {})] if "You are desk" in request.instructions else "Refunded."
+
+    agents = shop(script)
+    refunds = agents.agent("refunds", tools=[])
+    refunds.instructions = None
+    assert asyncio.run(run(agents.agent("desk", tools=[], handoffs=[refunds]))) == "Refunded."
+    word = one_word(captured.trace, tmp_path / "store")
+    assert (word.health, word.confidence) == ("ok", None)
+    evaluations = [evaluation for span in captured.spans for evaluation in span.evaluations]
+    assert [evaluation.name for evaluation in evaluations if evaluation.severity != "info"] == []
+    assert [evaluation.name for evaluation in evaluations if evaluation.label == "stopped"] == []
 
 
 def test_an_agent_as_a_tool_is_below_the_tool(shop: Any, captured: Captured) -> None:

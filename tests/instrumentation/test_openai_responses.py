@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -32,6 +33,7 @@ from openai_responses_server import (
 )
 from openai_server import SPOKEN, Server, error, whole
 from spans_of import failure_of, inference, inference_span, spans
+from tests.one_word import one_word
 
 import llmtrace
 from llmtrace import semconv
@@ -619,3 +621,21 @@ def test_tools_are_offered_run_and_answered(captured: Captured) -> None:
     last = spans(captured)[4].operation
     assert isinstance(last, Inference)
     assert [message.role for message in last.input] == ["user", "assistant", "assistant", "tool", "assistant", "tool"]
+
+
+@pytest.mark.parametrize("item", [*EVERY_TOOL], ids=lambda item: item["type"])
+def test_an_answer_beside_a_tool_of_the_provider_is_a_normal_end(
+    item: dict[str, Any], captured: Captured, tmp_path: Path
+) -> None:
+    """The provider ran the tool, so nothing was left to run, and nothing is said of the run."""
+    client = Server(answered(item, text_item("It leaves at 10:15."))).client()
+
+    @llmtrace.agent
+    def ask(task: str) -> str:
+        return str(client.responses.create(model=MODEL, input=task, tools=[{"type": "web_search"}]).output_text)
+
+    assert ask("When does the ferry to Moss leave?") == "It leaves at 10:15."
+    labels = [found.label for span in captured.spans for found in span.evaluations if found.name == "end_state"]
+    assert "stopped" not in labels
+    word = one_word(captured.trace, tmp_path / "store")
+    assert (word.health, word.confidence) == ("ok", None)
