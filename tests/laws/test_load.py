@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from signal_cases import infer, run
+from law_cases import infer, run
 
 import llmtrace.installed
 from llmtrace.laws import GROUP, Stateless, load

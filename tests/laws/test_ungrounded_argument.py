@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from signal_cases import find
+from law_cases import find
 from tests.lineage_story import Story, tool
 
 from llmtrace.evaluation import Evaluator

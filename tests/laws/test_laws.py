@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from signal_cases import CASES, DONE, ERROR, RUN, TOOLS, call, evaluate, execute, infer, result_of, run, user
+from law_cases import CASES, DONE, ERROR, RUN, TOOLS, call, evaluate, execute, infer, result_of, run, user
 
 from llmtrace.evaluation import Evaluator, evaluate_trace
 from llmtrace.laws import Signal, load

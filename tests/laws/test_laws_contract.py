@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signal_cases import (
+from law_cases import (
     ARGUMENTS,
     CANARY,
     CASES,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from signal_cases import find, run
+from law_cases import find, run
 
 from llmtrace.laws import load
 from llmtrace.model import Inference, Message, Operation, Part, Text, ToolCall, ToolDefinition, ToolExecution, ToolResult

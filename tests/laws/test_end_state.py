@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from signal_cases import ROOT, execute, infer, run
+from law_cases import ROOT, execute, infer, run
 
 from llmtrace.laws.end_state import SIGNAL
 from llmtrace.model import Trace, replace

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from signal_cases import CASES
+from law_cases import CASES
 
 from llmtrace.content.strip import strip_operation
 from llmtrace.evaluation import evaluate_trace
