@@ -1,13 +1,16 @@
-"""For every quality signal: runs on which it fires, by label, and runs on which it must not. All their content holds CANARY."""
+"""For every law: runs about whose steps it states a fact, runs that it judges, and runs on which it is silent.
+
+All their content holds CANARY.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llmtrace import semconv
 from llmtrace.evaluation import Evaluator
-from llmtrace.laws import AnySignal
+from llmtrace.laws import AnyLaw, Confidence, Finding
 from llmtrace.model import (
     AgentInvocation,
     Evaluation,
@@ -20,6 +23,8 @@ from llmtrace.model import (
     Part,
     Reasoning,
     Retrieval,
+    Review,
+    Scope,
     ServerToolCall,
     Span,
     Text,
@@ -27,10 +32,12 @@ from llmtrace.model import (
     ToolDefinition,
     ToolExecution,
     ToolResult,
+    Trace,
     Violation,
     replace,
 )
-from llmtrace.reading.run_evidence import RunEvidence
+from llmtrace.reading.read import read_runs
+from llmtrace.semconv import SCOPE_NAME
 
 CANARY = "xk7canary"
 ROOT = "f" * 16
@@ -43,17 +50,21 @@ ARGUMENTS = {"q": CANARY}
 # -- parts of runs
 
 
-def run(*steps: Operation | Span, outermost: bool = True) -> list[Span]:
-    """Spans of one run in the order of ending; the outermost one last."""
+def run(*steps: Operation | Span, failure: Failure | None = None) -> list[Span]:
+    """Spans of one run in the order of ending; the outermost one last. ``failure``: of the outermost span."""
     spans = []
     for number, step in enumerate(steps):
         span = step if isinstance(step, Span) else Span("0" * 32, "", "s", 0, operation=step)
         place = {"start": number * 10, "end": number * 10 + 5, "parent_id": ROOT, "run_id": RUN, "sequence": number}
         spans.append(replace(span, span_id=f"{number:016x}", **place))
-    if outermost:
-        last = {"start": 0, "end": len(spans) * 10, "run_id": RUN, "sequence": len(spans)}
-        spans.append(Span("0" * 32, ROOT, "agent", operation=AgentInvocation("support"), **last))  # type: ignore[arg-type]
-    return spans
+    last: dict[str, Any] = {"start": 0, "end": len(spans) * 10, "run_id": RUN, "sequence": len(spans), "failure": failure}
+    return [*spans, Span("0" * 32, ROOT, "agent", operation=AgentInvocation("support"), **last)]
+
+
+def cut_off(*steps: Operation | Span) -> list[Span]:
+    """A run whose program died during its last step."""
+    spans = run(*steps)
+    return [*spans[:-2], *(replace(span, end=None, sequence=None) for span in spans[-2:])]
 
 
 def step(operation: Operation, **fields: Any) -> Span:
@@ -103,29 +114,26 @@ def violation(code: Any = "missing", pointer: str = "/q", **fields: Any) -> Viol
     return Violation(code, pointer, "required", "it is missing", **(defaults | fields))
 
 
-def evaluate(spans: list[Span]) -> list[Span]:
-    """The spans as the live path leaves them."""
-    evaluator = Evaluator()
+def evaluate(spans: list[Span], *laws: AnyLaw) -> list[Span]:
+    """The spans as the live path leaves them. ``laws``: default, all."""
+    evaluator = Evaluator(laws or None)
     state = evaluator.start()
-    judged = [evaluator.step(state, span) for span in spans]
-    return [*judged[:-1], evaluator.finish(state, judged[-1])]
+    return [evaluator.step(state, span, outermost=span.parent_id is None) for span in spans]
 
 
-def find(signal: AnySignal, spans: list[Span]) -> list[tuple[str, Evaluation]]:
-    """What one signal finds on a run, with the id of the span it is on. What it raises is raised."""
-    evidence = RunEvidence()
-    state = signal.start(evidence)
-    found: list[tuple[str, Evaluation]] = []
-    for span in spans:
-        evidence.add(span)
-        found += [(span.span_id, evaluation) for evaluation in _step(signal, state, span)]
-    return [*found, *((spans[-1].span_id, evaluation) for evaluation in signal.finish(state))]
+def facts(law: AnyLaw, spans: list[Span]) -> list[tuple[str, Evaluation]]:
+    """What one law states about the steps of a run, each with the id of its span."""
+    judged = evaluate(spans, law)
+    return [(span.span_id, fact) for span in judged for fact in span.evaluations if fact.confidence is None]
 
 
-def _step(signal: AnySignal, state: Any, span: Span) -> list[Evaluation]:
-    if signal.looks_at and type(span.operation) not in signal.looks_at:
-        return []
-    return list(signal.step(state, span))
+def findings(law: AnyLaw, spans: list[Span], *, is_alive: bool = False) -> list[Finding]:
+    """What one law says of a run at its end. ``is_alive``: the program still runs. What the law raises is raised."""
+    ended = [span for span in spans if span.end is not None]
+    judged = {span.span_id: span for span in evaluate(ended, law)}
+    alive = frozenset(span.span_id for span in spans) if is_alive else frozenset()
+    trace = Trace([judged.get(span.span_id, span) for span in spans], alive=alive)
+    return [finding for run_ in read_runs(trace) for finding in law.judge(run_)]
 
 
 def under(operation: Operation, **bounds: float) -> Span:
@@ -145,84 +153,163 @@ def confident(operation: Operation, *, mean: float = -0.2, tokens: int = 20, low
 
 @dataclass
 class Cases:
-    bad: dict[str, list[Span]]
-    """By label; what stands after a comma tells cases of one label apart."""
-    good: list[list[Span]]
+    """What a law says, by label; what stands after a comma tells cases of one label apart."""
+
+    facts: dict[str, list[Span]] = field(default_factory=dict)
+    """Runs with a step about which the law states a fact."""
+    findings: dict[str, tuple[Confidence, list[Span]]] = field(default_factory=dict)
+    """Runs that the law judges, each with its confidence."""
+    good: list[list[Span]] = field(default_factory=list)
+    """Runs that look like the bad ones in some way, of which the law says nothing."""
+
+    @property
+    def bad(self) -> dict[str, list[Span]]:
+        return {**self.facts, **{f"{label}, judged": spans for label, (_, spans) in self.findings.items()}}
+
+    @property
+    def runs(self) -> list[list[Span]]:
+        return [*self.bad.values(), *self.good]
 
 
 ERROR = {"error": f"no {CANARY}"}
 DONE = f"Your refund of {CANARY} is on its way."
-ADMISSION = f"I could not refund {CANARY}."
+VALUES = f"{CANARY} costs 47.11 EUR."
 PAGE = f"{CANARY} " + " ".join(f"word{chr(97 + n)}" for n in range(26))
+CUT = f'{{"orders": [{{"id": "{CANARY}-1107"}}, {{"id": "{CANARY}-11'
 UNEXPECTED = violation("unexpected", f"/{CANARY}", severity="warning")
 
 VLLM = {"system_fingerprint": "vllm-0.32.0-0123abcd"}
 REQUIRED: dict[str, Any] = {**VLLM, "parameters": {"tool_choice": "required"}}
 NAMED: dict[str, Any] = {**VLLM, "parameters": {"tool_choice": {"type": "function", "function": {"name": "look_up"}}}}
 STRICT = tuple(ToolDefinition(tool.name, tool.parameters, strict=True) for tool in TOOLS)
+TYPED = tuple(
+    ToolDefinition(name, {"type": "object", "properties": {"q": {"type": "integer"}}, "required": ["q"]}, changes=changes)
+    for name, changes in (("refund", True), ("look_up", False))
+)
+MADE_UP = {"order_id": f"{CANARY}-20431"}
 
 A, B, C = (execute(name=name, arguments={"q": CANARY, "n": 1}) for name in ("look_up", "search", "refund"))
 REFUND = execute("ok", "refund", changes=True)
+BREAKING = failing(ToolExecution("look_up", ARGUMENTS))
+
+
+def ask(name: str = "look_up", arguments: Any = None, call_id: str = "c1", **fields: Any) -> Inference:
+    """A model call that asks for one tool call, and is sent only the user's message."""
+    return infer(call(name, arguments, call_id), finish="tool_calls", **fields)
+
+
+def told(result: Any, *answer: Part | str, asked: ToolCall | None = None, **fields: Any) -> Inference:
+    """A model call that is sent the result of one call, and answers."""
+    return infer(*answer, request=result_of(asked or call(), result), **fields)
+
+
+def typed(name: str, q: Any, call_id: str, **fields: Any) -> Inference:
+    """A model call that asks for a tool whose argument is an integer."""
+    return ask(name, {"q": q}, call_id, tools=TYPED, **fields)
+
+
+def run_typed(name: str, q: Any, call_id: str, *, fails: bool = False) -> Span:
+    tool = next(tool for tool in TYPED if tool.name == name)
+    operation = ToolExecution(name, {"q": q}, None if fails else "ok", not fails, call_id, definition=tool)
+    return failing(operation) if fails else step(operation)
+
+
+def long_request(*first: Message) -> tuple[Message, ...]:
+    return (*first, user("go"), assistant("one"), user(f"about {CANARY}"), assistant("two"), user("on"))
+
 
 CASES: dict[str, Cases] = {
     "answer_without_evidence": Cases(
-        bad={
-            "no_lookup": run(infer(f"Order {CANARY}-4711 ships on 2031-05-17.")),
-            "after_empty": run(infer(call()), execute([]), infer("It ships on 2031-05-17.", request=result_of(call(), []))),
-            "after_failures": run(
-                infer(call()), execute(ERROR), infer("It ships on 2031-05-17.", request=result_of(call(), ERROR))
-            ),
+        findings={
+            "no_lookup": ("possible", run(infer(VALUES))),
+            "nothing_found": ("likely", run(ask(), execute([], call_id="c1"), told([], VALUES))),
+            "nothing_found, failures": ("likely", run(ask(), execute(ERROR, call_id="c1"), told(ERROR, VALUES))),
         },
         good=[
-            run(infer(call()), execute(), infer("It ships on 2031-05-17.", request=result_of(call(), "2031-05-17"))),
-            run(infer(call()), execute([]), infer("There are no results for 2031-05-17.", request=result_of(call(), []))),
-            run(infer("It ships on 2031-05-17.", request=result_of(call(), CANARY))),
+            run(ask(), execute("47.11", call_id="c1"), told("47.11", VALUES)),
+            run(ask(), execute([], call_id="c1"), told([], f"There is nothing about {CANARY}.")),
+            run(ask("refund"), execute([], "refund", call_id="c1"), told([], VALUES, asked=call("refund"))),
+            run(told(CANARY, VALUES)),
             run(infer(f"Hello! I am here to help with {CANARY}.")),
             run(infer("You asked about order 4711.", request=(user(f"{CANARY} 4711"),))),
-            run(infer(f"Do you mean order {CANARY}-4711?")),
-            run(infer("I cannot say anything about order 4711.")),
-            run(infer("It ships on 2031-05-17.", tools=())),
-            run(infer("It ships on 2031-05-17.", parameters={"tool_choice": "none"})),
-            run(infer("It ships on 2031-05-17.", previous_response_id="r1")),
-            run(infer(ServerToolCall("web_search", {"q": CANARY})), infer("It ships on 2031-05-17.")),
-            run(infer("First\n10. second\n11. third", request=(user(CANARY),))),
+            run(infer(VALUES, tools=())),
+            run(infer(VALUES, previous_response_id="r1")),
+            run(infer(ServerToolCall("web_search", {"q": CANARY})), infer(VALUES)),
+            run(Retrieval("faq", CANARY, [{"content": CANARY}]), infer(VALUES)),
+            run(infer("Which one?"), infer(VALUES, request=(user("go"), assistant("Which one?"), user(CANARY)))),
+        ],
+    ),
+    "cut_result": Cases(
+        findings={
+            "used": (
+                "certain",
+                run(
+                    ask(),
+                    execute(CUT, call_id="c1"),
+                    told(CUT, call("search", {"order_id": f"{CANARY}-1107"}, "c2")),
+                    execute("sent", "search", {"order_id": f"{CANARY}-1107"}, "c2"),
+                ),
+            ),
+            "cut": ("possible", run(ask(), execute(CUT, call_id="c1"), told(CUT, "I cannot read this."))),
+        },
+        good=[
+            run(ask(), execute(f'{CUT}"}}]}}', call_id="c1"), told(CUT, CANARY)),
+            run(ask(), execute(f'{{\n"{CANARY}": 1,\n', call_id="c1"), told(f'{{\n"{CANARY}": 1,\n', CANARY)),
+            run(ask(), execute(CANARY, call_id="c1"), told(CANARY, CANARY)),
         ],
     ),
     "defective_output": Cases(
-        bad={
+        facts={
             "empty": run(infer(" \n")),
             "reasoning_only": run(infer(Reasoning(CANARY))),
-            "no_choice": run(Inference("openai", input=(user(CANARY),))),
+            "no_choice": run(step(Inference("openai", input=(user(CANARY),)), scope=Scope(SCOPE_NAME))),
             "cut": run(infer(f"It is {CANARY} and", finish="length")),
             "cut, reasoning": run(infer(Reasoning(CANARY), finish="length")),
+            "cut, not recorded": run(Inference("openai", finish_reasons=("length",))),
             "cut_json": run(infer(f'{{"a": "{CANARY}', parameters=JSON, finish="length")),
             "cut_arguments": run(infer(call(arguments=f'{{"q": "{CANARY}'), finish="tool_calls")),
             "filtered": run(infer(CANARY, finish="content_filter")),
+            "refused": run(infer(Generic("refusal", {"content": CANARY}))),
             "stream_cut": run(step(infer(f"It is {CANARY} and", partial=True), attributes={semconv.STREAM_CUT: True})),
+        },
+        findings={
+            "empty": ("certain", run(infer(" \n"))),
+            "reasoning_only": ("certain", run(infer(Reasoning(CANARY)))),
+            "no_choice": ("certain", run(step(Inference("openai", input=(user(CANARY),)), scope=Scope(SCOPE_NAME)))),
+            "cut": ("certain", run(infer(f"It is {CANARY} and", finish="length"))),
+            "cut_json": ("certain", run(infer(f'{{"a": "{CANARY}', parameters=JSON, finish="length"))),
+            "cut_arguments": ("certain", run(infer(call(arguments=f'{{"q": "{CANARY}'), finish="tool_calls"))),
+            "filtered": ("certain", run(infer(CANARY, finish="content_filter"))),
+            "refused": ("certain", run(infer(Generic("refusal", {"content": CANARY})))),
+            "stream_cut": (
+                "certain",
+                run(step(infer(f"It is {CANARY} and", partial=True), attributes={semconv.STREAM_CUT: True})),
+            ),
+            "cut, before the last answer": ("possible", run(infer(f"It is {CANARY} and", finish="length"), infer(CANARY))),
+            "empty, after a change": (
+                "possible",
+                run(ask("refund"), execute("ok", "refund", call_id="c1"), told("ok", "", asked=call("refund"))),
+            ),
         },
         good=[
             run(infer(CANARY)),
             run(infer(call())),
             run(infer(call(arguments=f'{{"q": {CANARY}}}'), finish="tool_calls")),
-            run(infer(Generic("refusal", {"content": CANARY}))),
+            run(infer(CANARY, partial=True)),
             run(infer(f'{{"a": "{CANARY}', partial=True, parameters=JSON)),
             run(failing(infer(), "timeout")),
+            run(infer(status="in_progress")),
+            run(Inference("openai", input=(user(CANARY),))),
             run(Inference("openai", input=(user(CANARY),), finish_reasons=("stop",))),
             run(Inference("openai")),
             run(infer(PAGE * 3)),
-            run(infer("| a |\n" + "|---" * 100)),
-            run(infer("All is said. " * 3)),
-            run(infer("```\n" + "0, 0, 0, " * 100)),
         ],
     ),
     "duplicated_effect": Cases(
-        bad={
-            "declared": run(REFUND, execute(), REFUND),
-            "after_timeout": run(
-                failing(ToolExecution("refund", ARGUMENTS, definition=ToolDefinition("refund", changes=True)), "TimeoutError"),
-                REFUND,
-            ),
-            "undeclared": run(execute("ok", "refund"), execute("ok", "refund")),
+        findings={
+            "made_twice": ("certain", run(REFUND, execute(), REFUND)),
+            "made_twice, undeclared": ("possible", run(*[execute("ok", "refund", {"order_id": CANARY})] * 2)),
+            "made_twice, undeclared loop": ("certain", run(*[execute("ok", "refund", {"order_id": "W1"})] * 3)),
         },
         good=[
             run(REFUND, execute("ok", "refund", {"q": 2}, changes=True)),
@@ -231,85 +318,162 @@ CASES: dict[str, Cases] = {
             run(*[execute("ok", "refund", polls=True, changes=True)] * 2),
             run(execute(), execute()),
             run(infer(CANARY), REFUND, infer(CANARY, request=(user("another one"),)), REFUND),
+            run(infer(call("refund", call_id="c1")), REFUND),
         ],
     ),
-    "empty_retrieval": Cases(
-        bad={
+    "empty_result": Cases(
+        facts={
             "empty": run(Retrieval("faq", CANARY, [])),
             "empty, memory": run(Memory("search_memory", query=CANARY, records=[])),
         },
+        findings={"empty": ("possible", run(ask(), execute([], call_id="c1"), told([], f"There is no {CANARY}.")))},
         good=[
             run(Retrieval("faq", CANARY, [{"content": CANARY, "score": 0.1}])),
             run(Retrieval("faq", CANARY), Memory("create_memory", records=[])),
             run(failing(Retrieval("faq", CANARY, []))),
+            run(ask("refund"), execute([], "refund", call_id="c1"), told([], CANARY, asked=call("refund"))),
+            run(ask(), execute(ERROR, call_id="c1"), told(ERROR, CANARY)),
         ],
     ),
     "end_state": Cases(
-        bad={
-            "error": run(infer(call()), failing(infer())),
-            "timeout": run(infer(call()), failing(infer(), "httpx.ReadTimeout")),
-            "cancelled": run(infer(call()), failing(infer(), "CancelledError")),
-            "limit": run(infer(call()), failing(infer(), "agents.MaxTurnsExceeded")),
-            "cut": run(infer(call()), execute("found"), infer(CANARY, finish="length")),
-            "cut, stream": run(infer(call()), step(infer(CANARY, partial=True), attributes={semconv.STREAM_CUT: True})),
-            "left": run(infer(call()), execute("found"), infer(CANARY, partial=True)),
-            "refused": run(infer(CANARY, finish="content_filter")),
-            "empty": run(infer(call()), execute("found"), infer(" ")),
-            "stopped": run(infer(call()), execute("found", call_id="c1")),
-            "asked_back": run(infer(f"Which {CANARY}?")),
-            "gave_up": run(infer(call()), execute(ERROR, call_id="c1"), infer(ADMISSION)),
-            "after_errors": run(infer(call()), execute(ERROR, call_id="c1"), infer(DONE)),
-            "no_action": run(infer(CANARY)),
+        findings={
+            "error": ("certain", run(ask(), failing(infer()))),
+            "error, of the program": ("certain", run(infer(CANARY), failure=Failure("KeyError", CANARY))),
+            "error, the run went on": ("possible", run(failing(infer()), infer(CANARY))),
+            "timeout": ("certain", run(ask(), failing(infer(), "httpx.ReadTimeout"))),
+            "cancelled": ("certain", run(infer(CANARY), failure=Failure("asyncio.exceptions.CancelledError"))),
+            "cancelled, Ctrl-C": ("certain", run(infer(CANARY), failure=Failure("KeyboardInterrupt"))),
+            "limit": ("certain", run(infer(CANARY), failure=Failure("agents.MaxTurnsExceeded", CANARY))),
+            "budget": ("certain", run(infer(CANARY), failure=Failure("llmtrace.errors.BudgetExceeded", "it is spent"))),
+            "budget_exceeded": (
+                "possible",
+                run(step(infer(CANARY), evaluations=(Evaluation("budget_exceeded", "info", "5 of 4 calls", "calls"),))),
+            ),
+            "replay_diverged": ("certain", run(failing(infer(), "llmtrace.errors.ReplayDiverged"))),
+            "interrupted": ("certain", cut_off(infer(CANARY), execute())),
+            "waited": ("certain", cut_off(infer(CANARY), Review("refund", tool="refund", call_id="c1"))),
         },
         good=[
-            run(infer(call()), execute("found"), infer(CANARY)),
+            run(ask(), execute("found", call_id="c1"), told("found", CANARY)),
             run(infer(CANARY, tools=())),
-            run(infer(call("finish")), execute(None, "finish", {"answer": CANARY}, "c1")),
-            run(infer(call()), execute(ERROR), *[execute("found")] * 3, infer(DONE)),
-            run(infer(CANARY), outermost=False),
-            run(infer(call()), execute("found"), infer(CANARY), failing(infer(), "CancelledError")),
+            run(ask(), failing(ToolExecution("look_up", ARGUMENTS, call_id="c1")), told(ERROR, CANARY)),
         ],
     ),
     "failed_tool": Cases(
-        bad={
-            "raised": run(infer(call()), failing(ToolExecution("look_up", ARGUMENTS, call_id="c1"))),
-            "error_result": run(infer(call()), execute(ERROR, call_id="c1")),
-            "error_result, told": run(infer(call()), infer(CANARY, request=result_of(call(), ERROR))),
-            "never_succeeded": run(infer(call()), execute(ERROR, call_id="c1"), infer(DONE, request=result_of(call(), ERROR))),
-            "never_succeeded, change": run(
-                infer(call("refund")),
-                execute(ERROR, "refund", call_id="c1"),
-                execute("a depot", "search", {"q": "else"}),
-                infer(DONE),
+        facts={
+            "raised": run(ask(), failing(ToolExecution("look_up", ARGUMENTS, call_id="c1"))),
+            "error_result": run(ask(), execute(ERROR, call_id="c1")),
+            "error_result, told": run(ask(), told(ERROR, CANARY)),
+        },
+        findings={
+            "never_succeeded": ("certain", run(ask(), execute(ERROR, call_id="c1"), told(ERROR, DONE))),
+            "never_succeeded, raised": (
+                "certain",
+                run(ask(), failing(ToolExecution("look_up", ARGUMENTS, call_id="c1")), told(ERROR, DONE)),
             ),
-            "admitted": run(infer(call()), execute(ERROR, call_id="c1"), infer(ADMISSION, request=result_of(call(), ERROR))),
+            "never_succeeded, change": (
+                "certain",
+                run(
+                    ask("refund"),
+                    execute(ERROR, "refund", call_id="c1"),
+                    execute("a depot", "search", {"q": "else"}),
+                    told(ERROR, DONE, asked=call("refund")),
+                ),
+            ),
+            "never_succeeded, told only": ("certain", run(ask(), told(ERROR, DONE))),
+            "never_succeeded, worked around": (
+                "possible",
+                run(
+                    ask(),
+                    execute(ERROR, call_id="c1"),
+                    *[execute("found", "search", {"q": number}) for number in range(5)],
+                    told(ERROR, CANARY),
+                ),
+            ),
+            "never_succeeded, no answer": ("possible", run(ask(), execute(ERROR, call_id="c1"))),
+            "failed_then_succeeded": (
+                "possible",
+                run(
+                    ask(),
+                    execute(ERROR, call_id="c1"),
+                    told(ERROR, call(call_id="c2")),
+                    execute("found", call_id="c2"),
+                    infer(CANARY),
+                ),
+            ),
+            "not_approved": (
+                "certain",
+                run(
+                    ask("refund"),
+                    Review("refund", tool="refund", call_id="c1", payload=ARGUMENTS, decision="rejected"),
+                    ToolExecution("refund", ARGUMENTS, call_id="c1", executed=False),
+                    told("rejected", DONE, asked=call("refund")),
+                ),
+            ),
         },
         good=[
-            run(infer(call()), execute(), infer(DONE)),
-            run(infer(call()), failing(ToolExecution("look_up", call_id="c1"), "CancelledError"), infer(DONE)),
+            run(ask(), execute(call_id="c1"), told(CANARY, DONE)),
+            run(ask("refund"), execute("ok", "refund", call_id="c1"), told("ok", DONE, asked=call("refund"))),
+            run(
+                ask("refund"),
+                Review("refund", tool="refund", call_id="c1", payload=ARGUMENTS, decision="rejected"),
+                ToolExecution("refund", ARGUMENTS, call_id="c1", executed=False),
+                told("rejected", f"I could not refund {CANARY}: it was rejected.", asked=call("refund")),
+            ),
         ],
     ),
     "invalid_tool_call": Cases(
-        bad={
-            "missing": run(step(infer(call()), violations=(violation(choice=0),)), step(execute(), violations=(violation(),))),
-            "wrong_type": run(step(infer(call()), violations=(UNEXPECTED, violation("wrong_type")))),
+        facts={
+            "missing": run(step(ask(), violations=(violation(choice=0),)), step(execute(), violations=(violation(),))),
+            "wrong_type": run(step(ask(), violations=(UNEXPECTED, violation("wrong_type")))),
             "unexpected": run(step(execute(), violations=(UNEXPECTED,))),
-            "unknown_tool": run(step(infer(call(CANARY)), violations=(violation("unknown_tool", "", tool=CANARY),))),
+            "unknown_tool": run(step(ask(CANARY), violations=(violation("unknown_tool", "", tool=CANARY),))),
+        },
+        findings={
+            "ran": ("certain", run(typed("refund", CANARY, "c1"), run_typed("refund", CANARY, "c1"), infer(DONE))),
+            "never_right": (
+                "certain",
+                run(typed("look_up", CANARY, "c1"), run_typed("look_up", CANARY, "c1", fails=True), infer(DONE)),
+            ),
+            "corrected": (
+                "possible",
+                run(
+                    typed("look_up", CANARY, "c1"),
+                    run_typed("look_up", CANARY, "c1", fails=True),
+                    typed("look_up", 1, "c2"),
+                    run_typed("look_up", 1, "c2"),
+                    infer(DONE),
+                ),
+            ),
+            "corrected, a lookup answered": (
+                "possible",
+                run(typed("look_up", CANARY, "c1"), run_typed("look_up", CANARY, "c1"), infer(DONE)),
+            ),
+            "unknown_tool": ("certain", run(ask(CANARY), told("no such tool", DONE, asked=call(CANARY)))),
         },
         good=[
-            run(infer(call()), execute()),
-            run(step(infer(call()), violations=(violation("schema", "", severity="warning"),))),
+            run(typed("refund", 1, "c1"), run_typed("refund", 1, "c1"), infer(DONE)),
+            run(ask(), execute()),
+            run(step(ask(), violations=(violation("schema", "", severity="warning"),))),
             run(step(infer("{}"), violations=(violation(where="output"),))),
         ],
     ),
     "leaked_tool_call": Cases(
-        bad={
+        facts={
             "syntax": run(infer(f'<tool_call>\n{{"name": "look_up", "arguments": {{"q": "{CANARY}"}}}}\n</tool_call>')),
             "syntax, code": run(infer(f'look_up(q="{CANARY}")')),
             "syntax, JSON": run(infer(f'```json\n{{"name": "look_up", "arguments": {{"q": "{CANARY}"}}}}\n```')),
             "syntax, qualified": run(infer(f'to=functions.look_up {{"q": "{CANARY}"}}')),
             "missing_call": run(infer(f"I will look {CANARY} up.", finish="tool_calls")),
             "control_token": run(infer(f"{CANARY} it is.<|im_end|>")),
+        },
+        findings={
+            "syntax": (
+                "certain",
+                run(infer(f'<tool_call>{{"name": "look_up", "arguments": {{"q": "{CANARY}"}}}}</tool_call>')),
+            ),
+            "missing_call": ("possible", run(infer(f"I will look {CANARY} up.", finish="tool_calls"))),
+            "control_token": ("possible", run(infer(f"{CANARY} it is.<|im_end|>"))),
         },
         good=[
             run(infer(call(), finish="tool_calls")),
@@ -325,40 +489,65 @@ CASES: dict[str, Cases] = {
         ],
     ),
     "lost_context": Cases(
-        bad={
-            "system": run(
-                infer("one", request=(Message("system", (Text(CANARY),)), user("go"))),
-                infer("two", request=(user("go"), assistant("one"), user("go on"))),
+        findings={
+            "messages": (
+                "possible",
+                run(infer("three", request=long_request()), infer("four", request=(assistant("three"), user("and?")))),
             ),
-            "result": run(
-                infer(call(), request=(user("go"),)),
-                infer("two", request=(user("go"), assistant(call()), user(f"what about {CANARY}?"))),
+            "system": (
+                "possible",
+                run(
+                    infer("one", request=(Message("system", (Text(CANARY),)), user("go"))),
+                    infer("two", request=(user("go"), assistant("one"), user("go on"))),
+                ),
             ),
-            "messages": run(
-                infer("two", request=(user("go"), assistant("one"), user(CANARY))),
-                infer("three", request=(user("go"), assistant("two"), user("on"))),
+            "looked_up_again": (
+                "likely",
+                run(
+                    ask(),
+                    execute(call_id="c1"),
+                    told(CANARY, call("search", {"q": 2}, "c2")),
+                    execute("found", "search", {"q": 2}, "c2"),
+                    infer(
+                        call(call_id="c3"),
+                        request=(assistant(call("search", {"q": 2}, "c2")), Message("tool", (ToolResult("found", "c2"),))),
+                    ),
+                    execute(call_id="c3"),
+                ),
+            ),
+            "made_up_again": (
+                "likely",
+                run(
+                    infer("three", request=long_request(user("My order is KS-20418."))),
+                    infer(call("refund", MADE_UP), request=(assistant("three"), user("Refund it."))),
+                ),
             ),
         },
         good=[
             run(infer(CANARY, request=(user("go"),)), infer("on", request=(user("go"), assistant(CANARY), user("go on")))),
             run(infer("two", request=(user("go"), assistant("one"), user(CANARY))), infer("x", request=(user("else"),))),
             run(infer(CANARY, request=(Message("system", (Text("a"),)), user("go"))), infer("on", request=(user("go"),))),
-            run(infer(call(), request=(user("go"),)), infer("on", request=(user("go"), *result_of(call(), CANARY)[1:]))),
+            run(ask(request=(user("go"),)), infer("on", request=(user("go"), *result_of(call(), CANARY)[1:]))),
             run(
-                infer(CANARY, request=(user("go"), assistant("a"), user("b"))),
+                infer(CANARY, request=long_request()),
                 infer("on", request=(assistant(CANARY),), previous_response_id="r1"),
             ),
             run(
-                infer(CANARY, request=(Message("system", (Text("a"),)), user("go"), assistant("a"), user("b"))),
+                infer(CANARY, request=long_request(Message("system", (Text("a"),)))),
                 infer("on", request=(Message("system", (Text("judge"),)), assistant(CANARY), user("fine?"))),
+            ),
+            run(
+                infer("two", request=(user("go"), assistant("one"), user(CANARY))),
+                infer("x", request=(user("go"), assistant("two"))),
             ),
         ],
     ),
     "low_confidence": Cases(
-        bad={
+        facts={
             "answer": run(confident(infer(f"It is {CANARY} of course."), mean=-2.0)),
             "stretch": run(confident(infer(f"It is {CANARY}."), low=[0, 6, 6 + len(CANARY)])),
         },
+        findings={"answer": ("possible", run(confident(infer(f"It is {CANARY} of course."), mean=-2.0)))},
         good=[
             run(infer(f"It is {CANARY}.")),
             run(confident(infer(f"It is {CANARY}."))),
@@ -366,7 +555,7 @@ CASES: dict[str, Cases] = {
         ],
     ),
     "malformed_output": Cases(
-        bad={
+        facts={
             "not_json": run(infer(f"It is {CANARY}.", parameters=JSON)),
             "not_an_object": run(infer(f'["{CANARY}"]', parameters=JSON)),
             "fenced": run(infer(f'```json\n{{"a": "{CANARY}"}}\n```', parameters=JSON)),
@@ -374,6 +563,12 @@ CASES: dict[str, Cases] = {
             "schema": run(
                 step(infer(f'{{"a": "{CANARY}"}}', parameters=JSON), violations=(violation(where="output", choice=0),))
             ),
+        },
+        findings={
+            "not_json": ("possible", run(infer(f"It is {CANARY}.", parameters=JSON))),
+            "not_an_object": ("possible", run(infer(f'["{CANARY}"]', parameters=JSON))),
+            "fenced": ("possible", run(infer(f'```json\n{{"a": "{CANARY}"}}\n```', parameters=JSON))),
+            "wrapped": ("possible", run(infer(f'Here it is: {{"a": "{CANARY}"}}. Enjoy!', parameters=JSON))),
         },
         good=[
             run(infer(f'{{"a": "{CANARY}"}}', parameters=JSON)),
@@ -386,7 +581,7 @@ CASES: dict[str, Cases] = {
         ],
     ),
     "refusal": Cases(
-        bad={
+        facts={
             "provider": run(infer(Generic("refusal", {"content": CANARY}))),
             "words": run(infer(f"I'm sorry, but I can't help with {CANARY}.")),
         },
@@ -397,30 +592,59 @@ CASES: dict[str, Cases] = {
         ],
     ),
     "repeated_call": Cases(
-        bad={
-            "twice": run(execute(), execute(name="search"), execute()),
-            "same_result": run(execute(), execute(name="search"), execute(), execute()),
-            "same_result, failures": run(*[failing(ToolExecution("look_up", ARGUMENTS))] * 3),
-            "cycle": run(*[A, B] * 3),
-            "cycle, of four": run(*[A, B, C, execute(name="refund")] * 3),
+        findings={
+            "same_result, twice": (
+                "possible",
+                run(ask(), execute(call_id="c1"), told(CANARY, call(call_id="c2")), execute(call_id="c2")),
+            ),
+            "same_result": ("certain", run(execute(), execute(name="search"), execute(), execute())),
+            "same_result, failures": ("certain", run(*[BREAKING] * 3)),
+            "same_result, as with a shell": (
+                "likely",
+                run(
+                    *[
+                        part
+                        for number in range(3)
+                        for part in (failing(ToolExecution("shell", ARGUMENTS)), execute("ok", "shell", {"q": number}))
+                    ]
+                ),
+            ),
+            "same_result, after a change each": (
+                "possible",
+                run(*[part for n in range(3) for part in (BREAKING, execute("ok", "refund", {"n": n}, changes=True))]),
+            ),
+            "cycle": ("certain", run(*[A, B] * 3)),
+            "cycle, of four": ("certain", run(*[A, B, C, execute(name="refund")] * 3)),
+            "same_error": ("certain", run(*[failing(ToolExecution("look_up", {"q": number})) for number in range(3)])),
+            "same_error, twice": ("possible", run(*[failing(ToolExecution("look_up", {"q": number})) for number in range(2)])),
+            "same_error, then right": (
+                "likely",
+                run(*[failing(ToolExecution("look_up", {"q": number})) for number in range(3)], execute()),
+            ),
         },
         good=[
             run(execute(), execute(arguments={"q": CANARY, "page": 2}), execute(name="search")),
-            run(execute({"state": "pending"}), execute({"state": CANARY})),
-            run(execute(ERROR), execute()),
+            run(execute(ERROR), execute(arguments={"q": 2})),
             run(ToolExecution("look_up"), ToolExecution("look_up")),
             run(*[execute(polls=True)] * 5),
             run(*[execute(name="get_job_status")] * 5),
             run(infer(CANARY), execute(), infer(CANARY, request=(user("again"),)), execute()),
+            run(infer(*[call(call_id=f"c{number}") for number in range(3)]), *[execute(call_id=f"c{n}") for n in range(3)]),
         ],
     ),
     "served_call": Cases(
-        bad={
+        facts={
             "unenforced": run(step(infer(call(), **REQUIRED, finish="tool_call"), violations=(violation(),))),
             "named_stop": run(infer(call(), **NAMED)),
             "dropped": run(infer(f'<tool_call>{{"name": "look_up"}}</tool_call><tool_call>{{"{CANARY}</tool_call>')),
             "stream_differs": run(infer(call(arguments=f'{{"q": "{CANARY}"}}}}'), stream=True, **REQUIRED, finish="tool_call")),
             "stream_differs, left": run(infer(f'<tool_call>{{"name": "{CANARY}"}}</tool_call>', stream=True, **REQUIRED)),
+        },
+        findings={
+            "dropped": (
+                "possible",
+                run(infer(f'<tool_call>{{"name": "look_up"}}</tool_call><tool_call>{{"{CANARY}</tool_call>')),
+            ),
         },
         good=[
             run(infer(call(), **REQUIRED, finish="tool_call")),
@@ -428,18 +652,19 @@ CASES: dict[str, Cases] = {
             run(step(infer(call(), **{**REQUIRED, "tools": STRICT}, finish="tool_call"), violations=(violation(),))),
             run(infer(call(), **NAMED, finish="tool_call")),
             run(infer(call(), stream=True, **REQUIRED, finish="tool_call")),
-            run(infer(call(arguments=f'["{CANARY}"]'), stream=True, **REQUIRED, finish="tool_call")),
-            run(infer(call(arguments=f'{{"q": "{CANARY}'), stream=True, **REQUIRED, finish="length")),
-            run(infer(call(arguments=f'{{"q": "{CANARY}"}}}}'), **REQUIRED, finish="tool_call")),
+            run(infer(call(arguments=f'["{CANARY}"]'), stream=True, **{**REQUIRED, "tools": STRICT}, finish="tool_call")),
+            run(infer(call(arguments=f'{{"q": "{CANARY}'), stream=True, **{**REQUIRED, "tools": STRICT}, finish="length")),
+            run(infer(call(arguments=f'{{"q": "{CANARY}"}}}}'), **{**REQUIRED, "tools": STRICT}, finish="tool_call")),
             run(infer(call(arguments=f'{{"q": "{CANARY}"}}}}'), stream=True, finish="tool_call")),
             run(infer(f'<tool_call>{{"name": "{CANARY}"}}</tool_call>')),
         ],
     ),
     "slo": Cases(
-        bad={
+        facts={
             **{share: run(under(execute(), **{share: 4e-9})) for share in ("p50", "p95", "p99")},
             "ttft": run(under(infer("x", time_to_first_chunk=0.5), time_to_first_token=0.4)),
         },
+        findings={"p99": ("possible", run(under(execute(), p99=4e-9)))},
         good=[
             run(under(execute(), p99=5e-9), infer("x", time_to_first_chunk=9.0)),
             run(under(infer("x"), time_to_first_token=1e-9)),
@@ -447,17 +672,29 @@ CASES: dict[str, Cases] = {
         ],
     ),
     "ungrounded_argument": Cases(
-        bad={
-            "made_up": run(infer(call("get_order", {"order_id": f"{CANARY}-20431"}))),
-            "in_change": run(
-                infer(call("refund", {"order_id": f"{CANARY}-20431"})),
-                execute("ok", "refund", {"order_id": f"{CANARY}-20431"}, "c1"),
+        facts={"made_up": run(ask("get_order", MADE_UP))},
+        findings={
+            "in_change": ("likely", run(ask("refund", MADE_UP), execute("ok", "refund", MADE_UP, "c1"), infer(CANARY))),
+            "made_up": ("possible", run(ask("get_order", MADE_UP), execute("sent", "get_order", MADE_UP, "c1"), infer(CANARY))),
+            "made_up, approved": (
+                "possible",
+                run(
+                    ask("refund", MADE_UP),
+                    Review("refund", tool="refund", call_id="c1", payload=MADE_UP, decision="approved"),
+                    execute("ok", "refund", MADE_UP, "c1"),
+                    infer(CANARY),
+                ),
             ),
+            "made_up, failed": (
+                "possible",
+                run(ask("refund", MADE_UP), execute(ERROR, "refund", MADE_UP, "c1"), infer(CANARY)),
+            ),
+            "in_answer": ("possible", run(infer(f"Your order is {CANARY}-20431."))),
         },
         good=[
-            run(infer(call("refund", {"order_id": "KS-20431"}), request=(user(f"Refund KS-20431, {CANARY}"),))),
-            run(infer(call("refund", {"order_id": f"{CANARY}-20431"}), previous_response_id="r1")),
-            run(infer(call("refund", {"amount": 17.35, "day": "2031-05-17", "why": f"my {CANARY} leaks"}))),
+            run(ask("refund", {"order_id": "KS-20431"}, request=(user(f"Refund KS-20431, {CANARY}"),))),
+            run(ask("refund", MADE_UP, previous_response_id="r1")),
+            run(ask("refund", {"amount": 17.35, "day": "2031-05-17", "why": f"my {CANARY} leaks"})),
         ],
     ),
 }

@@ -1,13 +1,15 @@
-"""One suite for every quality signal, built in or a user's: what `llmtrace.laws` promises of each."""
+"""One suite for every law, built in or a user's signal: what `llmtrace.laws` promises of each."""
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
 import re
 import sys
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +23,10 @@ from law_cases import (
     JSON,
     TOOLS,
     call,
+    evaluate,
     execute,
-    find,
+    facts,
+    findings,
     infer,
     result_of,
     run,
@@ -35,15 +39,15 @@ from tests.documentation import generated
 import llmtrace
 from llmtrace.codec import genai
 from llmtrace.evaluation import Evaluator
-from llmtrace.laws import AnySignal, advice, load, user_signals
+from llmtrace.laws import AnyLaw, load, user_signals
 from llmtrace.model import Inference, Span, ToolExecution, replace
-from llmtrace.reading.run_evidence import RunEvidence
+from llmtrace.reading.timeline import Timeline
 
 BUILT_IN = load()
-EVERY_SPAN = [span for cases in CASES.values() for spans in (*cases.bad.values(), *cases.good) for span in spans]
+EVERY_SPAN = [span for cases in CASES.values() for spans in cases.runs for span in spans[:-1] if span.end is not None]
 
 
-def _users_signals() -> tuple[AnySignal, ...]:
+def _users_signals() -> tuple[AnyLaw, ...]:
     """A user's signal in each of its three forms."""
     before = dict(user_signals.registered)
 
@@ -76,119 +80,155 @@ def _users_signals() -> tuple[AnySignal, ...]:
     return written
 
 
-SIGNALS = (*BUILT_IN, *_users_signals())
-every_signal = pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: signal.name)
-any_run = st.lists(st.sampled_from(EVERY_SPAN), min_size=1, max_size=30).map(
-    lambda spans: [replace(span, span_id=f"{place:016x}", sequence=place) for place, span in enumerate(spans)]
-)
+LAWS = (*BUILT_IN, *_users_signals())
+every_law = pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+any_run = st.lists(st.sampled_from(EVERY_SPAN), min_size=1, max_size=30).map(lambda spans: run(*spans))
 
 
-@pytest.mark.parametrize(
-    ("name", "label"), [(name, label) for name, cases in CASES.items() for label in cases.bad], ids=lambda part: part
-)
-def test_the_bad_case_fires(name: str, label: str) -> None:
-    """Each label of each signal has a run that shows it; the finding is by that name and has an explanation."""
-    (signal,) = load((name,))
-    evaluations = [evaluation for _, evaluation in find(signal, CASES[name].bad[label])]
-    assert label.split(",", maxsplit=1)[0] in {evaluation.label for evaluation in evaluations}
-    assert {evaluation.name for evaluation in evaluations} == {name}
-    assert all(evaluation.explanation for evaluation in evaluations)
+def kind_of(label: str) -> str:
+    return label.split(",", maxsplit=1)[0]
+
+
+@pytest.mark.parametrize(("name", "label"), [(name, label) for name, cases in CASES.items() for label in cases.facts])
+def test_a_law_states_its_facts(name: str, label: str) -> None:
+    """Each label has a run that shows it. The fact has the law's name, an explanation and no confidence: it marks nothing."""
+    (law,) = load((name,))
+    stated = [fact for _, fact in facts(law, CASES[name].facts[label])]
+    assert kind_of(label) in {fact.label for fact in stated}
+    assert {fact.name for fact in stated} == {name}
+    assert all(fact.explanation for fact in stated)
+
+
+@pytest.mark.parametrize(("name", "label"), [(name, label) for name, cases in CASES.items() for label in cases.findings])
+def test_a_law_judges_with_its_confidence(name: str, label: str) -> None:
+    """Each label has a run that the law judges with this confidence, and with no other confidence for this label."""
+    (law,) = load((name,))
+    confidence, spans = CASES[name].findings[label]
+    found = findings(law, spans)
+    assert {finding.confidence for finding in found if finding.label == kind_of(label)} == {confidence}
+    assert all(finding.law == name and finding.title and finding.evidence and finding.advice for finding in found)
 
 
 @pytest.mark.parametrize(
     ("name", "place"), [(name, place) for name, cases in CASES.items() for place in range(len(cases.good))]
 )
-def test_the_good_case_does_not(name: str, place: int) -> None:
-    """A run that looks like the bad one in some way and is fine gives nothing."""
-    (signal,) = load((name,))
-    assert find(signal, CASES[name].good[place]) == []
+def test_a_law_is_silent_about_a_good_run(name: str, place: int) -> None:
+    """A run that looks like the bad one in some way and is fine has no finding, and no fact that a person would look at."""
+    (law,) = load((name,))
+    spans = CASES[name].good[place]
+    assert findings(law, spans) == []
+    assert [fact for _, fact in facts(law, spans) if fact.severity != "info" or name != "failed_tool"] == []
 
 
-@every_signal
+@pytest.mark.parametrize(("name", "label"), [(name, label) for name, cases in CASES.items() for label in cases.findings])
+def test_a_finding_is_one_live_and_stored(name: str, label: str) -> None:
+    """The outermost span carries the marks of the live run, and they are those of the stored one."""
+    (law,) = load((name,))
+    _, spans = CASES[name].findings[label]
+    if spans[-1].end is None:
+        return  # only a reader sees that a program died
+    live = [mark for mark in evaluate(spans, law)[-1].evaluations if mark.confidence is not None]
+    stored = [finding.as_evaluation() for finding in findings(law, spans) if finding.is_marked]
+    assert live == stored
+
+
+@every_law
 @given(spans=any_run)
 @settings(max_examples=40, deadline=None)
-def test_replaying_gives_the_same(signal: AnySignal, spans: list[Span]) -> None:
+def test_replaying_gives_the_same(law: AnyLaw, spans: list[Span]) -> None:
     """The same spans in the same order give the same evaluations, and are left as they were."""
     before = copy.deepcopy(spans)
-    live = find(signal, spans)
-    assert find(signal, spans) == live
+    live = evaluate(spans, law)
+    assert evaluate(spans, law) == live
     assert spans == before
     assert repr(spans) == repr(before)
 
 
-@every_signal
+@every_law
 @given(spans=any_run)
 @settings(max_examples=25, deadline=None)
-def test_replaying_stored_spans_gives_the_same(signal: AnySignal, spans: list[Span]) -> None:
+def test_replaying_stored_spans_gives_the_same(law: AnyLaw, spans: list[Span]) -> None:
     """A span that was encoded and decoded again is judged like the live one."""
     stored = [genai.decode(genai.encode(span)) for span in spans]
-    assert find(signal, stored) == find(signal, spans)
+    live, again = evaluate(spans, law), evaluate(stored, law)
+    assert [span.evaluations for span in again] == [span.evaluations for span in live]
 
 
-@every_signal
+@every_law
 @given(spans=any_run)
 @settings(max_examples=25, deadline=None)
-def test_runs_do_not_touch_each_other(signal: AnySignal, spans: list[Span]) -> None:
-    """Two runs that go on at once are judged as if each were alone: a signal keeps nothing outside its state."""
-    evaluator = Evaluator((signal,))
+def test_runs_do_not_touch_each_other(law: AnyLaw, spans: list[Span]) -> None:
+    """Two runs that go on at once are judged as if each were alone: a law keeps nothing outside its state."""
+    evaluator = Evaluator((law,))
     first, second = evaluator.start(), evaluator.start()
     both = [(evaluator.evaluate(first, span), evaluator.evaluate(second, span)) for span in spans]
     assert [one for one, _ in both] == [other for _, other in both]
 
 
-@every_signal
+@every_law
 @given(spans=any_run)
 @settings(max_examples=40, deadline=None)
-def test_explanations_are_free_of_content(signal: AnySignal, spans: list[Span]) -> None:
+def test_titles_are_free_of_content(law: AnyLaw, spans: list[Span]) -> None:
     """What a model, a tool or a user said is in the evidence at most. Sources are spans of the run."""
-    for _, evaluation in find(signal, spans):
-        open_parts = (evaluation.name, evaluation.label, evaluation.explanation, evaluation.pointer, evaluation.severity)
-        assert CANARY not in repr(open_parts)
-        assert set(evaluation.sources) <= {span.span_id for span in spans}
-        json.dumps(evaluation.evidence)
+    ids = {span.span_id for span in spans}
+    for span in evaluate(spans, law):
+        for evaluation in span.evaluations:
+            open_parts = (evaluation.name, evaluation.label, evaluation.explanation, evaluation.severity)
+            assert CANARY not in repr(open_parts)
+            assert evaluation.confidence is not None or CANARY not in repr(evaluation.pointer)
+            assert set(evaluation.sources) <= ids
+            json.dumps(evaluation.evidence)
+    for finding in findings(law, spans):
+        assert CANARY not in repr((finding.law, finding.label))
+        assert {finding.span_id, *finding.spans} <= ids
 
 
-@every_signal
-def test_evidence_is_short(signal: AnySignal) -> None:
-    """However long the text, the evidence is an excerpt."""
+@every_law
+def test_evidence_is_short(law: AnyLaw) -> None:
+    """However long the text, the evidence of facts and findings is an excerpt."""
     padding = "x" * 100_000
     tagged = f'<tool_call>{{"name": "look_up", "arguments": "{padding}"}}</s>'
     bare = f'{{"name": "look_up", "arguments": "{padding}"}}'
     spans = run(infer(tagged, parameters=JSON), infer(bare), infer(padding, parameters=JSON))
-    assert all(len(repr(evaluation.evidence)) < 2_000 for _, evaluation in find(signal, spans))
+    assert all(len(repr(fact.evidence)) < 2_000 for _, fact in facts(law, spans))
+    assert all(len(finding.title) + len(finding.evidence) < 2_000 for finding in findings(law, spans))
 
 
 def test_the_states_are_bounded() -> None:
-    """Over 10,000 rounds the state of each signal stops growing, far below 8 MB. So does the evidence, which all share."""
-    evidence = RunEvidence()
-    states = {signal: signal.start(evidence) for signal in BUILT_IN}
+    """Over 10,000 rounds the state of each law stops growing, far below 1 MB. So does the timeline, which all share."""
+    timeline = Timeline(bounded=True)
+    states = {law: law.start(timeline) for law in BUILT_IN}
     sizes = defaultdict(list)
     for number in range(10_000):
         for span in _busy(number):
-            evidence.add(span)
-            for signal, state in states.items():
-                if not signal.looks_at or type(span.operation) in signal.looks_at:
-                    list(signal.step(state, span))
+            timeline.add(span)
+            for law, state in states.items():
+                if not law.looks_at or type(span.operation) in law.looks_at:
+                    facts_ = tuple(law.step(state, span))
+                    span = replace(span, evaluations=(*span.evaluations, *facts_))
+            timeline.note(span)
         if number in (2_999, 9_999):
-            sizes["evidence"].append(_weigh(evidence))
-            for signal, state in states.items():
-                sizes[signal.name].append(_weigh(state, shared=evidence))
-    assert {name: last for name, (first, last) in sizes.items() if last > first * 2 + 1_000 or last >= 8_000_000} == {}
+            sizes["timeline"].append(_weigh(timeline))
+            for law, state in states.items():
+                sizes[law.name].append(_weigh(state, shared=timeline))
+    assert {name: last for name, (first, last) in sizes.items() if last > first * 2 + 1_000} == {}
+    assert sizes.pop("timeline")[-1] < 16_000_000
+    assert {name: last for name, (_, last) in sizes.items() if last >= 1_000_000} == {}
 
 
-@every_signal
-def test_odd_values_raise_nothing(signal: AnySignal) -> None:
-    """Whatever stands where JSON should be, a signal finds something or nothing, and does not raise."""
+@every_law
+def test_odd_values_raise_nothing(law: AnyLaw) -> None:
+    """Whatever stands where JSON should be, a law finds something or nothing, and does not raise."""
     cycle: list[Any] = []
     cycle.append(cycle)
     for odd in (object(), cycle, {1: 2, "a": 3}, float("nan"), b"\xff", {"error": cycle}, [], {}, "", None, {"a": {1, 2}}):
         request = result_of(call(), odd)
-        find(signal, run(infer(call(arguments=odd)), execute(odd, arguments=odd), infer("It is 42.", request=request)))
-        find(signal, run(infer("x", parameters={"response_format": odd, "text": odd, "tool_choice": odd})))
+        findings(law, run(infer(call(arguments=odd)), execute(odd, arguments=odd), infer("It is 42.", request=request)))
+        findings(law, run(infer("x", parameters={"response_format": odd, "text": odd, "tool_choice": odd})))
 
 
-@every_signal
-def test_hostile_text_raises_nothing(signal: AnySignal) -> None:
+@every_law
+def test_hostile_text_raises_nothing(law: AnyLaw) -> None:
     """Unclosed fences, deep nesting, lone surrogates, marks without end: 100 KB each, in every place."""
     for piece in (
         "<tool_call>",
@@ -207,32 +247,59 @@ def test_hostile_text_raises_nothing(signal: AnySignal) -> None:
     ):
         text = piece * (100_000 // len(piece))
         error = infer(text, request=result_of(call(), text))
-        find(signal, run(infer(text, parameters=JSON, request=(user(text),)), infer(f"search({text})"), execute(text), error))
+        findings(law, run(infer(text, parameters=JSON, request=(user(text),)), infer(f"search({text})"), execute(text), error))
 
 
-def test_every_built_in_signal_has_cases() -> None:
-    """No signal comes without a good and a bad case."""
-    assert {signal.name for signal in BUILT_IN} == set(CASES)
+def test_every_law_has_cases() -> None:
+    """No law comes without a bad and a good case."""
+    assert {law.name for law in BUILT_IN} == set(CASES)
     assert all(cases.good and cases.bad for cases in CASES.values())
 
 
-def test_every_built_in_signal_is_documented() -> None:
-    """Each has a section with its labels, where it stands, and a good and a bad case."""
+@pytest.mark.parametrize("law", BUILT_IN, ids=lambda law: law.name)
+def test_the_docstring_names_every_label(law: AnyLaw) -> None:
+    """A reader of the reference finds each label that a law states or judges with, and each label is in a case."""
+    module = sys.modules[f"llmtrace.laws.{law.name}"]
+    documented = set(re.findall(r"`(\w+)`", module.__doc__ or ""))
+    used = {kind_of(label) for label in (*CASES[law.name].facts, *CASES[law.name].findings)}
+    if law.name == "invalid_tool_call":  # its facts have the codes of violations as labels
+        used -= {kind_of(label) for label in CASES[law.name].facts} - {"unknown_tool"}
+    assert used <= documented
+    written = _labels_in(Path(module.__file__ or ""))
+    assert written <= documented | used
+    assert written <= used | {"p50", "p95", "p99", "ttft"}
+
+
+def _labels_in(file: Path) -> set[str]:
+    """The labels that a law's code passes to a finding or an evaluation as a literal."""
+    labels: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        place = {"Finding": 1, "of_call": 1, "Evaluation": 3, "_finding": 1}.get(name)
+        if place is not None and len(node.args) > place:
+            choices = node.args[place]
+            parts = (choices.body, choices.orelse) if isinstance(choices, ast.IfExp) else (choices,)
+            labels |= {part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+    return labels
+
+
+def test_every_law_is_documented() -> None:
+    """Each has a section of the reference with its labels, and a bad and a good case."""
     parts = re.split(r"^## (\w+)$", generated()["reference/signals.md"], flags=re.MULTILINE)
     sections = dict(zip(parts[1::2], parts[2::2], strict=True))
-    assert set(sections) == {signal.name for signal in BUILT_IN}
+    assert set(sections) == {law.name for law in BUILT_IN}
     for name, section in sections.items():
-        assert all(f"* **{part}** " in section for part in ("Labels", "On", "Bad", "Good")), name
-        for label in CASES[name].bad:
-            assert f"`{label.split(',')[0]}`" in section or name == "invalid_tool_call", label
+        assert all(f"* **{part}** " in section for part in ("Labels", "Bad", "Good")), name
 
 
-@every_signal
-def test_advice_is_one_sentence(signal: AnySignal) -> None:
+@every_law
+def test_advice_is_one_sentence(law: AnyLaw) -> None:
     """What to do about a finding is said so that it can stand alone."""
-    text = signal.advice
+    text = law.advice
     assert not text or (text[0].isupper() and text.endswith(".") and "\n" not in text)
-    assert signal not in BUILT_IN or advice().get(signal.name, "") == text
+    assert text or law not in BUILT_IN
 
 
 def _busy(number: int) -> Iterable[Span]:
@@ -247,8 +314,7 @@ def _busy(number: int) -> Iterable[Span]:
         infer(asked, request=(user(name), *result_of(call(arguments=arguments, call_id=name), ERROR)[1:])),
         execute(f"done {number}", "refund", arguments, f"r{name}"),
         *([Inference("openai", input=(user(name),), tools=TOOLS)] if number % 10 == 0 else ()),
-        outermost=False,
-    )
+    )[:-1]
 
 
 def _weigh(value: object, shared: object = None) -> int:

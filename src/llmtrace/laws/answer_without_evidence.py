@@ -24,7 +24,9 @@ class AnswerWithoutEvidence(Law[None]):
 
     def judge(self, run: EndedRun) -> Iterator[Finding]:
         answer, calls = run.outcome, run.calls
-        if answer is None or not run.is_answered or not run.has_one_task or run.timeline.has_other_sources:
+        if answer is None or not run.is_answered or not run.has_one_task:
+            return
+        if run.timeline.has_other_sources or run.timeline.lineage.hidden:  # what is not visible may hold the values
             return
         is_barren = all(call.failed or (call.has_result and not call.is_change and is_empty(call.result)) for call in calls)
         may_lack_lookup = run.is_thorough and bool(run.timeline.tools)
