@@ -266,7 +266,6 @@ def test_the_docstring_names_every_label(law: AnyLaw) -> None:
         used -= {kind_of(label) for label in CASES[law.name].facts} - {"unknown_tool"}
     assert used <= documented
     written = _labels_in(Path(module.__file__ or ""))
-    assert written <= documented | used
     assert written <= used | {"p50", "p95", "p99", "ttft"}
 
 
