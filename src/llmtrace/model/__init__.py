@@ -1,6 +1,6 @@
 """The words of llmtrace as pure values: no I/O, no clock, no OpenTelemetry."""
 
-from llmtrace.model.findings import Code, Evaluation, Fault, Severity, Violation, Where
+from llmtrace.model.findings import Code, Confidence, Evaluation, Fault, Severity, Violation, Where
 from llmtrace.model.messages import (
     Blob,
     Compaction,
@@ -92,6 +92,7 @@ __all__ = [
     "Blob",
     "Code",
     "Compaction",
+    "Confidence",
     "Custom",
     "Embedding",
     "Evaluation",

@@ -15,6 +15,9 @@ from llmtrace.model.messages import JsonValue
 from llmtrace.model.value import value
 
 Severity: TypeAlias = Literal["info", "warning", "error"]
+Confidence: TypeAlias = Literal["certain", "likely", "possible"]
+"""``certain``: the record proves the problem. ``likely``: a rule with few exceptions. ``possible``: worth checking. Only
+certain and likely findings mark a run."""
 
 Code: TypeAlias = Literal[
     "malformed_json",
@@ -105,3 +108,10 @@ class Evaluation:
     """True if the evaluation was made on reading, not while the program ran."""
     source: str | None = None
     """Source of the evaluation if it is not llmtrace: ``human``, ``program``, ``acceptance`` (a check that the program set)."""
+    confidence: Confidence | None = None
+    """``certain``, ``likely`` or ``possible``; None if the evaluation is a fact about a step that marks nothing by itself."""
+
+    @property
+    def is_mark(self) -> bool:
+        """True if the evaluation marks its run: it is certain or likely."""
+        return self.confidence in ("certain", "likely")
