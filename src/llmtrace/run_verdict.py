@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from llmtrace import semconv as sc
 from llmtrace.laws import Confidence, confidence_of
-from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Evaluation, Health, JsonValue, Span, failure_kind, has_error
+from llmtrace.model import (
+    ACCEPTANCE,
+    FEEDBACK,
+    OUTCOME,
+    Evaluation,
+    Health,
+    JsonValue,
+    Span,
+    failure_kind,
+    has_error,
+    run_health,
+)
 
 _ORDER: dict[Confidence, int] = {"certain": 0, "likely": 1, "possible": 2}
 _REPORTS = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE})
@@ -20,6 +31,8 @@ class RunVerdict:
 
     _count = 0
     _has_error = False
+    _is_marked = False
+    """True if a certain or likely finding marks the run."""
     _outcome: Evaluation | None = None
     _worst: tuple[int, bool, str, Confidence] | None = None
     """Rank of the confidence, True for a warning, name, and confidence of the worst finding; the first of equally bad ones."""
@@ -32,8 +45,10 @@ class RunVerdict:
         for evaluation in span.evaluations:
             if evaluation.name == OUTCOME:
                 self._outcome = evaluation
-            elif evaluation.severity != "info" and evaluation.name not in _REPORTS:
-                self._note(evaluation.name, confidence_of(evaluation), is_warning=evaluation.severity == "warning")
+            elif evaluation.name not in _REPORTS and (evaluation.severity != "info" or evaluation.is_mark):
+                confidence = evaluation.confidence or confidence_of(evaluation)
+                self._is_marked = self._is_marked or confidence != "possible"
+                self._note(evaluation.name, confidence, is_warning=evaluation.severity != "error")
 
     def _note(self, name: str, confidence: Confidence, *, is_warning: bool) -> None:
         self._count += 1
@@ -44,16 +59,18 @@ class RunVerdict:
     def health(self, outermost: Span) -> Health:
         """Return the health of the run, equal to `Trace.health` of its spans."""
         has_failed = self._outcome is not None and self._outcome.label == "failure"
-        return "failed" if has_failed or outermost.failure is not None else "recovered" if self._has_error else "ok"
+        has_failed = has_failed or outermost.failure is not None
+        return run_health("recovered" if self._has_error else "ok", is_marked=self._is_marked, has_failed=has_failed)
 
     def attributes(self, outermost: Span, health: Health | None = None) -> dict[str, JsonValue]:
-        """Return the attributes for the run's outermost span, which was added already. ``health``: overrides the run's own."""
+        """Return the attributes for the run's outermost span, which was added already. ``health``: of the trace, if known."""
+        own = self.health(outermost) if health is None else run_health(health, is_marked=self._is_marked)
         if outermost.failure is not None:
             self._note(failure_kind(outermost.failure), "certain", is_warning=False)
-        out: dict[str, JsonValue] = {sc.HEALTH: health or self.health(outermost), sc.FINDINGS_COUNT: self._count}
+        out: dict[str, JsonValue] = {sc.HEALTH: own, sc.FINDINGS_COUNT: self._count}
         if self._worst is not None:
             _, _, out[sc.WORST_FINDING], out[sc.WORST_FINDING_CONFIDENCE] = self._worst
-        if out[sc.HEALTH] == "failed" or out.get(sc.WORST_FINDING_CONFIDENCE) in ("certain", "likely"):
+        if own == "failed" or self._is_marked:
             out[sc.SUSPECT] = True
         return out
 

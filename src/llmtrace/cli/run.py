@@ -242,9 +242,10 @@ def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
 
 def _summary(trace: Trace) -> tuple[str, str, str]:
     summary = summarise(trace)
-    verdict, command = "", "why"
+    verdict, command, health = "", "why", summary.health
     try:
         diagnosis = diagnose(trace)
+        health = diagnosis.health
         command = "why" if diagnosis.is_wrong else "show"
         verdict = "no suspect" if diagnosis.is_judged else "nothing could be judged"
         if diagnosis.prime is not None:
@@ -260,4 +261,4 @@ def _summary(trace: Trace) -> tuple[str, str, str]:
     counted = ", ".join([worded.plural(summary.spans, "span"), *has_name, worded.duration(summary.duration)])
     operation = trace.root.operation
     name = operation.name if isinstance(operation, (Workflow, AgentInvocation, ToolExecution)) else trace.root.name
-    return f"{name}: {counted}", f"{summary.health}; {verdict}", f"llmtrace {command} {short_id(trace.trace_id)}"
+    return f"{name}: {counted}", f"{health}; {verdict}", f"llmtrace {command} {short_id(trace.trace_id)}"

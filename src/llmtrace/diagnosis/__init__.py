@@ -21,7 +21,7 @@ from llmtrace.diagnosis.result import Confidence, Diagnosis, Place, Step, Suspec
 from llmtrace.diagnosis.run_reports import is_known_to_have_failed, reports_of
 from llmtrace.diagnosis.visibility import unchecked, visible_needs
 from llmtrace.errors import DiagnosisFailed, LlmtraceError
-from llmtrace.model import Trace
+from llmtrace.model import Trace, run_health
 from llmtrace.semconv import CHECKPOINT, CHECKPOINT_PASSED
 
 __all__ = [
@@ -55,7 +55,7 @@ def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
         suspects = suspects_of(causes_of(findings, flow), flow)
         return Diagnosis(
             trace.trace_id,
-            trace.health,
+            run_health(trace.health, is_marked=any(suspect.is_marked for suspect in suspects), has_failed=failed),
             suspects,
             places,
             tuple(check.name for check in ran),

@@ -1,8 +1,9 @@
-"""A trace: its spans as a tree, and its health in three states.
+"""A trace: its spans as a tree, and its health in one word.
 
-Law: *failed* if the outcome says so, a root failed or the run was interrupted; else *recovered* if any error was found on the
-way; else *ok*. An error that travels up through its callers is one root cause, counted once, where it began. Each span is once
-in the tree, whatever parents a sender names: if parents form a circle, its first span to start is a root.
+Law: *failed* if the outcome says so, a root failed or the run was interrupted; else *running* while it runs; else *suspect* if
+an evaluation on any span is certain or likely; else *recovered* if any error was found on the way; else *ok*. An error that
+travels up through its callers is one root cause, counted once, where it began. Each span is once in the tree, whatever parents
+a sender names: if parents form a circle, its first span to start is a root.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from llmtrace.model.operations import Custom, Embedding, Inference, ToolExecutio
 from llmtrace.model.spans import INVALID_TOOL_CALL, Failure, Span
 from llmtrace.semconv import REPLAY_LIVE, REPLAY_OF
 
-Health: TypeAlias = Literal["ok", "recovered", "failed", "running"]
+Health: TypeAlias = Literal["ok", "recovered", "suspect", "failed", "running"]
+HEALTHS: Final[tuple[Health, ...]] = ("ok", "running", "recovered", "suspect", "failed")
+"""Every health, from the best to the worst."""
 
 OUTCOME = "outcome"
 """Name of the evaluation in which the program reports the outcome of its run: label success, failure or unknown."""
@@ -26,6 +29,17 @@ FEEDBACK = "feedback"
 """Name of the evaluation with feedback about an ended trace; its source is ``human`` or ``program``."""
 ACCEPTANCE = "acceptance"
 """Name of the evaluation of an agent's own check of its answer; label ``pass``, ``fail`` or ``check_failed``."""
+
+
+def run_health(health: Health, *, is_marked: bool, has_failed: bool = False) -> Health:
+    """Return the one word for a run, which never contradicts what was found in it.
+
+    ``health``: of its trace. ``is_marked``: a certain or likely suspect marks the run. ``has_failed``: it is known to have
+    failed, also by what was said about it afterwards.
+    """
+    if has_failed:
+        return "failed"
+    return "suspect" if is_marked and health in ("ok", "recovered") else health
 
 
 def short_id(trace_id: str) -> str:
@@ -166,7 +180,16 @@ class Trace:
             return "failed"
         if any(span.end is None for span in self.spans):
             return "running"
+        if any(evaluation.is_mark for span in self.spans for evaluation in span.evaluations):
+            return "suspect"
         return "recovered" if self.root_causes else "ok"
+
+    @property
+    def is_refused(self) -> bool:
+        """True if feedback on the run or one of its steps is bad, or a check of the program refused the run's answer."""
+        return any(
+            _refuses(evaluation, is_root=self.parent(span) is None) for span in self.spans for evaluation in span.evaluations
+        )
 
     def _outermost(self) -> Iterator[Span | None]:
         """Iterate over the outermost spans of top-level runs, and the roots that belong to no run.
@@ -198,6 +221,12 @@ class Trace:
         failed = [child.failure for child in self.children(span) if child.failure is not None]
         # a process that exits with a code says that it failed, and not of what
         return bool(failed) if failure.type == _EXIT else any(passed_on(below, failure) for below in failed)
+
+
+def _refuses(evaluation: Evaluation, *, is_root: bool) -> bool:
+    if evaluation.name == FEEDBACK:
+        return evaluation.severity != "info"
+    return evaluation.name == ACCEPTANCE and evaluation.label == "fail" and is_root
 
 
 _EXIT = "SystemExit"
