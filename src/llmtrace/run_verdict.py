@@ -6,6 +6,8 @@ again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from llmtrace import semconv as sc
 from llmtrace.laws import Confidence, confidence_of
 from llmtrace.model import (
@@ -33,6 +35,8 @@ class RunVerdict:
     _has_error = False
     _is_marked = False
     """True if a certain or likely finding marks the run."""
+    _has_failed_below = False
+    """True if a run below this one failed."""
     _outcome: Evaluation | None = None
     _worst: tuple[int, bool, str, Confidence] | None = None
     """Rank of the confidence, True for a warning, name, and confidence of the worst finding; the first of equally bad ones."""
@@ -52,14 +56,28 @@ class RunVerdict:
 
     def _note(self, name: str, confidence: Confidence, *, is_warning: bool) -> None:
         self._count += 1
-        finding = (_ORDER[confidence], is_warning, name, confidence)
+        self._compare((_ORDER[confidence], is_warning, name, confidence))
+
+    def _compare(self, finding: tuple[int, bool, str, Confidence]) -> None:
         if self._worst is None or finding[:2] < self._worst[:2]:
             self._worst = finding
 
+    def absorb(self, attributes: Mapping[str, JsonValue]) -> None:
+        """Add the verdict on a run below the span of a program, from the attributes of that run's outermost span."""
+        health, name, confidence = (attributes.get(key) for key in (sc.HEALTH, sc.WORST_FINDING, sc.WORST_FINDING_CONFIDENCE))
+        count = attributes.get(sc.FINDINGS_COUNT)
+        self._has_failed_below = self._has_failed_below or health == "failed"
+        self._is_marked = self._is_marked or health == "suspect"
+        self._has_error = self._has_error or health == "recovered"
+        self._count += count if isinstance(count, int) else 0
+        for known, rank in _ORDER.items():
+            if confidence == known and isinstance(name, str):
+                self._compare((rank, False, name, known))
+
     def health(self, outermost: Span) -> Health:
-        """Return the health of the run, equal to `Trace.health` of its spans."""
+        """Return the health of the run, equal to `Trace.health` of its spans and of those of the runs that it absorbed."""
         has_failed = self._outcome is not None and self._outcome.label == "failure"
-        has_failed = has_failed or outermost.failure is not None
+        has_failed = has_failed or outermost.failure is not None or self._has_failed_below
         return run_health("recovered" if self._has_error else "ok", is_marked=self._is_marked, has_failed=has_failed)
 
     def attributes(self, outermost: Span, health: Health | None = None) -> dict[str, JsonValue]:

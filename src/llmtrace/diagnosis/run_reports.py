@@ -27,8 +27,8 @@ def is_about_run(trace: Trace, span: Span, evaluation: Evaluation) -> bool:
     """
     if evaluation.name == _SLO or evaluation.name == OUTCOME:
         return True
-    is_whole = isinstance(span.operation, (AgentInvocation, Workflow)) or trace.parent(span) is None
-    return is_whole if evaluation.name not in (FEEDBACK, ACCEPTANCE) else trace.parent(span) is None
+    is_whole = isinstance(span.operation, (AgentInvocation, Workflow)) or trace.is_run_root(span)
+    return is_whole if evaluation.name not in (FEEDBACK, ACCEPTANCE) else trace.is_run_root(span)
 
 
 def reports_of(trace: Trace, suspects: Sequence[Suspect]) -> tuple[str, ...]:

@@ -65,8 +65,10 @@ class Run:
         quality signals."""
         with self._lock:
             if self._sequence == 0:
-                self.evaluator = evaluator
+                before, self.evaluator = self._state, evaluator
                 self._state = None if evaluator is None else evaluator.start()
+                if before is not None and self._state is not None:
+                    self._state.verdict = before.verdict  # of runs below this one, which have ended already
 
     def end_span(self, make: Callable[[int], Span], *, outermost: bool) -> Span:
         """Return a span that has ended with its verdicts. ``make`` builds it, given its position among the ended spans.
@@ -123,6 +125,12 @@ class Run:
             except Exception as error:
                 report(Run.conclude, error)
         return span
+
+    def absorb(self, outermost: Span) -> None:
+        """Add the verdict on a run below this one, by its outermost span, which has ended."""
+        if self._state is not None:
+            with self._lock:
+                self._state.verdict.absorb(outermost.attributes)
 
     def read_evidence(self, read: Callable[[RunEvidence], T]) -> T | None:
         """Return ``read(evidence)`` for the spans that have ended; None if the run is not evaluated or ``read`` raises."""

@@ -36,7 +36,6 @@ def errors(flow: Flow) -> Iterator[Finding]:
     A finding is on the innermost span with the error: no span below it failed in the same way.
     """
     trace = flow.trace
-    is_budget_stop = trace.root.failure is not None and is_stopped_by_budget(trace.root)
     for span in trace.root_causes:
         if span.failure is None or is_stopped_by_budget(span):
             continue
@@ -44,7 +43,9 @@ def errors(flow: Flow) -> Iterator[Finding]:
             yield _divergence(trace, span, span.failure)
             continue
         is_lost = span is flow.final_inference and failure_kind(span.failure) != CANCELLED
-        ends_run = is_lost or (trace.health == "failed" and not is_budget_stop and not _went_on(flow, span))
+        ends_run = is_lost or (
+            _has_failed(trace, span) and not is_stopped_by_budget(trace.task_of(span)) and not _went_on(flow, span)
+        )
         if isinstance(span.operation, ToolExecution) and not ends_run:
             continue  # the checks of calls say more about it
         message = message_of(span.failure)
@@ -81,19 +82,28 @@ def _divergence(trace: Trace, span: Span, failure: Failure) -> Finding:
     )  # fmt: skip
 
 
+def _has_failed(trace: Trace, span: Span) -> bool:
+    """Return True if the run that this span is part of failed: of a program's tasks, the one that it belongs to."""
+    return trace.has_failed(trace.task_of(span)) if trace.tasks else trace.health == "failed"
+
+
 def _went_on(flow: Flow, span: Span) -> bool:
     """Return True if the run continued after the error.
 
     If the root failed: it failed by another error, and a model was called later. Otherwise: a later model call succeeded.
     """
-    root = flow.trace.root
+    root = flow.trace.task_of(span)
+    later = [
+        call for call in flow.inferences
+        if call.start >= span.start and call is not span and flow.trace.task_of(call) is root
+    ]  # fmt: skip
     if root.failure is not None and span.failure is not None:
-        return not passed_on(span.failure, root.failure) and any(later.start > span.start for later in flow.inferences)
-    return any(later.start >= span.start and later is not span and later.failure is None for later in flow.inferences)
+        return not passed_on(span.failure, root.failure) and any(call.start > span.start for call in later)
+    return any(call.failure is None for call in later)
 
 
 def _ended_as(flow: Flow, span: Span) -> Step | None:
-    root = flow.trace.root
+    root = flow.trace.task_of(span)
     if root is span or root.failure is None:
         return None
     return Step(root.span_id, f"{name_of(root)} {how_it_ended(root.failure)}", None, message_of(root.failure))
@@ -124,8 +134,11 @@ def budgets(flow: Flow) -> Iterator[Finding]:
     stops = [(span, stop) for span in trace.root_causes if (stop := _budget_stop(span)) is not None]
     for span, (message, limit, was_caught) in stops:
         end = span.end or math.inf
-        went_on = any(later.start >= end and later.failure is None for later in flow.inferences)
-        stopped = trace.health == "failed" or (limit != "repeats" and not went_on)
+        task = trace.task_of(span)
+        went_on = any(
+            later.start >= end and later.failure is None and trace.task_of(later) is task for later in flow.inferences
+        )
+        stopped = _has_failed(trace, span) or (limit != "repeats" and not went_on)
         evidence = f"{message[:1].upper()}{message[1:]}."
         if was_caught:
             evidence += " The program caught the error that says so."
