@@ -128,7 +128,7 @@ Where to look first
    by position only
 
 Checked: 2 checks ran; --possible names them.
-trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
+trace 4bf92f3577b34da6a3ce929d0e0e4736  failed
 DATE  1.00 s  4 spans  138 tokens  cost -
 """)
     assert f"2. answer (span `{'2' * 16}`, 12 %): by position only" in page(found)
@@ -201,7 +201,7 @@ def test_steps_of_all_forms() -> None:
 def test_json(llmtrace: Callable[..., Any], store: str) -> None:
     """The diagnosis with all its fields, and what follows from them."""
     found = json.loads(llmtrace("why", SILENT, "--json", "--store", store).out)
-    assert (found["trace_id"], found["health"], found["is_wrong"], found["running"]) == (SILENT, "ok", True, False)
+    assert (found["trace_id"], found["health"], found["is_wrong"], found["running"]) == (SILENT, "suspect", True, False)
     assert {"places", "checked", "unchecked", "reports", "failed"} <= found.keys()
     first = found["suspects"][0]
     assert (first["confidence"], first["pointer"], first["value"]) == ("likely", "/order_id", "KS-20431")

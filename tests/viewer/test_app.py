@@ -111,7 +111,11 @@ def test_the_list_says_what_is_suspected(viewer: Served) -> None:
     """A trace that looks fine from outside names its suspect in the list already."""
     viewer.ask("/api/traces")
     told = viewer.ask(f"/api/suspicions?traces={SILENT},{RECOVERED}").json
-    assert told[SILENT] == {"title": "look_up was called with a made-up /order_id", "confidence": "likely"}
+    assert told[SILENT] == {
+        "title": "look_up was called with a made-up /order_id",
+        "confidence": "likely",
+        "health": "suspect",
+    }
     assert told[RECOVERED] is None
 
 

@@ -23,7 +23,18 @@ from llmtrace.cli.terminal import Cell, Progress, Screen, cells, short
 from llmtrace.diagnosis import Suspect, diagnose
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.evaluation import Evaluator, evaluate_trace
-from llmtrace.model import ACCEPTANCE, INVALID_TOOL_CALL, OUTCOME, Evaluation, Failure, Inference, Span, Trace, Violation
+from llmtrace.model import (
+    ACCEPTANCE,
+    INVALID_TOOL_CALL,
+    OUTCOME,
+    Evaluation,
+    Failure,
+    Health,
+    Inference,
+    Span,
+    Trace,
+    Violation,
+)
 from llmtrace.store import Query
 
 NAME = "check"
@@ -43,6 +54,7 @@ class Checked(NamedTuple):
     """False if the trace shows neither calls nor answers."""
     unchecked: tuple[str, ...]
     """Checks that could not run, because their input was not recorded; a sentence each."""
+    health: Health
     suspects: tuple[Suspect, ...] = ()
     """The suspects that mark the run."""
 
@@ -101,10 +113,10 @@ def _check(trace: Trace, evaluator: Evaluator) -> Checked:
     try:
         diagnosis = diagnose(evaluated)
     except DiagnosisFailed:  # reported by `why`
-        return Checked(evaluated, list(_findings(evaluated)), unknown, judged=True, unchecked=())
+        return Checked(evaluated, list(_findings(evaluated)), unknown, True, (), evaluated.health)
     findings = list(_findings(evaluated))
     judged = diagnosis.is_judged or any(_severity(finding) != "info" for _, finding in findings)
-    return Checked(evaluated, findings, unknown, judged, diagnosis.unchecked, diagnosis.marked)
+    return Checked(evaluated, findings, unknown, judged, diagnosis.unchecked, diagnosis.health, diagnosis.marked)
 
 
 def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
@@ -147,7 +159,7 @@ def _as_json(checked: Checked) -> dict[str, object]:
     ]
     return {
         "trace_id": checked.trace.trace_id,
-        "health": checked.trace.health,
+        "health": checked.health,
         "findings": findings,
         "suspects": [
             {"title": suspect.title, "confidence": suspect.confidence, "check": suspect.check, "span_id": suspect.span_id}
@@ -160,13 +172,13 @@ def _as_json(checked: Checked) -> dict[str, object]:
 
 
 def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged: bool) -> None:
-    for trace, findings, unknown, is_judged, unchecked, suspects in checked:
+    for trace, findings, unknown, is_judged, unchecked, health, suspects in checked:
         if not findings and not unknown and not suspects and is_judged:
             continue
-        health = screen.paint(trace.health, format_text.HEALTH_STYLE[trace.health])
+        painted = screen.paint(health, format_text.HEALTH_STYLE[health])
         name = short(trace.root.name, screen.width - len("  recovered"))
-        fits = cells(f"trace {trace.trace_id}  {name}  {trace.health}") <= screen.width
-        screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}{'  ' if fits else chr(10)}{name}  {health}")
+        fits = cells(f"trace {trace.trace_id}  {name}  {health}") <= screen.width
+        screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}{'  ' if fits else chr(10)}{name}  {painted}")
         for suspect in suspects:
             style = format_text.CONFIDENCE_STYLE[suspect.confidence]
             screen.spread(

@@ -120,7 +120,7 @@ def show(
         screen.line()
     for label, text in coverage(trace, diagnosis, names=possible):
         screen.prose(f"{label}: {text}", "yellow" if label == "Not checked" else "dim")
-    headline(screen, trace)
+    headline(screen, trace, diagnosis.health)
 
 
 def _marked(screen: Screen, suspects: Sequence[Suspect], top: int, notes: Notes) -> None:
@@ -247,7 +247,7 @@ def markdown(
     notes = notes or {}
     verdict = diagnosis.verdict
     if verdict:
-        yield f"{verdict} Trace `{trace.trace_id}` ({trace.health}).\n"
+        yield f"{verdict} Trace `{trace.trace_id}` ({diagnosis.health}).\n"
     for number, suspect in enumerate((*diagnosis.marked[:top], *(diagnosis.possible if possible else ()))):
         yield from _suspect_as_markdown(suspect, notes, is_first=number == 0)
     if diagnosis.reports:
@@ -264,7 +264,7 @@ def markdown(
         lines = [f"* {_plain(worth_a_look(diagnosis))}", *lines]
     yield from [*lines, ""] if lines else ()
     if not verdict:
-        yield f"Trace `{trace.trace_id}`, {trace.health}, {format_text.plural(len(trace), 'span')}."
+        yield f"Trace `{trace.trace_id}`, {diagnosis.health}, {format_text.plural(len(trace), 'span')}."
 
 
 def _suspect_as_markdown(suspect: Suspect, notes: Notes, *, is_first: bool) -> Iterator[str]:

@@ -80,6 +80,7 @@ class Place:
 class Diagnosis:
     trace_id: str
     health: Health
+    """The health of the trace, but *failed* if the run is known to have failed, and else *suspect* if a suspect marks it."""
     suspects: tuple[Suspect, ...] = ()
     """Certain ones first, then likely, then possible ones."""
     places: tuple[Place, ...] = ()

@@ -29,6 +29,7 @@ RUNS = {
 EXPECTED = {
     "that look wrong": {"failed", "repeated", "both"},
     "that failed": {"failed"},
+    "that went on, with a certain or likely suspect": {"repeated", "both"},
     "of one agent that look wrong": {"failed", "repeated", "both"},
     "with a certain finding": {"failed", "repeated", "both"},
     "with repeated calls": {"repeated", "both"},
