@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         _print_values(screen, result, show_unknown=args.unknown)
     else:
         _print_span(screen, trace, result, span, include_sent=args.sent)
-    for reason, span_id in result.tracker.hidden.items():
+    for reason, span_id in result.lineage.hidden.items():
         screen.prose(f"Not visible: {reason} (span {span_id})", "yellow")
     headline(screen, trace)
     return FINE
@@ -97,7 +97,7 @@ def _explain(result: LineageResult, use: ValueUse) -> Iterator[str]:
 def _describe_place(result: LineageResult, origin: Origin, use: ValueUse) -> str:
     """Return an origin's place, the value's position in it, and how the origin writes the value if that differs."""
     text = f"{origin.place} (span {origin.span_id})"
-    for match in result.tracker.matches(origin, use)[:_MOST_MATCHES]:
+    for match in result.lineage.matches(origin, use)[:_MOST_MATCHES]:
         text += f" {match.pointer}:{match.origin_start}-{match.origin_end}"
         if match.text != str(use.value):
             text += f" {short(format_text.value(match.text), _LONGEST_VALUE)}"
@@ -149,13 +149,13 @@ def _describe_edge(trace: Trace, result: LineageResult, edge: Edge) -> str:
 
 
 def _as_json(trace: Trace, result: LineageResult, span: Span | None, *, include_sent: bool) -> dict[str, object]:
-    hidden = [{"reason": reason, "span": span_id} for reason, span_id in result.tracker.hidden.items()]
+    hidden = [{"reason": reason, "span": span_id} for reason, span_id in result.lineage.hidden.items()]
     propagation = result.propagation
     if span is None:
         values = []
         for use in result.uses:
             origins = [origin for origin in (use.provenance.earliest, use.provenance.latest) if origin is not None]
-            places = [(origin, format_text.as_json(result.tracker.matches(origin, use))) for origin in origins]
+            places = [(origin, format_text.as_json(result.lineage.matches(origin, use))) for origin in origins]
             matches = [{"span": origin.span_id, "place": origin.place, "at": at} for origin, at in places]
             values.append({"use": format_text.as_json(use), "matches": matches})
         edges = list(map(_edge_json, propagation.edges))

@@ -120,7 +120,7 @@ class Flow:
         self.trace = trace
         self.nodes: list[Node] = []
         self.analysis = analyze(trace)
-        self.lineage = self.analysis.tracker
+        self.lineage = self.analysis.lineage
         self.log = CallLog(bounded=False)
         self.answer_spans: dict[str, list[Node]] = {}
         """Calls and answers that a model wrote, by the id of the inference's span."""

@@ -4,8 +4,7 @@ Three verdicts: *grounded* (with the place), *ungrounded* (an identifier that no
 *unknown* (any other value that is not found). Pure: the same spans give the same verdicts. See `docs/explanation/lineage.md`.
 """
 
-from llmtrace.reading.lineage import LineageTracker
-from llmtrace.reading.live_lineage import LiveLineage
+from llmtrace.reading.lineage import Lineage
 from llmtrace.reading.moments import moments
 from llmtrace.reading.propagation import Edge, LineageResult, Propagation, Reached, analyze
 from llmtrace.reading.provenance import REVIEWED, DoubtfulValue, Match, Origin, Provenance, ValueUse
@@ -14,9 +13,8 @@ __all__ = [
     "REVIEWED",
     "DoubtfulValue",
     "Edge",
+    "Lineage",
     "LineageResult",
-    "LineageTracker",
-    "LiveLineage",
     "Match",
     "Origin",
     "Propagation",

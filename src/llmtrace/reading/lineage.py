@@ -1,172 +1,335 @@
-"""`LineageTracker` finds the origin of each value that a model put into a call or an answer, over a whole trace."""
+"""`Lineage` finds the origin of each value that a model put into a call or an answer: in a running program and in a stored
+trace, with the same verdicts.
+
+Identifiers in calls are judged at once, because content that only repeats a made-up one is not evidence for it. All other
+values are traced when `Lineage.uses` asks for them, as of the moment when their span was added.
+
+A running program must pay little. So spans wait until a call contains an identifier that the newest messages do not show.
+Only then are they split into sources, each once, and the sources are searched.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
+from typing import NamedTuple
 
-from llmtrace.model import (
-    AgentInvocation,
-    FetchResponse,
-    Inference,
-    Message,
-    Part,
-    Span,
-    Text,
-    ToolCall,
-    Workflow,
-    refusal_as_text,
-)
-from llmtrace.reading.message_history import digest
-from llmtrace.reading.provenance import Match, Origin, Provenance, ValueUse
-from llmtrace.reading.read_values import IDENTIFIERS, Path, Reading, parts_of, read_arguments, read_text, read_value
+from llmtrace.model.messages import Message, Text, ToolCall, ToolDefinition, ToolResult, refusal_as_text
+from llmtrace.model.operations import AgentInvocation, FetchResponse, Inference, Operation, Workflow
+from llmtrace.model.spans import Span
+from llmtrace.reading.message_history import ASSISTANT, digest, remember
+from llmtrace.reading.provenance import DoubtfulValue, Match, Origin, Provenance, ValueUse
+from llmtrace.reading.read_values import Path, Reading, Value, parts_of, read_arguments, read_identifiers, read_text, read_value
 from llmtrace.reading.result_fields import leaves_of, structure_of
 from llmtrace.reading.source_index import SourceIndex
 from llmtrace.reading.sources import Source
+from llmtrace.reading.untrusted import untrusted_values
 from llmtrace.reading.visible_context import VisibleContext, call_key
 from llmtrace.text.dates import dates_in
-from llmtrace.text.matching import normalize_each, occurrences
+from llmtrace.text.matching import normalize_each, occurrences, stands_alone
 from llmtrace.text.numbers import places_of_number
 from llmtrace.validation.json_pointers import pointer
 
-_ANSWER = "answer"
+_MOST_REMEMBERED = 8192
+_MOST_TO_TRACE = 1024
+"""Most spans of a bounded lineage whose values can still be traced; beyond it, the oldest are dropped."""
+_MOST_PENDING = 32
+_NEWEST = 8
+"""Number of newest messages that are searched first."""
+
+_FORGOTTEN = "the beginning of a long run is no longer in memory"
+_COMPOSED = "the program composed this answer"
 _CHOSEN, _KNOWN, _PIECE = "it may be computed or chosen", "the model may know it", "it stands inside a longer argument"
 _UNKNOWN = {"number": _CHOSEN, "date": _CHOSEN, "url": _KNOWN, "path": _KNOWN, "text": "the model's own words"}
 
 
-class LineageTracker:
-    """The lineage of a whole trace. Spans are added in the order of `moments`."""
+class Lineage:
+    """The origins of the values of a run. Spans are added in the order in which they ended, or in the order of `moments`."""
 
-    def __init__(self, spans: Iterable[Span]) -> None:
-        """``spans``: all spans that will be added."""
-        self._readings: dict[int, tuple[Part, list[Reading]]] = {}
-        """Values read from a part, by the part's id. The part is kept, too, so that its id is not reused."""
-        for part in (part for span in spans for message in _output(span) for part in message.parts):
-            self._readings[id(part)] = part, _read(part)
-        readings = [reading for _, readings in self._readings.values() for reading in readings]
-        keys = [key for reading in readings for key in reading.value.keys]
-        for reading in readings:
-            if reading.whole and reading.value.kind in IDENTIFIERS:
-                keys += parts_of(reading.value)
-        self._index, self._definitions = SourceIndex(keys), SourceIndex(keys)
-        self._sources: dict[tuple[str, str, str | None, int], Source] = {}
-        self._visible = VisibleContext(self._add_source, self._definitions.add)
+    def __init__(self, spans: Iterable[Span] = (), *, bounded: bool = False) -> None:
+        """``spans``: the spans that will be added, if they are known. This makes it faster, and changes no result.
+
+        ``bounded``: keep only the newest content in memory.
+        """
+        self._readings = {id(part.content): (part.content, _read(part.content)) for span in spans for part in _output(span)}
+        """Values read from a text or call, by its id. The text or call is kept, too, so that its id is not reused."""
+        self._index = SourceIndex(
+            _keys_of(reading for _, readings in self._readings.values() for reading in readings), bounded=bounded
+        )
+        self._limit = _MOST_REMEMBERED if bounded else None
+        self._visible = VisibleContext(self._index.add, limit=self._limit)
+        self._pending: list[Span] = []
+        """Spans that are not split into sources yet."""
+        self._to_trace: deque[_Moment] = deque(maxlen=_MOST_TO_TRACE if bounded else None)
+        self._uses: dict[str, list[ValueUse]] = {}
+        """The traced values, by span id."""
+        self._grounded: dict[str, None] = {}
+        """Identifiers, as written, that were found in a source."""
+        self._first_argument: dict[str, Origin] = {}
+        """The first use of each ungrounded value in a call."""
         self._first: dict[str, Origin] = {}
-        """The first use of each ungrounded value."""
-        self._used_in: set[tuple[str, bool]] = set()
-        """The key of each ungrounded value, with True for a use in an answer and False for a use in a call."""
+        """The first use of each ungrounded value in a call or answer. Known only for traced values."""
+        self._answered: set[str] = set()
+        """Keys of the ungrounded values in answers."""
 
     @property
     def hidden(self) -> Mapping[str, str]:
         """The reasons why some context is not visible, each with the id of a span. A value not found is unknown then."""
+        self._catch_up()
         return self._visible.hidden
 
     def begin(self, span: Span) -> None:
         """Process the input of an agent or workflow that begins."""
+        self._catch_up()
         self._visible.begin(span)
 
     def add(self, span: Span) -> tuple[ValueUse, ...]:
-        """Process a span that has ended. Returns the values that the model put into its calls and answers, in order."""
-        operation = span.operation
-        if isinstance(operation, (Inference, FetchResponse)):
-            self._visible.end(span)
-            self._visible.add_output(span, operation.output)
-            return tuple(self._uses(span, None))
-        # Traced before `end`, which adds this answer as a source.
-        uses = tuple(self._uses(span, "the program composed this answer"))
-        self._visible.end(span)
-        return uses
+        """Process a span that has ended. Returns the ungrounded identifiers that are whole arguments of its calls."""
+        doubtful = [
+            (part, reading)
+            for part in (_output(span) if isinstance(span.operation, (Inference, FetchResponse)) else ())
+            for reading in (read_identifiers(part.content.arguments) if isinstance(part.content, ToolCall) else ())
+            if not self._is_grounded(reading.value.written, span.operation)
+        ]
+        self._pending.append(span)
+        if doubtful:
+            return self._judge(doubtful)
+        if len(self._pending) > _MOST_PENDING:
+            self._catch_up()
+        return ()
+
+    def uses(self, span_id: str) -> list[ValueUse]:
+        """Return all values that the model put into a span's calls and answers, in order.
+
+        Only what was visible when the span was added counts.
+        """
+        self._catch_up()
+        if self._to_trace:
+            self._trace_all()
+        return self._uses.get(span_id, [])
 
     def matches(self, origin: Origin, use: ValueUse) -> list[Match]:
         """Return the ranges of an origin's text that contain the value of a use. Empty if the place is unknown or too long."""
-        source = self._sources.get((origin.span_id, origin.place, origin.call_id, origin.part))
+        source = self._index.source_at(origin)
         return [] if source is None else find_matches(source, use)
 
     def locate(self, origin: Origin, use: ValueUse) -> str:
         """Return the JSON Pointer to the member of a structured origin that contains the value; else empty."""
         return next((match.pointer for match in self.matches(origin, use)), "")
 
-    def _add_source(self, source: Source) -> None:
-        self._sources.setdefault((source.span_id, source.place, source.call_id, source.part), source)
-        self._index.add(source)
+    def ungrounded_in(self, call: ToolCall) -> tuple[DoubtfulValue, ...]:
+        """Return the identifiers among a call's arguments that nothing visible contains. ``call``: a call that has not run."""
+        if self.hidden:
+            return ()
+        return tuple(
+            DoubtfulValue(pointer(reading.path), reading.value.content, reading.value.kind)
+            for reading in read_identifiers(call.arguments)
+            if _missing_part(reading.value, self._index, self._index.count, ())
+        )
 
-    def _uses(self, span: Span, reason: str | None) -> Iterator[ValueUse]:
-        """Yield the values of a span's output. ``reason``: why a value not found is unknown rather than ungrounded.
+    def untrusted_in(self, call: ToolCall, *, reads: bool) -> tuple[DoubtfulValue, ...]:
+        """Return the values among a call's arguments that occur only in the free text of results. See `untrusted_values`."""
+        self._catch_up()
+        definitions_first = sorted(self._index.sources.values(), key=lambda source: not source.is_definition)
+        return untrusted_values(definitions_first, call, reads=reads)
 
-        With a reason, the model's own words are skipped, since they were traced in the inference that wrote them.
-        """
-        for choice, message in enumerate(_output(span)):
-            for position, part in enumerate(message.parts):
-                spoken = refusal_as_text(part)
-                if not isinstance(spoken, (Text, ToolCall)) or (reason and self._visible.history.has("own", digest(spoken))):
-                    continue
-                readings, call = self._readings[id(part)][1], spoken if isinstance(spoken, ToolCall) else None
-                ungrounded: set[str] = set()
-                for reading in readings:
-                    provenance, is_first = self._trace(reading, place_of(span, reading, call), reason, ungrounded)
-                    yield build_use(span, choice, position, reading, call, provenance, is_first=is_first)
-                if ungrounded and call is not None:
-                    self._visible.mark_ungrounded(call_key(span, choice, position, call), frozenset(ungrounded))
+    def _is_grounded(self, written: str, operation: Operation) -> bool:
+        """Return True if the identifier was found before, or occurs in one of the newest messages. A fast check."""
+        if written in self._grounded:
+            return True
+        # Once a value is ungrounded, new messages may only repeat it.
+        if self._first_argument or not isinstance(operation, Inference) or not _stands_in_newest(written, operation.input):
+            return False
+        remember(self._grounded, written, None, _MOST_REMEMBERED)
+        return True
 
-    def _trace(self, reading: Reading, place: Origin, reason: str | None, ungrounded: set[str]) -> tuple[Provenance, bool]:
-        """Return the origin of a value, and True if this is its first ungrounded use.
+    def _catch_up(self) -> None:
+        """Split the pending spans into sources, and record what was visible when each of them was added."""
+        visible, pending = self._visible, self._pending
+        self._pending = []
+        for span in pending:
+            operation, moment = span.operation, _Moment(span.span_id, _output(span), self._index.count)
+            if isinstance(operation, (Inference, FetchResponse)):
+                calls = {part.content.id for part in moment.parts if isinstance(part.content, ToolCall)}
+                moment.own_calls = calls - visible.calls.keys() - {None}
+                moment.tools = operation.tools if isinstance(operation, Inference) else ()
+                visible.end(span)
+                visible.add_output(span, operation.output)
+                moment.sources = self._index.count
+            else:
+                moment.composed = _COMPOSED
+                # The values of the model's own words belong to the inference that wrote them.
+                moment.parts = [part for part in moment.parts if not visible.history.has("own", digest(part.content))]
+                visible.end(span)
+            if self._index.forgotten is not None:
+                visible.hidden.setdefault(_FORGOTTEN, self._index.forgotten)
+            moment.hidden = next(iter(visible.hidden), "")
+            if moment.parts:
+                self._to_trace.append(moment)
 
-        The keys of an ungrounded value are added to ``ungrounded``.
-        """
-        value = reading.value
-        # Definitions are the last resort: a value that a message or result also contains comes from there.
-        sources = self._index.find(value.keys) or self._definitions.find(value.keys)
+    def _judge(self, doubtful: list[tuple[_OutputPart, Reading]]) -> tuple[ValueUse, ...]:
+        """Return the ungrounded ones among identifiers of the newest span."""
+        self._catch_up()
+        moment = self._to_trace[-1]
+        uses: list[ValueUse] = []
+        for part, reading in () if moment.hidden else doubtful:
+            missing = _missing_part(reading.value, self._index, moment.sources, moment.own_calls)
+            if not missing:
+                remember(self._grounded, reading.value.written, None, _MOST_REMEMBERED)
+                continue
+            key = reading.value.keys[0]
+            place = _place_of(reading, part, moment)
+            is_first = key not in self._first_argument
+            first = self._first_argument.setdefault(key, place)
+            moment.ungrounded[part.choice, part.position, reading.path] = is_first
+            uses.append(_build_use(reading, part, moment, Provenance("ungrounded", first=first), is_first=is_first))
+            self._visible.mark_ungrounded(call_key(moment.span_id, part.choice, part.position, place.call_id), (key, missing))
+        return tuple(uses)
+
+    def _trace_all(self) -> None:
+        """Trace the values of all spans that are not traced yet, in order, so that the first ungrounded use is known."""
+        parts = [(moment, part, self._readings.get(id(part.content))) for moment in self._to_trace for part in moment.parts]
+        texts = [(moment, part, _read(part.content) if known is None else known[1]) for moment, part, known in parts]
+        index = self._index.with_keys(_keys_of(reading for _, _, readings in texts for reading in readings))
+        for moment, part, readings in texts:
+            uses = self._uses.get(moment.span_id, []) + [self._trace(reading, part, moment, index) for reading in readings]
+            remember(self._uses, moment.span_id, uses, self._limit)
+        self._to_trace.clear()
+
+    def _trace(self, reading: Reading, part: _OutputPart, moment: _Moment, index: SourceIndex) -> ValueUse:
+        is_first = moment.ungrounded.get((part.choice, part.position, reading.path)) if reading.whole else None
+        sources = index.find(reading.value.keys, moment.sources, moment.own_calls) if is_first is None else None
         if sources is not None:
-            return Provenance("grounded", sources[0].origin, sources[1].origin), False
-        if value.kind not in IDENTIFIERS or not reading.whole:
-            return Provenance("unknown", reason=reason or _UNKNOWN.get(value.kind, _PIECE)), False
-        reason = reason or next(iter(self.hidden), None)
-        # An identifier composed of visible parts is unknown, not made up.
-        missing = [part for part in parts_of(value) if not (self._index.find((part,)) or self._definitions.find((part,)))]
-        if reason or not missing:
-            return Provenance("unknown", reason=reason or "its parts are visible"), False
-        used = (value.keys[0], place.place == _ANSWER)
-        ungrounded.update((*value.keys, missing[0]))
-        is_first = used not in self._used_in
-        self._used_in.add(used)
-        return Provenance("ungrounded", first=self._first.setdefault(value.keys[0], place)), is_first
+            provenance = Provenance("grounded", sources[0].origin, sources[1].origin)
+        elif is_first is None and (reason := self._why_unknown(reading, part, moment, index)):
+            provenance = Provenance("unknown", reason=reason)
+        else:
+            key = reading.value.keys[0]
+            if is_first is None:
+                is_first = key not in self._answered
+                self._answered.add(key)
+            provenance = Provenance("ungrounded", first=self._first.setdefault(key, _place_of(reading, part, moment)))
+        return _build_use(reading, part, moment, provenance, is_first=is_first is True)
+
+    def _why_unknown(self, reading: Reading, part: _OutputPart, moment: _Moment, index: SourceIndex) -> str:
+        """Return the reason why a value not found is unknown; empty if it is ungrounded."""
+        value = reading.value
+        if not reading.can_be_ungrounded:
+            return moment.composed or _UNKNOWN.get(value.kind, _PIECE)
+        if reason := moment.composed or moment.hidden or (_FORGOTTEN if self._index.forgotten is not None else ""):
+            return reason
+        # An identifier composed of visible parts is unknown, not made up. For calls, `_judge` has looked for the parts.
+        is_call = isinstance(part.content, ToolCall)
+        return "its parts are visible" if is_call or not _missing_part(value, index, moment.sources, moment.own_calls) else ""
 
 
-def _read(part: Part) -> list[Reading]:
-    spoken = refusal_as_text(part)
-    if isinstance(spoken, Text):
-        return read_text(spoken.content)
-    return read_arguments(spoken.arguments) if isinstance(spoken, ToolCall) else []
+class _OutputPart(NamedTuple):
+    """A text or call that a model wrote, with its place in the output."""
+
+    choice: int
+    position: int
+    content: Text | ToolCall
 
 
-def _output(span: Span) -> tuple[Message, ...]:
+@dataclass(slots=True)
+class _Moment:
+    """What a span wrote, and what was visible to it."""
+
+    span_id: str
+    parts: list[_OutputPart]
+    sources: int
+    """Number of sources so far."""
+    tools: tuple[ToolDefinition, ...] = ()
+    own_calls: Collection[str | None] = ()
+    """Ids of its calls. If an execution ended before the span that requested it, its result may repeat the arguments."""
+    hidden: str = ""
+    """The first reason why some context is not visible."""
+    composed: str = ""
+    """The reason why values are unknown, for an answer that a program composed."""
+    ungrounded: dict[tuple[int, int, Path], bool] = field(default_factory=dict)
+    """By choice, position and path: the ungrounded identifiers in its calls. True for the first use of the value in a call."""
+
+
+def _output(span: Span) -> list[_OutputPart]:
     operation = span.operation
-    return operation.output if isinstance(operation, (Inference, FetchResponse, AgentInvocation, Workflow)) else ()
+    if not isinstance(operation, (Inference, FetchResponse, AgentInvocation, Workflow)):
+        return []
+    parts = [
+        (choice, position, refusal_as_text(part))
+        for choice, message in enumerate(operation.output)
+        for position, part in enumerate(message.parts)
+    ]
+    return [_OutputPart(choice, position, part) for choice, position, part in parts if isinstance(part, (Text, ToolCall))]
 
 
-def place_of(span: Span, reading: Reading, call: ToolCall | None) -> Origin:
+def _read(content: Text | ToolCall) -> list[Reading]:
+    return read_text(content.content) if isinstance(content, Text) else read_arguments(content.arguments)
+
+
+def _keys_of(readings: Iterable[Reading]) -> list[str]:
+    """Return the search keys of values, and those of the parts of identifiers."""
+    keys: list[str] = []
+    for reading in readings:
+        keys += reading.value.keys
+        if reading.can_be_ungrounded:
+            keys += parts_of(reading.value)
+    return keys
+
+
+def _missing_part(identifier: Value, index: SourceIndex, before: int, own_calls: Collection[str | None]) -> str:
+    """Return a part of an identifier that is not visible; empty if the whole identifier or all its parts are visible."""
+    if index.has(identifier.keys[0], identifier.written, before, own_calls):
+        return ""
+    return next((part for part in parts_of(identifier) if not index.has(part, part, before, own_calls)), "")
+
+
+def _stands_in_newest(written: str, messages: tuple[Message, ...]) -> bool:
+    for message in messages[: -_NEWEST - 1 : -1]:
+        if message.role in ASSISTANT:
+            continue
+        for part in message.parts:
+            text = part.content if type(part) is Text else part.response if type(part) is ToolResult else None
+            if type(text) is str and stands_alone(written, text):
+                return True
+    return False
+
+
+def _place_of(reading: Reading, part: _OutputPart, moment: _Moment) -> Origin:
     """Return the place where a model wrote a value."""
-    if call is None:
-        return Origin(span.span_id, _ANSWER)
-    return Origin(span.span_id, f"argument {pointer(reading.path)} of {call.name}", call.id)
+    call = part.content
+    if isinstance(call, Text):
+        return Origin(moment.span_id, "answer")
+    return Origin(moment.span_id, f"argument {pointer(reading.path)} of {call.name}", call.id)
 
 
-def build_use(
-    span: Span, choice: int, position: int, reading: Reading, call: ToolCall | None, provenance: Provenance, *, is_first: bool
-) -> ValueUse:
-    """``call``: the call that contains the value, which is the part at ``position``; None for a value in an answer."""
+def _build_use(reading: Reading, part: _OutputPart, moment: _Moment, provenance: Provenance, *, is_first: bool) -> ValueUse:
     value, path = reading.value, reading.path
-    part: Literal["argument", "answer"] = "answer" if call is None else "argument"
-    tool, call_id = (None, None) if call is None else (call.name, call.id)
-    where = (pointer(path), path, tool, call_id, choice, reading.start, reading.end, position, reading.whole, is_first)
-    label = "" if call is None else _label(span, call, path)
-    return ValueUse(span.span_id, part, value.content, value.kind, provenance, value.keys[0], *where, label)
+    call = part.content if isinstance(part.content, ToolCall) else None
+    return ValueUse(
+        moment.span_id,
+        "answer" if call is None else "argument",
+        value.content,
+        value.kind,
+        provenance,
+        value.keys[0],
+        pointer(path),
+        path,
+        tool=None if call is None else call.name,
+        call_id=None if call is None else call.id,
+        choice=part.choice,
+        start=reading.start,
+        end=reading.end,
+        text_part=part.position,
+        whole=reading.whole,
+        is_first_ungrounded=is_first,
+        argument_label="" if call is None else _label(moment.tools, call, path),
+    )
 
 
-def _label(span: Span, call: ToolCall, path: Path) -> str:
+def _label(tools: Iterable[ToolDefinition], call: ToolCall, path: Path) -> str:
     """Describe the argument by names from the program's definitions. Names that the model may have made up are left out."""
-    tools = span.operation.tools if isinstance(span.operation, Inference) else ()
     definition = next((tool for tool in tools if tool.name == call.name), None)
     if definition is None:
         return "an argument of a tool"

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from llmtrace.model import AgentInvocation, Inference, Message, Span, Text, ToolExecution, ToolResult, Trace, Workflow
 from llmtrace.model.value import value
-from llmtrace.reading.lineage import LineageTracker
+from llmtrace.reading.lineage import Lineage
 from llmtrace.reading.lost_messages import LostMessages
 from llmtrace.reading.message_history import Conversations, MessageHistory
 from llmtrace.reading.moments import CallJoins, moments
@@ -156,10 +156,13 @@ class LineageResult:
     trace: Trace
     moments: list[tuple[Span, bool]]
     """The spans in causal order, see `llmtrace.reading.moments`."""
-    tracker: LineageTracker
-    uses: list[ValueUse]
-    """All values that a model put into a call or an answer, in order of time."""
+    lineage: Lineage
     lost_messages: LostMessages
+
+    @cached_property
+    def uses(self) -> list[ValueUse]:
+        """All values that a model put into a call or an answer, in order of time."""
+        return [use for span, is_end in self.moments if is_end for use in self.lineage.uses(span.span_id)]
 
     @cached_property
     def propagation(self) -> Propagation:
@@ -169,13 +172,13 @@ class LineageResult:
 
 def analyze(trace: Trace) -> LineageResult:
     """Find the origin of every value of a trace, and its path through the trace."""
-    result = LineageResult(trace, moments(trace.spans), LineageTracker(trace.spans), [], LostMessages(trace))
+    result = LineageResult(trace, moments(trace.spans), Lineage(trace.spans), LostMessages(trace))
     for span, is_end in result.moments:
         if is_end:
             result.lost_messages.add(span)
-            result.uses += result.tracker.add(span)
+            result.lineage.add(span)
         else:
-            result.tracker.begin(span)
+            result.lineage.begin(span)
     return result
 
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from llmtrace.model import JsonValue
 from llmtrace.text.dates import dates_in, lookup_keys, read_date
-from llmtrace.text.matching import SPACELESS, is_email, is_identifier, normalize_each, squash
+from llmtrace.text.matching import LONGEST_IDENTIFIER, SPACELESS, is_email, is_identifier, normalize_each, squash
 from llmtrace.text.numbers import number_key, read_number
 from llmtrace.text.patterns import lazy_pattern
 
@@ -41,6 +41,10 @@ class Value(NamedTuple):
     keys: tuple[str, ...]
     """Search keys: a text that contains any of them contains the value. The first one identifies the value."""
 
+    @property
+    def written(self) -> str:
+        return str(self.content).strip()
+
 
 class Reading(NamedTuple):
     """A value and its place."""
@@ -50,6 +54,10 @@ class Reading(NamedTuple):
     start: int = 0
     end: int = 0
     whole: bool = True
+
+    @property
+    def can_be_ungrounded(self) -> bool:
+        return self.whole and self.value.kind in IDENTIFIERS
 
 
 def read_value(content: JsonValue) -> Value | None:
@@ -109,6 +117,19 @@ def read_arguments(arguments: JsonValue) -> list[Reading]:
         if isinstance(content, str) and (value is None or value.kind in ("text", "url", "path")):
             pieces = read_text(content[:LONGEST_TEXT])
             readings += [piece._replace(path=path, whole=False) for piece in pieces if piece.value.kind in IDENTIFIERS]
+    return readings
+
+
+def read_identifiers(arguments: JsonValue) -> list[Reading]:
+    """Read only the whole arguments that can be ungrounded, which is fast."""
+    readings: list[Reading] = []
+    for path, content in scalars(arguments):
+        # Words and whole numbers are never identifiers, which is faster to see here.
+        if type(content) is not str or len(content) < 5 or content.isalpha() or content.isdecimal():
+            continue
+        value = read_value(content) if len(content.strip()) <= LONGEST_IDENTIFIER else None
+        if value is not None and value.kind in IDENTIFIERS:
+            readings.append(Reading(value, path, 0, len(content)))
     return readings
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmtrace.model import Inference, Span, ToolCall, ToolDefinition
-from llmtrace.reading import DoubtfulValue, LiveLineage, ValueUse
+from llmtrace.reading import DoubtfulValue, Lineage, ValueUse
 from llmtrace.reading.call_log import Call, CallLog
 from llmtrace.reading.tasks import TaskTracker
 from llmtrace.text.tool_names import is_reading_name
@@ -30,7 +30,7 @@ class RunEvidence:
 
     def __init__(self) -> None:
         self.calls = CallLog()
-        self.lineage = LiveLineage()
+        self.lineage = Lineage(bounded=True)
         self.tasks = TaskTracker()
 
     def add(self, span: Span) -> None:

@@ -35,6 +35,8 @@ class Source:
     speaker: Speaker = "tool"
     query: JsonValue = None
     """The arguments of the call that this result answers."""
+    is_definition: bool = False
+    """True for the definition of a tool."""
 
     def __post_init__(self) -> None:
         self.text = self.content if isinstance(self.content, str) else json_text.write(self.content)

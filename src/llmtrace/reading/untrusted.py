@@ -43,7 +43,7 @@ def untrusted_values(sources: Sequence[Source], call: ToolCall, *, reads: bool) 
     """
     found: list[DoubtfulValue] = []
     for place, value in islice(_values(call.arguments), MOST_VALUES):
-        written = str(value.content).strip()
+        written = value.written
         host = host_of(written) if value.kind == "url" else ""
         origin = _origin(sources, host, is_host=True) if host else None
         if origin is None and not reads:
@@ -71,7 +71,7 @@ def _values(arguments: JsonValue) -> Iterator[tuple[str, Value]]:
 
 def _names_something(value: Value) -> bool:
     """Return True for addresses, identifiers, files, and numbers that are too long for an amount."""
-    content = str(value.content).strip()
+    content = value.written
     if value.kind == "number":
         digits = content.replace(" ", "")
         return digits.isdecimal() and _FEWEST_DIGITS <= len(digits) <= _MOST_DIGITS

@@ -8,9 +8,8 @@ an agent that the call started. The model's own earlier messages are not sources
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import asdict, dataclass
-from typing import TypeAlias
 
 from llmtrace import semconv
 from llmtrace.model.messages import (
@@ -39,7 +38,6 @@ _HIDING_PARAMETERS = {
 _MOST_OPEN = 256
 """Most calls without a result that are kept; beyond it, the oldest are dropped."""
 _CUT = (semconv.CONTENT_TRUNCATED, semconv.CONTENT_REDACTED, semconv.CONTENT_LEVEL)
-_Store: TypeAlias = Callable[[Source], None]
 
 
 @dataclass(slots=True)
@@ -62,17 +60,17 @@ def is_whole(span: Span) -> bool:
     return not (span.attributes and any(span.attributes.get(name) for name in _CUT))
 
 
-def call_key(span: Span, choice: int, position: int, call: ToolCall) -> str:
+def call_key(span_id: str, choice: int, position: int, call_id: str | None) -> str:
     """Return the id of a call, or its place if it has no id."""
-    return call.id if call.id is not None else f"{span.span_id}/{choice}/{position}"
+    return call_id if call_id is not None else f"{span_id}/{choice}/{position}"
 
 
 class VisibleContext:
-    """Passes every new source of a run to ``store``, and every new definition of a tool to ``store_definition``."""
+    """Passes every new source of a run to ``store``."""
 
-    def __init__(self, store: _Store, store_definition: _Store, *, limit: int | None = None) -> None:
+    def __init__(self, store: Callable[[Source], None], *, limit: int | None = None) -> None:
         """``limit``: most calls, values and messages that are kept; beyond it, the oldest are dropped."""
-        self._store, self._store_definition, self._limit = store, store_definition, limit
+        self._store, self._limit = store, limit
         self.history = MessageHistory(limit)
         self.ungrounded: dict[str, None] = {}
         """Keys of all ungrounded values among the arguments of calls."""
@@ -110,16 +108,16 @@ class VisibleContext:
                 self.history.add("own", digest(part))
                 if isinstance(part, ToolCall):
                     call = Call(part.name, part.arguments, has_id=part.id is not None)
-                    remember(self.calls, call_key(span, choice, position, part), call, self._limit)
+                    remember(self.calls, call_key(span.span_id, choice, position, part.id), call, self._limit)
                     self._open_calls.append(call)
                 elif not isinstance(part, (Text, Reasoning)):
                     self._add_opaque(span, part, f"answer {choice + 1}")
 
-    def mark_ungrounded(self, key: str, keys: frozenset[str]) -> None:
-        """Record the ungrounded values of a call. ``key``: from `call_key`."""
-        self.calls[key].ungrounded = keys
-        for value_key in keys:
-            remember(self.ungrounded, value_key, None, self._limit)
+    def mark_ungrounded(self, call: str, keys: Iterable[str]) -> None:
+        """Record the keys of an ungrounded value among a call's arguments. ``call``: from `call_key`."""
+        self.calls[call].ungrounded |= frozenset(keys)
+        for key in keys:
+            remember(self.ungrounded, key, None, self._limit)
 
     def _add_request(self, span: Span, inference: Inference) -> None:
         if inference.previous_response_id:
@@ -137,9 +135,9 @@ class VisibleContext:
         # Most requests repeat the tools of the last one, which one comparison shows.
         for tool in inference.tools if inference.tools != self._tools else ():
             content = [tool.description, tool.parameters]
-            source = Source(span.span_id, f"definition of {tool.name}", content, speaker="program")
+            source = Source(span.span_id, f"definition of {tool.name}", content, speaker="program", is_definition=True)
             if self.history.add(source.place, source.text):
-                self._store_definition(source)
+                self._store(source)
         self._tools = inference.tools
 
     def _add_message(self, span: Span, message: Message, place: str) -> None:

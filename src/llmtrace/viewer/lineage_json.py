@@ -8,7 +8,7 @@ from typing import Any
 from llmtrace.codec import json_text
 from llmtrace.diagnosis import Diagnosis, Flow
 from llmtrace.model import ToolExecution, Trace
-from llmtrace.reading import Edge, LineageTracker, Origin, Propagation, Reached, ValueUse
+from llmtrace.reading import Edge, Lineage, Origin, Propagation, Reached, ValueUse
 from llmtrace.viewer.js_numbers import plain
 
 MOST_REACHED = 200
@@ -44,7 +44,7 @@ def uses_of(trace: Trace, flow: Flow) -> dict[str, list[ValueUse]]:
     return dict(uses)
 
 
-def use_as_json(use: ValueUse, lineage: LineageTracker) -> dict[str, Any]:
+def use_as_json(use: ValueUse, lineage: Lineage) -> dict[str, Any]:
     """Return a value, its position (``start``, ``end``) in the argument or the answer, and its earliest origin (``from``)."""
     provenance = use.provenance
     return {
@@ -64,7 +64,7 @@ def use_as_json(use: ValueUse, lineage: LineageTracker) -> dict[str, Any]:
     }
 
 
-def _origin(origin: Origin | None, use: ValueUse, lineage: LineageTracker) -> dict[str, Any] | None:
+def _origin(origin: Origin | None, use: ValueUse, lineage: Lineage) -> dict[str, Any] | None:
     if origin is None:
         return None
     matches = lineage.matches(origin, use)
