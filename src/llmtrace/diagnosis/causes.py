@@ -21,7 +21,7 @@ MOST_SUSPECTS = 50
 
 _RANK: Mapping[Confidence, int] = {"certain": 0, "likely": 1, "possible": 2}
 _FIRST = (
-    *("interrupted", "answer_missing", "error", "invalid_call", "unknown_tool", "lost_context", "cycle"),
+    *("open_review", "interrupted", "answer_missing", "error", "invalid_call", "unknown_tool", "lost_context", "cycle"),
     *("ungrounded_argument", "change_made_twice", "never_succeeded"),
 )
 """Checks in order of precedence among findings of equal confidence about the same calls. Their titles say the most."""

@@ -19,6 +19,7 @@ from llmtrace.model import (
     STEP_LIMIT,
     Failure,
     Inference,
+    Review,
     Span,
     ToolExecution,
     Trace,
@@ -116,12 +117,39 @@ def interruptions(flow: Flow) -> Iterator[Finding]:
     for span in open_spans:
         if any(trace.interrupted(child) for child in trace.children(span)):
             continue  # the open span inside says more
+        if isinstance(span.operation, Review):
+            yield _open_review(span, span.operation)
+            continue
         parent = trace.parent(span)
         inside = f", inside {name_of(parent)}" if parent is not None else ""
         evidence = f"{name_of(span)} was open when the program died{inside}: it began and never ended."
         advice = "Look at what the program was doing at that time: a crash, a kill, a deadline."
         title = f"the program was cut off inside {name_of(span)}"
         yield Finding("interrupted", "certain", span.span_id, title, evidence, advice, cause_key=title, ends_run=True)
+
+
+def _open_review(span: Span, review: Review) -> Finding:
+    """Return the finding for a program that ended while it waited for a person: an open review, or one decided later."""
+    name = review.tool or "a question"  # its words are content
+    held = f"The program ended while {name} was held for a person's decision."
+    ran = f" {name} has not run." if review.tool else ""
+    resume = f"llmtrace review resume {review.review_id or 'ID'} -- COMMAND"
+    if review.decision in (None, "pending"):
+        title = f"{name} waits for a review"
+        evidence = f"{held} Nobody has decided yet.{ran}"
+        decide = (
+            f"llmtrace review show {review.review_id}, then approve or reject" if review.review_id else "llmtrace review ls"
+        )
+        advice = f"Decide it: {decide}. Then go on from there: {resume}. Or run the program again."
+    elif review.decision in ("timed_out", "unattended"):
+        title = f"{name} waited for a review when the program ended"
+        evidence = f"{held} Nobody decided in time.{ran}"
+        advice = "Run the program again, and decide its review in time: llmtrace review ls lists what waits."
+    else:
+        title = f"{name} waited for a review when the program ended"
+        evidence = f"{held} It was {review.decision} later{f' by {review.decided_by}' if review.decided_by else ''}."
+        advice = f"Go on with that decision: {resume}. Or run the program again."
+    return Finding("open_review", "certain", span.span_id, title, evidence, advice, cause_key=title, ends_run=True)
 
 
 def budgets(flow: Flow) -> Iterator[Finding]:
