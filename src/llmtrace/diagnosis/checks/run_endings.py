@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from llmtrace.diagnosis.checks import Check
-from llmtrace.diagnosis.failure_text import advice_for_model_call, how_it_ended, is_from_outside
+from llmtrace.diagnosis.failure_text import advice_for_model_call, has_advice, how_it_ended
 from llmtrace.diagnosis.finding import Finding, message_of, name_of
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.result import Confidence, Step
@@ -15,8 +15,6 @@ from llmtrace.model import (
     BUDGET_EXCEEDED,
     BUDGET_STOPPED,
     CANCELLED,
-    INVALID_TOOL_CALL,
-    STEP_LIMIT,
     Failure,
     Inference,
     Review,
@@ -28,7 +26,7 @@ from llmtrace.model import (
 )
 from llmtrace.model.spans import raised_at
 from llmtrace.model.traces import passed_on, short_id
-from llmtrace.semconv import REPLAY_OF
+from llmtrace.semconv import INTERRUPTED, REPLAY_OF
 
 
 def errors(flow: Flow) -> Iterator[Finding]:
@@ -44,6 +42,9 @@ def errors(flow: Flow) -> Iterator[Finding]:
             yield _divergence(trace, span, span.failure)
             continue
         is_lost = span is flow.final_inference and failure_kind(span.failure) != CANCELLED
+        if span.attributes.get(INTERRUPTED) is True:  # sent on by OTLP after its program had died
+            yield _cut_off(trace, span)
+            continue
         ends_run = is_lost or (
             _has_failed(trace, span) and not is_stopped_by_budget(trace.task_of(span)) and not _went_on(flow, span)
         )
@@ -57,8 +58,7 @@ def errors(flow: Flow) -> Iterator[Finding]:
         if not ends_run:
             evidence = f"{evidence[:-1]}; the run went on."
         advice = f"Read where it was raised: llmtrace show {short_id(trace.trace_id)} --full."
-        is_known = span.failure.type in (INVALID_TOOL_CALL, STEP_LIMIT) or is_from_outside(span.failure)
-        if isinstance(span.operation, Inference) or is_known:
+        if isinstance(span.operation, Inference) or has_advice(span.failure):
             advice = advice_for_model_call(span.failure)
         title = f"{name_of(span)} {how_it_ended(span.failure)}"
         confidence: Confidence = "certain" if ends_run else "possible"
@@ -120,12 +120,17 @@ def interruptions(flow: Flow) -> Iterator[Finding]:
         if isinstance(span.operation, Review):
             yield _open_review(span, span.operation)
             continue
-        parent = trace.parent(span)
-        inside = f", inside {name_of(parent)}" if parent is not None else ""
-        evidence = f"{name_of(span)} was open when the program died{inside}: it began and never ended."
-        advice = "Look at what the program was doing at that time: a crash, a kill, a deadline."
-        title = f"the program was cut off inside {name_of(span)}"
-        yield Finding("interrupted", "certain", span.span_id, title, evidence, advice, cause_key=title, ends_run=True)
+        yield _cut_off(trace, span)
+
+
+def _cut_off(trace: Trace, span: Span) -> Finding:
+    """Return the finding for a span that was open when its program died."""
+    parent = trace.parent(span)
+    inside = f", inside {name_of(parent)}" if parent is not None else ""
+    evidence = f"{name_of(span)} was open when the program died{inside}: it began and never ended."
+    advice = "Look at what the program was doing at that time: a crash, a kill, a deadline."
+    title = f"the program was cut off inside {name_of(span)}"
+    return Finding("interrupted", "certain", span.span_id, title, evidence, advice, cause_key=title, ends_run=True)
 
 
 def _open_review(span: Span, review: Review) -> Finding:
