@@ -1,7 +1,7 @@
 """``llmtrace check``: evaluate stored traces again. The exit code tells if something is wrong, or nothing could be judged.
 
-Exit code 1: a run that failed, or that a certain or likely finding marks, as in `ls` and `why`; with --strict, also any error or
-warning about a step. Exit code 4: no call and no answer to judge. Where content is missing, the original verdict stands. A
+Exit code 1: a run that failed, or that a certain or likely finding marks, as in `ls` and `why`; with --strict, also any error
+or warning about a step. Exit code 4: no call and no answer to judge. Where content is missing, the original verdict stands. A
 file with an unreadable line is refused.
 """
 
