@@ -119,7 +119,7 @@ def test_the_list_says_what_is_suspected(viewer: Served) -> None:
     assert told[RECOVERED] is None
 
 
-def test_a_trace_that_cannot_be_diagnosed_costs_only_its_suspects(viewer: Served, broken_check: None) -> None:
+def test_a_trace_that_cannot_be_diagnosed_costs_only_its_suspects(viewer: Served, broken_diagnosis: None) -> None:
     """The list names the others' suspects, the trace opens without any and says how to report it, and it can be saved."""
     viewer.ask("/api/traces")
     told = viewer.ask(f"/api/suspicions?traces={RECOVERED},{SILENT}").json
