@@ -41,12 +41,12 @@ def test_why(llmtrace: Callable[..., Any], store: str) -> None:
 
 def suspect(title: str = "refund failed", evidence: str = "It raised.", **fields: Any) -> Suspect:
     """A certain suspect unless ``confidence`` says otherwise."""
-    values = {"check": "never_succeeded", "confidence": "certain", "span_id": "1" * 16} | fields
+    values = {"check": "failed_tool", "label": "never_succeeded", "confidence": "certain", "span_id": "1" * 16} | fields
     return Suspect(title=title, evidence=evidence, **values)
 
 
 def diagnosis(*suspects: Suspect, **fields: Any) -> Diagnosis:
-    values = {"health": "ok", "is_judged": True, "checked": ("failed_tools", "answer_endings")} | fields
+    values = {"health": "ok", "is_judged": True, "checked": ("failed_tool", "defective_output")} | fields
     return Diagnosis(SILENT, suspects=suspects, **values)
 
 

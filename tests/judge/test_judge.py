@@ -34,7 +34,8 @@ def graph() -> Graph:
 def diagnosis(graph: Graph) -> Diagnosis:
     """Two different suspects of one trace."""
     title = "look_up was called with a made-up /order_id"
-    first = Suspect("ungrounded_argument", "in_change", "likely", f"{3:016x}", title, "It stands nowhere.", pointer="/order_id", value="KS-11111")
+    law, evidence = "ungrounded_argument", "It stands nowhere."
+    first = Suspect(law, "in_change", "likely", f"{3:016x}", title, evidence, pointer="/order_id", value="KS-11111")
     second = replace(first, span_id=f"{4:016x}", value="KS-22222")
     return Diagnosis(graph.trace.trace_id, graph.trace.health, (first, second))
 
