@@ -250,6 +250,7 @@ def test_outcome_outside_a_run_or_with_another_word_is_one_line(caplog: pytest.L
     assert ["outside a run" in caplog.records[0].message, "expected success" in caplog.records[1].message] == [True, True]
 
 
+@pytest.mark.guard_may_log
 def test_a_sink_that_raises_costs_nothing_but_a_line(caplog: pytest.LogCaptureFixture, captured: Captured) -> None:
     """Nothing of ours raises into the program."""
 
@@ -331,6 +332,7 @@ def test_what_is_set_after_the_end_is_not_recorded() -> None:
     assert ended.events == ()
 
 
+@pytest.mark.guard_may_log
 def test_a_sampler_that_raises_costs_no_span(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is recorded here does not depend on the program's provider."""
 
@@ -433,6 +435,7 @@ def test_a_span_that_the_collector_ends_in_the_middle_of_a_step(captured: Captur
     assert sorted(span.name for span in captured.spans) == ["execute_tool look_up", "invoke_workflow w", "items"]
 
 
+@pytest.mark.guard_may_log
 def test_a_recording_that_could_not_be_started_stands_in(monkeypatch: pytest.MonkeyPatch, captured: Captured) -> None:
     """Whatever an instrumentor or a decorator does with it, the program goes on."""
 
