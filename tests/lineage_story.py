@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from llmtrace.model import Span
-from llmtrace.reading import Lineage, ValueUse
+from llmtrace.reading.lineage import Lineage
+from llmtrace.reading.provenance import ValueUse
 from tests.agent_run import ROOT, TRACE_ID, AgentRun, tool
 
 __all__ = ["ROOT", "TRACE_ID", "Story", "all_uses", "tool"]

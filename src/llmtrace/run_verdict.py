@@ -12,6 +12,9 @@ from llmtrace import semconv as sc
 from llmtrace.laws.finding import RANK, Finding, ranked
 from llmtrace.model import OUTCOME, Confidence, JsonValue, Span, run_health
 
+ATTRIBUTES = (sc.HEALTH, sc.FINDINGS_COUNT, sc.WORST_FINDING, sc.WORST_FINDING_CONFIDENCE, sc.SUSPECT)
+"""The attributes that a verdict consists of."""
+
 
 class RunVerdict:
     """The verdict on a run, and on the runs below it that have ended."""

@@ -84,7 +84,7 @@ def test_the_suspect_in_json(llmtrace: Callable[..., Any], store: str) -> None:
 
 
 def test_a_trace_that_cannot_be_diagnosed_costs_its_own_line(
-    llmtrace: Callable[..., Any], store: str, broken_check: None
+    llmtrace: Callable[..., Any], store: str, broken_diagnosis: None
 ) -> None:
     """It says what happened, and where to read how to report it; the others are listed as ever."""
     ran = llmtrace("ls", "--store", store)

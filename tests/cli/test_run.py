@@ -380,7 +380,7 @@ def test_an_agent_that_fails_has_failed_though_its_program_goes_on(words: list[s
     assert traced(*words, cwd=tmp_path)[0] == 0
     trace = last(tmp_path)
     assert trace.health == "failed"
-    verdict = {sc.HEALTH: "failed", sc.FINDINGS_COUNT: 1, sc.WORST_FINDING: "KeyError", sc.WORST_FINDING_CONFIDENCE: "certain"}
+    verdict = {sc.HEALTH: "failed", sc.FINDINGS_COUNT: 1, sc.WORST_FINDING: "end_state", sc.WORST_FINDING_CONFIDENCE: "certain"}
     assert {name: trace.root.attributes[name] for name in (*verdict, sc.SUSPECT)} == {**verdict, sc.SUSPECT: True}
     assert [task.attributes[sc.HEALTH] for task in trace.tasks if task.name.startswith("invoke_agent")] in (
         ["failed", "ok"],
@@ -416,4 +416,4 @@ def test_of_two_runs_of_a_program_only_the_failed_one_is_accused(tmp_path: Path)
     (tmp_path / "agent.py").write_text(program.replace("except KeyError:\n    pass", "except ValueError:\n    pass"))
     assert traced("agent.py", cwd=tmp_path)[0] == 0
     diagnosis = diagnose(last(tmp_path))
-    assert [suspect.title for suspect in diagnosis.marked if suspect.check == "error"] == ["support ended with ValueError"]
+    assert [suspect.title for suspect in diagnosis.marked if suspect.check == "end_state"] == ["support ended with ValueError"]

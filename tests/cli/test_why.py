@@ -41,12 +41,12 @@ def test_why(llmtrace: Callable[..., Any], store: str) -> None:
 
 def suspect(title: str = "refund failed", evidence: str = "It raised.", **fields: Any) -> Suspect:
     """A certain suspect unless ``confidence`` says otherwise."""
-    values = {"check": "never_succeeded", "confidence": "certain", "span_id": "1" * 16} | fields
+    values = {"check": "failed_tool", "label": "never_succeeded", "confidence": "certain", "span_id": "1" * 16} | fields
     return Suspect(title=title, evidence=evidence, **values)
 
 
 def diagnosis(*suspects: Suspect, **fields: Any) -> Diagnosis:
-    values = {"health": "ok", "is_judged": True, "checked": ("failed_tools", "answer_endings")} | fields
+    values = {"health": "ok", "is_judged": True, "checked": ("failed_tool", "defective_output")} | fields
     return Diagnosis(SILENT, suspects=suspects, **values)
 
 
@@ -283,7 +283,7 @@ def test_all_groups_runs_by_cause(llmtrace: Callable[..., Any], store: str) -> N
 
 
 def test_of_many_runs_one_that_cannot_be_diagnosed_costs_only_itself(
-    llmtrace: Callable[..., Any], store: str, broken_check: None
+    llmtrace: Callable[..., Any], store: str, broken_diagnosis: None
 ) -> None:
     """stderr says so, once for each fault; the other runs are grouped as ever."""
     append(store, *Maker("3" * 32, time.time_ns() - SECOND).with_two_made_up())
@@ -297,7 +297,7 @@ def test_of_many_runs_one_that_cannot_be_diagnosed_costs_only_itself(
     assert [one["trace_id"] for one in told["undiagnosed"]] == [SILENT]
 
 
-def test_a_trace_that_cannot_be_diagnosed(llmtrace: Callable[..., Any], store: str, broken_check: None) -> None:
+def test_a_trace_that_cannot_be_diagnosed(llmtrace: Callable[..., Any], store: str, broken_diagnosis: None) -> None:
     """No stack trace, but what happened, how to report it, and what can be read instead; exit code 1."""
     ran = llmtrace("why", SILENT, "--store", store)
     assert (ran.code, ran.out) == (1, "")

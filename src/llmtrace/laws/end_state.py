@@ -134,9 +134,7 @@ class EndState(Law[None]):
         if review.decision in (None, "pending"):
             title = f"{name} waits for a review"
             evidence += " Nobody has decided yet."
-            show = (
-                f"llmtrace review show {review.review_id}, then approve or reject" if review.review_id else "llmtrace review ls"
-            )
+            command = f"show {review.review_id}, then approve or reject" if review.review_id else "ls"
             advice = f"Decide it: llmtrace review {command}. Then go on from there: {resume}. Or run the program again."
         elif review.decision in ("timed_out", "unattended"):
             evidence += " Nobody decided in time."

@@ -57,7 +57,7 @@ class InvalidToolCall(Law[None]):
         label, confidence, outcome = _outcome(run, call)
         evidence = f"{violation.pointer or 'The arguments'}: {violation.message}; {outcome}."
         return of_call(
-            self.name, label, confidence, call, f"{call.tool} was called with {_described(violation)}", evidence,
+            self.name, label, confidence, call, f"{call.name} was called with {_described(violation)}", evidence,
             _advice(call, violation), pointer=violation.pointer or None,
             value=violation.got if violation.pointer else call.arguments,
             cause_key=(call.tool, violation.pointer, violation.code),

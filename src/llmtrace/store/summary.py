@@ -43,8 +43,8 @@ TEXT_LIMIT = 200
 _OBJECT = lazy_pattern(r'\{"\w+": ?"((?:[^"\\]|\\.)* (?:[^"\\]|\\.)*)')
 """A JSON object, perhaps cut off, whose first member is a text of several words."""
 
-UNFINISHED: Final = "end_state"
-"""The finding of a trace with an unfinished span, unless its program still runs."""
+UNFINISHED: Final = "interrupted"
+"""The finding of a trace with an unfinished span, unless its program still runs: the label of the law `end_state`."""
 
 
 @value
