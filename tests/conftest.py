@@ -1,5 +1,5 @@
-"""What all tests share: no LLMTRACE_* variable of the developer's, and no store of the user's, is ever touched; and every span
-that a recorder emits in any test is held against the conventions.
+"""What all tests share: no LLMTRACE_* variable of the developer's, and no store of the user's, is ever touched; every span
+that a recorder emits in any test is held against the conventions; and nothing of llmtrace fails unseen.
 """
 
 from __future__ import annotations
@@ -7,7 +7,9 @@ from __future__ import annotations
 import functools
 import gc
 import itertools
+import logging
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from opentelemetry import trace
 
-from llmtrace.recorder import activate, otel
+from llmtrace import log_once
+from llmtrace.recorder import activate, guard, otel
 from llmtrace.testing import Captured, capture
 from tests.conformance import FOLDER, Conventions
 
@@ -83,6 +86,34 @@ def _conforms(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     otel.finish = finish
     assert list(faults) == []
+
+
+_GUARDED = re.compile(r"llmtrace: .+ failed with \w")
+"""A line about a fault of llmtrace, or of a signal or monitor, that a guard kept from the program."""
+
+
+@pytest.fixture(autouse=True)
+def _no_guard_logs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Nothing of llmtrace fails behind a guard, which would hide it from the test as well as from a program.
+
+    Tests that provoke such a fault are marked ``guard_may_log``. Other processes that a test starts are not watched.
+    """
+    guard._reported.clear()  # a fault is logged once in a process, and counts in each test
+    for line in [line for line in log_once._logged if " failed with " in line]:
+        log_once._logged.pop(line, None)
+    faults: list[str] = []
+
+    def watch(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if _GUARDED.match(message):
+            faults.append(message)
+        return True
+
+    guard.logger.addFilter(watch)
+    yield
+    guard.logger.removeFilter(watch)
+    if request.node.get_closest_marker("guard_may_log") is None:
+        assert faults == []
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import (
     AgentInvocation,
     Failure,
-    Generic,
     JsonValue,
     Message,
     Span,
@@ -28,10 +27,10 @@ FILTERS = {
     "a tool that timed out": {"finding": "timeout"},
     "a provider that refused the call": {"finding": "openai.RateLimitError"},
     "an answer that was cut": {"finding": "defective_output"},
-    "a model that declined": {"finding": "refusal"},
+    "a tool call that was written as text": {"finding": "leaked_tool_call"},
     "the same call again and again": {"finding": "repeated_call"},
     "a change that was made twice": {"finding": "duplicated_effect"},
-    "a program that died": {"health": "failed", "finding": "end_state"},
+    "a program that died": {"health": "failed", "finding": "interrupted"},
     "a budget that was spent": {"finding": "budget_exceeded"},
     "an identifier that was made up": {"finding": "ungrounded_argument"},
 }
@@ -56,7 +55,7 @@ def spans() -> Iterator[Span]:
     refused = Failure("openai.RateLimitError", "try again later")
     spent = Failure("llmtrace.errors.BudgetExceeded", "calls: 3 of 3")
     broken = ({"order_id": "KS-20457", "amount": "42 EUR"}, {"refunded": 42.0})
-    made_up: tuple[dict[str, JsonValue], JsonValue] = ({"order_id": "KS-99831"}, {"order_id": "KS-99831"})
+    made_up: tuple[dict[str, JsonValue], JsonValue] = ({"order_id": "KS-99831", "amount": 42.0}, {"refunded": 42.0})
     failed = (
         _Run().call("refund", broken).answer(),
         _Run()
@@ -64,12 +63,12 @@ def spans() -> Iterator[Span]:
         .answer(answers("I could not look it up.")),
         _Run().answer(None, refused),
         _Run().answer(Message("assistant", (Text("Done: I refunded 4"),), finish_reason="length")),
-        _Run().answer(Message("assistant", (Generic("refusal", {"content": "I may not."}),), finish_reason="stop")),
+        _Run().answer(answers('<tool_call>{"name": "refund", "arguments": {"order_id": "KS-20457"}}</tool_call>')),
         _Run().call("look_up", _LOOKED_UP).call("look_up", _LOOKED_UP).call("look_up", _LOOKED_UP).answer(),
         _Run().call("refund", _REFUNDED).call("refund", _REFUNDED).answer(),
         _Run(died=True).call("look_up", _LOOKED_UP),
         _Run().call("look_up", _LOOKED_UP).answer(None, spent),
-        _Run().call("look_up", made_up).answer(answers("Done.")),
+        _Run().call("refund", made_up).answer(answers("Done.")),
     )
     for trace_id, run in zip(TRACES.values(), failed, strict=True):
         yield from run.spans(trace_id)

@@ -43,6 +43,35 @@ def test_traces_by_confidence(tmp_path: Path, kind: str) -> None:
     assert titles == ["look_up was called with a made-up /order_id", ""]
 
 
+@pytest.mark.parametrize("kind", ["local", "memory"])
+def test_traces_by_health(tmp_path: Path, kind: str) -> None:
+    """By the word that a list shows: a trace that only the diagnosis marks is suspect, and neither ok nor recovered.
+
+    Bad feedback makes a trace failed. The order by health, of a trace that was diagnosed, is by the same word.
+    """
+    store = filled(str(tmp_path / "store") if kind == "local" else "memory:")
+    assert [trace.health for trace in store.traces()] == ["ok", "recovered"]
+
+    def found(health: str) -> list[str]:
+        return [trace.trace_id for trace in listing.find(store, Query(health=health))[0]]
+
+    assert (found("ok"), found("recovered")) == ([], [RECOVERED])
+    assert (found("suspect"), found("failed")) == ([SILENT], [])
+    assert [trace.health for trace in listing.with_health(store, store.traces())] == ["suspect", "recovered"]
+    if kind == "local":
+        assert [trace.trace_id for trace in store.traces(Query(sort="health"))] == [SILENT, RECOVERED]
+        attach(store, RECOVERED, [Evaluation("feedback", "warning", "a person found it bad", "bad", source="human")])
+        assert (found("recovered"), found("failed"), found("suspect")) == ([], [RECOVERED], [SILENT])
+
+
+def test_a_trace_that_is_found_by_health_is_not_searched_again(tmp_path: Path, diagnosed: list[str]) -> None:
+    store = filled(str(tmp_path / "store"))
+    for _ in range(3):
+        assert len(listing.find(store, Query(health="suspect"))[0]) == 1
+        assert listing.find(store, Query(health="ok"))[0] == []
+    assert sorted(diagnosed) == sorted([SILENT, RECOVERED])
+
+
 def test_a_trace_is_diagnosed_once_until_one_of_its_spans_changes(tmp_path: Path, diagnosed: list[str]) -> None:
     """By a list or by a filter, in any process; a late evaluation makes it new, and so does other code."""
     store = filled(str(tmp_path / "store"))

@@ -36,7 +36,7 @@ from llmtrace.reading.ended_run import EndedRun
 from llmtrace.reading.order import moments
 from llmtrace.reading.timeline import Timeline
 from llmtrace.reading.visible_context import is_whole
-from llmtrace.run_verdict import verdict_attributes
+from llmtrace.run_verdict import ATTRIBUTES, RunVerdict
 from llmtrace.validation.check_values import (
     CONSTRAINTS,
     check_arguments,
@@ -69,6 +69,7 @@ class RunState:
         self.law_states: dict[str, Any] = {}
         """By name of the law. A state is made when first needed, because many runs are one span."""
         self.timeline = Timeline(spans, bounded=bounded)
+        self.verdict = RunVerdict()
 
 
 class Evaluator:
@@ -138,7 +139,8 @@ class Evaluator:
             return span
         findings = judge(EndedRun(state.timeline, span, is_thorough=False), self.laws) if self.laws else []
         marks = tuple(finding.as_evaluation() for finding in findings if finding.is_marked)
-        attributes = {**span.attributes, **verdict_attributes(span, findings, has_error=bool(state.timeline.faulty))}
+        others = {name: stored for name, stored in span.attributes.items() if name not in ATTRIBUTES}  # none of an old verdict
+        attributes = {**others, **state.verdict.attributes(span, findings, has_error=bool(state.timeline.faulty))}
         return replace(span, evaluations=(*span.evaluations, *marks), attributes=attributes)
 
     def without_verdicts(self, span: Span) -> Span:

@@ -6,17 +6,19 @@ index of a local store until one of its spans or this code changes (see `store.k
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from llmtrace.codec import json_text
 from llmtrace.errors import DiagnosisFailed, TraceNotFound, UnreadableStore
-from llmtrace.model import replace
+from llmtrace.model import HEALTHS, Health, Trace, replace, run_health
 from llmtrace.model.value import value
 from llmtrace.store import Query, Store, TraceSummary, filters
 from llmtrace.store.kept_verdicts import KeptVerdicts, Unjudged
@@ -32,6 +34,8 @@ MOST_TURNS = 10_000
 MOST_REMOTE_TURNS = 500
 """The same for a remote store, which is asked for each trace."""
 _KEPT_AT_ONCE = 50
+_DIAGNOSED_HEALTHS = ("ok", "recovered", "suspect")
+"""A suspect that only the diagnosis finds changes the first two to the last."""
 _ROOMS = ("diagnosis", "laws", "model", "reading", "text", "validation")
 """Folders whose code decides what a diagnosis says."""
 
@@ -48,6 +52,8 @@ class Verdict:
     span_id: str = ""
     probability: float | None = None
     count: int = 1
+    health: Health | None = None
+    """The health of the diagnosis; None if the trace was not diagnosed."""
     report: str = ""
     """The failure that was reported for a run without a suspect."""
     undiagnosed: str = ""
@@ -59,8 +65,8 @@ class Verdict:
 
 
 NOTHING = Verdict()
+"""The verdict on a trace that was not diagnosed because it is not complete, or no longer stored."""
 _REMOTE = Verdict(undiagnosed="traces of a remote store are not diagnosed in a list")
-_NOT_JUDGED = Verdict(undiagnosed="nothing could be judged", hint="nothing could be judged")
 
 
 @value
@@ -71,9 +77,9 @@ class Session:
     turns: tuple[TraceSummary, ...]
 
     @property
-    def health(self) -> str:
-        """The worst of its turns: failed, recovered, running, ok."""
-        return max((turn.health for turn in self.turns), key=("ok", "running", "recovered", "failed").index)
+    def health(self) -> Health:
+        """The worst of its turns: failed, suspect, recovered, running, ok."""
+        return max((turn.health for turn in self.turns), key=HEALTHS.index)
 
     def total(self, read: Callable[[TraceSummary], Any]) -> Any:
         """The sum of what is known of its turns; None if nothing is."""
@@ -85,12 +91,15 @@ class Session:
 
 
 def find(store: Store, query: Query, *, seconds: float = float("inf")) -> tuple[list[TraceSummary], int]:
-    """The traces that match ``query``, and how many could not be diagnosed within ``seconds`` for a filter by confidence.
+    """The traces that match ``query``, and how many could not be diagnosed within ``seconds`` for a filter by confidence, or
+    by the health *suspect*, which for some traces only a diagnosis shows.
 
     Raises UnreadableStore, also where a remote store is to be filtered by confidence.
     """
     if query.confidence is None:
-        return store.traces(query), 0
+        if query.health not in _DIAGNOSED_HEALTHS or store.is_remote:
+            return store.traces(query), 0
+        return _find_by_health(store, query, seconds)
     if store.is_remote:
         raise UnreadableStore("traces of a remote store cannot be filtered by confidence, since a list does not diagnose them")
     unfiltered = replace(query, confidence=None)
@@ -104,7 +113,25 @@ def find(store: Store, query: Query, *, seconds: float = float("inf")) -> tuple[
 
 
 def _suits(store: Store, trace: TraceSummary, query: Query) -> bool:
-    return next(verdicts(store, [trace])).confidence == query.confidence
+    verdict = next(verdicts(store, [trace]))
+    return query.confidence in (None, verdict.confidence) and query.health in (None, health_of(trace, verdict))
+
+
+def _find_by_health(store: Store, query: Query, seconds: float) -> tuple[list[TraceSummary], int]:
+    """The traces whose health, as a list shows it, is the one of ``query``."""
+    undiagnosed = 0
+    if query.health == "suspect":
+        unfiltered = replace(query, health=None)
+        if not isinstance(store, LocalStore):
+            newest = store.traces(replace(unfiltered, limit=sys.maxsize))
+            return [trace for trace in newest if _suits(store, trace, query)][: query.limit], 0
+        undiagnosed = _diagnose_missing(store, unfiltered, seconds)
+    traces = store.traces(replace(query, limit=query.limit + MOST_DIAGNOSED))
+    suited = [
+        trace for trace, verdict in zip(traces, verdicts(store, traces), strict=True)
+        if health_of(trace, verdict) == query.health
+    ]  # fmt: skip
+    return suited[: query.limit], undiagnosed
 
 
 def _diagnose_missing(store: LocalStore, query: Query, seconds: float) -> int:
@@ -125,6 +152,27 @@ def _diagnose_missing(store: LocalStore, query: Query, seconds: float) -> int:
 
 
 # -- suspects
+
+
+def with_health(store: Store, traces: Sequence[TraceSummary]) -> list[TraceSummary]:
+    """The traces with the health that their diagnosis has."""
+    pairs = zip(traces, verdicts(store, traces), strict=True)
+    return [replace(trace, health=health_of(trace, verdict)) for trace, verdict in pairs]
+
+
+def health_of(trace: TraceSummary, verdict: Verdict) -> Health:
+    """The one word for a trace of a list: the health of its diagnosis, if there is one, since a suspect may mark it."""
+    return verdict.health or trace.health
+
+
+def diagnosed_health(trace: Trace) -> Health:
+    """The one word for a trace that was read whole. A trace of more than `LONGEST_DIAGNOSED` spans is not diagnosed for it."""
+    from llmtrace.diagnosis import diagnose, wrap_errors
+
+    if len(trace) <= LONGEST_DIAGNOSED:
+        with contextlib.suppress(DiagnosisFailed), wrap_errors(trace.trace_id):
+            return diagnose(trace).health
+    return run_health(trace.health, is_marked=False, has_failed=trace.is_refused)
 
 
 def verdicts(store: Store, traces: Sequence[TraceSummary]) -> Iterator[Verdict]:
@@ -172,18 +220,19 @@ def _diagnose(store: Store, trace_id: str) -> Verdict:
         return NOTHING
     except DiagnosisFailed as failed:
         return Verdict(fault=failed.fault)
-    prime = diagnosis.prime
+    prime, health = diagnosis.prime, diagnosis.health
     if prime is not None:
-        return Verdict(prime.title, prime.confidence, prime.check, prime.span_id, prime.probability, prime.count)
+        return Verdict(prime.title, prime.confidence, prime.check, prime.span_id, prime.probability, prime.count, health)
     if not diagnosis.is_judged and not diagnosis.is_wrong:
-        return _NOT_JUDGED
-    return Verdict(report=next(iter(diagnosis.reports), "")) if diagnosis.failed else NOTHING
+        reason = "nothing could be judged"
+        return Verdict(health=health, undiagnosed=reason, hint=reason)
+    return Verdict(health=health, report=next(iter(diagnosis.reports), "") if diagnosis.failed else "")
 
 
 def _keep(verdict_store: KeptVerdicts, judged: dict[Unjudged, Verdict]) -> None:
     names = Verdict.__slots__  # type: ignore[attr-defined]
     rows = {
-        trace: (verdict.confidence, json_text.write({name: getattr(verdict, name) for name in names}))
+        trace: (verdict.confidence, verdict.health, json_text.write({name: getattr(verdict, name) for name in names}))
         for trace, verdict in judged.items()
     }
     verdict_store.keep(rows)
@@ -231,7 +280,9 @@ def sessions(store: Store, query: Query) -> list[Session]:
     if query.text or len(matching) >= most or any(filter_.name != "conversation" for filter_, _ in filters.active(query)):
         whole = {name: store.traces(Query(limit=most, conversation=name)) for name in chosen}
         by_conversation = {name: turns or by_conversation[name] for name, turns in whole.items()}
-    return [Session(name, tuple(sorted(by_conversation[name], key=lambda turn: turn.start))) for name in chosen]
+    turns = {name: sorted(by_conversation[name], key=lambda turn: turn.start) for name in chosen}
+    diagnosed = iter(with_health(store, [turn for name in chosen for turn in turns[name]]))
+    return [Session(name, tuple(islice(diagnosed, len(turns[name])))) for name in chosen]
 
 
 def _by_conversation(traces: Iterable[TraceSummary]) -> dict[str, list[TraceSummary]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,8 +10,9 @@ import pytest
 
 from llmtrace import diagnosis
 from llmtrace.cli import main
-from llmtrace.diagnosis import Finding, Flow
-from llmtrace.diagnosis.checks import Check, all_checks
+from llmtrace.diagnosis import Finding
+from llmtrace.diagnosis.causes import Cause
+from llmtrace.reading.graph import Graph
 from tests.cli.traces import SILENT, recovered, silent
 from tests.stored import append
 
@@ -46,16 +47,16 @@ def llmtrace(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
 
 
 @pytest.fixture
-def broken_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One more check, which fails on the silent trace."""
+def broken_diagnosis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The diagnosis of the silent trace fails."""
+    join = diagnosis.causes_of
 
-    def look(flow: Flow) -> Iterator[Finding]:
-        if flow.trace.trace_id == SILENT:
+    def causes_of(findings: Iterable[Finding], graph: Graph) -> list[Cause]:
+        if graph.trace.trace_id == SILENT:
             raise KeyError("order_id")
-        yield from ()
+        return join(findings, graph)
 
-    checks = (*all_checks(), Check("broken", look))
-    monkeypatch.setattr(diagnosis, "all_checks", lambda: checks)
+    monkeypatch.setattr(diagnosis, "causes_of", causes_of)
 
 
 @pytest.fixture

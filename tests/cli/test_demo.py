@@ -41,13 +41,13 @@ def test_the_chain(llmtrace: Callable[..., Any]) -> None:
 
 
 def test_both_conversations_are_stored(llmtrace: Callable[..., Any]) -> None:
-    """In the default store, both ok, streamed, with usage; the bad one is the last, so that ``why`` needs no argument."""
+    """In the default store, one suspect and one ok, streamed, with usage; the bad one is the last, so that ``why`` needs no argument."""
     llmtrace("demo")
     folder = default_folder()
     assert folder is not None
     store = open_store(str(folder))
     bad, good = store.traces(Query())
-    assert (bad.health, good.health) == ("ok", "ok")
+    assert (bad.health, good.health) == ("suspect", "ok")
     assert "KS-20431" in (bad.answer or "")
     for summary in (good, bad):
         inferences = [span.operation for span in store.trace(summary.trace_id).spans if isinstance(span.operation, Inference)]

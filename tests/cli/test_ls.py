@@ -46,7 +46,7 @@ def test_ls(llmtrace: Callable[..., Any], store: str) -> None:
     ran = llmtrace("ls", "--store", store)
     assert ran.out == snapshot("""\
 TRACE     AGE  HEALTH       TIME  SPANS  TOKENS     COST  NAME
-4bf92f35   1m  ok         1.00 s      4     138        -  support
+4bf92f35   1m  suspect    1.00 s      4     138        -  support
           The blue kettle I ordered leaks. → Done: I looked at order KS-20431.
           ! ungrounded argument
           ? look_up was called with a made-up /order_id (likely)
@@ -84,7 +84,7 @@ def test_the_suspect_in_json(llmtrace: Callable[..., Any], store: str) -> None:
 
 
 def test_a_trace_that_cannot_be_diagnosed_costs_its_own_line(
-    llmtrace: Callable[..., Any], store: str, broken_check: None
+    llmtrace: Callable[..., Any], store: str, broken_diagnosis: None
 ) -> None:
     """It says what happened, and where to read how to report it; the others are listed as ever."""
     ran = llmtrace("ls", "--store", store)
@@ -174,7 +174,7 @@ def test_a_run_that_waits_for_a_person_says_so(llmtrace: Callable[..., Any], sto
         reviews.propose(request)
     assert re.findall(r"^\w{8} +\w+ +(\w+)", llmtrace("ls", "--store", store).out, re.MULTILINE) == ["waits", "recovered"]
     rows = json.loads(llmtrace("ls", "--store", store, "--json").out)
-    assert [(row["waits"], row["health"]) for row in rows] == [(True, "ok"), (False, "recovered")]
+    assert [(row["waits"], row["health"]) for row in rows] == [(True, "suspect"), (False, "recovered")]
     reviews.decide("rev_1", Decision("rejected", at=now))
     assert "waits" not in llmtrace("ls", "--store", store).out
 
@@ -216,7 +216,7 @@ def test_colour(llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.Mo
     """Health is a word, and a colour where there are colours."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     out = llmtrace("ls", "--store", store).out
-    assert "\x1b[32mok\x1b[0m" in out
+    assert "\x1b[35msuspect\x1b[0m" in out
     assert "\x1b[33mrecovered\x1b[0m" in out
 
 
@@ -346,7 +346,7 @@ def test_watch_appends_each_run_when_it_ends(options: list[str], store: str) -> 
     assert text.count("TRACE") == (0 if options else 1)
     assert (text.count("quick"), text.count("slow")) == ((2, 2) if options else (1, 1))
     if options:
-        assert [json.loads(line)["health"] for line in lines] == ["ok", "ok", "ok"]
+        assert [json.loads(line)["health"] for line in lines] == ["suspect", "ok", "ok"]
 
 
 def test_watch_takes_no_other_order(llmtrace: Callable[..., Any], store: str) -> None:

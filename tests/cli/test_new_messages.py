@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmtrace.cli.new_messages import message_text, new_messages, reasoning_text
-from llmtrace.model import Blob, Generic, Message, Reasoning, Text, Trace, Uri, replace
+from llmtrace.model import AgentInvocation, Blob, Generic, Message, Reasoning, Text, Trace, Uri, replace
 from tests.cli.traces import Maker, answers, asks, chat, user
 
 
@@ -22,11 +22,13 @@ def test_a_message_said_twice_is_shown_twice() -> None:
 
 
 def test_a_question_asked_anew_is_told_again() -> None:
-    """The same words open another conversation; the system prompt stays left out."""
-    maker = Maker("1" * 32, 0)
+    """The same words open another conversation. Within an agent they begin it again, and the system prompt stays left out."""
     asked = [Message("system", (Text("be kind"),)), user("where?")]
-    spans = [maker.span(number, None, "chat", chat(asked, answers("here"))) for number in (1, 2)]
-    assert new(Trace(spans)) == [["be kind", "where?"], ["where?"]]
+    for number, repeated in (("1", ["be kind", "where?"]), ("2", ["where?"])):
+        maker = Maker(number * 32, 0)
+        agent = [maker.span(1, None, "invoke_agent a", AgentInvocation("a"), took=9.0)] if number == "2" else []
+        calls = [maker.span(at, 1 if agent else None, "chat", chat(asked, answers("here"))) for at in (2, 3)]
+        assert new(Trace([*agent, *calls])) == [["be kind", "where?"], repeated]
 
 
 def test_an_answer_that_comes_back_is_not_new() -> None:
@@ -39,6 +41,16 @@ def test_an_answer_that_comes_back_is_not_new() -> None:
         maker.span(2, None, "chat", chat([user("a"), back, user("b")], answers("two"))),
     ]
     assert new(Trace(spans)) == [["a"], ["b"]]
+
+
+def test_a_call_that_never_ended_has_new_messages_too() -> None:
+    """Its program died while the model answered."""
+    maker = Maker("1" * 32, 0)
+    spans = [
+        maker.span(1, None, "chat", chat([user("a")], answers("one"))),
+        maker.span(2, None, "chat", replace(chat([user("a"), answers("one"), user("b")], answers("")), output=())),
+    ]
+    assert new(Trace([spans[0], replace(spans[1], end=None)])) == [["a"], ["b"]]
 
 
 def test_what_is_no_text_is_named() -> None:

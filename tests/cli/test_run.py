@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from llmtrace import semconv as sc
+from llmtrace.diagnosis import diagnose
 from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import Trace, Workflow
+from llmtrace.store import open_store
 from tests.commands import heeds_ctrl_c
 from tests.stored import read
 
@@ -334,3 +337,83 @@ def test_ctrl_c(tmp_path: Path) -> None:
     assert err.decode().splitlines()[-1] == "KeyboardInterrupt"
     assert b"llmtrace" not in err
     assert last(tmp_path).health == "failed"
+
+
+CAUGHT = """
+import sys
+import llmtrace
+
+llmtrace.configure()
+
+
+@llmtrace.tool
+def look_up(order: str) -> str:
+    raise KeyError(order)
+
+
+@llmtrace.agent
+def support(order: str) -> str:
+    return look_up(order)
+
+
+@llmtrace.agent
+def other(order: str) -> str:
+    return "It is here."
+
+
+try:
+    support("A-1")
+except KeyError:
+    pass
+other("A-2")
+"""
+
+
+@pytest.mark.parametrize("words", [["agent.py"], [sys.executable, "agent.py"]], ids=["script", "command"])
+def test_an_agent_that_fails_has_failed_though_its_program_goes_on(words: list[str], tmp_path: Path) -> None:
+    """The same word as without ``llmtrace run``; and the program's span carries the worst of its runs."""
+    (tmp_path / "agent.py").write_text(CAUGHT)
+    environment = {**os.environ, "LLMTRACE_STORE": str(tmp_path / "alone")}
+    subprocess.run([sys.executable, "agent.py"], cwd=tmp_path, env=environment, check=True)
+    alone = {trace.name: trace.health for trace in open_store(str(tmp_path / "alone")).traces()}
+    assert alone == {"invoke_agent support": "failed", "invoke_agent other": "ok"}
+    assert traced(*words, cwd=tmp_path)[0] == 0
+    trace = last(tmp_path)
+    assert trace.health == "failed"
+    verdict = {sc.HEALTH: "failed", sc.FINDINGS_COUNT: 1, sc.WORST_FINDING: "end_state", sc.WORST_FINDING_CONFIDENCE: "certain"}
+    assert {name: trace.root.attributes[name] for name in (*verdict, sc.SUSPECT)} == {**verdict, sc.SUSPECT: True}
+    assert [task.attributes[sc.HEALTH] for task in trace.tasks if task.name.startswith("invoke_agent")] in (
+        ["failed", "ok"],
+        [],  # of the command's root, the only task is the program
+    )
+    diagnosis = diagnose(trace)
+    assert (diagnosis.health, [suspect.title for suspect in diagnosis.marked]) == ("failed", ["look_up ended with KeyError"])
+
+
+def test_the_programs_span_is_as_good_as_its_runs(tmp_path: Path) -> None:
+    """Of a good run and one that recovered, recovered; the trace says the same."""
+    (tmp_path / "agent.py").write_text(
+        CAUGHT.replace(
+            "    return look_up(order)", "    try:\n        look_up(order)\n    except KeyError:\n        return 'none'"
+        )
+    )
+    assert traced("agent.py", cwd=tmp_path)[0] == 0
+    trace = last(tmp_path)
+    assert [trace.health, *(span.attributes[sc.HEALTH] for span in (trace.root, *trace.tasks))] == [
+        "recovered",
+        "recovered",
+        "recovered",
+        "ok",
+    ]
+
+
+def test_of_two_runs_of_a_program_only_the_failed_one_is_accused(tmp_path: Path) -> None:
+    """An error that one run got over is not the end of that run because another one failed."""
+    got_over = "    try:\n        look_up(order)\n    except KeyError:\n        return 'none'"
+    program = CAUGHT.replace('    return "It is here."', got_over).replace(
+        "    return look_up(order)", "    raise ValueError('no')"
+    )
+    (tmp_path / "agent.py").write_text(program.replace("except KeyError:\n    pass", "except ValueError:\n    pass"))
+    assert traced("agent.py", cwd=tmp_path)[0] == 0
+    diagnosis = diagnose(last(tmp_path))
+    assert [suspect.title for suspect in diagnosis.marked if suspect.check == "end_state"] == ["support ended with ValueError"]

@@ -70,7 +70,7 @@ agent support                                                             2.00 s
 def test_the_last_is_the_default(llmtrace: Callable[..., Any], store: str) -> None:
     """Without an id it is the newest; evaluations are wrapped, not cut."""
     assert body(llmtrace("show", "--store", store).out) == snapshot("""\
-trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
+trace 4bf92f3577b34da6a3ce929d0e0e4736  suspect
 DATE  1.00 s  4 spans  138 tokens  cost -
 
 agent support                                                             1.00 s
@@ -91,7 +91,7 @@ agent support                                                             1.00 s
 def test_json(llmtrace: Callable[..., Any], store: str) -> None:
     """Everything that is stored, with the kind of operation and the duration in seconds."""
     shown = json.loads(llmtrace("show", SILENT, "--json", "--store", store).out)
-    assert (shown["trace_id"], shown["health"], len(shown["spans"])) == (SILENT, "ok", 4)
+    assert (shown["trace_id"], shown["health"], len(shown["spans"])) == (SILENT, "suspect", 4)
     call = shown["spans"][1]
     assert call["operation"]["kind"] == "Inference"
     assert call["operation"]["output"][0]["parts"][0]["arguments"] == {"order_id": "KS-20431"}

@@ -41,12 +41,12 @@ def test_why(llmtrace: Callable[..., Any], store: str) -> None:
 
 def suspect(title: str = "refund failed", evidence: str = "It raised.", **fields: Any) -> Suspect:
     """A certain suspect unless ``confidence`` says otherwise."""
-    values = {"check": "never_succeeded", "confidence": "certain", "span_id": "1" * 16} | fields
+    values = {"check": "failed_tool", "label": "never_succeeded", "confidence": "certain", "span_id": "1" * 16} | fields
     return Suspect(title=title, evidence=evidence, **values)
 
 
 def diagnosis(*suspects: Suspect, **fields: Any) -> Diagnosis:
-    values = {"health": "ok", "is_judged": True, "checked": ("failed_tools", "answer_endings")} | fields
+    values = {"health": "ok", "is_judged": True, "checked": ("failed_tool", "defective_output")} | fields
     return Diagnosis(SILENT, suspects=suspects, **values)
 
 
@@ -128,7 +128,7 @@ Where to look first
    by position only
 
 Checked: 2 checks ran; --possible names them.
-trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
+trace 4bf92f3577b34da6a3ce929d0e0e4736  failed
 DATE  1.00 s  4 spans  138 tokens  cost -
 """)
     assert f"2. answer (span `{'2' * 16}`, 12 %): by position only" in page(found)
@@ -201,7 +201,7 @@ def test_steps_of_all_forms() -> None:
 def test_json(llmtrace: Callable[..., Any], store: str) -> None:
     """The diagnosis with all its fields, and what follows from them."""
     found = json.loads(llmtrace("why", SILENT, "--json", "--store", store).out)
-    assert (found["trace_id"], found["health"], found["is_wrong"], found["running"]) == (SILENT, "ok", True, False)
+    assert (found["trace_id"], found["health"], found["is_wrong"], found["running"]) == (SILENT, "suspect", True, False)
     assert {"places", "checked", "unchecked", "reports", "failed"} <= found.keys()
     first = found["suspects"][0]
     assert (first["confidence"], first["pointer"], first["value"]) == ("likely", "/order_id", "KS-20431")
@@ -283,7 +283,7 @@ def test_all_groups_runs_by_cause(llmtrace: Callable[..., Any], store: str) -> N
 
 
 def test_of_many_runs_one_that_cannot_be_diagnosed_costs_only_itself(
-    llmtrace: Callable[..., Any], store: str, broken_check: None
+    llmtrace: Callable[..., Any], store: str, broken_diagnosis: None
 ) -> None:
     """stderr says so, once for each fault; the other runs are grouped as ever."""
     append(store, *Maker("3" * 32, time.time_ns() - SECOND).with_two_made_up())
@@ -297,7 +297,7 @@ def test_of_many_runs_one_that_cannot_be_diagnosed_costs_only_itself(
     assert [one["trace_id"] for one in told["undiagnosed"]] == [SILENT]
 
 
-def test_a_trace_that_cannot_be_diagnosed(llmtrace: Callable[..., Any], store: str, broken_check: None) -> None:
+def test_a_trace_that_cannot_be_diagnosed(llmtrace: Callable[..., Any], store: str, broken_diagnosis: None) -> None:
     """No stack trace, but what happened, how to report it, and what can be read instead; exit code 1."""
     ran = llmtrace("why", SILENT, "--store", store)
     assert (ran.code, ran.out) == (1, "")

@@ -30,6 +30,7 @@ MADE_UP = Evaluation(
     pointer="/order_id",
     call_id="c1",
     sources=("00f067aa0ba902b7",),
+    confidence="likely",
 )
 
 
@@ -70,8 +71,18 @@ def test_an_evaluation_is_the_conventions_event() -> None:
             "llmtrace.evaluation.call_id": "c1",
             "llmtrace.evaluation.evidence": '{"value":"A-7"}',
             "llmtrace.evaluation.sources": ["00f067aa0ba902b7"],
+            "llmtrace.evaluation.confidence": "likely",
         },
     )
+
+
+def test_an_unknown_confidence_makes_no_finding() -> None:
+    """The event stays as it was written, so nothing of it gets lost."""
+    (event,) = genai.events(replace(SPAN, evaluations=(MADE_UP,)))
+    newer = replace(event, attributes={**event.attributes, sc.EVALUATION_CONFIDENCE: "surmised"})
+    read = genai.decode(replace(genai.encode(SPAN), events=(newer,)))
+    assert (read.evaluations, read.events) == ((), (newer,))
+    assert genai.decode(genai.encode(read)) == read
 
 
 def test_a_users_event_never_becomes_a_finding() -> None:

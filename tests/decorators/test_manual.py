@@ -127,7 +127,7 @@ def test_a_retrieval_by_hand() -> None:
     assert (full.operation.query, full.operation.data_source_id, full.operation.top_k) == ("refund policy", "handbook", 2)
     assert full.operation.documents == [{"content": "Refunds take 5 days."}, {"id": "d2", "score": 0.5}]
     assert full.evaluations == ()
-    assert [evaluation.name for evaluation in empty.evaluations] == ["empty_retrieval"]
+    assert [evaluation.name for evaluation in empty.evaluations] == ["empty_result"]
 
 
 def test_without_configure_nothing_is_recorded_and_nothing_breaks() -> None:

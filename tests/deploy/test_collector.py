@@ -82,7 +82,7 @@ def test_a_trace_goes_to_one_worker_and_from_it_to_the_receiver_beside_it() -> N
 def test_every_run_in_bad_health_is_kept(config: Any) -> None:
     """By the attributes that the outermost span of a run has."""
     policies = {policy["name"]: policy for policy in config["processors"]["tail_sampling"]["policies"]}
-    assert policies["bad-health"]["string_attribute"] == {"key": semconv.HEALTH, "values": ["failed", "recovered"]}
+    assert policies["bad-health"]["string_attribute"] == {"key": semconv.HEALTH, "values": ["failed", "suspect", "recovered"]}
     assert policies["suspects"]["boolean_attribute"] == {"key": semconv.SUSPECT, "value": True}
     assert set(config["service"]["pipelines"]["traces/kept"]["exporters"]) == {"otlp/jaeger", "otlp/tempo"}
     assert config["service"]["pipelines"]["metrics"]["exporters"] == ["prometheus"]

@@ -36,7 +36,7 @@ def traces_of(name: str, home: Path, **environment: str) -> list[Trace]:
 
 
 def check(name: str, trace: Trace, writer: str) -> None:
-    assert [one.title for one in diagnose(trace).suspects if one.check == "ungrounded_answer"] == []
+    assert [one.title for one in diagnose(trace).suspects if one.label == "in_answer"] == []
     assert (len(trace.roots), trace.health) == (1, "recovered")
     assert len({span.run_id for span in trace.spans} - {None}) == 1
     assert all(span.sequence is not None for span in trace.spans)

@@ -87,7 +87,7 @@ def test_a_caught_budget_error_still_shows_in_the_trace() -> None:
     assert crossings(captured, "budget_stopped") == [("invoke_agent stubborn", "calls")]
     assert captured.trace.health == "recovered"
     suspect = diagnose(captured.trace).suspects[0]
-    assert (suspect.confidence, suspect.check) == ("certain", "budget")
+    assert (suspect.confidence, suspect.check, suspect.label) == ("certain", "end_state", "budget")
     assert "2 calls used" in suspect.evidence
 
 
@@ -107,7 +107,8 @@ def test_a_budget_of_a_part_does_not_stop_the_run() -> None:
 
     with capture(signals=[]) as captured:
         whole()
-    assert [(suspect.confidence, suspect.check) for suspect in diagnose(captured.trace).suspects] == [("possible", "budget")]
+    suspects = [(suspect.confidence, suspect.check, suspect.label) for suspect in diagnose(captured.trace).suspects]
+    assert suspects == [("possible", "end_state", "budget")]
 
 
 def test_an_uncaught_budget_error_is_recorded_once() -> None:

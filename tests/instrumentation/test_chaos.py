@@ -83,6 +83,7 @@ def hits_by_scenario(plain: dict[str, Any]) -> dict[str, Hits]:
 
 
 @pytest.mark.parametrize(("owner", "name"), HOOKS, ids=lambda value: getattr(value, "__name__", value))
+@pytest.mark.guard_may_log
 def test_a_hook_that_raises_changes_nothing(
     plain: dict[str, Any], hits_by_scenario: dict[str, Hits], owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ OBSERVE = {"mcp": _mcp, "langchain": _langchain, "openai_agents": _openai_agents
 
 
 @pytest.mark.parametrize("framework", OBSERVE)
+@pytest.mark.guard_may_log
 def test_a_hook_that_raises_changes_nothing(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Values, types, exceptions and streams are the same, whichever hook is broken: all that the program comes through."""
     observe = OBSERVE[framework]()

@@ -289,6 +289,7 @@ def test_wrong_arguments_are_refused_as_ever(library: type[Library], captured: C
     assert all(span.failure is not None for span in captured.spans)
 
 
+@pytest.mark.guard_may_log
 def test_a_block_of_a_function_that_cannot_be_read(captured: Captured, caplog: pytest.LogCaptureFixture) -> None:
     """The program has its block as ever; why it is not recorded is logged."""
 

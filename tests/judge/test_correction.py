@@ -7,13 +7,14 @@ import json
 import pytest
 
 from llmtrace.demo.server import ModelServer
-from llmtrace.diagnosis import Flow, Suspect
+from llmtrace.diagnosis import Suspect
 from llmtrace.errors import JudgeFailed
 from llmtrace.judge import Endpoint
 from llmtrace.judge.correction import CorrectionQuestion, correct, question_for
 from llmtrace.judge.prompt import MOST_CHARACTERS
 from llmtrace.model import JsonValue, ToolExecution
 from llmtrace.playback.corrections import Correction, place_of
+from llmtrace.reading.graph import analyze
 from tests.agent_run import AgentRun, tool
 from tests.playback.test_corrections import recorded
 
@@ -26,10 +27,10 @@ def question(pointer: str | None, result: JsonValue, **arguments: JsonValue) -> 
     )
     trace = recorded(run)
     span = next(span for span in trace.spans if isinstance(span.operation, ToolExecution))
-    suspect = Suspect("some_check", "likely", span.span_id, "a title", "evidence", tool="look_up", pointer=pointer)
+    suspect = Suspect("some_law", "some_label", "likely", span.span_id, "a title", "evidence", tool="look_up", pointer=pointer)
     place = place_of(trace, suspect)
     assert place is not None
-    return question_for(trace, Flow(trace), suspect, place)
+    return question_for(trace, analyze(trace), suspect, place)
 
 
 @pytest.mark.parametrize(

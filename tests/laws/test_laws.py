@@ -181,6 +181,7 @@ class Raising(Signal[None]):
 
 
 @pytest.mark.parametrize("method", ["start", "step", "finish", "on_reading"])
+@pytest.mark.guard_may_log
 def test_a_signal_that_raises_costs_only_its_own_verdicts(method: str, caplog: pytest.LogCaptureFixture) -> None:
     """The others are heard, and one line names it."""
     evaluator = Evaluator((Raising(method), *load(("repeated_call", "end_state"))))

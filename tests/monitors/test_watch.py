@@ -188,6 +188,7 @@ def test_a_monitor_takes_any_span(span: Span) -> None:
         pass
 
 
+@pytest.mark.guard_may_log
 def test_a_monitor_that_fails_costs_its_own_findings() -> None:
     """And those of the others are there."""
 

@@ -30,7 +30,7 @@ def recorded(run: AgentRun) -> Trace:
 
 def suspect(trace: Trace, pointer: str | None, kind: type = ToolExecution) -> Suspect:
     span = next(span for span in trace.spans if isinstance(span.operation, kind))
-    return Suspect("some_check", "likely", span.span_id, "a title", "evidence", tool="look_up", pointer=pointer)
+    return Suspect("some_law", "some_label", "likely", span.span_id, "a title", "evidence", tool="look_up", pointer=pointer)
 
 
 def test_the_one_identifier_of_the_same_form_that_the_model_was_told() -> None:

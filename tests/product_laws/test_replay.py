@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from llmtrace.reading.run_evidence import RunEvidence
 from opentelemetry.sdk.trace import TracerProvider
 
 import llmtrace
 from llmtrace.evaluation import Evaluator, evaluate_trace
 from llmtrace.laws import Signal
 from llmtrace.model import Evaluation, Span, ToolDefinition, ToolExecution, Workflow
-from llmtrace.reading.run_evidence import RunEvidence
 from llmtrace.recorder import active
 from llmtrace.recorder.identity import Identity
 from llmtrace.testing import Captured, capture
@@ -127,6 +127,7 @@ def test_an_error_below_another_tracers_span_may_be_recovered_from() -> None:
 
 
 @pytest.mark.parametrize("way", ["start", "step", "finish"])
+@pytest.mark.guard_may_log
 def test_a_broken_signal_costs_only_its_own_verdicts(way: str, caplog: pytest.LogCaptureFixture) -> None:
     """Violations and the other signals stand; one line says which signal it is."""
     broken = Breaks(way)

@@ -49,7 +49,7 @@ def test_a_typescript_agent_is_read_and_judged(program: Path, tmp_path: Path) ->
     bad, good = ask(tmp_path, "ls")
     assert [(run["health"], run["answer"]) for run in (good, bad)] == [
         ("ok", "Order A-1001 was sent."),
-        ("recovered", "Done, I refunded order A-1001."),
+        ("suspect", "Done, I refunded order A-1001."),
     ]
     assert good["findings"] == []
     trace = open_store(str(tmp_path)).trace(good["trace_id"])
@@ -69,4 +69,4 @@ def test_a_typescript_agent_is_read_and_judged(program: Path, tmp_path: Path) ->
     assert (call.arguments, call.result) == ({"orderId": "A-1001"}, {"orderId": "A-1001", "state": "sent"})
     assert ask(tmp_path, "why", good["trace_id"])["suspects"] == []
     (suspect,) = ask(tmp_path, "why", bad["trace_id"])["suspects"]
-    assert (suspect["check"], suspect["confidence"]) == ("never_succeeded", "certain")
+    assert (suspect["check"], suspect["label"], suspect["confidence"]) == ("failed_tool", "never_succeeded", "certain")

@@ -102,10 +102,13 @@ def test_another_instrumentations_span_is_evaluated_by_log_records(run: Run) -> 
         chat = {"gen_ai.operation.name": "chat", "gen_ai.output.messages": json.dumps(said)}
         with trace.get_tracer("theirs").start_as_current_span("chat", attributes=chat) as span:
             pass
-        (record,) = records()
-        assert record.event_name == "gen_ai.evaluation.result", record
-        assert record.attributes["gen_ai.evaluation.name"] == "defective_output"
-        assert record.span_id == span.get_span_context().span_id
+        fact, finding = records()
+        for record in (fact, finding):
+            assert record.event_name == "gen_ai.evaluation.result", record
+            assert record.attributes["gen_ai.evaluation.name"] == "defective_output"
+            assert record.span_id == span.get_span_context().span_id
+        assert "llmtrace.evaluation.confidence" not in fact.attributes
+        assert finding.attributes["llmtrace.evaluation.confidence"] == "certain"
     """)
 
 

@@ -28,7 +28,7 @@ from llmtrace.codec.genai import decode, encode
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.evaluation import Evaluator
-from llmtrace.laws import Signal, user_signals
+from llmtrace.laws import Law, user_signals
 from llmtrace.model import (
     AgentInvocation,
     Inference,
@@ -170,9 +170,10 @@ def test_a_failed_span_is_an_error_with_an_exception_event(app_provider: Any) ->
         raise ValueError("boom")
     [span] = app_provider.exported.get_finished_spans()
     assert span.status.status_code is StatusCode.ERROR
-    [event] = span.events
+    event, finding = span.events
     assert event.name == "exception"
     assert event.attributes["exception.type"] == "ValueError"
+    assert (finding.name, finding.attributes["gen_ai.evaluation.name"]) == ("gen_ai.evaluation.result", "end_state")
 
 
 def test_a_direct_call_is_matched_to_the_pending_call() -> None:
@@ -249,6 +250,7 @@ def test_outcome_outside_a_run_or_with_another_word_is_one_line(caplog: pytest.L
     assert ["outside a run" in caplog.records[0].message, "expected success" in caplog.records[1].message] == [True, True]
 
 
+@pytest.mark.guard_may_log
 def test_a_sink_that_raises_costs_nothing_but_a_line(caplog: pytest.LogCaptureFixture, captured: Captured) -> None:
     """Nothing of ours raises into the program."""
 
@@ -330,6 +332,7 @@ def test_what_is_set_after_the_end_is_not_recorded() -> None:
     assert ended.events == ()
 
 
+@pytest.mark.guard_may_log
 def test_a_sampler_that_raises_costs_no_span(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is recorded here does not depend on the program's provider."""
 
@@ -405,10 +408,10 @@ def test_an_interrupt_in_a_signal_of_the_program_costs_no_span(app_provider: Any
 def test_a_span_that_the_collector_ends_in_the_middle_of_a_step(captured: Captured) -> None:
     """The collector may run at any moment, and close a generator of the same run: nothing waits for itself."""
 
-    class Collects(Signal[None]):
+    class Collects(Law[None]):
         name = "collects"
 
-        def start(self, run: Any) -> None:
+        def start(self, timeline: Any) -> None:
             return None
 
         def step(self, state: None, span: Any) -> list[Any]:
@@ -432,6 +435,7 @@ def test_a_span_that_the_collector_ends_in_the_middle_of_a_step(captured: Captur
     assert sorted(span.name for span in captured.spans) == ["execute_tool look_up", "invoke_workflow w", "items"]
 
 
+@pytest.mark.guard_may_log
 def test_a_recording_that_could_not_be_started_stands_in(monkeypatch: pytest.MonkeyPatch, captured: Captured) -> None:
     """Whatever an instrumentor or a decorator does with it, the program goes on."""
 

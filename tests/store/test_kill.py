@@ -69,7 +69,7 @@ def test_a_killed_program_is_told_from_a_running_one(tmp_path: Path) -> None:
     process.kill()
     process.communicate()
     for store in (LocalStore(tmp_path / "store"), _without_index(tmp_path / "store")):
-        assert [(one.health, one.findings) for one in store.traces()] == [("failed", ("end_state",))]
+        assert [(one.health, one.findings) for one in store.traces()] == [("failed", ("interrupted",))]
         assert store.trace("last").interrupted(store.trace("last").spans[0])
 
 

@@ -17,7 +17,7 @@ from llmtrace.model import Span
 from llmtrace.store import Store, open_store
 from llmtrace.viewer.serving import Serving
 from llmtrace.viewer.source import Source
-from tests.cli.conftest import broken_check, llmtrace  # noqa: F401 - fixtures
+from tests.cli.conftest import broken_diagnosis, llmtrace  # noqa: F401 - fixtures
 from tests.cli.traces import recovered, silent
 
 

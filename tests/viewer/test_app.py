@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from llmtrace.model import AgentInvocation, Evaluation, ToolExecution, Trace, replace
-from llmtrace.reading import analyze
+from llmtrace.reading.graph import analyze
 from llmtrace.store import open_store, summarise
 from llmtrace.store.filters import FILTERS
 from llmtrace.viewer.js_numbers import NUMBER, plain
@@ -111,11 +111,15 @@ def test_the_list_says_what_is_suspected(viewer: Served) -> None:
     """A trace that looks fine from outside names its suspect in the list already."""
     viewer.ask("/api/traces")
     told = viewer.ask(f"/api/suspicions?traces={SILENT},{RECOVERED}").json
-    assert told[SILENT] == {"title": "look_up was called with a made-up /order_id", "confidence": "likely"}
+    assert told[SILENT] == {
+        "title": "look_up was called with a made-up /order_id",
+        "confidence": "likely",
+        "health": "suspect",
+    }
     assert told[RECOVERED] is None
 
 
-def test_a_trace_that_cannot_be_diagnosed_costs_only_its_suspects(viewer: Served, broken_check: None) -> None:
+def test_a_trace_that_cannot_be_diagnosed_costs_only_its_suspects(viewer: Served, broken_diagnosis: None) -> None:
     """The list names the others' suspects, the trace opens without any and says how to report it, and it can be saved."""
     viewer.ask("/api/traces")
     told = viewer.ask(f"/api/suspicions?traces={RECOVERED},{SILENT}").json
@@ -223,7 +227,7 @@ def test_what_fed_a_step_and_what_it_infected(tmp_path: Path) -> None:
     story = Story().user("Refund my kettle").call("look_up", {"total": 42.0}, order_id="KS-20431")
     story.call("refund", {}, order_id="KS-20431", amount=42.0)
     whole = story.trace()
-    spread = analyze(whole).propagation
+    spread = analyze(whole)
     store = open_store(str(tmp_path / "store"))
     for span in whole.spans:
         store.append(span)

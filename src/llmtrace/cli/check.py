@@ -1,7 +1,7 @@
 """``llmtrace check``: evaluate stored traces again. The exit code tells if something is wrong, or nothing could be judged.
 
-Exit code 1: a finding of severity error (an exception that ended the run, or an interruption, is one), or a suspect of `why`
-that is certain or likely. Exit code 4: no call and no answer to judge. Where content is missing, the original verdict stands. A
+Exit code 1: a run that failed, or that a certain or likely finding marks, as in `ls` and `why`; with --strict, also any error
+or warning about a step. Exit code 4: no call and no answer to judge. Where content is missing, the original verdict stands. A
 file with an unreadable line is refused.
 """
 
@@ -23,7 +23,18 @@ from llmtrace.cli.terminal import Cell, Progress, Screen, cells, short
 from llmtrace.diagnosis import Suspect, diagnose
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.evaluation import Evaluator, evaluate_trace
-from llmtrace.model import ACCEPTANCE, INVALID_TOOL_CALL, OUTCOME, Evaluation, Failure, Inference, Span, Trace, Violation
+from llmtrace.model import (
+    ACCEPTANCE,
+    INVALID_TOOL_CALL,
+    OUTCOME,
+    Evaluation,
+    Failure,
+    Health,
+    Inference,
+    Span,
+    Trace,
+    Violation,
+)
 from llmtrace.store import Query
 
 NAME = "check"
@@ -43,6 +54,7 @@ class Checked(NamedTuple):
     """False if the trace shows neither calls nor answers."""
     unchecked: tuple[str, ...]
     """Checks that could not run, because their input was not recorded; a sentence each."""
+    health: Health
     suspects: tuple[Suspect, ...] = ()
     """The suspects that mark the run."""
 
@@ -52,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "what", nargs="*", metavar="TRACE|FILE", help="trace id, last, a file of OTLP JSON, or - (default: last)"
     )
     parser.add_argument("--all", action="store_true", help="all traces of the store")
-    parser.add_argument("--strict", action="store_true", help="warnings count as errors")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 also for an error or a warning about a step")
     add_import(parser)
 
 
@@ -63,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
         checked = [_check(trace, evaluator) for trace in progress.count(_traces(args))]
     tally: Counter[str] = Counter(_severity(finding) for checked_trace in checked for _, finding in checked_trace.findings)
     tally["suspects"] = sum(len(checked_trace.suspects) for checked_trace in checked)
-    has_findings = bool(tally["error"] or tally["suspects"] or (args.strict and tally["warning"]))
+    is_bad = any(checked_trace.suspects or checked_trace.health == "failed" for checked_trace in checked)
+    has_findings = is_bad or (args.strict and bool(tally["error"] or tally["warning"]))
     judged = has_findings or any(checked_trace.judged for checked_trace in checked)
     if args.json:
         print_json(
@@ -101,10 +114,10 @@ def _check(trace: Trace, evaluator: Evaluator) -> Checked:
     try:
         diagnosis = diagnose(evaluated)
     except DiagnosisFailed:  # reported by `why`
-        return Checked(evaluated, list(_findings(evaluated)), unknown, judged=True, unchecked=())
+        return Checked(evaluated, list(_findings(evaluated)), unknown, True, (), evaluated.health)
     findings = list(_findings(evaluated))
     judged = diagnosis.is_judged or any(_severity(finding) != "info" for _, finding in findings)
-    return Checked(evaluated, findings, unknown, judged, diagnosis.unchecked, diagnosis.marked)
+    return Checked(evaluated, findings, unknown, judged, diagnosis.unchecked, diagnosis.health, diagnosis.marked)
 
 
 def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
@@ -126,7 +139,8 @@ def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
         for evaluation in span.evaluations:
             if checked and evaluation.name == OUTCOME and evaluation.source == ACCEPTANCE:
                 continue  # repeats the result of the acceptance check for the run
-            if evaluation.name != INVALID_TOOL_CALL or not span.violations:
+            # a mark is shown as a suspect
+            if not evaluation.is_mark and (evaluation.name != INVALID_TOOL_CALL or not span.violations):
                 yield span, evaluation
 
 
@@ -147,7 +161,7 @@ def _as_json(checked: Checked) -> dict[str, object]:
     ]
     return {
         "trace_id": checked.trace.trace_id,
-        "health": checked.trace.health,
+        "health": checked.health,
         "findings": findings,
         "suspects": [
             {"title": suspect.title, "confidence": suspect.confidence, "check": suspect.check, "span_id": suspect.span_id}
@@ -160,13 +174,13 @@ def _as_json(checked: Checked) -> dict[str, object]:
 
 
 def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged: bool) -> None:
-    for trace, findings, unknown, is_judged, unchecked, suspects in checked:
+    for trace, findings, unknown, is_judged, unchecked, health, suspects in checked:
         if not findings and not unknown and not suspects and is_judged:
             continue
-        health = screen.paint(trace.health, format_text.HEALTH_STYLE[trace.health])
+        painted = screen.paint(health, format_text.HEALTH_STYLE[health])
         name = short(trace.root.name, screen.width - len("  recovered"))
-        fits = cells(f"trace {trace.trace_id}  {name}  {trace.health}") <= screen.width
-        screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}{'  ' if fits else chr(10)}{name}  {health}")
+        fits = cells(f"trace {trace.trace_id}  {name}  {health}") <= screen.width
+        screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}{'  ' if fits else chr(10)}{name}  {painted}")
         for suspect in suspects:
             style = format_text.CONFIDENCE_STYLE[suspect.confidence]
             screen.spread(

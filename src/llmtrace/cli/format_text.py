@@ -32,7 +32,13 @@ if TYPE_CHECKING:
 
 UNKNOWN = "-"
 
-HEALTH_STYLE: dict[str, Style] = {"ok": "green", "recovered": "yellow", "failed": "red", "running": "blue"}
+HEALTH_STYLE: dict[str, Style] = {
+    "ok": "green",
+    "recovered": "yellow",
+    "suspect": "magenta",
+    "failed": "red",
+    "running": "blue",
+}
 _ALTERNATIVES = (*get_args(Operation), *get_args(Part))
 
 SEVERITY_STYLE: dict[str, Style] = {"error": "red", "warning": "yellow", "info": "dim"}

@@ -3,9 +3,10 @@
 Below each trace stand its task and answer, its findings of severity warning and error (``!``), and its first suspect (``?``).
 An unknown number is ``-``, never 0.
 
-Health is *failed* if the program reported failure, the outermost span ended in error, or the run was interrupted; *recovered*
-if any error occurred on the way; else *ok*. A run whose review nobody has decided says *waits*. The first 100 listed traces of
-a local store are diagnosed, if they ended and have at most 300 spans; the list says which were not.
+Health is *failed* if the program reported failure, the outermost span ended in error, or the run was interrupted; else
+*suspect* if a certain or likely suspect marks the run; else *recovered* if any error occurred on the way; else *ok*. A run that
+waits for a review says *waits*. The first 100 listed traces of a local store are diagnosed, if they ended and have at most 300
+spans; the list says which were not.
 """
 
 from __future__ import annotations
@@ -131,8 +132,7 @@ def _watch(store: Store, args: argparse.Namespace) -> NoReturn:
             for content in _as_json(store, fresh):
                 screen.line(json.dumps(content))
         elif fresh:
-            _show(screen, store, fresh, above)
-            above = [*above, *fresh][-args.limit :]
+            above = [*above, *_show(screen, store, fresh, above)][-args.limit :]
         screen.stream.flush()
         complete = {trace.trace_id for trace in window if _is_complete(trace, args)}
         time.sleep(_REMOTE_SECONDS if store.is_remote else _SECONDS)
@@ -148,7 +148,8 @@ def _is_complete(trace: TraceSummary, args: argparse.Namespace) -> bool:
 def _as_json(store: Store, traces: Sequence[TraceSummary]) -> Iterator[dict[str, Any]]:
     waiting = listing.waiting(store)
     names = ("check", "span_id", "title", "confidence", "probability", "count")
-    for trace, verdict in zip(traces, listing.verdicts(store, traces), strict=True):
+    for listed, verdict in zip(traces, listing.verdicts(store, traces), strict=True):
+        trace = replace(listed, health=listing.health_of(listed, verdict))
         suspect = {name: getattr(verdict, name) for name in names} if verdict.title else None
         undiagnosed = verdict.fault or verdict.undiagnosed or None
         yield {**_trace_as_json(trace, waiting), "suspect": suspect, "undiagnosed": undiagnosed}
@@ -171,13 +172,20 @@ def _session_as_json(session: Session, waiting: Collection[str]) -> Any:
     }
 
 
-def _show(screen: Screen, store: Store, traces: Sequence[TraceSummary], above: Sequence[TraceSummary] = ()) -> None:
-    """Print traces as a table. ``above``: traces that were printed before; the new rows continue their table."""
+def _show(
+    screen: Screen, store: Store, traces: Sequence[TraceSummary], above: Sequence[TraceSummary] = ()
+) -> Sequence[TraceSummary]:
+    """Print traces as a table. ``above``: traces that were printed before; the new rows continue their table.
+
+    Returns ``traces`` as they were shown: with the health of their diagnosis.
+    """
+    verdicts = list(listing.verdicts(store, traces))
+    traces = [replace(trace, health=listing.health_of(trace, verdict)) for trace, verdict in zip(traces, verdicts, strict=True)]
     header, *lines = _table(screen, (*above, *traces), listing.waiting(store))
     if not above:
         screen.line(header)
     reasons: dict[str, None] = {}
-    for trace, line, verdict in zip(traces, lines[len(above) :], listing.verdicts(store, traces), strict=True):
+    for trace, line, verdict in zip(traces, lines[len(above) :], verdicts, strict=True):
         screen.line(line)
         room = screen.width - 10
         conversation = _conversation(trace, room)
@@ -192,6 +200,7 @@ def _show(screen: Screen, store: Store, traces: Sequence[TraceSummary], above: S
             reasons[verdict.undiagnosed] = None
     for reason in reasons:
         screen.prose(f"{reason[:1].upper()}{reason[1:]}. See llmtrace why", "dim")
+    return traces
 
 
 def _table(screen: Screen, traces: Iterable[TraceSummary], waiting: Collection[str]) -> Iterable[str]:
@@ -242,11 +251,12 @@ def _show_sessions(screen: Screen, sessions: list[Session], waiting: Collection[
 
 
 def _row(trace: TraceSummary, now: int, *, is_waiting: bool) -> list[Cell]:
-    names = ", ".join(trace.agents or trace.workflows) or trace.name
+    names, waits = ", ".join(trace.agents or trace.workflows) or trace.name, Cell("waits", ("blue",))
+    health = Cell(trace.health, (format_text.HEALTH_STYLE[trace.health],))
     return [
         Cell(short_id(trace.trace_id), ("bold",)),
         Cell(format_text.age(trace.start, now)),
-        Cell("waits", ("blue",)) if is_waiting else Cell(trace.health, (format_text.HEALTH_STYLE[trace.health],)),
+        waits if is_waiting and trace.health != "failed" else health,
         Cell(format_text.duration(trace.duration)),
         Cell(format_text.count(trace.spans)),
         Cell(format_text.count(trace.tokens)),

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import builtins
+import contextlib
 import json
 import os
 import runpy
@@ -38,8 +39,8 @@ from llmtrace.errors import ConfigurationError, DiagnosisFailed, TraceNotFound
 from llmtrace.guards.budget import read_budget, track
 from llmtrace.launch import environment
 from llmtrace.model import AgentInvocation, Failure, ToolExecution, Trace, Workflow
-from llmtrace.model.traces import short_id
-from llmtrace.recorder import active
+from llmtrace.model.traces import is_program, short_id
+from llmtrace.recorder import active, root
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
 from llmtrace.recorder.root import Root, set_root
@@ -132,6 +133,7 @@ def _command(words: list[str]) -> Callable[[], Any]:
         before_term = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         try:
             code = process.wait()
+            guard(_absorb_programs)
         finally:
             signal.signal(signal.SIGINT, before)
             signal.signal(signal.SIGTERM, before_term)
@@ -215,6 +217,25 @@ def _main_frames(traceback: TracebackType | None) -> TracebackType | None:
     return traceback
 
 
+def _absorb_programs() -> None:
+    """Add the verdicts on the programs that the command started, which are in other processes, to that of the whole."""
+    recording = None if root.program is None else root.program.recording
+    trace = None if recording is None else _stored(recording)
+    for span in () if trace is None else trace.spans:
+        if is_program(span):
+            root.absorb(span)
+
+
+def _stored(recording: Recording) -> Trace | None:
+    """Return the trace of the run; None if it is not stored on this machine."""
+    config = Config.read()
+    if config.store == "off":
+        return None
+    with contextlib.suppress(TraceNotFound), open_store(config.store, config=config) as store:
+        return store.trace(recording.trace_id)
+    return None  # without a terminal and with an OTLP endpoint
+
+
 def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
     """Print the result and the next command in three lines on stderr, or one line of JSON.
 
@@ -225,13 +246,8 @@ def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
         number = code if isinstance(code, int) else int(code is not None)
         screen.line(json.dumps({"trace_id": recording.trace_id, "exit_code": number}))
         return
-    config = Config.read()
-    if config.store == "off":
-        return
-    try:
-        with open_store(config.store, config=config) as store:
-            trace = store.trace(recording.trace_id)
-    except TraceNotFound:  # without a terminal and with an OTLP endpoint, spans are not stored on this machine
+    trace = _stored(recording)
+    if trace is None:
         return
     first, second, third = _summary(trace)
     screen.line()
@@ -242,9 +258,10 @@ def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
 
 def _summary(trace: Trace) -> tuple[str, str, str]:
     summary = summarise(trace)
-    verdict, command = "", "why"
+    verdict, command, health = "", "why", summary.health
     try:
         diagnosis = diagnose(trace)
+        health = diagnosis.health
         command = "why" if diagnosis.is_wrong else "show"
         verdict = "no suspect" if diagnosis.is_judged else "nothing could be judged"
         if diagnosis.prime is not None:
@@ -260,4 +277,4 @@ def _summary(trace: Trace) -> tuple[str, str, str]:
     counted = ", ".join([worded.plural(summary.spans, "span"), *has_name, worded.duration(summary.duration)])
     operation = trace.root.operation
     name = operation.name if isinstance(operation, (Workflow, AgentInvocation, ToolExecution)) else trace.root.name
-    return f"{name}: {counted}", f"{summary.health}; {verdict}", f"llmtrace {command} {short_id(trace.trace_id)}"
+    return f"{name}: {counted}", f"{health}; {verdict}", f"llmtrace {command} {short_id(trace.trace_id)}"

@@ -19,11 +19,13 @@ from llmtrace.cli.stores import MOMENT, find_span, opened, trace_of
 from llmtrace.cli.terminal import Branch, Cell, Screen, Style, branch, cells, short
 from llmtrace.diagnosis.environment import environment_of, facts_as_json
 from llmtrace.diagnosis.visibility import can_be_judged
+from llmtrace.listing import diagnosed_health
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     AgentInvocation,
     Evaluation,
     FetchResponse,
+    Health,
     Inference,
     Message,
     Operation,
@@ -73,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.json:
         shown_spans = trace.spans if chosen is None else [chosen]
         spans = [format_text.as_json(span) | {"duration": span.duration} for span in shown_spans]
-        print_json({"trace_id": trace.trace_id, "health": trace.health, "spans": spans})
+        print_json({"trace_id": trace.trace_id, "health": diagnosed_health(trace), "spans": spans})
     else:
         screen = Screen(sys.stdout)
         headline(screen, trace)
@@ -94,15 +96,16 @@ def run(args: argparse.Namespace) -> int:
     return FINE
 
 
-def headline(screen: Screen, trace: Trace) -> None:
-    """Print a trace's id, health, times and totals in two lines."""
+def headline(screen: Screen, trace: Trace, health: Health | None = None) -> None:
+    """Print a trace's id, health, times and totals in two lines. ``health``: of its diagnosis, if it was diagnosed already."""
+    health = health or diagnosed_health(trace)
     summary = summarise(trace)
     start = trace.spans[0].start
     ends = [span.end for span in trace.spans if span.end is not None]
     took = format_text.duration((max(ends) - start) / 1e9) if ends else format_text.UNKNOWN
-    health = screen.paint(trace.health, format_text.HEALTH_STYLE[trace.health], "bold")
+    painted = screen.paint(health, format_text.HEALTH_STYLE[health], "bold")
     gap = "  " if screen.width >= len(f"trace {trace.trace_id}  recovered") else "\n"
-    screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}{gap}{health}")
+    screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}{gap}{painted}")
     spans, cost = format_text.plural(len(trace), "span"), format_text.cost(summary.cost_usd)
     screen.prose(
         f"{format_text.moment(start)}  {took}  {spans}  {format_text.count(summary.tokens)} tokens  cost {cost}", "dim"

@@ -22,9 +22,18 @@ from typing import Literal, NamedTuple, TextIO, TypeAlias, TypeVar
 
 from llmtrace.text.unsafe_characters import clean
 
-Style: TypeAlias = Literal["bold", "dim", "red", "green", "yellow", "blue", "cyan"]
+Style: TypeAlias = Literal["bold", "dim", "red", "green", "yellow", "blue", "magenta", "cyan"]
 
-_CODES: dict[str, str] = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+_CODES: dict[str, str] = {
+    "bold": "1",
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+}
 
 _NARROWEST = 12
 """Minimum width of a table's last column, as long as other columns can be left out."""

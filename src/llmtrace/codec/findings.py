@@ -37,8 +37,12 @@ def _row(kind: Any, field: str, prefix: str = sc.VIOLATION_PREFIX) -> Row:
 
 
 def _severity(prefix: str) -> Row:
-    levels = ("info", "warning", "error")
-    return Row("severity", prefix + "severity", None, lambda value: value if value in levels else None)
+    return _word("severity", prefix + "severity", ("info", "warning", "error"))
+
+
+def _word(field: str, key: str, words: tuple[str, ...]) -> Row:
+    """Return the row of a text that is one of ``words``. Any other text does not fit."""
+    return Row(field, key, None, lambda value: value if value in words else None)
 
 
 _VIOLATION: Final[Rows] = (
@@ -69,6 +73,7 @@ _EVALUATION: Final[Rows] = (
     _row(fields.texts, "sources", sc.EVALUATION_PREFIX),
     _row(fields.flag, "derived", sc.EVALUATION_PREFIX),
     _row(fields.text, "source", sc.EVALUATION_PREFIX),
+    _word("confidence", sc.EVALUATION_CONFIDENCE, ("certain", "likely", "possible")),
 )
 _FAILURE: Final[Rows] = (
     fields.text("type", sc.EXCEPTION_TYPE),

@@ -183,7 +183,7 @@ def retrieval(
         with llmtrace.retrieval("refund policy", source="handbook", top_k=5) as search:
             search.documents = index.search("refund policy", 5)
 
-    It is evaluated like an instrumented search: one that finds nothing is a finding (`empty_retrieval`), and the values in its
+    It is evaluated like an instrumented search: one that finds nothing is a finding (`empty_result`), and the values in its
     documents are grounded. ``source``: the name or id of the index; ``top_k``: number of documents wanted; ``provider``: the
     server of the index; ``model``: the model that embeds or ranks; ``name``: of the span. Raises `ConfigurationError` for a
     wrong value.

@@ -23,7 +23,7 @@ from llmtrace.diagnosis.stored_verdicts import as_judged_live
 from llmtrace.diagnosis.visibility import unchecked, visible_needs
 from llmtrace.errors import DiagnosisFailed, LlmtraceError
 from llmtrace.laws.finding import RANK, Finding
-from llmtrace.model import Confidence, Health, Trace
+from llmtrace.model import Confidence, Trace, run_health
 from llmtrace.reading.graph import Graph, analyze
 from llmtrace.reading.read import read_runs
 from llmtrace.semconv import CHECKPOINT, CHECKPOINT_PASSED
@@ -85,7 +85,7 @@ def diagnose(trace: Trace, reading: Reading | None = None) -> Diagnosis:
         places.sort(key=lambda place: -place.probability)
         return Diagnosis(
             trace.trace_id,
-            _health(trace, in_order, failed=failed),
+            run_health(trace.health, is_marked=any(suspect.is_marked for suspect in in_order), has_failed=failed),
             in_order,
             tuple(places[:MOST_PLACES]),
             tuple(checked),
@@ -95,14 +95,6 @@ def diagnose(trace: Trace, reading: Reading | None = None) -> Diagnosis:
             failed,
             _last_good_checkpoint(trace, in_order, failed=failed),
         )
-
-
-def _health(trace: Trace, suspects: tuple[Suspect, ...], *, failed: bool) -> Health:
-    """Return the word for a run; it never contradicts a mark."""
-    if failed:
-        return "failed"
-    is_marked = any(suspect.is_marked for suspect in suspects)
-    return "suspect" if is_marked and trace.health in ("ok", "recovered") else trace.health
 
 
 def findings_of(trace: Trace) -> list[Finding]:

@@ -62,6 +62,11 @@ class Suspect:
         return self.confidence != "possible"
 
 
+def advice_label(check: str) -> str:
+    """Return the words before the advice of a suspect of this check."""
+    return "What to do" if check == "open_review" else "What would have prevented it"
+
+
 @value
 class Place:
     """A place to look at first in a run that is known to have failed, with or without evidence."""
@@ -80,6 +85,7 @@ class Place:
 class Diagnosis:
     trace_id: str
     health: Health
+    """The health of the trace, but *failed* if the run is known to have failed, and else *suspect* if a suspect marks it."""
     suspects: tuple[Suspect, ...] = ()
     """Certain ones first, then likely, then possible ones."""
     places: tuple[Place, ...] = ()

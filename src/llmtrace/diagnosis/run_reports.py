@@ -16,15 +16,7 @@ _LONGEST = 400
 
 def is_known_to_have_failed(trace: Trace) -> bool:
     """Return True if the run's health is failed, its feedback is bad, or a check of the program refused its answer."""
-    if trace.health == "failed":
-        return True
-    return any(_refuses(evaluation, trace.parent(span) is None) for span in trace.spans for evaluation in span.evaluations)
-
-
-def _refuses(evaluation: Evaluation, is_root: bool) -> bool:
-    if evaluation.name == FEEDBACK:
-        return evaluation.severity != "info"
-    return evaluation.name == ACCEPTANCE and evaluation.label == "fail" and is_root
+    return trace.health == "failed" or trace.is_refused
 
 
 def is_about_run(trace: Trace, span: Span, evaluation: Evaluation) -> bool:
@@ -35,8 +27,8 @@ def is_about_run(trace: Trace, span: Span, evaluation: Evaluation) -> bool:
     """
     if evaluation.name == _SLO or evaluation.name == OUTCOME:
         return True
-    is_whole = isinstance(span.operation, (AgentInvocation, Workflow)) or trace.parent(span) is None
-    return is_whole if evaluation.name not in (FEEDBACK, ACCEPTANCE) else trace.parent(span) is None
+    is_whole = isinstance(span.operation, (AgentInvocation, Workflow)) or trace.is_run_root(span)
+    return is_whole if evaluation.name not in (FEEDBACK, ACCEPTANCE) else trace.is_run_root(span)
 
 
 def reports_of(trace: Trace, suspects: Sequence[Suspect]) -> tuple[str, ...]:

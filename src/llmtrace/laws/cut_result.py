@@ -32,7 +32,7 @@ class CutResult(Law[None]):
             evidence += ", and a value of it was used afterwards." if is_used else "."
             yield of_call(
                 self.name, "used" if is_used else "cut", "certain" if is_used else "possible", call,
-                f"the result of {call.tool} was cut", evidence,
+                f"the result of {call.name} was cut", evidence,
                 f"Have {call.tool} give pages or fewer fields, so that its result is never cut.", cause_key=call.tool,
             )  # fmt: skip
 

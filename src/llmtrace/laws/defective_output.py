@@ -125,8 +125,8 @@ def _label(span: Span, ending: Ending | None) -> str | None:
         cut = [part for part in message.parts if type(part) is ToolCall and isinstance(part.arguments, str)]
         if any(is_cut_json(part.arguments) for part in cut):
             return "cut_arguments"
-        text = "" if cut or not isinstance(inference, Inference) else message.text()
-        if text and requested_json(span, inference) and is_cut_json(text):
+        is_json = isinstance(inference, Inference) and not cut and requested_json(span, inference) is not None
+        if is_json and is_cut_json(message.text()):
             return "cut_json"
     return ending
 

@@ -37,7 +37,7 @@ class EmptyResult(Law[None]):
         for call in run.calls if run.is_thorough else ():
             if call.failed is False and not call.is_change and call.has_result and is_empty(call.result):
                 yield of_call(
-                    self.name, "empty", "possible", call, f"{call.tool} found nothing", f"The result of {call.tool} is empty.",
+                    self.name, "empty", "possible", call, f"{call.name} found nothing", f"The result of {call.tool} is empty.",
                     f"Have {call.tool} say in words that nothing was found.", cause_key=call.tool,
                 )  # fmt: skip
 

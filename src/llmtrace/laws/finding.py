@@ -124,9 +124,14 @@ def message_of(failure: Failure) -> str:
 
 
 def name_of(span: Span) -> str:
-    """Return the name of a span for people: of a tool, agent or workflow its own name, of a model call its model."""
+    """Return the name of a span for people: of a tool, agent or workflow its own name, of a model call its model.
+
+    The name of a tool that does not exist is the model's own text, so it is content.
+    """
     if isinstance(span.operation, Inference):
         return span.operation.title
+    if any(violation.code == "unknown_tool" for violation in span.violations):
+        return "an unknown tool"
     return getattr(span.operation, "name", None) or span.name
 
 

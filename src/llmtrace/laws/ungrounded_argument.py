@@ -80,7 +80,7 @@ class UngroundedArgument(Law[Timeline]):
             evidence += ", but it only reads, and no change used it." if ran and not is_likely and not call.is_change else "."
         return of_call(
             self.name, "in_change" if is_likely else "made_up", "likely" if is_likely else "possible", call,
-            f"{call.tool} was called with a made-up {name}", evidence,
+            f"{call.name} was called with a made-up {name}", evidence,
             f"Have {call.tool} refuse identifiers that it does not know, or ask the user for it.",
             use=use, pointer=use.pointer, value=use.value, cause_key=use.key, spans=tuple(user.place for user in changes),
         )  # fmt: skip

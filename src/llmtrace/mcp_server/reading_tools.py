@@ -92,7 +92,9 @@ _REVIEW_ID = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 Run = Annotated[str, Field(description="Id of a run, its first digits, or 'last' for the newest.")]
 Span = Annotated[str, Field(description="Id of a span, its first digits, or a tool's name for its first execution.")]
-Health = Annotated[Literal["ok", "recovered", "failed", "running"] | None, Field(description="Only runs of this health.")]
+Health = Annotated[
+    Literal["ok", "recovered", "suspect", "failed", "running"] | None, Field(description="Only runs of this health.")
+]
 Agent = Annotated[str | None, Field(description="Only runs of this agent.")]
 Since = Annotated[str | None, Field(description="Only newer ones: 30m, 2h, 7d, or 2026-01-31.")]
 Page = Annotated[int, Field(description="Page of the answer.", ge=1)]

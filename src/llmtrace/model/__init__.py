@@ -64,12 +64,14 @@ from llmtrace.model.spans import (
 from llmtrace.model.traces import (
     ACCEPTANCE,
     FEEDBACK,
+    HEALTHS,
     OUTCOME,
     Health,
     Trace,
     double_counted_spans,
     has_error,
     outermost_of,
+    run_health,
     uncharged_spans,
 )
 from llmtrace.model.value import replace
@@ -82,6 +84,7 @@ __all__ = [
     "CANCELLING",
     "DEADLINE",
     "FEEDBACK",
+    "HEALTHS",
     "INVALID_TOOL_CALL",
     "OUTCOME",
     "STEP_LIMIT",
@@ -145,5 +148,6 @@ __all__ = [
     "reads_as_data",
     "refusal_as_text",
     "replace",
+    "run_health",
     "uncharged_spans",
 ]

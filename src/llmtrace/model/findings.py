@@ -15,6 +15,9 @@ from llmtrace.model.messages import JsonValue
 from llmtrace.model.value import value
 
 Severity: TypeAlias = Literal["info", "warning", "error"]
+Confidence: TypeAlias = Literal["certain", "likely", "possible"]
+"""``certain``: the record proves the problem. ``likely``: a rule with few exceptions. ``possible``: worth checking. Only
+certain and likely findings mark a run."""
 
 Code: TypeAlias = Literal[
     "malformed_json",
@@ -35,9 +38,6 @@ Code: TypeAlias = Literal[
 ]
 """Stable codes. ``no_match``: none, or more than one, of the alternatives of anyOf / oneOf fits, or a condition does not
 hold. ``schema``: the schema itself is broken or hostile, the value went through unvalidated."""
-
-Confidence: TypeAlias = Literal["certain", "likely", "possible"]
-"""``certain``: the record proves the problem. ``likely``: a law with few exceptions. ``possible``: worth checking."""
 
 Where: TypeAlias = Literal["arguments", "output", "result"]
 
@@ -106,7 +106,12 @@ class Evaluation:
     """Ids of the spans (16 hex digits) in which to look for the cause."""
     derived: bool = False
     """True if the evaluation was made on reading, not while the program ran."""
-    confidence: Confidence | None = None
-    """How sure it is that the run went wrong: certain or likely marks the run. None: a fact, which marks nothing by itself."""
     source: str | None = None
     """Source of the evaluation if it is not llmtrace: ``human``, ``program``, ``acceptance`` (a check that the program set)."""
+    confidence: Confidence | None = None
+    """``certain``, ``likely`` or ``possible``; None if the evaluation is a fact about a step that marks nothing by itself."""
+
+    @property
+    def is_mark(self) -> bool:
+        """True if the evaluation marks its run: it is certain or likely."""
+        return self.confidence in ("certain", "likely")

@@ -26,6 +26,7 @@ _COLOURS: Final = {
     "failed": "#b3261e",
     "certain": "#b3261e",
     "only in the first": "#b3261e",
+    "suspect": "#9a3d0a",
     "recovered": "#855300",
     "likely": "#855300",
     "changed": "#855300",

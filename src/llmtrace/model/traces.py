@@ -1,8 +1,11 @@
-"""A trace: its spans as a tree, and its health in three states.
+"""A trace: its spans as a tree, and its health in one word.
 
-Law: *failed* if the outcome says so, a root failed or the run was interrupted; else *recovered* if any error was found on the
-way; else *ok*. An error that travels up through its callers is one root cause, counted once, where it began. Each span is once
-in the tree, whatever parents a sender names: if parents form a circle, its first span to start is a root.
+Law: *failed* if the outcome says so, a root failed or the run was interrupted; else *running* while it runs; else *suspect* if
+an evaluation on any span is certain or likely; else *recovered* if any error was found on the way; else *ok*. Below the span of
+a program (``llmtrace run``), the outermost span of each run counts as a root, as it is one without ``llmtrace run``.
+
+An error that travels up through its callers is one root cause, counted once, where it began. Each span is once in the tree,
+whatever parents a sender names: if parents form a circle, its first span to start is a root.
 """
 
 from __future__ import annotations
@@ -14,11 +17,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal, TypeAlias
 
 from llmtrace.model.findings import Evaluation
-from llmtrace.model.operations import Custom, Embedding, Inference, ToolExecution
+from llmtrace.model.operations import Custom, Embedding, Inference, ToolExecution, Workflow
 from llmtrace.model.spans import INVALID_TOOL_CALL, Failure, Span
-from llmtrace.semconv import REPLAY_LIVE, REPLAY_OF
+from llmtrace.semconv import PROGRAM, REPLAY_LIVE, REPLAY_OF
 
 Health: TypeAlias = Literal["ok", "recovered", "suspect", "failed", "running"]
+HEALTHS: Final[tuple[Health, ...]] = ("ok", "running", "recovered", "suspect", "failed")
+"""Every health, from the best to the worst."""
 
 OUTCOME = "outcome"
 """Name of the evaluation in which the program reports the outcome of its run: label success, failure or unknown."""
@@ -26,6 +31,17 @@ FEEDBACK = "feedback"
 """Name of the evaluation with feedback about an ended trace; its source is ``human`` or ``program``."""
 ACCEPTANCE = "acceptance"
 """Name of the evaluation of an agent's own check of its answer; label ``pass``, ``fail`` or ``check_failed``."""
+
+
+def run_health(health: Health, *, is_marked: bool, has_failed: bool = False) -> Health:
+    """Return the one word for a run, which never contradicts what was found in it.
+
+    ``health``: of its trace. ``is_marked``: a certain or likely suspect marks the run. ``has_failed``: it is known to have
+    failed, also by what was said about it afterwards.
+    """
+    if has_failed:
+        return "failed"
+    return "suspect" if is_marked and health in ("ok", "recovered") else health
 
 
 def short_id(trace_id: str) -> str:
@@ -162,11 +178,55 @@ class Trace:
             return "failed"
         if any(span is not None and span.failure is not None for span in self._outermost()):
             return "failed"
-        if any(self.interrupted(span) for span in self.spans):
+        if any(self.interrupted(span) for span in self.spans) or any(map(self.has_failed, self.tasks)):
             return "failed"
         if any(span.end is None for span in self.spans):
             return "running"
+        if any(evaluation.is_mark for span in self.spans for evaluation in span.evaluations):
+            return "suspect"
         return "recovered" if self.root_causes else "ok"
+
+    @property
+    def is_refused(self) -> bool:
+        """True if feedback on the run or one of its steps is bad, or a check of the program refused the run's answer."""
+        return any(
+            _refuses(evaluation, is_root=self.is_run_root(span)) for span in self.spans for evaluation in span.evaluations
+        )
+
+    @functools.cached_property
+    def tasks(self) -> tuple[Span, ...]:
+        """The outermost span of each run directly below the span of a program, see `llmtrace run`. Empty without a program."""
+        runs: dict[str, list[Span]] = {}
+        for program in self.spans:
+            if is_program(program):
+                for child in self.children(program):
+                    if child.run_id not in (None, program.run_id):
+                        runs.setdefault(child.run_id or "", []).append(child)
+        return tuple(outermost for run in runs.values() if (outermost := outermost_of(run)) is not None)
+
+    def task_of(self, span: Span) -> Span:
+        """Return the outermost span of the program's task that this span is part of; the root if it is part of none."""
+        if self._task_ids:
+            for above in (span, *self.ancestors(span)):
+                if above.span_id in self._task_ids:
+                    return above
+        return self.root
+
+    @functools.cached_property
+    def _task_ids(self) -> frozenset[str]:
+        return frozenset(task.span_id for task in self.tasks)
+
+    def is_run_root(self, span: Span) -> bool:
+        """Return True for a root, and for the outermost span of a program's task."""
+        return self.parent(span) is None or span.span_id in self._task_ids
+
+    def has_failed(self, task: Span) -> bool:
+        """Return True if a task failed: its outermost span did, its outcome says so, or it was interrupted."""
+        inner = [span for _, span in self._below(task) if self.task_of(span) is task]
+        reported = (evaluation for span in inner for evaluation in span.evaluations if evaluation.name == OUTCOME)
+        outcome = next(reported, None)
+        has_failed = task.failure is not None or (outcome is not None and outcome.label == "failure")
+        return has_failed or any(map(self.interrupted, inner))
 
     def _outermost(self) -> Iterator[Span | None]:
         """Iterate over the outermost spans of top-level runs, and the roots that belong to no run.
@@ -198,6 +258,12 @@ class Trace:
         failed = [child.failure for child in self.children(span) if child.failure is not None]
         # a process that exits with a code says that it failed, and not of what
         return bool(failed) if failure.type == _EXIT else any(passed_on(below, failure) for below in failed)
+
+
+def _refuses(evaluation: Evaluation, *, is_root: bool) -> bool:
+    if evaluation.name == FEEDBACK:
+        return evaluation.severity != "info"
+    return evaluation.name == ACCEPTANCE and evaluation.label == "fail" and is_root
 
 
 _EXIT = "SystemExit"
@@ -239,6 +305,11 @@ def passed_on(below: Failure, failure: Failure) -> bool:
 
 def _words(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(text)}
+
+
+def is_program(span: Span) -> bool:
+    """Return True for the span of a whole program, which ``llmtrace run`` opens."""
+    return span.attributes.get(PROGRAM) is True and isinstance(span.operation, Workflow)
 
 
 def outermost_of(spans: Iterable[Span]) -> Span | None:

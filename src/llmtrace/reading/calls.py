@@ -268,6 +268,8 @@ class Call(Step):
             self.failed = failed
         if span.violations:
             self.violations = span.violations
+            if any(violation.code == "unknown_tool" for violation in span.violations):
+                self.offered = False
 
     def answers_with(self, response: JsonValue, told_in: str) -> bool:
         """Note a result that a request contains. Returns True if it is the first to show the outcome of the call."""

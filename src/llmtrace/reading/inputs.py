@@ -33,12 +33,13 @@ class Input:
 
 
 def inputs(trace: Trace) -> dict[str, Input]:
-    """Return the `Input` of each model call that ended, by span id."""
+    """Return the `Input` of each model call by span id. Calls that have not ended come last."""
     conversations = Conversations()
     inferences: dict[str, Inference] = {}
     call_inputs: dict[str, Input] = {}
-    for span, has_ended in moments(trace.spans):
-        if not has_ended:
+    unfinished = [(span, True) for span in trace.spans if span.end is None and isinstance(span.operation, Inference)]
+    for span, is_complete in [*moments(trace.spans), *unfinished]:
+        if not is_complete:
             conversations.begin(span)
         elif isinstance(span.operation, Inference):
             inferences[span.span_id] = span.operation

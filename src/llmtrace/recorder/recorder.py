@@ -325,7 +325,7 @@ class Recorder:
             if outcome is not None or recording.refusals or recording.watchers:
                 span = self._with_reports(span, outcome, recording.watchers, recording)
             if outermost or span.failure or span.evaluations or span.violations:
-                span = run.conclude(span, outermost=outermost)
+                span = self._conclude(run, span, outermost=outermost)
         finally:  # after Ctrl-C in a signal of the program, only its verdict is missing, not the span
             clean, raw = self._export(span)
             otel.finish(recording, span, clean, raw, self.content, self._scope)
@@ -362,6 +362,13 @@ class Recorder:
             reports += tuple(guard(watcher.after, span, recording) or ())
         return replace(span, evaluations=(*span.evaluations, *reports)) if reports else span
 
+    @staticmethod
+    def _conclude(run: Run, span: Span, *, outermost: bool) -> Span:
+        span = run.conclude(span, outermost=outermost)
+        if outermost:
+            guard(root.absorb, span)
+        return span
+
     def new_run(self) -> Run:
         return Run(self.identity.run_id(), self.evaluator)
 
@@ -376,7 +383,7 @@ class Recorder:
         span = run.end_span(lambda sequence: replace(span, sequence=sequence), outermost=outermost)
         span = run.judge(span, outermost=outermost)
         outcome = run.outcome if outermost else run.outcomes.pop(span.span_id, None)
-        span = run.conclude(self._with_reports(span, outcome, watchers, None), outermost=outermost)
+        span = self._conclude(run, self._with_reports(span, outcome, watchers, None), outermost=outermost)
         clean, raw = self._export(span)
         guard(otel.report_evaluations, span, clean, raw, self.content, self._scope)
 

@@ -2,7 +2,8 @@
 
 The first span that needs it opens it, so that a child process that calls no model leaves nothing behind. A program's agents may
 work on many tasks, one after the other or side by side. So each agent, workflow or plain span directly below it is a run of its
-own, as it is without ``llmtrace run``. Everything else belongs to the program's run.
+own, as it is without ``llmtrace run``. Everything else belongs to the program's run. The program's span, when it ends, carries
+the worst verdict on the runs below it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 
 from llmtrace.locks import fork_safe_lock
+from llmtrace.model import Span
 from llmtrace.recorder import keys
 from llmtrace.recorder.recording import Recording
 
@@ -50,6 +52,13 @@ program: Root | None = None
 
 def is_program(recording: Recording) -> bool:
     return program is not None and recording is program.recording
+
+
+def absorb(outermost: Span) -> None:
+    """Add the verdict on a run that has ended to that of the program, if the run is directly below the program's span."""
+    recording = None if program is None else program.recording
+    if recording is not None and recording.span_id == outermost.parent_id and recording.run.is_here:
+        recording.run.absorb(outermost)
 
 
 def set_root(root: Root | None) -> None:

@@ -75,8 +75,10 @@ class Run:
         quality signals."""
         with self._lock:
             if self._sequence == 0:
-                self.evaluator = evaluator
+                before, self.evaluator = self._state, evaluator
                 self._begin()
+                if before is not None and evaluator is not None:
+                    self._state.verdict = before.verdict  # of runs below this one, which have ended already
 
     def _begin(self) -> None:
         if self.evaluator is not None:
@@ -142,6 +144,12 @@ class Run:
             except Exception as error:
                 report(Run.conclude, error)
         return span
+
+    def absorb(self, outermost: Span) -> None:
+        """Add the verdict on a run below this one, by its outermost span, which has ended."""
+        if self._state is not None:
+            with self._lock:
+                self._state.verdict.absorb(outermost.attributes)
 
     def read_timeline(self, read: Callable[[Timeline], T]) -> T | None:
         """Return ``read(timeline)`` for the spans that have ended; None if the run is not evaluated or ``read`` raises."""

@@ -120,18 +120,19 @@ _EVALUATION = _with_names(
     AND (NOT mapContains(a, {evidence}) OR JSONType(a[{evidence}]) = 'Object')
     AND (NOT mapContains(a, {sources}) OR (JSONType(a[{sources}]) = 'Array'
         AND arrayAll(x -> startsWith(x, '"'), JSONExtractArrayRaw(a[{sources}]))))
-    AND a[{derived}] IN ('', 'true', 'false')""",
+    AND a[{derived}] IN ('', 'true', 'false')
+    AND (NOT mapContains(a, {confidence}) OR a[{confidence}] IN ('certain', 'likely', 'possible'))""",
     form=_form(
         "",
         (sc.EVALUATION_NAME, _E + "severity", sc.EVALUATION_EXPLANATION),
         (
             sc.EVALUATION_SCORE_VALUE,
             sc.EVALUATION_SCORE_LABEL,
-            *(_E + name for name in ("pointer", "call_id", "evidence", "sources", "derived", "source")),
+            *(_E + name for name in ("pointer", "call_id", "evidence", "sources", "derived", "source", "confidence")),
         ),
     ),
     number=_quoted(f"^({_WHOLE}{_MORE})?$"),
-    **{name: _quoted(_E + name) for name in ("severity", "evidence", "sources", "derived")},
+    **{name: _quoted(_E + name) for name in ("severity", "evidence", "sources", "derived", "confidence")},
 )
 """Condition for an event that the codec reads as an evaluation without loss."""
 _FAILED_BY = _with_names(

@@ -41,7 +41,7 @@ class Query:
     until: int | None = None
     """Traces that began before this time."""
     health: str | None = None
-    """ok, recovered, failed or running."""
+    """ok, recovered, suspect, failed or running. `listing.find` also finds what only a diagnosis shows."""
     agent: str | None = None
     """Name of an agent that took part."""
     text: str | None = None

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from llmtrace.model import HEALTHS
+
 if TYPE_CHECKING:
     from llmtrace.store import Query
     from llmtrace.store.summary import TraceSummary
 
+_RANKS: Final = " ".join(HEALTHS)
 SORTS: Final[dict[str, tuple[str, Callable[[TraceSummary], Any]]]] = {
     "age": ("start", lambda trace: trace.start),
     "duration": ("coalesce(duration, 0)", lambda trace: trace.duration or 0),
@@ -22,8 +25,8 @@ SORTS: Final[dict[str, tuple[str, Callable[[TraceSummary], Any]]]] = {
     "tokens": ("coalesce(tokens, 0)", lambda trace: trace.tokens or 0),
     "cost": ("coalesce(cost, 0)", lambda trace: trace.cost_usd or 0),
     "findings": ("findings", lambda trace: len(trace.findings)),
-    # the position in this text is the rank: "ok" is the lowest
-    "health": ("instr('ok running recovered failed', health)", lambda trace: "ok running recovered failed".find(trace.health)),
+    # the position in this text is the rank
+    "health": (f"instr('{_RANKS}', health)", lambda trace: _RANKS.find(trace.health)),
 }
 """By name: an SQL expression, and a function that computes the same from a summary. Among equal traces the newest is first."""
 
@@ -114,18 +117,18 @@ def _bound(
     return Filter(name, what, parse, metavar, f"{column} <= ?", lambda t, n: (v := read(t)) is not None and v <= n)
 
 
-_HEALTHS = ("ok", "recovered", "failed", "running")
+_HEALTH_CHOICES = ("ok", "recovered", "suspect", "failed", "running")
 CONFIDENCES: Final = ("certain", "likely")
 
 FILTERS: Final = (
     Filter(
         "health",
         "of this health",
-        _choice(*_HEALTHS),
+        _choice(*_HEALTH_CHOICES),
         "HEALTH",
         "(open OR health = ?)",
         lambda trace, health: trace.health == health,
-        _HEALTHS,
+        _HEALTH_CHOICES,
     ),
     Filter(
         "confidence",

@@ -1,5 +1,7 @@
 """Caches the diagnosis of each trace for lists, in the index of a local store, until a span of the trace changes.
 
+The index's column ``health``, which filters and orders lists, then holds the health of the diagnosis.
+
 Law: a cached verdict equals what the same code would return now. A changed span gets a new row id, so a verdict about earlier
 spans is not stored. A verdict of other code (``judged``) is not read.
 """
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 _UNJUDGED = "open = 0 AND (stale OR judged IS NOT ?)"
 _NEWEST = "(SELECT max(id) FROM spans WHERE spans.trace = traces.trace)"
 _KEEP = (
-    "UPDATE traces SET judged = ?, confidence = ?, verdict = ?"  # noqa: S608
+    "UPDATE traces SET judged = ?, confidence = ?, health = iif(health = 'none', health, coalesce(?, health)), verdict = ?"  # noqa: S608
     f" WHERE trace = ? AND open = 0 AND NOT stale AND {_NEWEST} = ?"
 )
 
@@ -77,8 +79,8 @@ class KeptVerdicts:
 
         return self._store.with_index(read, [])
 
-    def keep(self, verdicts: Mapping[Unjudged, tuple[str | None, str]]) -> None:
-        """Store confidence and verdict of each trace, unless one of its spans has changed since."""
+    def keep(self, verdicts: Mapping[Unjudged, tuple[str | None, str | None, str]]) -> None:
+        """Store confidence, health and verdict of each trace, unless one of its spans has changed since."""
 
         def write(indexer: Indexer, db: sqlite3.Connection) -> None:
             indexer.catch_up(db)

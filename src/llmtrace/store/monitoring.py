@@ -33,7 +33,7 @@ SCHEMA = (
 
 QUIET_SECONDS: Final = 30
 """Seconds after its last span from which a trace counts as quiet."""
-_FIELDS: Final = ("name", "severity", "explanation", "label", "score", "pointer", "derived")
+_FIELDS: Final = ("name", "severity", "explanation", "label", "score", "pointer", "derived", "confidence")
 
 Pins = Mapping[str, Mapping[str, Mapping[str, Any]]]
 

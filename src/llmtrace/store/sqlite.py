@@ -246,12 +246,14 @@ class Index:
 
     def _summaries(self, db: sqlite3.Connection, where: str, values: Sequence[Any]) -> Iterator[tuple[str, TraceSummary]]:
         running = journal_files.RunningWriters(self.journal)
-        statement = f"SELECT trace, open, running, summary FROM traces WHERE summary IS NOT NULL AND {where}"  # noqa: S608
-        for trace_id, is_open, health, data in db.execute(statement, values):
+        statement = f"SELECT trace, open, running, health, summary FROM traces WHERE summary IS NOT NULL AND {where}"  # noqa: S608
+        for trace_id, is_open, running_health, health, data in db.execute(statement, values):
             summary = read_summary(data)
             if is_open and all(running.is_running(name) for (name,) in db.execute(_OPEN_FILES, (trace_id,)).fetchall()):
                 findings = tuple(name for name in summary.findings if name != UNFINISHED)
-                summary = replace(summary, health=health, findings=findings)
+                summary = replace(summary, health=running_health, findings=findings)
+            elif health == "suspect":  # a diagnosis found more than the summary knows, see `kept_verdicts`
+                summary = replace(summary, health=health)
             yield trace_id, summary
 
     def conditions(self, db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:

@@ -25,6 +25,7 @@ from llmtrace.model import (
     Workflow,
     failure_kind,
     reads_as_data,
+    run_health,
     uncharged_spans,
 )
 from llmtrace.model.value import value
@@ -33,7 +34,7 @@ from llmtrace.text.patterns import lazy_pattern
 
 N = TypeVar("N", int, float)
 
-FORM: Final = 9
+FORM: Final = 10
 """Version of the summaries. Raise it if a change of the code gives the same trace a different summary: an index then makes
 older summaries again when they are shown."""
 TEXT_LIMIT = 200
@@ -42,8 +43,8 @@ TEXT_LIMIT = 200
 _OBJECT = lazy_pattern(r'\{"\w+": ?"((?:[^"\\]|\\.)* (?:[^"\\]|\\.)*)')
 """A JSON object, perhaps cut off, whose first member is a text of several words."""
 
-UNFINISHED: Final = "end_state"
-"""The finding of a trace with an unfinished span, unless its program still runs."""
+UNFINISHED: Final = "interrupted"
+"""The finding of a trace with an unfinished span, unless its program still runs: the label of the law `end_state`."""
 
 
 @value
@@ -61,6 +62,7 @@ class TraceSummary:
     """Seconds; None if ``end`` is None."""
     spans: int
     health: Health
+    """Of the trace; *failed* also after bad feedback or a refused answer."""
     task: str | None
     """The user's first message (at most 200 characters); None if content is off."""
     answer: str | None
@@ -111,7 +113,7 @@ def summarise(trace: Trace) -> TraceSummary:
         end=end,
         duration=None if end is None else (end - trace.spans[0].start) / 1e9,
         spans=len(trace),
-        health=trace.health,
+        health=run_health(trace.health, is_marked=False, has_failed=trace.is_refused),
         task=_task(trace),
         answer=_answer(trace),
         agents=_once(operation.name for _, operation in operations if isinstance(operation, AgentInvocation)),

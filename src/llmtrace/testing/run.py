@@ -96,9 +96,10 @@ class Run:
 
     @property
     def health(self) -> Health:
-        """``ok``, ``recovered``, ``failed`` or ``running``; of several traces the worst."""
-        healths = [trace.health for trace in self.traces]
-        worst: tuple[Health, ...] = ("failed", "running", "recovered")
+        """``ok``, ``recovered``, ``suspect``, ``failed`` or ``running``, as ``llmtrace why`` has it; of several traces the
+        worst."""
+        healths = [diagnose(trace).health for trace in self.traces]
+        worst: tuple[Health, ...] = ("failed", "running", "suspect", "recovered")
         return next((health for health in worst if health in healths), "ok")
 
     @property

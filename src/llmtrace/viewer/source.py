@@ -69,7 +69,7 @@ class Source:
         """
         summaries = [self._summaries[trace_id] for trace_id in trace_ids if trace_id in self._summaries]
         pairs = zip(summaries, listing.verdicts(self.store, summaries), strict=True)
-        return {trace.trace_id: _suspicion(verdict) for trace, verdict in pairs if not verdict.undiagnosed}
+        return {trace.trace_id: _suspicion(trace, verdict) for trace, verdict in pairs if not verdict.undiagnosed}
 
     def find_summary(self, trace_id: str) -> TraceSummary | None:
         """Return the summary of a trace; None if the store does not have it."""
@@ -90,7 +90,7 @@ class Source:
             {"what": pair.what, "left": rows[0].get(pair.left or ""), "right": rows[1].get(pair.right or "")}
             for pair in comparison.pairs
         ]
-        heads = [trace_row(side.summary) for side in sides]
+        heads = [trace_row(side.summary) | {"health": listing.diagnosed_health(side.trace)} for side in sides]
         return {"left": heads[0], "right": heads[1], "pairs": pairs, "first": comparison.first, "left_out": comparison.left_out}
 
     def over_time(self, since: int, until: int, by: By, size: int, offset: int, seconds: float) -> dict[str, Any]:
@@ -165,7 +165,10 @@ class Source:
             self._summaries.clear()
 
 
-def _suspicion(verdict: listing.Verdict) -> dict[str, str] | None:
+def _suspicion(trace: TraceSummary, verdict: listing.Verdict) -> dict[str, str] | None:
     if verdict.fault:
         return {"title": f"not diagnosed because of a bug in llmtrace: {verdict.fault}", "confidence": "error"}
-    return None if verdict.confidence is None else {"title": verdict.title, "confidence": verdict.confidence}
+    if verdict.confidence is None:
+        return None
+    health = listing.health_of(trace, verdict)
+    return {"title": verdict.title, "confidence": verdict.confidence, "health": health}

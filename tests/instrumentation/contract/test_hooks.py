@@ -91,6 +91,7 @@ STEPS: dict[Any, Callable[[Any], Reply]] = {
 """Everything that the program does, and what it is answered."""
 
 
+@pytest.mark.guard_may_log
 def test_a_hook_that_raises_changes_nothing(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     """Values, chunks and exceptions are the same, whichever hook is broken: in each step that comes through it in a way of its
     own, and in one after that."""

@@ -11,44 +11,46 @@ import pytest
 
 from llmtrace import semconv as sc
 from llmtrace.codec import genai
+from llmtrace.laws import Finding
 from llmtrace.model import AgentInvocation, Evaluation, Failure, RawSpan, Span, ToolExecution, Violation, replace
 from llmtrace.run_verdict import RunVerdict
 from tests.store.remote.backends import FakeJaegerToday
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "how_to/backends.md"
-REPEATED = Evaluation("repeated_call", "warning", "again", "same_result")
+REPEATED = Finding("repeated_call", "same_result", "certain", "a" * 16, "again", "It was called three times.", "Stop it.")
+NEVER_RIGHT = Finding("invalid_tool_call", "never_right", "certain", "a" * 16, "invalid", "It failed.", "Describe it.")
 WRONG = Violation("wrong_type", "/x", "type", "no number")
 INVALID = Evaluation("invalid_tool_call", "error", "no number", "wrong_type")
-RUNS = {
-    "good": ([], None),
-    "failed": ([], Failure("TimeoutError")),
-    "repeated": ([REPEATED], None),
-    "invalid": ([INVALID], None),
-    "both": ([REPEATED, INVALID], None),
+RUNS: dict[str, tuple[list[Evaluation], list[Finding], Failure | None]] = {
+    "good": ([], [], None),
+    "failed": ([], [], Failure("TimeoutError")),
+    "repeated": ([], [REPEATED], None),
+    "invalid": ([INVALID], [], None),
+    "both": ([INVALID], [REPEATED, NEVER_RIGHT], None),
 }
+"""For each run: the facts about its tool call, its findings, and the failure of its agent."""
 EXPECTED = {
     "that look wrong": {"failed", "repeated", "both"},
     "that failed": {"failed"},
+    "that went on, with a certain or likely suspect": {"repeated", "both"},
     "of one agent that look wrong": {"failed", "repeated", "both"},
-    "with a certain finding": {"failed", "repeated", "both"},
+    "with a certain finding": {"repeated", "both"},
     "with repeated calls": {"repeated", "both"},
     "with an argument of a wrong type": {"invalid", "both"},
     "with several findings": {"both"},
 }
 
 
-def spans(number: int, evaluations: list[Evaluation], failure: Failure | None) -> list[Span]:
+def spans(number: int, facts: list[Evaluation], findings: list[Finding], failure: Failure | None) -> list[Span]:
     """A run of two spans, with what a recorder or a receiver writes on the outermost one."""
-    trace_id, verdict = f"{number:032x}", RunVerdict()
-    violations = (WRONG,) if INVALID in evaluations else ()
+    trace_id = f"{number:032x}"
+    violations = (WRONG,) if facts else ()
     resource = {"service.name": "shop"}
     tool = Span(trace_id, f"{number:015x}2", "pay", 10, 20, f"{number:015x}1", operation=ToolExecution("pay"), run_id="a")
-    tool = replace(tool, evaluations=tuple(evaluations), violations=violations, resource=resource)
+    tool = replace(tool, evaluations=tuple(facts), violations=violations, resource=resource)
     root = Span(trace_id, f"{number:015x}1", "support", 5, 30, operation=AgentInvocation("support"), run_id="a")
-    root = replace(root, failure=failure, resource=resource)
-    verdict.add(tool)
-    verdict.add(root)
-    return [tool, replace(root, attributes=verdict.attributes(root))]
+    root = replace(root, failure=failure, resource=resource, evaluations=tuple(map(Finding.as_evaluation, findings)))
+    return [tool, replace(root, attributes=RunVerdict().attributes(root, findings, has_error=bool(facts)))]
 
 
 MADE = {name: [genai.encode(span) for span in spans(number, *run)] for number, (name, run) in enumerate(RUNS.items(), 1)}

@@ -35,7 +35,7 @@ def talks(tmp_path: Path) -> Iterator[Served]:
 def test_what_is_set_is_in_the_address(viewer: Served, open_page: Callable[..., Any]) -> None:
     """A filter and an order, by the panel and the heads; the address shows the same to somebody else. Axe finds nothing."""
     page = open_page(viewer.address, f"#trace-{SILENT} .found.likely:has-text('(likely)')", bypass_csp=True)
-    assert page.inner_text(f"#trace-{SILENT} .health") == "ok, suspect"
+    assert page.inner_text(f"#trace-{SILENT} .health") == "suspect"
     page.click("text=filter")
     page.fill("#filter-min_tokens", "200")
     press(page, "Enter", f"{ROWS} >> nth=1", state="detached")

@@ -35,7 +35,7 @@ export function copyMenu(view) {
 
 async function forModel(view) {
   const trace = view.trace;
-  const lines = [`# Trace ${trace.id}: ${trace.health}`, `Task: ${trace.task ?? "unknown"}`, `Answer: ${trace.answer ?? "none"}`, ""];
+  const lines = [`# Trace ${trace.id}: ${view.health}`, `Task: ${trace.task ?? "unknown"}`, `Answer: ${trace.answer ?? "none"}`, ""];
   const suspects = (view.diagnosis?.suspects ?? []).filter(isMarked).slice(0, 3);
   if (suspects.length) lines.push("## Suspects");
   for (const suspect of suspects) {

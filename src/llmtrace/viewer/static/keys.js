@@ -6,7 +6,7 @@ import { MOVES } from "./moves.js";
 const NAMES = { ArrowDown: "↓", ArrowUp: "↑", ArrowLeft: "←", ArrowRight: "→", " ": "space", Escape: "esc", PageDown: "page↓", PageUp: "page↑", Home: "home", End: "end", Enter: "enter" };
 
 const LIST = [
-  ["j k ↓ ↑", "next, previous trace"], ["enter", "open it"], ["/", "search in messages, arguments, results, names"], ["f", "only failed, recovered, ok, running, all"], ["i", "all filters"], ["s", "the turns of each conversation together"], ["n", "show the new runs"],
+  ["j k ↓ ↑", "next, previous trace"], ["enter", "open it"], ["/", "search in messages, arguments, results, names"], ["f", "only failed, suspect, recovered, ok, running, all"], ["i", "all filters"], ["s", "the turns of each conversation together"], ["n", "show the new runs"],
   ["x", "mark"], ["c", "compare the two marked: there n and N go from difference to difference"], ["t", "quality and cost over time"], ["r", "calls that wait for a person"], ["?", "this"],
 ];
 

@@ -7,7 +7,7 @@ import { PAGE, TablePage } from "./virtual.js";
 import { waitingChip } from "./waiting.js";
 
 const MOST = 200; // rows in one answer
-const HEALTHS = ["", "failed", "recovered", "ok", "running"];
+const HEALTHS = ["", "failed", "suspect", "recovered", "ok", "running"];
 const HEADS = [["", "health"], ["task and answer"], ["agent"], ["found", "findings"], ["tokens", "tokens"], ["cost", "cost"], ["duration", "duration"], ["started", "age"]];
 
 /** A trace as it is now. */
@@ -191,12 +191,12 @@ export class ListView extends TablePage {
     const cell = (cls, text) => el("span", { class: cls, role: "gridcell" }, text);
     const suspicion = row.session ? null : this.suspicions.get(signOf(row));
     const found = suspicion ? suspicion.title + (suspicion.confidence === "error" ? "" : ` (${suspicion.confidence})`) : someNames(row.findings ?? []);
-    const doubtful = suspicion && suspicion.confidence !== "error" && row.health === "ok";
-    const health = doubtful ? cell(`health ${suspicion.confidence === "certain" ? "failed" : "recovered"}`, "ok, suspect") : row.waits ? cell("health running", "waits") : cell(`health ${shown.health}`, shown.health);
+    const word = suspicion?.health ?? shown.health;
+    const health = row.waits ? cell("health running", "waits") : cell(`health ${word}`, word);
     const [href, title, below] = row.session
       ? [placeText("", { conversation: shown.conversation }), `conversation ${shown.conversation}`, plural(shown.turns.length, "turn")]
       : [this.placeOf(row), row.task ?? row.name, row.answer ?? (row.health === "running" ? "…" : "")];
-    return el("div", this.common(at, `trace-row ${shown.health}${row.session ? " session" : ""}${this.picked.has(row.id) ? " picked" : ""}`, `trace-${row.key}`),
+    return el("div", this.common(at, `trace-row ${word}${row.session ? " session" : ""}${this.picked.has(row.id) ? " picked" : ""}`, `trace-${row.key}`),
       health, el("span.said", { role: "gridcell", dir: "auto" }, el("a", { href, tabindex: -1 }, title), below),
       cell("agent", row.session ? "" : row.agents.join(", ") || row.service || row.name),
       cell(`found ${suspicion?.confidence ?? (row.errors || row.health === "failed" ? "error" : "")}`, found),

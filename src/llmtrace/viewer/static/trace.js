@@ -22,7 +22,7 @@ const estimate = ({ row }) => (row ? { model: 130, tool: 96 }[row.kind] ?? 52 : 
 export class TraceView extends Page {
   tree = new Tree();
   version = 0;
-  trace; diagnosis;
+  trace; health; diagnosis;
   payloads = new Map();
   uses = new Map();
   executions = new Map();
@@ -73,6 +73,7 @@ export class TraceView extends Page {
   merge(reply) {
     this.version = reply.version;
     this.trace = reply.trace;
+    this.health = reply.trace.health;
     for (const row of reply.rows) {
       this.payloads.delete(row.id);
       this.uses.delete(row.id);
@@ -174,6 +175,10 @@ export class TraceView extends Page {
   diagnosed(diagnosis) {
     if (!diagnosis) return fill(this.suspectBox, quiet("This trace could not be diagnosed."));
     this.diagnosis = diagnosis;
+    if (this.health !== diagnosis.health) { // a suspect marks the run
+      this.health = diagnosis.health;
+      this.drawHead();
+    }
     const marked = diagnosis.suspects.filter(isMarked).slice(0, 9);
     this.suspectAt = new Map(marked.map((suspect, at) => [suspect.span_id, at + 1]).reverse());
     this.drawLines();
@@ -374,7 +379,7 @@ function traceHead(view) {
   return [
     home(view.data.live),
     el("div.what", el("h1", { dir: "auto", title: trace.task ?? "" }, trace.task ?? trace.name),
-      el("p.dim", { title: facts }, el(`span.health.${trace.health}`, trace.health), `${trace.agents.join(", ") || trace.name} · ${facts}`)),
+      el("p.dim", { title: facts }, el(`span.health.${view.health}`, view.health), `${trace.agents.join(", ") || trace.name} · ${facts}`)),
     el("div.toggle", { role: "group", label: "View" }, toggle("w", "Waterfall "), toggle("c", "Conversation ")),
     search,
     view.data.live && trace.replayOf && el("a.chip", { href: `#compare/${trace.replayOf}/${view.id}`, title: "This run is a replay" }, "beside its recording"),
