@@ -19,7 +19,7 @@ from llmtrace.diagnosis.result import Diagnosis
 from llmtrace.errors import InvalidToolCall
 from llmtrace.model import Failure, Message, Review, ToolCall, ToolExecution, ToolResult
 from llmtrace.model.reviews import ReviewRequest
-from llmtrace.reading import analyze
+from llmtrace.reading.graph import analyze
 from llmtrace.store import open_store
 
 MADE_UP = {"order_id": "KS-20431", "amount": 42.0}
@@ -85,13 +85,13 @@ def diagnosis_of(
         ("ungrounded_argument", MADE_UP, {"review": True}, APPROVED, "possible", "a person approved the call"),
         ("ungrounded_argument", MADE_UP, {"review": True}, ANSWERED, "possible", "refund, which did not run"),
         ("ungrounded_argument", MADE_UP, {"review": True}, REJECTED, "possible", "refund did not run"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "record"}, None, "certain", "it ran all the same"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "reply"}, None, "certain", "was refused and did not run"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "repair"}, None, "possible", "it was corrected before refund ran"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "review"}, EDITED, "possible", "it was corrected before refund ran"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "review"}, APPROVED, "possible", "a person approved the call"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "review"}, ANSWERED, "possible", "refund, which did not run"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "review"}, REJECTED, "possible", "refund did not run"),
+        ("invalid_tool_call", WRONG_TYPE, {"on_invalid": "record"}, None, "certain", "it ran all the same"),
+        ("invalid_tool_call", WRONG_TYPE, {"on_invalid": "reply"}, None, "certain", "was refused and did not run"),
+        ("invalid_tool_call", WRONG_TYPE, {"on_invalid": "repair"}, None, "possible", "it was corrected before refund ran"),
+        ("invalid_tool_call", WRONG_TYPE, {"on_invalid": "review"}, EDITED, "possible", "it was corrected before refund ran"),
+        ("invalid_tool_call", WRONG_TYPE, {"on_invalid": "review"}, APPROVED, "possible", "a person approved the call"),
+        ("invalid_tool_call", WRONG_TYPE, {"on_invalid": "review"}, ANSWERED, "possible", "refund, which did not run"),
+        ("invalid_tool_call", WRONG_TYPE, {"on_invalid": "review"}, REJECTED, "possible", "refund did not run"),
     ],
 )
 def test_what_was_corrected_or_decided_by_a_person_marks_no_run(
@@ -123,7 +123,7 @@ def test_a_change_is_made_twice_if_the_tool_got_the_same_arguments_twice(
     asked: list[dict[str, Any]], options: dict[str, Any], decisions: list[llmtrace.Decision], is_marked: bool, tmp_path: Path
 ) -> None:
     suspects = diagnosis_of(asked, tmp_path / "store", *decisions, changes=True, **options).suspects
-    assert is_marked == any(suspect.check == "change_made_twice" and suspect.is_marked for suspect in suspects)
+    assert is_marked == any(suspect.check == "duplicated_effect" and suspect.is_marked for suspect in suspects)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_what_a_lookup_says_of_a_thing_is_no_failure_of_the_lookup(
     changes: bool, result: dict[str, Any], confidence: str, tmp_path: Path
 ) -> None:
     suspects = diagnosis_of([FIRST], tmp_path / "store", changes=changes, result=result).suspects
-    assert {suspect.confidence for suspect in suspects if suspect.check == "never_succeeded"} == {confidence}
+    assert {suspect.confidence for suspect in suspects if suspect.label == "never_succeeded"} == {confidence}
 
 
 def test_what_is_polled_is_called_again_on_purpose(tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def test_agents_that_do_not_know_of_each_other_are_no_loop(are_separate: bool, t
     llmtrace.shutdown()
     store = open_store(str(tmp_path / "store"))
     (summary,) = store.traces()
-    marked = [suspect.check for suspect in diagnose(store.trace(summary.trace_id)).suspects if suspect.is_marked]
-    assert marked == ([] if are_separate else ["same_call"])
+    marked = [suspect.label for suspect in diagnose(store.trace(summary.trace_id)).suspects if suspect.is_marked]
+    assert marked == ([] if are_separate else ["same_result"])
 
 
 @pytest.mark.parametrize("decision", ["edited", "approved"])
