@@ -95,7 +95,7 @@ def test_spans_go_on_with_their_verdicts(tmp_path: Path, collector: Collector) -
     assert sorted(collector.ids()) == sorted((raw.trace_id, raw.span_id) for number in (1, 2) for raw in run(number))
     found = verdicts(collector)
     assert found[f"{1:032x}"][0] == ("ok", None, 0)
-    assert found[f"{2:032x}"][0] == ("recovered", "defective_output", 2)
+    assert found[f"{2:032x}"][0] == ("suspect", "defective_output", 2)
     names = {"defective_output", "invalid_tool_call", "malformed_json"}
     assert {name for name in found[f"{2:032x}"] if isinstance(name, str)} == {sc.FINDING_PREFIX + name for name in names}
     assert not any(sc.OUTPUT_MESSAGES in raw.attributes for raw in collector.spans)
