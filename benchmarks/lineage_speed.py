@@ -24,7 +24,7 @@ import recorded
 import report
 from llmtrace.diagnosis import diagnose
 from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolExecution, ToolResult, Trace
-from llmtrace.reading import LineageTracker, LiveLineage, analyze
+from llmtrace.reading import Lineage, analyze
 
 TRACE = "0" * 31 + "1"
 TURNS = 500
@@ -137,8 +137,14 @@ def seconds(work: Callable[[], Any], times_run: int = 3) -> float:
     return min(times)
 
 
-def trace_values(lineage: LineageTracker | LiveLineage, spans: list[Span]) -> int:
+def trace_identifiers(lineage: Lineage, spans: list[Span]) -> int:
     return sum(len(lineage.add(span)) for span in spans)
+
+
+def trace_values(spans: list[Span]) -> int:
+    lineage = Lineage(spans)
+    trace_identifiers(lineage, spans)
+    return sum(len(lineage.uses(span.span_id)) for span in spans)
 
 
 def measure(spans: list[Span]) -> dict[str, float]:
@@ -147,8 +153,8 @@ def measure(spans: list[Span]) -> dict[str, float]:
         "spans": len(spans),
         "megabytes": size / 1e6,
         "diagnose_seconds": seconds(lambda: diagnose(Trace(spans))),
-        "lineage_seconds": seconds(lambda: trace_values(LineageTracker(spans), spans)),
-        "signal_microseconds_per_span": seconds(lambda: trace_values(LiveLineage(), spans)) / len(spans) * 1e6,
+        "lineage_seconds": seconds(lambda: trace_values(spans)),
+        "signal_microseconds_per_span": seconds(lambda: trace_identifiers(Lineage(bounded=True), spans)) / len(spans) * 1e6,
     }
 
 

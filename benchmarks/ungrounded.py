@@ -21,7 +21,7 @@ from typing import Any
 import recorded
 import report
 from llmtrace.model import Inference, Span, ToolCall, Trace, replace
-from llmtrace.reading import LiveLineage, ValueUse, analyze
+from llmtrace.reading import Lineage, ValueUse, analyze
 
 PLANTED_PER_SET = 300
 
@@ -55,7 +55,7 @@ def runs(data: Path) -> Iterator[tuple[str, Trace, bool]]:
 
 
 def live_uses(spans: list[Span]) -> list[ValueUse]:
-    lineage = LiveLineage()
+    lineage = Lineage(bounded=True)
     return [use for span in spans for use in lineage.add(span)]
 
 

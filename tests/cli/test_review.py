@@ -7,10 +7,11 @@ import io
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,86 @@ def test_the_wrong_refund_of_the_demo_is_edited_in_a_terminal(tmp_path: Path) ->
     shown = subprocess.run([*command, "show", "last"], env=environment, check=True, capture_output=True, text=True).stdout
     assert "review refund" in shown
     assert "KS-20457" in shown
+
+
+HELD = Path(__file__).parents[1] / "viewer" / "held_program.py"
+
+
+@pytest.fixture
+def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], ReviewRequest]]:
+    """Kills a program of its own while its refund waits for a person, and returns the review."""
+    folder = tmp_path / "held"
+    monkeypatch.setenv("LLMTRACE_STORE", str(folder))
+    program = subprocess.Popen([sys.executable, str(HELD), str(folder)], stdout=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 60
+        while not Reviews(folder).count():
+            assert time.monotonic() < until, "the program asked for no review"
+            time.sleep(0.05)
+
+        def kill() -> ReviewRequest:
+            program.kill()
+            program.wait()
+            (record,) = Reviews(folder).list()
+            return record.request
+
+        yield kill
+    finally:
+        program.kill()
+        program.wait()
+
+
+def word(text: str) -> str:
+    """The health in the only row of a list."""
+    return re.findall(r"^\w{8} +\w+ +(\w+)", text, re.MULTILINE)[0]
+
+
+def test_a_program_that_was_killed_while_it_waited_says_what_it_waited_for(
+    held: Callable[[], ReviewRequest], llmtrace: Callable[..., Any]
+) -> None:
+    """While it lives, it waits. Then it has failed, in each place, and the first suspect is the wait, with how to decide it."""
+    assert word(llmtrace("ls").out) == "waits"
+    request = held()
+    listed, why = llmtrace("ls").out, json.loads(llmtrace("why", "--json").out)
+    assert (word(listed), why["health"]) == ("failed", "failed")
+    assert "? refund waits for a review (certain)" in listed
+    first = why["suspects"][0]
+    assert (first["title"], first["confidence"]) == ("refund waits for a review", "certain")
+    assert first["evidence"] == (
+        "The program ended while refund was held for a person's decision. Nobody has decided yet. refund has not run."
+    )
+    assert first["advice"] == (
+        f"Decide it: llmtrace review show {request.review_id}, then approve or reject. "
+        f"Then go on from there: llmtrace review resume {request.review_id} -- COMMAND. Or run the program again."
+    )
+    assert not any("crash" in suspect["advice"] for suspect in why["suspects"])
+    assert "What to do: Decide it" in " ".join(llmtrace("why").out.split())
+
+
+@pytest.mark.parametrize(("action", "decided"), [("approve", "approved"), ("reject", "rejected")])
+def test_a_decision_after_the_program_was_killed_is_told(
+    held: Callable[[], ReviewRequest], llmtrace: Callable[..., Any], action: str, decided: str
+) -> None:
+    """By one trace and by many."""
+    request = held()
+    assert llmtrace("review", action, request.review_id, "--by", "ann", "--digest", request.digest).code == 0
+    (first, *_) = json.loads(llmtrace("why", "--json").out)["suspects"]
+    assert first["title"] == "refund waited for a review when the program ended"
+    assert first["evidence"].endswith(f"It was {decided} later by ann.")
+    assert first["advice"].startswith(f"Go on with that decision: llmtrace review resume {request.review_id} -- COMMAND.")
+    (cause,) = json.loads(llmtrace("why", "--all", "--json").out)["causes"]
+    assert (cause["title"], cause["check"]) == (first["title"], "open_review")
+
+
+def test_a_review_that_expired_unseen_is_told(held: Callable[[], ReviewRequest], llmtrace: Callable[..., Any]) -> None:
+    """It cannot be decided any more."""
+    request = held()
+    with sqlite3.connect(Path(os.environ["LLMTRACE_STORE"]) / "reviews.db") as db:
+        db.execute("UPDATE reviews SET request = json_set(request, '$.deadline', 1.0), deadline = 1.0")
+    db.close()
+    (first, *_) = json.loads(llmtrace("why", "--json").out)["suspects"]
+    assert (first["title"], "Nobody decided in time" in first["evidence"]) == (
+        "refund waited for a review when the program ended",
+        True,
+    )
+    assert request.review_id not in first["advice"]

@@ -22,7 +22,7 @@ from llmtrace.model import (
     Usage,
     replace,
 )
-from llmtrace.semconv import REPLAY_OF, SCOPE_NAME, STREAM_CUT
+from llmtrace.semconv import INTERRUPTED, REPLAY_OF, SCOPE_NAME, STREAM_CUT
 
 REFUND = tool("refund", "order_id", changes=True, amount="number")
 LOOK_UP = tool("look_up", "order_id")
@@ -394,6 +394,49 @@ def test_a_run_that_was_stopped_from_outside_is_not_said_to_have_raised() -> Non
     (suspect,) = Story().user("Hello?").answer("Hi.").diagnosis(failure=Failure("KeyboardInterrupt")).marked
     assert suspect.title == "helper was stopped by Ctrl-C"
     assert "Somebody stopped the program" in suspect.advice
+
+
+@pytest.mark.parametrize(
+    ("failure", "ended", "advice"),
+    [
+        (Failure("agents.exceptions.MaxTurnsExceeded", "Max turns (10) exceeded"), "at its limit of steps", "raise the limit"),
+        (Failure("langgraph.errors.GraphRecursionError", "Recursion limit of 25"), "at its limit of steps", "raise the limit"),
+        (Failure("smolagents.utils.AgentMaxStepsError", "Reached max steps."), "at its limit of steps", "raise the limit"),
+        (Failure("pydantic_ai.exceptions.UsageLimitExceeded", "5"), "at its limit of calls", "raise the limit"),
+        (Failure("step_limit", "Agent stopped"), "at its limit of steps", "raise the limit"),
+        (
+            Failure("pydantic_ai.exceptions.UnexpectedModelBehavior", "Exceeded maximum retries (1) for output validation"),
+            "gave up after its last retry",
+            "allow more retries",
+        ),
+        (
+            Failure("pydantic_ai.exceptions.UnexpectedModelBehavior", "Tool 'pay' exceeded max retries count of 1"),
+            "gave up after its last retry",
+            "allow more retries",
+        ),
+        (Failure("TimeoutError"), "timed out", "Give it more time"),
+        (Failure("google.DeadlineExceeded"), "ran past its deadline", "Give it more time"),
+        (Failure("llmtrace.errors.BudgetExceeded", "budget of 4 calls is spent"), "by its budget", "raise the budget"),
+        (Failure("openai.RateLimitError", "429"), "ended with openai.RateLimitError", "Read where it was raised"),
+        (Failure("CancelledError"), "was cancelled", "what cancelled it"),
+        (Failure("KeyboardInterrupt"), "was stopped by Ctrl-C", "Somebody stopped the program"),
+    ],
+    ids=lambda value: value.type + value.message[:9] if isinstance(value, Failure) else None,
+)
+def test_only_of_ctrl_c_it_is_said_that_somebody_stopped_the_program(failure: Failure, ended: str, advice: str) -> None:
+    """A limit, a time-out, retries that were used up and a budget have advice of their own."""
+    (suspect,) = Story().user("Hello?").answer("Hi.").diagnosis(failure=failure).marked
+    assert ended in suspect.title
+    assert advice in suspect.advice
+    assert ("Somebody stopped" in suspect.advice) == (failure.type == "KeyboardInterrupt")
+
+
+def test_a_killed_program_whose_spans_were_sent_on_was_cut_off() -> None:
+    """Its unfinished spans end as interrupted, which nobody's Ctrl-C did."""
+    story = Story().user("Hello?").answer("Hi.")
+    failure = Failure("interrupted", "the program ended before this span did")
+    (suspect,) = story.diagnosis(failure=failure, attributes={INTERRUPTED: True}).marked
+    assert (suspect.check, suspect.title) == ("interrupted", "the program was cut off inside helper")
 
 
 CUT_CALL = '{"order_id": "KS-1107", "amount": 4'

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from llmtrace.reading.run_evidence import RunEvidence
 from opentelemetry.sdk.trace import TracerProvider
 
 import llmtrace
 from llmtrace.evaluation import Evaluator, evaluate_trace
 from llmtrace.laws import Signal
 from llmtrace.model import Evaluation, Span, ToolDefinition, ToolExecution, Workflow
-from llmtrace.reading.run_evidence import RunEvidence
 from llmtrace.recorder import active
 from llmtrace.recorder.identity import Identity
 from llmtrace.testing import Captured, capture

@@ -386,21 +386,6 @@ def test_a_rejected_refund_that_is_admitted_is_no_failure(tmp_path: Path) -> Non
     assert word.confidence != "certain"
 
 
-@pytest.mark.parametrize("changes", [False, True], ids=["lookup", "change"])
-def test_a_failure_that_is_admitted_is_not_certain(changes: bool, captured: Captured, tmp_path: Path) -> None:
-    """An honest answer hides nothing. What is left to look at is the tool."""
-
-    @llmtrace.tool(changes=changes)
-    def act(order_id: str) -> str:
-        "Do something with an order."
-        raise TimeoutError("no answer")
-
-    answer = says("I am sorry, I could not reach the shop for KS-1107. Please try again later.")
-    helper("What of KS-1107?", llmtrace.Tools(act), wants(("act", {"order_id": "KS-1107"})), answer)
-    word = one_word(captured.trace, tmp_path / "store")
-    assert word.confidence != "certain"
-
-
 # -- output tools, and tools that ask for another try
 
 FINAL = tool("final_result", fare="number")
@@ -484,12 +469,6 @@ def test_an_agent_that_ends_with_a_hand_off_was_not_stopped(captured: Captured, 
     labels = [found.label for span in captured.spans for found in span.evaluations if found.name == "end_state"]
     assert "stopped" not in labels
     assert word_of(captured, tmp_path) == GOOD
-
-
-def test_a_run_that_ends_while_a_tool_of_its_own_is_asked_for_was_stopped() -> None:
-    """Nothing ran it, and nothing answered."""
-    story = Story(tool("look_up", "order_id")).user("Where is KS-1107?")
-    assert end_states(story.answer(ToolCall("look_up", {"order_id": "KS-1107"}, "c1")).trace()) == ["stopped"]
 
 
 def test_an_empty_last_answer_is_certain(captured: Captured, tmp_path: Path) -> None:

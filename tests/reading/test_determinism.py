@@ -11,8 +11,8 @@ from tests.reading.story_runs import long_run
 from llmtrace.reading import analyze
 story = long_run().answer("RC-1 ZZ-9999", parameters={"prompt": 1, "conversation": 2})
 result = analyze(story.trace())
-print(result.uses, result.propagation.edges, result.tracker.hidden, story.live())
-print([result.tracker.matches(use.provenance.latest, use) for use in result.uses if use.provenance.latest])
+print(result.uses, result.propagation.edges, result.lineage.hidden, story.live())
+print([result.lineage.matches(use.provenance.latest, use) for use in result.uses if use.provenance.latest])
 """
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.lineage_story import Story, tool
+from tests.lineage_story import Story, all_uses, tool
 
 from llmtrace.model import (
     AgentInvocation,
@@ -24,7 +24,7 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.reading import LineageTracker, ValueUse
+from llmtrace.reading import Lineage, ValueUse
 
 ORDER = {"orders": [{"id": "KS-20418", "total": 1234.5, "paid": "2031-05-17", "city": "Gent"}]}
 
@@ -47,13 +47,13 @@ def test_a_value_of_a_message_has_the_first_inference_that_was_sent_it_as_origin
 def test_a_value_of_a_result_has_the_execution_as_origin() -> None:
     """Whether the result was an object and its message text, or not."""
     story = Story().user("Cancel my order").call("list_orders", ORDER).call("cancel", {}, order_id="KS-20418")
-    tracker = LineageTracker(story.spans)
-    use = [use for span in story.spans for use in tracker.add(span)][-1]
+    lineage = Lineage(story.spans)
+    use = all_uses(lineage, story.spans)[-1]
     origin = use.provenance.latest
     assert origin is not None
     assert origin == use.provenance.earliest
     assert (origin.span_id, origin.place, origin.call_id) == (story.spans[1].span_id, "result of list_orders", "call_1")
-    assert tracker.locate(origin, use) == "/orders/0/id"
+    assert lineage.locate(origin, use) == "/orders/0/id"
 
 
 def test_earliest_and_latest_place_are_named() -> None:
@@ -199,9 +199,10 @@ def test_the_input_of_an_agent_is_visible_from_its_begin() -> None:
     story = Story().user("go")
     agent = story.span(AgentInvocation("helper", input=(Message("user", (Text("order KS-20418"),)),)))
     story.call("act", {}, it="KS-20418")
-    tracker = LineageTracker(story.spans)
-    tracker.begin(agent)
-    (use,) = tracker.add(story.spans[1])
+    lineage = Lineage(story.spans)
+    lineage.begin(agent)
+    lineage.add(story.spans[1])
+    (use,) = lineage.uses(story.spans[1].span_id)
     assert use.provenance.earliest is not None
     assert use.provenance.earliest.place == "input of helper"
 
@@ -257,8 +258,7 @@ def test_equal_messages_are_one_source() -> None:
     """The same object or not."""
     story = Story().user("Cancel KS-20418").call("list_orders", ORDER).call("cancel", {}, order_id="KS-20418")
     copies = [replace(span, operation=_copy(span.operation)) for span in story.spans]
-    first, second = LineageTracker(story.spans), LineageTracker(copies)
-    assert [first.add(span) for span in story.spans] == [second.add(span) for span in copies]
+    assert all_uses(Lineage(story.spans), story.spans) == all_uses(Lineage(copies), copies)
     assert json.dumps(ORDER)
 
 

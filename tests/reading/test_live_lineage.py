@@ -1,16 +1,20 @@
-"""The bounded lineage of a running program, and the whole one, agree on what is made up."""
+"""The lineage of a running program and that of a stored trace give the same verdicts."""
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.lineage_story import TRACE_ID, Story, tool
+from tests.lineage_story import TRACE_ID, Story, all_uses, tool
+from tests.reading.story_runs import long_run
+from tests.signals.signal_cases import CASES
 
 from llmtrace.model import Custom, Inference, Message, Span, Text, ToolCall, ToolExecution, replace
-from llmtrace.reading import LiveLineage
-from llmtrace.reading.live_lineage import MOST_CHARACTERS
+from llmtrace.reading import Lineage, ValueUse
+from llmtrace.reading.source_index import MOST_CHARACTERS
 
 WORDS = st.sampled_from(
     [
@@ -51,6 +55,53 @@ def test_both_find_the_same_identifiers_ungrounded(turns: list[tuple[str, str, s
     ]
 
 
+def lineages(spans: list[Span]) -> list[Lineage]:
+    """Bounded or not, with the spans known beforehand or not."""
+    return [Lineage(known, bounded=bounded) for known in (spans, ()) for bounded in (True, False)]
+
+
+def assert_all_agree(spans: list[Span]) -> None:
+    """Also where values are asked for after each span, or for the last span first."""
+    found = []
+    for lineage in lineages(spans):
+        at_once = [use for span in spans for use in lineage.add(span)]
+        uses = [use for span in reversed(spans) for use in reversed(lineage.uses(span.span_id))][::-1]
+        ungrounded = [use for use in uses if use.part == "argument" and use.provenance.status == "ungrounded"]
+        assert [without_first(use) for use in at_once] == [without_first(use) for use in ungrounded]
+        found.append(uses)
+    for lineage in lineages(spans):
+        uses = []
+        for span in spans:
+            lineage.add(span)
+            uses += lineage.uses(span.span_id)
+        found.append(uses)
+    assert all(uses == found[0] for uses in found)
+
+
+def without_first(use: ValueUse) -> ValueUse:
+    """Without the first place: at once, only arguments are known, not what answers said before."""
+    return replace(use, provenance=replace(use.provenance, first=None))
+
+
+@given(TURNS, st.randoms(use_true_random=False))
+@settings(max_examples=150)
+def test_all_ways_to_ask_give_the_same_verdicts(turns: list[tuple[str, str, str]], chance: random.Random) -> None:
+    """Also where executions end before the model call that asked for them."""
+    spans = tell(turns).spans
+    assert_all_agree(spans)
+    assert_all_agree(sorted(spans, key=lambda span: span.start + chance.randrange(25)))
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_all_ways_give_the_same_verdicts_about_the_cases_of_signals(name: str) -> None:
+    for spans in (*CASES[name].bad.values(), *CASES[name].good):
+        assert_all_agree(spans)
+
+
+def test_all_ways_give_the_same_verdicts_about_a_long_run() -> None:
+    assert_all_agree(long_run().spans)
+
+
 TEXTS = st.text(max_size=40) | st.text(alphabet="0123456789.,' -/:@KSabe\\nu\u202f年月日", max_size=40)
 CONTENTS = st.recursive(
     st.none() | st.integers() | st.floats() | TEXTS,
@@ -76,7 +127,7 @@ def test_what_the_user_said_first_is_never_ungrounded(turns: list[tuple[str, str
     """Whatever else happens."""
     story = tell(turns)
     first = Message("user", (Text(" ; ".join(text for _, one, other in turns for text in (one, other))),))
-    live = LiveLineage()
+    live = Lineage(bounded=True)
     for span in story.spans:
         if isinstance(span.operation, Inference):
             span = replace(span, operation=replace(span.operation, input=(first, *span.operation.input)))
@@ -90,7 +141,7 @@ def inference(number: int, text: str, *calls: ToolCall) -> Span:
 
 def test_nothing_is_said_of_what_may_have_been_forgotten() -> None:
     """Memory is bounded. Once something had to go, nothing is called made up any more."""
-    live = LiveLineage()
+    live = Lineage(bounded=True)
     assert live.add(inference(0, "go", ToolCall("act", {"it": "ZZ-777777"}, "a")))
     for number in range(1, 9):
         live.add(inference(number, f"order OR-{number:06} " + "x" * (MOST_CHARACTERS // 8)))
@@ -100,7 +151,7 @@ def test_nothing_is_said_of_what_may_have_been_forgotten() -> None:
 
 
 def test_an_identifier_of_an_old_message_is_found_however_it_was_written() -> None:
-    live = LiveLineage()
+    live = Lineage(bounded=True)
     for number in range(300):
         live.add(inference(number, f"order OR {number:06}"))
     uses = live.add(inference(301, "go", ToolCall("act", {"it": "or_000007", "other": "ZZ-777777"}, "a")))
@@ -111,13 +162,41 @@ def test_an_execution_that_ended_before_its_inference_is_not_evidence() -> None:
     """Its result may repeat the value."""
     story = Story().user("go").call("look_up", {"error": "no order KS-20431"}, order_id="KS-20431")
     first, second = story.spans
-    live = LiveLineage()
+    live = Lineage(bounded=True)
     assert [use.value for span in (second, first) for use in live.add(span)] == ["KS-20431"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_result_of_another_call_of_the_same_output_is_not_evidence(known: bool) -> None:
+    """The model wrote both calls before either ran. What earlier calls brought counts."""
+    story = Story().user("go").call("look_up", "KS-10000", it="all")
+    story.calls(
+        ("act", {"it": "KS-20431", "old": "KS-10000"}, "ok"), ("look_up", {"it": "some", "more": "48.37"}, "KS-20431, 48.37")
+    )
+    story.answer("It costs 48.37, KS-20431.")
+    ask, first, second, answer = story.spans[2:]
+    lineage = Lineage(story.spans if known else ())
+    all_uses(lineage, [*story.spans[:2], first, second, ask, answer])
+    statuses = {use.value: use.provenance.status for use in lineage.uses(ask.span_id)}
+    assert statuses == {"KS-20431": "ungrounded", "KS-10000": "grounded", "some": "unknown", "48.37": "unknown"}
+    assert {use.provenance.status for use in lineage.uses(answer.span_id)} == {"grounded"}
+
+
+def test_values_are_traced_as_of_their_moment() -> None:
+    """What became visible later is not their origin, and what was hidden later hides nothing of them."""
+    story = Story().user("It is 17.05.2031").call("act", "48.37", amount=48.37, day="2031-05-17", code="KS-20431")
+    story.user("48.37 for KS-20431").answer("KS-20431", previous_response_id="x").answer("ZZ-77777")
+    lineage = Lineage()
+    for span in story.spans:
+        lineage.add(span)
+    statuses = [[use.provenance.status for use in lineage.uses(span.span_id)] for span in story.spans]
+    assert statuses == [["unknown", "grounded", "ungrounded"], [], ["grounded"], ["unknown"]]
+    assert lineage.uses("f" * 16) == []
 
 
 def test_a_call_without_an_identifier_costs_no_reading(monkeypatch: Any) -> None:
     """No message, result or definition is looked at."""
-    monkeypatch.setattr("llmtrace.reading.live_lineage.VisibleContext.end", None)
+    monkeypatch.setattr("llmtrace.reading.lineage.VisibleContext.end", None)
     story = Story(system="You help.").user("The weather?").call("weather", "sunny", city="Ghent", days=5, unit="celsius")
     assert story.live() == []
     story = Story().user("Cancel KS-20418").call("look_up", {"ref": "RF-99120"}, it="KS-20418").call("act", "", it="RF-99120")

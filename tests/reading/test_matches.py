@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.lineage_story import Story
+from tests.lineage_story import Story, all_uses
 
 from llmtrace.model import JsonValue, Text
-from llmtrace.reading import LineageTracker, ValueUse, analyze
+from llmtrace.reading import Lineage, ValueUse, analyze
 from llmtrace.reading.lineage import find_matches
 from llmtrace.reading.sources import Source
 
@@ -61,30 +61,30 @@ def test_what_was_planted_is_found_at_its_characters(planted: tuple[Any, str], p
     else:
         result: JsonValue = {"prose": sentence, "json": {"all": [{"of": written}]}, "list": ["other", sentence]}.get(place, "")
         story.call("look_up", json.dumps({"a/b": sentence}) if place == "json text" else result, q="abc")
-    tracker, use = last_use(story.call("act", {}, it=value))
+    lineage, use = last_use(story.call("act", {}, it=value))
     assert use.provenance.status == "grounded"
     assert (use.start, use.end) == (0, len(str(value)))
     for origin in (use.provenance.earliest, use.provenance.latest):
         assert origin is not None
-        (match,) = tracker.matches(origin, use)
+        (match,) = lineage.matches(origin, use)
         assert (match.start, match.end, match.text) == (use.start, use.end, written)
         text = written if place == "json" else sentence
         assert text[match.origin_start : match.origin_end] == match.text
         assert match.pointer == {"json": "/all/0/of", "json text": "/a~1b", "list": "/1"}.get(place, "")
 
 
-def last_use(story: Story) -> tuple[LineageTracker, ValueUse]:
-    """The tracker, and the use of the last argument."""
-    tracker = LineageTracker(story.spans)
-    return tracker, [use for span in story.spans for use in tracker.add(span) if use.part == "argument"][-1]
+def last_use(story: Story) -> tuple[Lineage, ValueUse]:
+    """The lineage, and the use of the last argument."""
+    lineage = Lineage(story.spans)
+    return lineage, [use for use in all_uses(lineage, story.spans) if use.part == "argument"][-1]
 
 
 def test_the_name_of_a_member_may_be_the_value() -> None:
     """Members come first."""
     story = Story().user("go").call("look_up", {"KS-20418": {"id": "ks20418"}}).call("act", {}, it="KS-20418")
-    tracker, use = last_use(story)
+    lineage, use = last_use(story)
     assert use.provenance.latest is not None
-    found = [(match.pointer, match.of_name, match.text) for match in tracker.matches(use.provenance.latest, use)]
+    found = [(match.pointer, match.of_name, match.text) for match in lineage.matches(use.provenance.latest, use)]
     assert found == [("/KS-20418/id", False, "ks20418"), ("/KS-20418", True, "KS-20418")]
 
 
@@ -93,17 +93,17 @@ def test_the_name_of_a_member_may_be_the_value() -> None:
 )
 def test_text_that_cannot_be_taken_apart_is_searched_as_it_is(content: str) -> None:
     """A very long one not at all."""
-    tracker, use = last_use(Story().user(content).call("act", {}, it="KS-20418"))
+    lineage, use = last_use(Story().user(content).call("act", {}, it="KS-20418"))
     assert use.provenance.latest is not None
-    texts = [match.text for match in tracker.matches(use.provenance.latest, use)]
+    texts = [match.text for match in lineage.matches(use.provenance.latest, use)]
     assert texts == (["KS-20418"] if len(content) < 1000 else [])
 
 
 def test_a_place_that_is_not_known_has_no_characters() -> None:
-    tracker, use = last_use(Story().user("It is KS-20418").call("act", {}, it="KS-20418"))
+    lineage, use = last_use(Story().user("It is KS-20418").call("act", {}, it="KS-20418"))
     assert use.provenance.latest is not None
-    assert LineageTracker([]).matches(use.provenance.latest, use) == []
-    assert tracker.locate(use.provenance.latest, use) == ""
+    assert Lineage([]).matches(use.provenance.latest, use) == []
+    assert lineage.locate(use.provenance.latest, use) == ""
 
 
 def test_a_value_in_a_tuple_is_found() -> None:

@@ -6,13 +6,13 @@ import itertools
 from typing import Any
 
 import pytest
+from llmtrace.reading.run_evidence import RunEvidence
 from signal_cases import CASES, DONE, ERROR, RUN, TOOLS, call, evaluate, execute, infer, result_of, run, user
 
 from llmtrace.evaluation import Evaluator, evaluate_trace
 from llmtrace.laws import Signal, load
 from llmtrace.laws.repeated_call import MOST_CALLS, SIGNAL
 from llmtrace.model import Evaluation, Inference, Message, Span, Text, ToolCall, ToolExecution, ToolResult, Trace, replace
-from llmtrace.reading.run_evidence import RunEvidence
 
 EVERY_RUN = [pytest.param(spans, id=f"{name}-{label}") for name, cases in CASES.items() for label, spans in cases.bad.items()]
 

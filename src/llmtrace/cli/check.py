@@ -1,7 +1,7 @@
 """``llmtrace check``: evaluate stored traces again. The exit code tells if something is wrong, or nothing could be judged.
 
-Exit code 1: a finding of severity error (an exception that ended the run, or an interruption, is one), or a suspect of `why`
-that is certain or likely. Exit code 4: no call and no answer to judge. Where content is missing, the original verdict stands. A
+Exit code 1: a run that failed, or that a certain or likely finding marks, as in `ls` and `why`; with --strict, also any error
+or warning about a step. Exit code 4: no call and no answer to judge. Where content is missing, the original verdict stands. A
 file with an unreadable line is refused.
 """
 
@@ -64,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "what", nargs="*", metavar="TRACE|FILE", help="trace id, last, a file of OTLP JSON, or - (default: last)"
     )
     parser.add_argument("--all", action="store_true", help="all traces of the store")
-    parser.add_argument("--strict", action="store_true", help="warnings count as errors")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 also for an error or a warning about a step")
     add_import(parser)
 
 
@@ -75,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
         checked = [_check(trace, evaluator) for trace in progress.count(_traces(args))]
     tally: Counter[str] = Counter(_severity(finding) for checked_trace in checked for _, finding in checked_trace.findings)
     tally["suspects"] = sum(len(checked_trace.suspects) for checked_trace in checked)
-    has_findings = bool(tally["error"] or tally["suspects"] or (args.strict and tally["warning"]))
+    is_bad = any(checked_trace.suspects or checked_trace.health == "failed" for checked_trace in checked)
+    has_findings = is_bad or (args.strict and bool(tally["error"] or tally["warning"]))
     judged = has_findings or any(checked_trace.judged for checked_trace in checked)
     if args.json:
         print_json(
@@ -138,7 +139,8 @@ def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
         for evaluation in span.evaluations:
             if checked and evaluation.name == OUTCOME and evaluation.source == ACCEPTANCE:
                 continue  # repeats the result of the acceptance check for the run
-            if evaluation.name != INVALID_TOOL_CALL or not span.violations:
+            # a mark is shown as a suspect
+            if not evaluation.is_mark and (evaluation.name != INVALID_TOOL_CALL or not span.violations):
                 yield span, evaluation
 
 

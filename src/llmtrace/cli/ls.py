@@ -251,11 +251,12 @@ def _show_sessions(screen: Screen, sessions: list[Session], waiting: Collection[
 
 
 def _row(trace: TraceSummary, now: int, *, is_waiting: bool) -> list[Cell]:
-    names = ", ".join(trace.agents or trace.workflows) or trace.name
+    names, waits = ", ".join(trace.agents or trace.workflows) or trace.name, Cell("waits", ("blue",))
+    health = Cell(trace.health, (format_text.HEALTH_STYLE[trace.health],))
     return [
         Cell(short_id(trace.trace_id), ("bold",)),
         Cell(format_text.age(trace.start, now)),
-        Cell("waits", ("blue",)) if is_waiting else Cell(trace.health, (format_text.HEALTH_STYLE[trace.health],)),
+        waits if is_waiting and trace.health != "failed" else health,
         Cell(format_text.duration(trace.duration)),
         Cell(format_text.count(trace.spans)),
         Cell(format_text.count(trace.tokens)),

@@ -25,6 +25,7 @@ from llmtrace.cli.stores import nothing_found, opened, trace_of
 from llmtrace.cli.terminal import Cell, Progress, Screen, Style, short
 from llmtrace.diagnosis import ChainStep, Diagnosis, Place, Reading, Suspect, diagnose, wrap_errors
 from llmtrace.diagnosis.causes import Case, Group, case_of, group_by_cause
+from llmtrace.diagnosis.result import advice_label
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Trace, replace
 from llmtrace.model.traces import in_traces, short_id
@@ -191,7 +192,7 @@ def _first(screen: Screen, suspect: Suspect, notes: Notes) -> None:
     if chain:
         screen.line()
     if suspect.advice:
-        screen.prose(f"What would have prevented it: {suspect.advice}", "green")
+        screen.prose(f"{advice_label(suspect.check)}: {suspect.advice}", "green")
         screen.line()
 
 
@@ -279,7 +280,7 @@ def _suspect_as_markdown(suspect: Suspect, notes: Notes, *, is_first: bool) -> I
             yield f"{number}. {_code(_step_text(step))} (span `{step.span_id}`){note}"
         yield ""
     if suspect.advice:
-        yield f"What would have prevented it: {_plain(suspect.advice)}\n"
+        yield f"{advice_label(suspect.check)}: {_plain(suspect.advice)}\n"
 
 
 def _plain(text: str) -> str:
@@ -350,7 +351,7 @@ def show_groups(
     for group in groups[:top]:
         screen.headed(Cell(group.title, ("bold",)), Cell(format_text.plural(len(group.cases), "run"), ("red",)))
         screen.prose(_when(group), "dim", prefix="   ")
-        screen.prose(f"What would have prevented it: {group.advice}", "green", prefix="   ")
+        screen.prose(f"{advice_label(group.check)}: {group.advice}", "green", prefix="   ")
         screen.line()
     if len(groups) > top:
         screen.line(f"{len(groups) - top} more with --top {len(groups)}", "dim")
@@ -395,7 +396,7 @@ def _groups_as_markdown(groups: list[Group], run_count: int, unexplained: Sequen
     yield f"## {_counted(groups, run_count)}\n"
     for group in groups:
         yield f"* **{_plain(group.title)}**: {format_text.plural(len(group.cases), 'run')}. {_plain(_when(group))}."
-        yield f"  What would have prevented it: {_plain(group.advice)}"
+        yield f"  {advice_label(group.check)}: {_plain(group.advice)}"
     yield from [f"* {_plain(_unexplained(unexplained))}"] if unexplained else ()
 
 

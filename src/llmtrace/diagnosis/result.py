@@ -62,6 +62,11 @@ class Suspect:
         return self.confidence != "possible"
 
 
+def advice_label(check: str) -> str:
+    """Return the words before the advice of a suspect of this check."""
+    return "What to do" if check == "open_review" else "What would have prevented it"
+
+
 @value
 class Place:
     """A place to look at first in a run that is known to have failed, with or without evidence."""

@@ -9,8 +9,16 @@ from __future__ import annotations
 from llmtrace.laws.finding import message_of, quote
 from llmtrace.model import BUDGET_EXCEEDED, CANCELLED, DEADLINE, INVALID_TOOL_CALL, STEP_LIMIT, TIMEOUT, Failure, failure_kind
 from llmtrace.reading.calls import Call, canonical
+from llmtrace.text.patterns import lazy_pattern
 
 _INTERRUPTED = "interrupted"
+"""The failure of a model call, or KeyboardInterrupt, which somebody's Ctrl-C raised."""
+_RETRIES = "retries"
+_USAGE = "usage_limit"
+_STEPS = r"max(?:imum)?_?(?:turn|step|iter|round|call)|(?:turn|step|iteration|round|usage|call)s?_?limit"
+_LIMIT_CLASS = lazy_pattern(rf"(?i){_STEPS}|graph_?recursion|too_?many_?(?:turn|step|iteration|round|call)")
+"""The name of the class of an error by which a framework ends a run at its own limit."""
+_RETRIES_MESSAGE = lazy_pattern(r"(?i)exceed\w*\W+(?:max\w*\W+)?(?:\w+\W+)?retr(?:y|ies)|retr(?:y|ies)\W+(?:\w+\W+)?exceed")
 _WORDS = {
     BUDGET_EXCEEDED: "was stopped by a budget",
     CANCELLED: "was cancelled",
@@ -31,6 +39,8 @@ _WORDS = {
     "server_error": "failed at the server",
     INVALID_TOOL_CALL: "was called with invalid arguments",
     STEP_LIMIT: "was stopped at its limit of steps",
+    _RETRIES: "gave up after its last retry",
+    _USAGE: "was stopped at its limit of calls or tokens",
     "SystemExit": "ended the program",
     "": "failed",
 }
@@ -43,7 +53,10 @@ _ADVICE = {
     TIMEOUT: _MORE_TIME,
     DEADLINE: _MORE_TIME,
     INVALID_TOOL_CALL: 'Let the model correct such calls: @llmtrace.tool(on_invalid="reply"), or catch InvalidToolCall.',
+    BUDGET_EXCEEDED: "Look at what was spent first: a loop, a prompt that grows, a long result. Or raise the budget.",
+    _USAGE: "Look at what was spent first: a loop, a prompt that grows, a long result. Or raise the limit.",
     STEP_LIMIT: "Look at what was done in those steps: the same again, or too large a task. Or raise the limit.",
+    _RETRIES: "Look at what was refused in each try: an answer or a call that breaks its schema. Or allow more retries.",
     "authentication": _SET_UP,
     "bad_request": "Look at the request: its parameters, messages and tools. A retry does not help.",
     "connection_refused": "Start what it calls, or correct the address.",
@@ -62,9 +75,17 @@ def how_it_ended(failure: Failure) -> str:
     return _WORDS.get(_kind(failure), f"ended with {failure.type}")
 
 
-def is_from_outside(failure: Failure) -> bool:
-    """Return True if a cancellation or Ctrl-C ended the step."""
-    return _kind(failure) in (CANCELLED, _INTERRUPTED)
+def has_advice(failure: Failure) -> bool:
+    """Return True if the failure is of a kind with advice of its own, whatever step it ended: Ctrl-C, a limit, a time-out."""
+    return _kind(failure) in _ADVICE
+
+
+def end_of(failure: Failure) -> str:
+    """Return how a failure ended a run: ``limit``, ``timeout``, ``cancelled`` or ``error``."""
+    kind = _kind(failure)
+    if kind in (STEP_LIMIT, _RETRIES, _USAGE):
+        return "limit"
+    return {TIMEOUT: "timeout", DEADLINE: "timeout", CANCELLED: "cancelled", _INTERRUPTED: "cancelled"}.get(kind, "error")
 
 
 def advice_for_model_call(failure: Failure) -> str:
@@ -108,7 +129,11 @@ def how_reviewed(call: Call) -> str:
 
 
 def _kind(failure: Failure) -> str:
-    kind = failure_kind(failure)
-    if failure.type.rpartition(".")[2] == "KeyboardInterrupt":
+    kind, name = failure_kind(failure), failure.type.rpartition(".")[2]
+    if name == "KeyboardInterrupt":
         return _INTERRUPTED
+    if name == "UnexpectedModelBehavior" and _RETRIES_MESSAGE.search(failure.message):
+        return _RETRIES
+    if _LIMIT_CLASS.search(name):
+        return _USAGE if "usage" in name.lower() else STEP_LIMIT
     return kind if kind in (BUDGET_EXCEEDED, CANCELLED, TIMEOUT, DEADLINE) else failure.type

@@ -13,20 +13,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Final
 
 from llmtrace.errors import ReplayDiverged
-from llmtrace.laws._failure_text import advice_for_model_call, how_it_ended, is_from_outside
+from llmtrace.laws._failure_text import advice_for_model_call, end_of, has_advice, how_it_ended
 from llmtrace.laws.base import Law
 from llmtrace.laws.finding import Finding, message_of, name_of
 from llmtrace.model import (
     BUDGET_EXCEEDED,
     BUDGET_STOPPED,
     CANCELLED,
-    DEADLINE,
-    INVALID_TOOL_CALL,
-    STEP_LIMIT,
-    TIMEOUT,
     Confidence,
     Failure,
     Inference,
@@ -39,11 +34,7 @@ from llmtrace.model import (
 from llmtrace.model.spans import raised_at
 from llmtrace.model.traces import passed_on, short_id
 from llmtrace.reading.ended_run import EndedRun
-from llmtrace.semconv import REPLAY_OF
-from llmtrace.text.patterns import lazy_pattern
-
-_LIMIT: Final = lazy_pattern(r"(?i)limit|exceed|max_?(?:imum)?_?(?:turn|step|iter|round|call|token)|recursion")
-_TIMED: Final = frozenset({TIMEOUT, DEADLINE})
+from llmtrace.semconv import INTERRUPTED, REPLAY_OF
 
 
 class EndState(Law[None]):
@@ -66,6 +57,9 @@ class EndState(Law[None]):
             failure = span.failure
             if failure is None or is_stopped_by_budget(span):
                 continue
+            if span.attributes.get(INTERRUPTED) is True:  # sent on by OTLP after its program had died
+                yield self._cut_off(span, None)
+                continue
             if failure.type.rpartition(".")[2] == ReplayDiverged.__name__:
                 yield self._divergence(run, span, failure)
                 continue
@@ -83,14 +77,13 @@ class EndState(Law[None]):
         if not ends_run:
             evidence = f"{evidence[:-1]}; the run went on."
         advice = f"Read where it was raised: llmtrace show {short_id(span.trace_id)} --full."
-        label = _label_of(failure)
-        is_known = failure.type == INVALID_TOOL_CALL or label != "error"
-        if isinstance(span.operation, Inference) or is_known:
+        if isinstance(span.operation, Inference) or has_advice(failure):
             advice = advice_for_model_call(failure)
         title = f"{name_of(span)} {how_it_ended(failure)}"
         confidence: Confidence = "certain" if ends_run else "possible"
         return Finding(
-            self.name, label, confidence, span.span_id, title, evidence, advice, cause_key=title, step=run.step_at(span),
+            self.name, end_of(failure), confidence, span.span_id, title, evidence, advice, cause_key=title,
+            step=run.step_at(span),
             ends_run=ends_run, is_end=ends_run and not isinstance(span.operation, (Inference, ToolExecution)),
             ended_as=_ended_as(run, span) if ends_run else None,
         )  # fmt: skip
@@ -120,27 +113,36 @@ class EndState(Law[None]):
             if isinstance(span.operation, Review):
                 yield self._waited(span, span.operation)
                 continue
-            parent = by_id.get(span.parent_id or "")
-            inside = f", inside {name_of(parent)}" if parent is not None else ""
-            title = f"the program was cut off inside {name_of(span)}"
-            yield Finding(
-                self.name, "interrupted", "certain", span.span_id, title,
-                f"{name_of(span)} was open when the program died{inside}: it began and never ended.",
-                "Look at what the program was doing at that time: a crash, a kill, a deadline.",
-                cause_key=title, ends_run=True,
-            )  # fmt: skip
+            yield self._cut_off(span, by_id.get(span.parent_id or ""))
+
+    def _cut_off(self, span: Span, parent: Span | None) -> Finding:
+        """Return the finding for a span that was open when its program died."""
+        inside = f", inside {name_of(parent)}" if parent is not None else ""
+        evidence = f"{name_of(span)} was open when the program died{inside}: it began and never ended."
+        advice = "Look at what the program was doing at that time: a crash, a kill, a deadline."
+        title = f"the program was cut off inside {name_of(span)}"
+        return Finding(
+            self.name, "interrupted", "certain", span.span_id, title, evidence, advice, cause_key=title, ends_run=True
+        )
 
     def _waited(self, span: Span, review: Review) -> Finding:
-        subject = review.tool or review.question or "a step"
-        title = f"{subject} waits for a review" if review.tool else "a question waits for a person"
-        review_id = review.review_id or "ID"
-        return Finding(
-            self.name, "waited", "certain", span.span_id, title,
-            "The program ended while it waited for a person's decision.",
-            f"Decide it: llmtrace review show {review_id}, then approve or reject it. Then run the program again, "
-            f"or: llmtrace review resume {review_id}.",
-            cause_key=title, ends_run=True,
-        )  # fmt: skip
+        """Return the finding for a program that ended while it waited for a person: an open review, or one decided later."""
+        name = review.tool or "a question"  # its words are content
+        evidence = f"The program ended while {name} was held for a person's decision."
+        resume = f"llmtrace review resume {review.review_id or 'ID'} -- COMMAND"
+        title = f"{name} waited for a review when the program ended"
+        if review.decision in (None, "pending"):
+            title = f"{name} waits for a review"
+            evidence += " Nobody has decided yet."
+            command = f"show {review.review_id}, then approve or reject" if review.review_id else "ls"
+            advice = f"Decide it: llmtrace review {command}. Then go on from there: {resume}. Or run the program again."
+        elif review.decision in ("timed_out", "unattended"):
+            evidence += " Nobody decided in time."
+            advice = "Run the program again, and decide its review in time: llmtrace review ls lists what waits."
+        else:
+            evidence += f" It was {review.decision} later{f' by {review.decided_by}' if review.decided_by else ''}."
+            advice = f"Go on with that decision: {resume}. Or run the program again."
+        return Finding(self.name, "waited", "certain", span.span_id, title, evidence, advice, cause_key=title, ends_run=True)
 
     def _budgets(self, run: EndedRun) -> Iterator[Finding]:
         """Find budgets that stopped the run or were exceeded. The budget's own message says which part of the run spent most.
@@ -174,15 +176,6 @@ class EndState(Law[None]):
                     f"{fact.explanation.rstrip('.')}.",
                     'Have the budget stop the run (on_exceed="raise"), or raise it.', cause_key="budget",
                 )  # fmt: skip
-
-
-def _label_of(failure: Failure) -> str:
-    kind = failure_kind(failure)
-    if kind in _TIMED:
-        return "timeout"
-    if kind == CANCELLED or is_from_outside(failure):
-        return "cancelled"
-    return "limit" if failure.type == STEP_LIMIT or _LIMIT.search(failure.type.rpartition(".")[2]) else "error"
 
 
 def _went_on(run: EndedRun, span: Span) -> bool:

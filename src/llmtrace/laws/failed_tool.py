@@ -7,7 +7,8 @@ rejected a call, or nobody decided on it, and the answer does not say so.
 * Good: `book_table` succeeds with another time. Another search asks for the same. The user spoke after the failure. One of two
   equal calls went well.
 
-A later call did the job if it succeeded and is not a change of another thing that was known before the failure. A call of
+A later call of the same conversation did the job if it succeeded and is not a change of another thing that was known
+before. A call of
 another tool did the job if it asked for the same or changed the same file. A lookup whose answer took its data from a later
 call is only likely. A run that ended at a limit is judged like one with an answer if the tool failed more than once. A
 cancellation is not a failure of the tool.
@@ -131,8 +132,10 @@ def _was_made_good(run: EndedRun, failed: Call) -> bool:
 
 
 def _did_the_job(run: EndedRun, failed: Call, later: Call) -> bool:
-    if failed.tool == later.tool:  # any later lookup counts, but not a change of another thing
-        return not failed.is_change or not _is_other_job(run, failed, later)
+    if failed.tool == later.tool and failed.conversation == later.conversation:
+        return not failed.is_change or not _is_other_job(run, failed, later)  # any lookup counts, but not another change
+    if failed.effect_key == later.effect_key:
+        return True
     if failed.is_change:
         return changes_same_file(failed, later)
     question = {use.key for use in run.uses(failed)}

@@ -86,6 +86,8 @@ def _outcome(run: EndedRun, call: Call) -> tuple[str, Confidence, str]:
         return "never_right", confidence, f"{call.tool} {how_call_failed(call)}; no later call was right"
     if reviewed := how_reviewed(call):
         return "corrected", "possible", reviewed
+    if call.execution is None and any(_was_right(run, later) for later in run.later_calls(call, call.tool)):
+        return "corrected", "possible", "a later call was right"  # as of an output tool, which no span shows
     if call.failed is False and call.is_change:
         return "ran", "certain", f"{call.tool} changes something, and it ran all the same"
     outcome = f"{call.tool} answered all the same" if call.failed is False else "what came of it is not recorded"

@@ -4,17 +4,18 @@
 * Bad: A sliding window over the history drops a result, and the model looks it up again, or makes it up.
 * Good: The history is complete; the provider keeps it or marks a compaction; another agent with its own instructions reads it.
 
-The lost messages are the cause only if they held what is then missing: the call that is made again, or identifiers that the
-request no longer shows.
+The lost messages are the cause only if they held what is then missing: the call that is made again, or an identifier of the
+same form as the one that is made up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 from llmtrace.laws.base import Law
 from llmtrace.laws.finding import Finding, plural
-from llmtrace.model import Confidence, Message, Text, ToolCall, ToolResult
+from llmtrace.model import Confidence, JsonValue, Message, Text, ToolCall, ToolResult
 from llmtrace.reading.calls import Call, Step, canonical
 from llmtrace.reading.ended_run import EndedRun
 from llmtrace.reading.read_values import IDENTIFIERS, read_text
@@ -32,27 +33,26 @@ class LostContext(Law[None]):
     needs = "content"
 
     def judge(self, run: EndedRun) -> Iterator[Finding]:
-        losses = [turn for turn in run.timeline.turns.values() if turn.is_loss or turn.has_lost_system]
-        first_steps: dict[str, Step] = {}
-        for spoken in run.steps if losses else ():
-            if spoken.kind != "user":
-                first_steps.setdefault(spoken.said_in, spoken)
+        losses = [turn for turn in run.timeline.turns.values() if turn.lost or turn.has_lost_system]
+        if not losses:
+            return
+        missing = _made_up_after_loss(run, losses)
         for turn in losses:
-            step = first_steps.get(turn.span_id)
-            if turn.is_loss:
-                yield self._messages(run, turn, step)
+            step = next((step for step in run.steps if step.said_in == turn.span_id and step.kind != "user"), None)
+            if turn.is_loss or turn in missing:
+                yield self._messages(run, turn, step, is_missing=turn in missing)
             if turn.has_lost_system:
                 evidence = "An earlier request of this conversation had a system prompt, and this one has none."
                 yield self._finding(turn, "system", "possible", _SYSTEM, evidence, step)
 
-    def _messages(self, run: EndedRun, turn: Turn, step: Step | None) -> Finding:
+    def _messages(self, run: EndedRun, turn: Turn, step: Step | None, *, is_missing: bool) -> Finding:
         evidence = f"This request lacks {plural(len(turn.lost), 'message')} that an earlier one had"
         again = None if turn.is_restart else _looked_up_again(run, turn)
         if again is not None:
             evidence += f"; {again.tool} was then called again for what they held."
             return self._finding(turn, "looked_up_again", "likely", _MESSAGES, evidence, step)
-        if not turn.is_restart and _made_up_again(run, turn, step):
-            evidence += "; an identifier was then made up, and they held some."
+        if is_missing:
+            evidence += "; one of the same form as an identifier that they held was then made up."
             return self._finding(turn, "made_up_again", "likely", _MESSAGES, evidence, step)
         return self._finding(turn, "messages", "possible", _MESSAGES, f"{evidence}.", step)
 
@@ -71,15 +71,35 @@ def _looked_up_again(run: EndedRun, turn: Turn) -> Call | None:
     return next((call for call in later if call.turn == lost[call.key].turn), None)
 
 
-def _made_up_again(run: EndedRun, turn: Turn, step: Step | None) -> bool:
-    """Return True if the model made up an identifier after the loss, and the lost messages held one that is sent no more."""
-    calls = [run.call_of(use) for use in run.ungrounded]
-    since = -1 if step is None else step.position
-    if not any(call is not None and call.conversation == turn.conversation and call.position >= since for call in calls):
-        return False
-    visible = squash(" ".join(_texts(turn.sent)))
-    readings = (reading for text in _texts(turn.lost) for reading in read_text(text))
-    return any(reading.value.kind in IDENTIFIERS and reading.value.keys[0] not in visible for reading in readings)
+def _made_up_after_loss(run: EndedRun, losses: Sequence[Turn]) -> list[Turn]:
+    """Return the turns at which an identifier was lost for which the model later made up one of the same form."""
+    missing: list[Turn] = []
+    for use in run.ungrounded:
+        asked = run.timeline.turns.get(use.span_id)
+        if asked is None or run.call_of(use) is None:
+            continue
+        before = [turn for turn in losses if turn.conversation == asked.conversation and not turn.is_restart]
+        form, visible = _form(use.value), squash(" ".join(_texts(next((turn.sent for turn in reversed(before)), ()))))
+        for turn in before:
+            readings = (reading.value for text in _lost_texts(run, turn) for reading in read_text(text))
+            held = (value for value in readings if value.kind in IDENTIFIERS and value.keys[0] not in visible)
+            if turn not in missing and any(value.kind == "email" == use.kind or _form(value.content) == form for value in held):
+                missing.append(turn)
+    return missing
+
+
+def _form(identifier: JsonValue) -> str:
+    """Return the form of an identifier: its punctuation, without the words between."""
+    return re.sub(r"[^\W_]+", "x", str(identifier).strip())
+
+
+def _lost_texts(run: EndedRun, turn: Turn) -> Iterator[str]:
+    """Yield the texts of the lost messages, and the results of the calls in them."""
+    yield from _texts(turn.lost)
+    for asked in (call for message in turn.lost for call in message.tool_calls()):
+        call = run.timeline.calls.find(asked.id, asked.name, turn.conversation) if asked.id is not None else None
+        if call is not None and call.has_result:
+            yield canonical(call.result)
 
 
 def _texts(messages: tuple[Message, ...]) -> Iterator[str]:

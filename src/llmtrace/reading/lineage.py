@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from llmtrace.model.messages import Message, Text, ToolCall, ToolDefinition, ToolResult, refusal_as_text
 from llmtrace.model.operations import AgentInvocation, FetchResponse, Inference, Operation, Workflow
@@ -180,11 +180,12 @@ class Lineage:
                 remember(self._grounded, reading.value.written, None, _MOST_REMEMBERED)
                 continue
             key = reading.value.keys[0]
+            place = _place_of(reading, part, moment)
             is_first = key not in self._first_argument
-            first = self._first_argument.setdefault(key, _place_of(reading, part, moment))
+            first = self._first_argument.setdefault(key, place)
             moment.ungrounded[part.choice, part.position, reading.path] = is_first
             uses.append(_build_use(reading, part, moment, Provenance("ungrounded", first=first), is_first=is_first))
-            self._visible.mark_ungrounded(call_key(moment.span_id, *part), (key, missing))
+            self._visible.mark_ungrounded(call_key(moment.span_id, part.choice, part.position, place.call_id), (key, missing))
         return tuple(uses)
 
     def _trace_all(self) -> None:
@@ -306,11 +307,25 @@ def _place_of(reading: Reading, part: _OutputPart, moment: _Moment) -> Origin:
 def _build_use(reading: Reading, part: _OutputPart, moment: _Moment, provenance: Provenance, *, is_first: bool) -> ValueUse:
     value, path = reading.value, reading.path
     call = part.content if isinstance(part.content, ToolCall) else None
-    tool, call_id, label = (None, None, "") if call is None else (call.name, call.id, _label(moment.tools, call, path))
-    place = (pointer(path), path, tool, call_id, part.choice, reading.start, reading.end, part.position)
-    kind: Literal["argument", "answer"] = "answer" if call is None else "argument"
-    identity = (moment.span_id, kind, value.content, value.kind, provenance, value.keys[0])
-    return ValueUse(*identity, *place, reading.whole, is_first, label)
+    return ValueUse(
+        moment.span_id,
+        "answer" if call is None else "argument",
+        value.content,
+        value.kind,
+        provenance,
+        value.keys[0],
+        pointer(path),
+        path,
+        tool=None if call is None else call.name,
+        call_id=None if call is None else call.id,
+        choice=part.choice,
+        start=reading.start,
+        end=reading.end,
+        text_part=part.position,
+        whole=reading.whole,
+        is_first_ungrounded=is_first,
+        argument_label="" if call is None else _label(moment.tools, call, path),
+    )
 
 
 def _label(tools: Iterable[ToolDefinition], call: ToolCall, path: Path) -> str:

@@ -40,6 +40,7 @@ from llmtrace.reading.provenance import DoubtfulValue, Origin, ValueUse
 from llmtrace.reading.read_values import read_text
 from llmtrace.reading.result_form import is_empty
 from llmtrace.reading.turns import MOST_REQUESTS, Conversations, Turn
+from llmtrace.text.matching import squash
 from llmtrace.validation.check_values import find_tool
 
 _MOST_WORDS = 4096
@@ -47,7 +48,7 @@ _BUDGET = frozenset({BUDGET_EXCEEDED, BUDGET_STOPPED})
 _MOST_UNTOLD = 16
 """Newest executions whose results are searched for in a message of the user."""
 _SHORTEST_RESULT = 8
-"""Fewest characters of a result that is found inside a message. A shorter one must stand at its end."""
+"""Fewest letters and digits of a result that is found inside a message. A shorter one must stand at its end."""
 
 
 @dataclass(eq=False, slots=True)
@@ -253,11 +254,9 @@ class Timeline:
                 self._by_message[span.span_id, f"message {number} ({message.role})"] = step
 
     def _untold(self) -> list[Call]:
-        """Return the newest executions that no recorded model call requested, and whose results no model was sent."""
+        """Return the newest executions whose results no model was sent."""
         newest = self.calls.all[-_MOST_UNTOLD:]
-        return [
-            call for call in newest if call.asking_span is None and call.execution is not None and call.telling_span is None
-        ]
+        return [call for call in newest if call.execution is not None and call.telling_span is None]
 
     def _is_turn(self, text: str, number: int, before: Message | None) -> bool:
         """Return True for a new text, and for the same text at a new position after an answer without tool calls."""
@@ -337,5 +336,5 @@ class Timeline:
 def _tells(text: str, call: Call) -> bool:
     """Return True if a message contains the result or the error of a call."""
     told = canonical(call.result) if call.has_result else call.failure.message if call.failure is not None else ""
-    told = told.strip()
-    return bool(told) and (text.endswith(told) or (len(told) >= _SHORTEST_RESULT and told in text))
+    key, message = squash(told), squash(text)
+    return bool(key) and (message.endswith(key) or (len(key) >= _SHORTEST_RESULT and key in message))

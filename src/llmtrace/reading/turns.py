@@ -23,6 +23,7 @@ from llmtrace.model import (
     Span,
     Text,
     ToolCall,
+    ToolDefinition,
     ToolResult,
 )
 from llmtrace.model.value import value
@@ -71,6 +72,7 @@ class _Request:
     messages: tuple[Message, ...]
     output: tuple[Message, ...]
     system: tuple[Part, ...]
+    tools: tuple[ToolDefinition, ...]
     conversation: int = 0
     _keys: dict[Hashable, None] | None = None
 
@@ -110,7 +112,7 @@ class Conversations:
 
     def add(self, span: Span, inference: Inference) -> Turn:
         """Return the turn of a model call."""
-        request = _Request(span, inference.input, inference.output, _system_of(inference))
+        request = _Request(span, inference.input, inference.output, _system_of(inference), inference.tools)
         if not inference.input and self._newest:  # not recorded: it belongs to what was said last below the same span
             below = self._below.get(span.parent_id) or self._newest
             request.conversation = below[-1].conversation
@@ -193,6 +195,7 @@ class Conversations:
     def _continue(self, previous: _Request, request: _Request, inference: Inference) -> Turn:
         new = _new_messages(previous, request)
         is_other_agent = previous.span.parent_id != request.span.parent_id
+        is_other_agent = is_other_agent or previous.tools != request.tools
         has_lost_system = bool(previous.system) and not request.system and not is_other_agent
         lost: tuple[Message, ...] = ()
         is_other_view = bool(request.system) and request.system != previous.system

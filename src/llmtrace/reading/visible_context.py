@@ -60,9 +60,9 @@ def is_whole(span: Span) -> bool:
     return not (span.attributes and any(span.attributes.get(name) for name in _CUT))
 
 
-def call_key(span_id: str, choice: int, position: int, call: ToolCall) -> str:
+def call_key(span_id: str, choice: int, position: int, call_id: str | None) -> str:
     """Return the id of a call, or its place if it has no id."""
-    return call.id if call.id is not None else f"{span_id}/{choice}/{position}"
+    return call_id if call_id is not None else f"{span_id}/{choice}/{position}"
 
 
 class VisibleContext:
@@ -108,7 +108,7 @@ class VisibleContext:
                 self.history.add("own", digest(part))
                 if isinstance(part, ToolCall):
                     call = Call(part.name, part.arguments, has_id=part.id is not None)
-                    remember(self.calls, call_key(span.span_id, choice, position, part), call, self._limit)
+                    remember(self.calls, call_key(span.span_id, choice, position, part.id), call, self._limit)
                     self._open_calls.append(call)
                 elif not isinstance(part, (Text, Reasoning)):
                     self._add_opaque(span, part, f"answer {choice + 1}")

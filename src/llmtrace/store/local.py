@@ -24,6 +24,7 @@ from llmtrace.locks import importing, lazy_property
 from llmtrace.model import RawSpan, Span, Trace
 from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_limits, journal_records, replay_key
 from llmtrace.store.journal import Entry, Journal
+from llmtrace.store.open_reviews import with_decisions
 from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.warnings import warn_once
 
@@ -177,7 +178,13 @@ class LocalStore(Store):
             indexer.catch_up(db)
             return indexer.index.trace(db, trace_id)
 
-        return self._or_replay(trace_id, lambda: self._read(read, lambda spans: spans.trace(trace_id)), LocalStore.trace)
+        def find() -> Trace:
+            trace = self._read(read, lambda spans: spans.trace(trace_id))
+            if all(span.end is not None for span in trace.spans):
+                return trace
+            return Trace(with_decisions(self.folder, trace.spans), alive=trace.alive)
+
+        return self._or_replay(trace_id, find, LocalStore.trace)
 
     def summary(self, trace_id: str) -> TraceSummary:
 
@@ -221,10 +228,11 @@ class LocalStore(Store):
 
     def _spans_of(self, trace_ids: list[str], prompts: bool) -> list[Span]:
         """Read these traces as a list, so that no connection is open, and no fork waits, while the caller uses the spans."""
-        return self._read(
+        spans = self._read(
             lambda indexer, db: _spans(indexer.index, db, trace_ids, prompts=prompts),
             lambda spans: [span for trace_id in trace_ids for span in spans.spans_of(trace_id, prompts=prompts)],
         )
+        return with_decisions(self.folder, spans)
 
     def names(self, kind: str) -> list[str]:
         statement = "SELECT DISTINCT name FROM names WHERE kind = ? ORDER BY name LIMIT 200"

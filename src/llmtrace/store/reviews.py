@@ -8,13 +8,14 @@ fork.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import getpass
 import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,9 @@ class Reviews:
         where = "WHERE state IN (SELECT value FROM json_each(?)) AND asked_at < ? ORDER BY asked_at DESC LIMIT ?"
         with self._read() as db:
             rows = db.execute(_SELECT + where, (json_text.write(list(states)), before, limit)).fetchall()
+        return self._readable(rows)
+
+    def _readable(self, rows: Iterable[tuple[Any, ...]]) -> builtins.list[ReviewRecord]:
         records = []
         for row in rows:
             try:
@@ -206,6 +210,12 @@ class Reviews:
             except ReviewConflict as error:
                 warn_once(f"{error}; it is left out")
         return records
+
+    def of_run(self, run_id: str) -> builtins.list[ReviewRecord]:
+        """Return the reviews that a run asked for, oldest first. A review that cannot be read is logged and left out."""
+        with self._read() as db:
+            rows = db.execute(_SELECT + "WHERE run = ? ORDER BY asked_at", (run_id,)).fetchall()
+        return self._readable(rows)
 
     def count(self, state: ReviewState = "proposed") -> int:
         with self._read() as db:

@@ -60,7 +60,7 @@ _KINDS: dict[type, str] = {
 def trace_row(summary: TraceSummary, waiting: Collection[str] = ()) -> Row:
     """Return a trace as a row. ``start`` is in milliseconds since the Unix epoch, ``duration`` in milliseconds.
 
-    ``waiting``: ids of the traces that wait for a person.
+    ``waiting``: ids of the traces that wait for a person. A run whose program died meanwhile has failed.
     """
     names = summary.agents or summary.workflows
     more = len(names) - MOST_AGENTS
@@ -74,7 +74,7 @@ def trace_row(summary: TraceSummary, waiting: Collection[str] = ()) -> Row:
         "task": summary.task,
         "answer": summary.answer,
         "agents": [*names[:MOST_AGENTS], *([f"+{more}"] if more > 0 else [])],
-        "waits": summary.trace_id in waiting,
+        "waits": summary.trace_id in waiting and summary.health != "failed",
         "models": list(summary.models),
         "errors": summary.errors,
         "findings": [name for name in summary.findings if name != INVALID_TOOL_CALL] or list(summary.findings),
