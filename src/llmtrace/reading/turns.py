@@ -91,8 +91,7 @@ class _Request:
     def has_unique_ids(self) -> bool:
         """False if an id belongs to several calls, as some servers count the calls of each answer from 0."""
         if self._has_unique_ids is None:
-            ids = [call.id for message in self.spoken for call in message.tool_calls() if call.id]
-            self._has_unique_ids = len(set(ids)) == len(ids)
+            self._has_unique_ids = _has_unique_ids(self.spoken)
         return self._has_unique_ids
 
     @property
@@ -257,6 +256,20 @@ def _part_key(part: Part, *, by_id: bool) -> Hashable:
     return hash(digest(replace(part, id=None) if type(part) is ToolCall else part))
 
 
+def _has_unique_ids(messages: Iterable[Message]) -> bool:
+    calls, results = set[str](), set[str]()
+    for part in (part for message in messages for part in message.parts):
+        if isinstance(part, ToolCall) and part.id:
+            if part.id in calls or part.id in results:
+                return False
+            calls.add(part.id)
+        elif isinstance(part, ToolResult) and part.id:
+            if part.id in results:
+                return False
+            results.add(part.id)
+    return True
+
+
 def _provider_conversation(inference: Inference) -> str:
     """Return the id of a conversation that the provider keeps; empty if there is none."""
     conversation = inference.parameters.get("conversation") if inference.parameters else None
@@ -275,21 +288,20 @@ def _answer_keys(answer: Message) -> Iterable[tuple[str, Hashable]]:
 def _most_alike(requests: Sequence[_Request], request: _Request, place: int, *, is_id: bool) -> _Request | None:
     """Return the request with this answer that ``request`` continues. ``place``: number of messages before the answer.
 
-    The same id or text may be an answer in several conversations. The request with the same messages before the answer is
-    taken, else one with the same answer by content, the one that shares most messages, the newest of several. Ids alone are
-    enough if only one answer has them; a text alone is enough below the same span.
+    The same id or text may be an answer in several conversations. A request with an answer of the same content is preferred,
+    then the one with the same messages before it, else the one that shares most messages, the newest of several. An id alone is
+    enough if only one answer has it; a text alone is enough below the same span.
     """
-    for earlier in reversed(requests):
+    answer = message_key(request.messages[place], by_id=False) if place < len(request.messages) else None
+    alike = [earlier for earlier in requests if any(message_key(said, by_id=False) == answer for said in earlier.output)]
+    alike = alike or list(requests)
+    for earlier in reversed(alike):
         if len(earlier.messages) == place and begins_with(request.messages, earlier.messages):
             return earlier
-    answer = message_key(request.messages[place], by_id=False) if place < len(request.messages) else None
     own = {message_key(message, by_id=False) for message in request.messages if message.role not in SYSTEM} - {answer}
-    ranks = [
-        (answer in earlier.content_keys, len(own & earlier.content_keys), number) for number, earlier in enumerate(requests)
-    ]
-    _, shared, best = max(ranks)
-    if shared or (is_id and len(requests) == 1) or requests[best].span.parent_id == request.span.parent_id:
-        return requests[best]
+    shared, best = max((len(own & earlier.content_keys), number) for number, earlier in enumerate(alike))
+    if shared or (is_id and len(requests) == 1) or alike[best].span.parent_id == request.span.parent_id:
+        return alike[best]
     return None
 
 
