@@ -27,7 +27,6 @@ class AnswerWithoutEvidence(Law[None]):
         may_lack_lookup = run.is_thorough and bool(run.timeline.tools)
         if answer is None or not (calls or may_lack_lookup) or not run.is_answered or not run.has_one_task:
             return
-            return
         is_barren = all(call.failed or (call.has_result and not call.is_change and is_empty(call.result)) for call in calls)
         if not is_barren or run.timeline.has_other_sources or run.timeline.lineage.hidden:
             return  # what is not visible may hold the values
