@@ -38,6 +38,7 @@ def diagnosis_of(
     store: Path,
     *decisions: llmtrace.Decision,
     result: Any = None,
+    answer: str = "It is on its way.",
     first_name: str = "",
     **options: Any,
 ) -> Diagnosis:
@@ -64,8 +65,8 @@ def diagnosis_of(
                 call.output = message
             messages += [message, *tools.run(message)]
         with llmtrace.inference("openai", model="m", messages=messages, tools=tools) as call:
-            call.output = "It is on its way."
-        return "It is on its way."
+            call.output = answer
+        return answer
 
     if first_name:
         asked = [asked[0], *asked]
@@ -104,11 +105,20 @@ def test_what_was_corrected_or_decided_by_a_person_marks_no_run(
     tmp_path: Path,
 ) -> None:
     decisions = () if decision is None else (decision,)
-    suspects = diagnosis_of([arguments], tmp_path / "store", *decisions, **options).suspects
+    answer = "It was not approved." if decision is REJECTED else "It is on its way."
+    suspects = diagnosis_of([arguments], tmp_path / "store", *decisions, answer=answer, **options).suspects
     (suspect,) = [suspect for suspect in suspects if suspect.check == check]
     assert suspect.confidence == confidence
     assert words in suspect.evidence
     assert confidence == "certain" or not [other for other in suspects if other.is_marked and other is not suspect]
+
+
+@pytest.mark.parametrize(("answer", "is_marked"), [("It is on its way.", True), ("It was not approved.", False)])
+def test_a_rejected_call_is_no_failure_but_its_answer_may_be(answer: str, is_marked: bool, tmp_path: Path) -> None:
+    """What a person rejected did not run, and an answer that does not say so is wrong."""
+    suspects = diagnosis_of([FIRST], tmp_path / "store", REJECTED, answer=answer, review=True).suspects
+    marked = [(suspect.confidence, suspect.label) for suspect in suspects if suspect.is_marked]
+    assert marked == ([("certain", "not_approved")] if is_marked else [])
 
 
 @pytest.mark.parametrize(
