@@ -25,6 +25,7 @@ from llmtrace.diagnosis import Diagnosis, diagnose
 from llmtrace.evaluation import Evaluator, evaluate_trace
 from llmtrace.model import Trace, outermost_of
 from llmtrace.model.traces import short_id
+from llmtrace.reading.order import moments
 from llmtrace.store import Query, open_store
 from llmtrace.testing.run import StoredRun
 from llmtrace.viewer.source import Source
@@ -82,10 +83,11 @@ def as_recorded(trace: Trace) -> Trace:
     for run_id in runs:
         members = [span for span in trace.spans if span.run_id == run_id]
         state, outermost = evaluator.start(), outermost_of(members)
-        ended = (span for span in members if span.end is not None)
-        for span in sorted(ended, key=lambda span: (span.sequence or 0, span.end or 0)):
-            judged = evaluator.step(state, evaluator.without_verdicts(span), outermost=span is outermost)
-            spans.append(evaluator.conclude(state, judged, outermost=span is outermost))
+        for span, has_ended in moments(members):
+            if has_ended:
+                spans.append(evaluator.step(state, evaluator.without_verdicts(span), outermost=span is outermost))
+            else:
+                state.timeline.begin(span)
     return Trace(spans, alive=trace.alive)
 
 

@@ -154,4 +154,4 @@ def test_a_loop_is_found_in_each_arrangement(arrangement: Callable[[Program], No
     with llmtrace.span("program"):
         arrangement(program)
     (trace,) = captured.traces
-    assert ("certain", "same_call") in [(suspect.confidence, suspect.check) for suspect in diagnose(trace).marked]
+    assert ("certain", "same_result") in [(suspect.confidence, suspect.label) for suspect in diagnose(trace).marked]

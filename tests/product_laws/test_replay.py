@@ -1,4 +1,4 @@
-"""Replay is live: also where a run did not end as it began, or ended in parts; and one broken signal costs only itself."""
+"""Replay is live: also where a run did not end as it began, or ended in parts; and one broken law costs only itself."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from llmtrace.reading.run_evidence import RunEvidence
 from opentelemetry.sdk.trace import TracerProvider
 
 import llmtrace
 from llmtrace.evaluation import Evaluator, evaluate_trace
-from llmtrace.laws import Signal
+from llmtrace.laws import Law
 from llmtrace.model import Evaluation, Span, ToolDefinition, ToolExecution, Workflow
+from llmtrace.reading.ended_run import EndedRun
+from llmtrace.reading.timeline import Timeline
 from llmtrace.recorder import active
 from llmtrace.recorder.identity import Identity
 from llmtrace.testing import Captured, capture
 
 
-class Counts(Signal[dict[str, int]]):
-    """A signal that speaks at the end of its run."""
+class Counts(Law[dict[str, int]]):
+    """A law that speaks at the end of its run."""
 
     name = "counts"
 
-    def start(self, run: RunEvidence) -> dict[str, int]:
+    def start(self, timeline: Timeline) -> dict[str, int]:
         return {"spans": 0}
 
     def step(self, state: dict[str, int], span: Span) -> list[Evaluation]:
@@ -37,8 +38,8 @@ class Counts(Signal[dict[str, int]]):
         return [Evaluation(self.name, "info", f"{state['spans']} spans")]
 
 
-class Breaks(Signal[Any]):
-    """A signal that fails in one of its ways."""
+class Breaks(Law[Any]):
+    """A law that fails in one of its ways."""
 
     name = "breaks"
 
@@ -50,7 +51,7 @@ class Breaks(Signal[Any]):
             raise RuntimeError
         return []
 
-    def start(self, run: RunEvidence) -> Any:
+    def start(self, timeline: Timeline) -> Any:
         return self._do("start")
 
     def step(self, state: Any, span: Span) -> list[Any]:
@@ -58,6 +59,9 @@ class Breaks(Signal[Any]):
 
     def finish(self, state: Any) -> list[Any]:
         return self._do("finish")
+
+    def judge(self, run: EndedRun) -> list[Any]:
+        return self._do("judge")
 
 
 EVALUATOR = Evaluator([Counts()])
@@ -126,10 +130,10 @@ def test_an_error_below_another_tracers_span_may_be_recovered_from() -> None:
     assert captured.trace.health == "recovered"
 
 
-@pytest.mark.parametrize("way", ["start", "step", "finish"])
+@pytest.mark.parametrize("way", ["start", "step", "finish", "judge"])
 @pytest.mark.guard_may_log
-def test_a_broken_signal_costs_only_its_own_verdicts(way: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Violations and the other signals stand; one line says which signal it is."""
+def test_a_broken_law_costs_only_its_own_verdicts(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Violations and the other laws stand; one line says which law it is."""
     broken = Breaks(way)
     broken.name = f"breaks at {way}"
     definition = ToolDefinition("t", {"type": "object", "properties": {"x": {"type": "integer"}}})

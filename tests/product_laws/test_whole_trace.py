@@ -80,7 +80,7 @@ def test_the_readmes_program() -> None:
                 "gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"{\\"as_str… 157 characters',
                 "gen_ai.operation.name": "invoke_agent",
                 "gen_ai.output.messages": '[{"role":"assistant","parts":[{"type":"text","content":"I re… 92 characters',
-                "llmtrace.findings.count": 2,
+                "llmtrace.findings.count": 0,
                 "llmtrace.health": "recovered",
                 "llmtrace.run.id": RUN,
                 "llmtrace.sequence": 5,
