@@ -196,7 +196,7 @@ def test_the_choice_that_the_program_took_is_the_answer(taken: int) -> None:
 def test_a_call_of_another_choice_is_not_taken() -> None:
     calls = [Message("assistant", (Text(f"choice {n}"), ToolCall("act", {"n": n}, f"c{n}"))) for n in range(2)]
     timeline = timeline_of(AgentRun().user("go").answer("-", output=tuple(calls)))
-    assert [(call.id, call.alternative, call.part, call.text) for call in timeline.requested if isinstance(call, Call)] == [
+    assert [(call.id, call.alternative, call.part, call.text) for call in timeline.calls.all] == [
         ("c0", False, (0, 1), "choice 0"),
         ("c1", True, (1, 1), "choice 1"),
     ]

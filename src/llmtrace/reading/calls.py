@@ -42,6 +42,9 @@ MOST_CALLS = 1024
 _MOST_WAITING = 64
 """Newest calls among which the request of an execution without an id is searched."""
 _MOST_OF_ONE_ID = 32
+"""Newest calls with the same id that are kept."""
+_MOST_RECENT = 16
+"""Newest calls among which an execution or a result without an id is searched."""
 
 
 @dataclass(eq=False, slots=True)
@@ -463,7 +466,7 @@ class Calls:
             if call is not None and call.asking_span is not None and call.conversation != conversation:
                 call = None  # the id of a call in another conversation
         else:  # it belongs to the oldest waiting call among the newest ones, since results keep the calls' order
-            call = next((call for call in self.all[-16:] if not call.is_complete and call.id is None), None)
+            call = next((call for call in self.all[-_MOST_RECENT:] if not call.is_complete and call.id is None), None)
         if call is None and asking is not None and part.id is not None:
             asked = next((asked for asked in asking.tool_calls() if asked.id == part.id), None)
             if asked is not None:  # only the request's history shows the call
@@ -479,10 +482,6 @@ class Calls:
             call.decision = decision
         remember(self._decisions, call_id, decision, MOST_CALLS if self._bounded else None)
 
-    def newest(self) -> Iterator[Call]:
-        """Iterate over the calls, the newest first."""
-        return reversed(self.all)
-
     def _find_early_execution(self, part: ToolCall, span: Span) -> Call | None:
         """Return the call of an execution that ended before the model span that requested it; None if it is not found."""
         if part.id is not None:
@@ -490,7 +489,7 @@ class Calls:
             later = (call for call in calls if call.execution is not None and call.execution.start >= span.start)
             return calls[0] if len(calls) == 1 else next(later, None)
         key = _key(part)
-        return next((call for call in reversed(self.all[-16:]) if call.asking_span is None and call.key == key), None)
+        return next((call for call in reversed(self.all[-_MOST_RECENT:]) if call.asking_span is None and call.key == key), None)
 
     def _new(self, call: Call, parent_id: str | None) -> Call:
         call.parent_id = parent_id
