@@ -1,66 +1,23 @@
-"""Lists of traces as `llmtrace ls` and the viewer show them: filtered, with the first suspect of each, grouped by conversation.
-
-Law: the suspect of a trace is the one that `llmtrace why` names first. A trace is diagnosed once; its verdict is kept in the
-index of a local store until one of its spans or this code changes (see `store.kept_verdicts`).
-"""
+"""Lists of traces as `llmtrace ls` and the viewer show them: filtered, and grouped by conversation."""
 
 from __future__ import annotations
 
-import functools
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from llmtrace.codec import json_text
-from llmtrace.errors import DiagnosisFailed, TraceNotFound, UnreadableStore
+from llmtrace.errors import UnreadableStore
+from llmtrace.list_verdicts import PENDING, Verdicts
 from llmtrace.model import replace
 from llmtrace.model.value import value
 from llmtrace.store import Query, Store, TraceSummary, filters
-from llmtrace.store.kept_verdicts import KeptVerdicts, Unjudged
-from llmtrace.store.local import LocalStore
-from llmtrace.version import __version__
 
-MOST_DIAGNOSED = 100
-"""Traces of one list that are diagnosed: a screenful, each in milliseconds."""
-LONGEST_DIAGNOSED = 300
-"""Spans of the longest trace that is diagnosed for a list."""
 MOST_TURNS = 10_000
 """Newest traces whose conversations are found, and traces of one conversation."""
 MOST_REMOTE_TURNS = 500
 """The same for a remote store, which is asked for each trace."""
-_KEPT_AT_ONCE = 50
-_ROOMS = ("diagnosis", "laws", "model", "reading", "text", "validation")
-"""Folders whose code decides what a diagnosis says."""
-
-
-@value
-class Verdict:
-    """The diagnosis of one trace as a list shows it. All fields are empty if nothing is suspected."""
-
-    title: str = ""
-    """The first suspect."""
-    confidence: str | None = None
-    """certain or likely."""
-    check: str = ""
-    span_id: str = ""
-    probability: float | None = None
-    count: int = 1
-    report: str = ""
-    """The failure that was reported for a run without a suspect."""
-    undiagnosed: str = ""
-    """Why the trace was not diagnosed."""
-    hint: str = ""
-    """A short form of ``undiagnosed``, if the reason is about this trace alone."""
-    fault: str = ""
-    """The error in llmtrace that prevented the diagnosis."""
-
-
-NOTHING = Verdict()
-_REMOTE = Verdict(undiagnosed="traces of a remote store are not diagnosed in a list")
-_NOT_JUDGED = Verdict(undiagnosed="nothing could be judged", hint="nothing could be judged")
 
 
 @value
@@ -84,117 +41,25 @@ class Session:
 # -- filters
 
 
-def find(store: Store, query: Query, *, seconds: float = float("inf")) -> tuple[list[TraceSummary], int]:
-    """The traces that match ``query``, and how many could not be diagnosed within ``seconds`` for a filter by confidence.
+def find(
+    store: Store, query: Query, verdicts: Verdicts | None = None, *, seconds: float = float("inf")
+) -> tuple[list[TraceSummary], int]:
+    """The traces that match ``query``, and how many are still being diagnosed after ``seconds`` for a filter by confidence.
 
-    Raises UnreadableStore, also where a remote store is to be filtered by confidence.
+    ``verdicts``: those of ``store``. Raises UnreadableStore, also where a remote store is to be filtered by confidence.
     """
     if query.confidence is None:
         return store.traces(query), 0
     if store.is_remote:
         raise UnreadableStore("traces of a remote store cannot be filtered by confidence, since a list does not diagnose them")
-    unfiltered = replace(query, confidence=None)
-    if not isinstance(store, LocalStore):
-        newest = store.traces(replace(unfiltered, limit=sys.maxsize))
-        return [trace for trace in newest if _suits(store, trace, query)][: query.limit], 0
-    undiagnosed = _diagnose_missing(store, unfiltered, seconds)
-    traces = store.traces(replace(query, limit=query.limit + MOST_DIAGNOSED))
-    # a trace with an unfinished span has no kept verdict
-    return [trace for trace in traces if trace.end is not None or _suits(store, trace, query)][: query.limit], undiagnosed
-
-
-def _suits(store: Store, trace: TraceSummary, query: Query) -> bool:
-    return next(verdicts(store, [trace])).confidence == query.confidence
-
-
-def _diagnose_missing(store: LocalStore, query: Query, seconds: float) -> int:
-    """Diagnose the traces that match ``query``. Returns how many are left after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    verdict_store = KeptVerdicts(store, code_version())
-    missing = verdict_store.missing(query, max_spans=LONGEST_DIAGNOSED)
-    for at in range(0, len(missing), _KEPT_AT_ONCE):
-        judged: dict[Unjudged, Verdict] = {}
-        for trace in missing[at : at + _KEPT_AT_ONCE]:
-            judged[trace] = _diagnose(store, trace.trace_id)
-            if time.monotonic() > deadline:
-                break
-        _keep(verdict_store, judged)
-        if time.monotonic() > deadline:
-            return len(missing) - at - len(judged)
-    return 0
-
-
-# -- suspects
-
-
-def verdicts(store: Store, traces: Sequence[TraceSummary]) -> Iterator[Verdict]:
-    """The verdict of each trace, computed when it is asked for."""
-    verdict_store = KeptVerdicts(store, code_version()) if isinstance(store, LocalStore) else None
-    stored = verdict_store.get([trace.trace_id for trace in traces]) if verdict_store is not None else {}
-    judged: dict[Unjudged, Verdict] = {}
-    try:
-        for number, trace in enumerate(traces):
-            if trace.trace_id in stored:
-                yield Verdict(**json_text.read(stored[trace.trace_id]))
-            elif (reason := _not_diagnosed(store, trace, number)) is not None:
-                yield reason
-            else:
-                unjudged = [] if verdict_store is None or trace.end is None else verdict_store.newest([trace.trace_id])
-                verdict = _diagnose(store, trace.trace_id)
-                judged.update(dict.fromkeys(unjudged, verdict))
-                yield verdict
-    finally:
-        if verdict_store is not None:
-            _keep(verdict_store, judged)
-
-
-def _not_diagnosed(store: Store, trace: TraceSummary, number: int) -> Verdict | None:
-    """Why a trace is not diagnosed for a list; None if it is."""
-    if trace.health == "running":
-        return NOTHING
-    if store.is_remote:
-        return _REMOTE
-    if trace.spans > LONGEST_DIAGNOSED:
-        reason = f"traces of more than {LONGEST_DIAGNOSED} spans are not diagnosed in a list"
-        return Verdict(undiagnosed=reason, hint="too long to diagnose here")
-    if number >= MOST_DIAGNOSED:
-        return Verdict(undiagnosed=f"only the first {MOST_DIAGNOSED} traces of a list are diagnosed")
-    return None
-
-
-def _diagnose(store: Store, trace_id: str) -> Verdict:
-    from llmtrace.diagnosis import diagnose, wrap_errors  # takes a third of a second; kept verdicts need none of it
-
-    try:
-        with wrap_errors(trace_id):
-            diagnosis = diagnose(store.trace(trace_id))
-    except TraceNotFound:  # it was removed meanwhile
-        return NOTHING
-    except DiagnosisFailed as failed:
-        return Verdict(fault=failed.fault)
-    prime = diagnosis.prime
-    if prime is not None:
-        return Verdict(prime.title, prime.confidence, prime.check, prime.span_id, prime.probability, prime.count)
-    if not diagnosis.is_judged and not diagnosis.is_wrong:
-        return _NOT_JUDGED
-    return Verdict(report=next(iter(diagnosis.reports), "")) if diagnosis.failed else NOTHING
-
-
-def _keep(verdict_store: KeptVerdicts, judged: dict[Unjudged, Verdict]) -> None:
-    names = Verdict.__slots__  # type: ignore[attr-defined]
-    rows = {
-        trace: (verdict.confidence, json_text.write({name: getattr(verdict, name) for name in names}))
-        for trace, verdict in judged.items()
-    }
-    verdict_store.keep(rows)
-
-
-@functools.cache
-def code_version() -> str:
-    """A text that changes with the code that diagnoses: the version, and when its newest file was written."""
-    package = Path(__file__).parent
-    times = [file.stat().st_mtime_ns for room in _ROOMS for file in (package / room).rglob("*.py")]
-    return f"{__version__} {max(times, default=0)}"
+    verdicts, unfiltered = verdicts or Verdicts(store), replace(query, confidence=None)
+    pending = verdicts.complete(unfiltered, seconds=seconds)
+    if pending is not None:
+        return store.traces(query), pending
+    traces = store.traces(replace(unfiltered, limit=sys.maxsize))
+    judged = list(zip(traces, verdicts.get(traces, seconds=seconds), strict=True))
+    matching = [trace for trace, verdict in judged if verdict.confidence == query.confidence]
+    return matching[: query.limit], sum(verdict is PENDING for _, verdict in judged)
 
 
 # -- what waits
@@ -219,13 +84,13 @@ def waiting(store: Store) -> frozenset[str]:
 # -- sessions
 
 
-def sessions(store: Store, query: Query) -> list[Session]:
+def sessions(store: Store, query: Query, verdicts: Verdicts | None = None) -> list[Session]:
     """The conversations that have a trace which matches ``query``, with all their traces: the last one to go on comes first.
 
     ``query.limit`` counts conversations. Raises UnreadableStore.
     """
     most = MOST_REMOTE_TURNS if store.is_remote else MOST_TURNS
-    matching, _ = find(store, replace(query, limit=most, sort="age", reverse=False))
+    matching, _ = find(store, replace(query, limit=most, sort="age", reverse=False), verdicts)
     by_conversation = _by_conversation(matching)
     chosen = list(by_conversation)[: query.limit]
     if query.text or len(matching) >= most or any(filter_.name != "conversation" for filter_, _ in filters.active(query)):

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 
-from llmtrace import listing
-from llmtrace.cli import stores
+from llmtrace import diagnosis
+from llmtrace.cli import ls, stores
 from llmtrace.cli.ls import since
 from llmtrace.model import (
     AgentInvocation,
@@ -30,6 +30,7 @@ from llmtrace.model import (
     Inference,
     Message,
     Span,
+    Trace,
     Workflow,
     replace,
 )
@@ -140,30 +141,40 @@ def test_a_failed_run_without_a_marked_suspect_has_no_suspect_line(llmtrace: Cal
     assert json.loads(llmtrace("ls", "--limit", "1", "--json", "--store", store).out)[0]["suspect"] is None
 
 
-def test_what_would_take_long_is_not_diagnosed(
-    llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def slow_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The diagnosis of the silent trace takes longer than a terminal waits."""
+    diagnose = diagnosis.diagnose
+
+    def slow(trace: Trace) -> diagnosis.Diagnosis:
+        if trace.trace_id == SILENT:
+            time.sleep(1.0)
+        return diagnose(trace)
+
+    monkeypatch.setattr(diagnosis, "diagnose", slow)
+    monkeypatch.setattr(ls, "TERMINAL_SECONDS", 0.3)
+
+
+def test_a_terminal_gets_late_verdicts_below_the_list(
+    llmtrace: Callable[..., Any], store: str, slow_silent: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor is what stands far down the list: a list is there at once. It says so, in JSON too."""
+    """The list does not wait for a run that takes long; the next list has its verdict in its place."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    late = "4bf92f35  ? look_up was called with a made-up /order_id (likely)"
+    *_, said, verdict = llmtrace("ls", "--limit", "1", "--store", store).out.splitlines()
+    assert (said, verdict) == ("Still judging 1 run of 4 spans. Ctrl-C leaves the rest to the next ls.", late)
+    out = llmtrace("ls", "--limit", "1", "--store", store).out
+    assert "judging" not in out
+    assert late[8:] in out
 
-    def reasons() -> list[str | None]:
-        return [trace["undiagnosed"] for trace in json.loads(llmtrace("ls", "--store", store, "--json").out)]
 
-    monkeypatch.setattr(listing, "MOST_DIAGNOSED", 0)
-    out = llmtrace("ls", "--store", store).out
-    assert "?" not in out
-    assert out.splitlines()[-1] == "Only the first 0 traces of a list are diagnosed. See llmtrace why"
-    assert reasons() == ["only the first 0 traces of a list are diagnosed"] * 2
-    monkeypatch.setattr(listing, "MOST_DIAGNOSED", 100)
-    monkeypatch.setattr(listing, "LONGEST_DIAGNOSED", 3)
-    out = llmtrace("ls", "--store", store).out
-    assert "likely" not in out
-    for trace_id in (SILENT, RECOVERED):
-        assert f"          ? too long to diagnose here. See llmtrace why {trace_id[:8]}\n" in out
-    assert reasons() == ["traces of more than 3 spans are not diagnosed in a list"] * 2
-    monkeypatch.setattr(listing, "LONGEST_DIAGNOSED", 4)
-    out = llmtrace("ls", "--store", store).out
-    assert "likely" in out
-    assert out.count("too long") == 1
+@pytest.mark.parametrize("options", [[], ["--json"], ["--confidence", "likely"], ["--confidence", "likely", "--json"]])
+def test_a_pipe_gets_all_verdicts(llmtrace: Callable[..., Any], store: str, slow_silent: None, options: list[str]) -> None:
+    """What another program reads is complete, and no filter leaves a run out because its diagnosis takes long."""
+    out = llmtrace("ls", *options, "--store", store).out
+    assert out.count("look_up was called with a made-up /order_id") == 1
+    assert "judg" not in out
 
 
 def test_a_run_that_waits_for_a_person_says_so(llmtrace: Callable[..., Any], store: str) -> None:

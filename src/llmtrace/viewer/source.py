@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmtrace import listing
 from llmtrace.errors import StoreError, TraceNotFound
+from llmtrace.list_verdicts import PENDING, Verdict, Verdicts
 from llmtrace.model import Span, replace
 from llmtrace.store import Query, Store, TraceSummary
 from llmtrace.viewer.rows import session_row, trace_row
@@ -25,7 +26,7 @@ MOST_OPEN = 8
 MOST_COUNTED = 5_000
 """Number of newest traces that trends count in a store without hourly statistics."""
 LIST_SECONDS = 0.5
-"""Seconds that a list filtered by confidence may spend on diagnoses before it is answered."""
+"""Seconds that an answer waits for verdicts. Their thread continues, and the page asks again."""
 
 
 class Source:
@@ -33,6 +34,7 @@ class Source:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._verdicts = Verdicts(store)
         self._lock = threading.RLock()
         self._open: OrderedDict[str, TraceView] = OrderedDict()
         self._summaries: dict[str, TraceSummary] = {}
@@ -43,7 +45,8 @@ class Source:
         ``more`` is true if another page follows. ``undiagnosed``: number of traces that are not diagnosed yet, so that it is
         not known if they have the query's confidence.
         """
-        summaries, undiagnosed = listing.find(self.store, replace(query, limit=query.limit + offset + 1), seconds=LIST_SECONDS)
+        wider = replace(query, limit=query.limit + offset + 1)
+        summaries, undiagnosed = listing.find(self.store, wider, self._verdicts, seconds=LIST_SECONDS)
         self._summaries.update((summary.trace_id, summary) for summary in summaries[offset:])
         waiting = listing.waiting(self.store)
         return {
@@ -54,7 +57,8 @@ class Source:
 
     def sessions(self, query: Query) -> dict[str, Any]:
         """Return the conversations that have a matching trace, with all their turns. Raises UnreadableStore."""
-        sessions, waiting = listing.sessions(self.store, replace(query, limit=query.limit + 1)), listing.waiting(self.store)
+        sessions = listing.sessions(self.store, replace(query, limit=query.limit + 1), self._verdicts)
+        waiting = listing.waiting(self.store)
         for session in sessions:
             self._summaries.update((turn.trace_id, turn) for turn in session.turns)
         return {
@@ -63,13 +67,14 @@ class Source:
         }
 
     def suspicions(self, trace_ids: Iterable[str]) -> dict[str, Any]:
-        """Return the first suspect of each listed trace that was diagnosed, by trace id; None for a trace without a suspect.
+        """Return the first suspect of each listed trace, by trace id; None for a trace without a suspect.
 
-        If the diagnosis of a trace failed, its suspect is replaced by a text that says so.
+        A trace that is still being diagnosed is left out: ask again. If the diagnosis of a trace failed, its suspect is
+        replaced by a text that says so.
         """
         summaries = [self._summaries[trace_id] for trace_id in trace_ids if trace_id in self._summaries]
-        pairs = zip(summaries, listing.verdicts(self.store, summaries), strict=True)
-        return {trace.trace_id: _suspicion(verdict) for trace, verdict in pairs if not verdict.undiagnosed}
+        pairs = zip(summaries, self._verdicts.get(summaries, seconds=LIST_SECONDS), strict=True)
+        return {trace.trace_id: _suspicion(verdict) for trace, verdict in pairs if verdict is not PENDING}
 
     def find_summary(self, trace_id: str) -> TraceSummary | None:
         """Return the summary of a trace; None if the store does not have it."""
@@ -165,7 +170,7 @@ class Source:
             self._summaries.clear()
 
 
-def _suspicion(verdict: listing.Verdict) -> dict[str, str] | None:
+def _suspicion(verdict: Verdict) -> dict[str, str] | None:
     if verdict.fault:
         return {"title": f"not diagnosed because of a bug in llmtrace: {verdict.fault}", "confidence": "error"}
     return None if verdict.confidence is None else {"title": verdict.title, "confidence": verdict.confidence}

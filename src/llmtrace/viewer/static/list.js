@@ -163,19 +163,21 @@ export class ListView extends TablePage {
     return this.query.text ? `found in ${Math.round(this.took ?? 0)} ms` : number === 1 ? "trace" : "traces";
   }
 
-  glance(first, last) {
+  glance(first, last, wait = 60) {
     clearTimeout(this.glanceSoon);
-    this.glanceSoon = setTimeout(async () => {
+    const soon = this.glanceSoon = setTimeout(async () => {
       const wanted = this.rows.slice(first, last).filter((row) => row.id && row.health !== "running" && !this.suspicions.has(signOf(row)));
       for (let at = 0; at < wanted.length; at += 8) {
         const some = wanted.slice(at, at + 8);
         const reply = await this.data.suspicions(some.map((row) => row.id)).catch(() => ({}));
         for (const row of some) {
-          this.suspicions.set(signOf(row), reply[row.id] ?? null);
+          if (row.id in reply) this.suspicions.set(signOf(row), reply[row.id]);
           if (reply[row.id]) this.list.redraw(row.key);
         }
       }
-    }, 60);
+      const pending = wanted.some((row) => !this.suspicions.has(signOf(row)));
+      if (pending && soon === this.glanceSoon && this.box.isConnected) this.glance(first, last, 1000);
+    }, wait);
   }
 
   emptyWords() {
