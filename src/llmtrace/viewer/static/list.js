@@ -3,7 +3,7 @@
 import { chip, el, field, fill, keysButton } from "./dom.js";
 import { ago, cost, count, lasted, minute, nameText, plural, someNames, tokensOf } from "./format.js";
 import { go, note, placeText } from "./place.js";
-import { PAGE, TablePage } from "./virtual.js";
+import { PAGE, TablePage, cell } from "./virtual.js";
 import { waitingChip } from "./waiting.js";
 
 const MOST = 200; // rows in one answer
@@ -107,7 +107,7 @@ export class ListView extends TablePage {
     const { sessions } = await this.data.sessions({ ...this.query, limit: PAGE });
     const rows = sessions.flatMap((session, number) => {
       const turns = session.turns.map((row) => ({ ...row, key: `${number}-${row.id}` }));
-      return [{ session, key: `session-${number}`, start: turns[turns.length - 1].start }, ...turns];
+      return [{ session, key: `session-${number}`, start: turns.at(-1).start }, ...turns];
     });
     return { rows };
   }
@@ -175,8 +175,7 @@ export class ListView extends TablePage {
           if (reply[row.id]) this.list.redraw(row.key);
         }
       }
-      const pending = wanted.some((row) => !this.suspicions.has(signOf(row)));
-      if (pending && soon === this.glanceSoon && this.box.isConnected) this.glance(first, last, 1000);
+      if (soon === this.glanceSoon && this.box.isConnected && wanted.some((row) => !this.suspicions.has(signOf(row)))) this.glance(first, last, 1000);
     }, wait);
   }
 
@@ -190,7 +189,6 @@ export class ListView extends TablePage {
   row(at) {
     const row = this.rows[at];
     const shown = row.session ?? row;
-    const cell = (cls, text) => el("span", { class: cls, role: "gridcell" }, text);
     const suspicion = row.session ? null : this.suspicions.get(signOf(row));
     const found = suspicion ? suspicion.title + (suspicion.confidence === "error" ? "" : ` (${suspicion.confidence})`) : someNames(row.findings ?? []);
     const doubtful = suspicion && suspicion.confidence !== "error" && row.health === "ok";
