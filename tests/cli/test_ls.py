@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 
+import llmtrace as api
 from llmtrace import diagnosis
 from llmtrace.cli import ls, stores
 from llmtrace.cli.ls import since
@@ -35,11 +36,13 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.model.reviews import Decision, ReviewRequest
-from llmtrace.store import indexing, open_store
+from llmtrace.semconv import PROGRAM
+from llmtrace.store import indexing, open_store, summarise
 from llmtrace.store.local import LocalStore
 from llmtrace.store.reviews import Reviews
+from llmtrace.viewer.rows import trace_row
 from tests.cli.traces import RECOVERED, SECOND, SILENT, Maker, answers, chat, recovered, user
-from tests.stored import append
+from tests.stored import append, recording
 
 
 def test_ls(llmtrace: Callable[..., Any], store: str) -> None:
@@ -210,6 +213,59 @@ def test_a_run_without_agents_has_its_own_name(llmtrace: Callable[..., Any], sto
     """What ``llmtrace run`` opened goes by the program's name."""
     append(store, Maker("c" * 32, time.time_ns()).span(1, None, "invoke_workflow agent.py", Workflow("agent.py")))
     assert llmtrace("ls", "--store", store, "--limit", "1").out.splitlines()[1].endswith("  agent.py")
+
+
+def test_a_workflow_around_agents_has_its_own_name_task_and_answer(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """Also where they are data, or missing: never the first agent's task beside the workflow's answer. One agent alone, also
+    inside a workflow or a program, is named as ever."""
+    store = str(tmp_path / "other")
+
+    @api.agent
+    def researcher(topic: str) -> str:
+        return f"Facts about {topic}"
+
+    @api.agent
+    def writer(facts: str) -> str:
+        return f"An article: {facts}"
+
+    @api.workflow
+    def article(topic: str, *, words: int = 90) -> str:
+        return writer(researcher(f"Find facts on {topic}"))
+
+    @api.workflow
+    def order(cart: dict[str, int]) -> dict[str, bool]:
+        writer(researcher(f"Find {cart}"))
+        return {"done": True}
+
+    @api.workflow
+    def nightly() -> None:
+        writer(researcher("Find news"))
+
+    @api.workflow
+    def alone(topic: str) -> str:
+        return writer(topic)
+
+    with recording(store):
+        for start in (lambda: article("kettles", words=50), lambda: order({"pan": 2}), nightly, lambda: alone("cups")):
+            start()
+    rows = [
+        ("writer", "cups", "An article: cups"),
+        ("nightly, researcher, writer", "Find news", "An article: Facts about Find news"),
+        ("order, researcher, writer", '{"cart":{"pan":2}}', '{"done":true}'),
+        ("article, researcher, writer", '{"topic":"kettles","words":50}', "An article: Facts about Find facts on kettles"),
+    ]
+    listed = json.loads(llmtrace("ls", "--json", "--store", store).out)
+    assert [(trace["task"], trace["answer"]) for trace in listed] == [row[1:] for row in rows]
+    out = llmtrace("ls", "--store", store).out
+    assert re.findall(r"^\w{8} .*?  ([a-z][a-z, ]+)$", out, re.MULTILINE) == [row[0] for row in rows]
+    with open_store(store) as opened:
+        summaries = opened.traces()
+        assert [", ".join(trace_row(summary)["agents"]) for summary in summaries] == [row[0] for row in rows]
+        root, *others = opened.trace(summaries[-1].trace_id).spans
+        program = replace(root, span_id="f" * 16, parent_id=None, operation=Workflow("run.py"), attributes={PROGRAM: True})
+        inside = summarise(Trace([program, replace(root, parent_id="f" * 16), *others]))
+        assert (inside.title[0], inside.task) == ("article", rows[-1][1])
+        assert summarise(Trace([program, replace(others[0], parent_id="f" * 16)])).title == ("researcher",)
 
 
 def test_a_refusal_is_what_was_answered(llmtrace: Callable[..., Any], store: str) -> None:

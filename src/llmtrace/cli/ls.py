@@ -325,7 +325,6 @@ def _show_sessions(screen: Screen, sessions: list[Session], waiting: Collection[
 
 
 def _row(trace: TraceSummary, now: int, *, is_waiting: bool) -> list[Cell]:
-    names = ", ".join(trace.agents or trace.workflows) or trace.name
     return [
         Cell(short_id(trace.trace_id), ("bold",)),
         Cell(format_text.age(trace.start, now)),
@@ -334,7 +333,7 @@ def _row(trace: TraceSummary, now: int, *, is_waiting: bool) -> list[Cell]:
         Cell(format_text.count(trace.spans)),
         Cell(format_text.count(trace.tokens)),
         Cell(format_text.cost(trace.cost_usd)),
-        Cell(clean(names)),
+        Cell(clean(", ".join(trace.title))),
     ]
 
 
