@@ -13,7 +13,7 @@ import pytest
 from llmtrace import diagnosis, list_verdicts, listing
 from llmtrace.errors import UnreadableStore
 from llmtrace.list_verdicts import PENDING, Verdicts
-from llmtrace.model import Evaluation, replace
+from llmtrace.model import Custom, Evaluation, replace
 from llmtrace.store import Query, Store, filters, open_store, sqlite
 from llmtrace.store.kept_verdicts import KeptVerdicts
 from llmtrace.store.late_evaluations import attach
@@ -113,7 +113,7 @@ def with_long(url: str) -> Store:
     """The newest trace has 401 spans; its last call was made up."""
     store = filled(url)
     root, *steps = silent()
-    fillers = [replace(steps[0], span_id=f"{number:016x}", evaluations=()) for number in range(100, 497)]
+    fillers = [replace(steps[0], span_id=f"{number:016x}", operation=Custom(), evaluations=()) for number in range(100, 497)]
     for one in (root, *fillers, *steps):
         store.append(replace(one, trace_id=LONG, start=one.start + 10**9, end=(one.end or 0) + 10**9))
     return store
