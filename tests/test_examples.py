@@ -36,7 +36,7 @@ EXAMPLES = {
         ["ok", "ok", "ok", "ok", "failed", "failed"],
         "ada: budget 'example 14' of 3 calls a day for each user is spent (3 calls used): support with gpt-4o",
     ),
-    "15_own_signals.py": (["ok"], "invoke_agent support warning  polite: fail"),
+    "15_own_signals.py": (["failed"], "invoke_agent support warning  polite: fail"),
     "16_store_and_forward.py": (["ok"], "the collector took 0 requests; the spans are in the journal\nwhen it was back"),
     "17_by_hand.py": (["ok"], "The handbook says: Refunds take 5 days."),
     "18_checkpoints.py": (

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from llmtrace import semconv
 from llmtrace.codec.reconcile import reconcile
 from llmtrace.content.placeholders import MORE, holds_placeholder
-from llmtrace.laws import AnyLaw, Law, Stateless, UserSignal, When, judge, load, report
+from llmtrace.laws import AnyLaw, Finding, Law, Stateless, UserSignal, When, judge, load, report
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     Evaluation,
@@ -137,10 +137,11 @@ class Evaluator:
         state.timeline.note(span)
         if not outermost:
             return span
-        findings = judge(EndedRun(state.timeline, span, is_thorough=False), self.laws) if self.laws else []
-        marks = tuple(finding.as_evaluation() for finding in findings if finding.is_marked)
-        others = {name: stored for name, stored in span.attributes.items() if name not in ATTRIBUTES}  # none of an old verdict
-        attributes = {**others, **state.verdict.attributes(span, findings, has_error=bool(state.timeline.faulty))}
+        findings: list[Finding] = []
+        if self.laws and not (state.timeline.is_quiet and span.failure is None):
+            findings = judge(EndedRun(state.timeline, span, is_thorough=False), self.laws)
+        marks = tuple([finding.as_evaluation() for finding in findings if finding.is_marked])
+        attributes = {**span.attributes, **state.verdict.attributes(span, findings, has_error=bool(state.timeline.faulty))}
         return replace(span, evaluations=(*span.evaluations, *marks), attributes=attributes)
 
     def without_verdicts(self, span: Span) -> Span:
@@ -148,10 +149,14 @@ class Evaluator:
         failure = span.failure
         if failure is not None and failure.type == INVALID_TOOL_CALL:
             failure = None
-        if failure is span.failure and not span.violations and not span.evaluations:
+        is_judged = semconv.HEALTH in span.attributes
+        if failure is span.failure and not span.violations and not span.evaluations and not is_judged:
             return span
         remaining = tuple(evaluation for evaluation in span.evaluations if evaluation.name not in self._names)
-        return replace(span, violations=(), evaluations=remaining, failure=failure)
+        others = span.attributes
+        if is_judged:
+            others = {name: stored for name, stored in others.items() if name not in ATTRIBUTES}
+        return replace(span, violations=(), evaluations=remaining, failure=failure, attributes=others)
 
 
 def _state_facts(laws: Iterable[_Step], state: RunState, span: Span) -> Span:

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ from llmtrace.laws.base import AnyLaw, Law, Stateless, When
 from llmtrace.laws.finding import Finding, finding_of, is_shown
 from llmtrace.laws.user_signals import UserSignal
 from llmtrace.log_once import warn_once
-from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Confidence
+from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Confidence, Evaluation, Span
 from llmtrace.near_names import most_like
 
 __all__ = [
@@ -74,22 +74,30 @@ def judge(run: EndedRun, laws: Iterable[AnyLaw] | None = None) -> list[Finding]:
     ``laws``: default, all. An error that the program's own signal stated is certain, since the program decides.
     """
     findings: list[Finding] = []
-    advice: dict[str, str] = {}
-    for law in load() if laws is None else laws:
-        advice[law.name] = law.advice
-        if not is_built_in(law.name) and type(law).judge is Law.judge:
-            continue  # below, with the facts of signals that are not loaded
+    laws = load() if laws is None else tuple(laws)
+    for law in laws:
+        if type(law).judge is Law.judge and not (run.facts and is_built_in(law.name)):
+            continue  # it has only facts, and those of other signals are judged below, whether they are loaded or not
         try:
             findings += law.judge(run)
         except Exception as error:
             report(law, error)
-    for span, fact in run.facts:
-        name = fact.name
-        if is_built_in(name) or name in _REPORTS or name.startswith(("budget_", "drift.")) or not is_shown(fact):
-            continue  # drift is about many runs
-        confidence: Confidence = "certain" if fact.severity == "error" else "possible"
-        findings.append(finding_of(span, fact, advice.get(name) or _OWN_ADVICE, run, confidence))
+    if run.facts:
+        advice = {law.name: law.advice for law in laws}
+        findings += (_of_other(span, fact, advice, run) for span, fact in run.facts if _is_other(fact))
     return findings
+
+
+def _is_other(fact: Evaluation) -> bool:
+    """Return True for a warning or error by a signal of the program or of another package."""
+    name = fact.name
+    is_about_run = name in _REPORTS or name.startswith(("budget_", "drift."))  # drift is about many runs
+    return is_shown(fact) and not is_about_run and not is_built_in(name)
+
+
+def _of_other(span: Span, fact: Evaluation, advice: Mapping[str, str], run: EndedRun) -> Finding:
+    confidence: Confidence = "certain" if fact.severity == "error" else "possible"
+    return finding_of(span, fact, advice.get(fact.name) or _OWN_ADVICE, run, confidence)
 
 
 def report(law: AnyLaw, error: Exception) -> None:

@@ -54,6 +54,8 @@ class FailedTool(Law[Timeline]):
         return evaluations
 
     def judge(self, run: EndedRun) -> Iterator[Finding]:
+        if all(call.failed is False for call in run.calls):
+            return
         for tool, calls in run.calls_by_tool.items():
             # tools that do not exist are left to `invalid_tool_call`, because another tool does their job
             failures = [call for call in calls if call.failed and call.offered is not False]

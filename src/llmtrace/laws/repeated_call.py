@@ -33,6 +33,8 @@ class RepeatedCall(Law[None]):
     needs = "calls results"
 
     def judge(self, run: EndedRun) -> Iterator[Finding]:
+        if len(run.calls) < 2:
+            return
         for repeats in repeats_in(run):
             if repeats.rounds > 1 and not repeats.is_effect:  # an effect that came twice is left to `duplicated_effect`
                 yield self._same_call(repeats)

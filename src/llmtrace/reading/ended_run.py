@@ -114,9 +114,11 @@ class EndedRun:
             calls[call.tool].append(call)
         return calls
 
-    @cached_property
+    @property
     def root_causes(self) -> tuple[Span, ...]:
         """The spans on which an error began; see `Trace.root_causes`."""
+        if not self.timeline.faulty and (self.outermost is None or self.outermost.failure is None):
+            return ()
         faulty = {span.span_id: span for span in self.timeline.faulty}
         if self.outermost is not None:
             faulty[self.outermost.span_id] = self.outermost

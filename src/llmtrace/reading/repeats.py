@@ -54,7 +54,7 @@ class Repeats:
 def repeats_in(run: EndedRun) -> Iterator[Repeats]:
     """Yield the calls that came more than once. Polled tools and calls without a known outcome are left out."""
     groups: dict[tuple[int, int, str], list[Call]] = defaultdict(list)
-    for call in run.calls:
+    for call in run.calls if len(run.calls) > 1 else ():
         if call.has_arguments and call.is_complete and not call.is_polling:
             groups[call.turn, call.conversation, call.effect_key].append(call)
     changes: list[Call] | None = None
