@@ -73,18 +73,12 @@ class Timeline:
 
     turn = 0
     """Number of the user's turns. A user message that repeats words of a model of this run, or a tool's result, is no turn."""
-    newest: Span | None = None
-    newest_turn: Turn | None = None
     completed: Sequence[Call] = ()
     """The calls whose outcome the newest span is the first to show."""
-    requested: Sequence[Call] = ()
-    """The calls that the newest span requested, in order."""
     ungrounded: Sequence[ValueUse] = ()
     """The ungrounded identifiers in the calls that the newest span requested."""
     tools: tuple[ToolDefinition, ...] = ()
     """The tools that the last model call with tools was offered."""
-    outermost: Span | None = None
-    """The outermost span of the run, once it has ended."""
     _position = 0
     _is_loop = False
     """True if the last model call requested tools, by its finish reason."""
@@ -117,7 +111,7 @@ class Timeline:
         self._newest_below: dict[str | None, int] = {}
         """The newest conversation by the id of the span around its model calls."""
         self._words = MessageHistory(_MOST_WORDS if bounded else None)
-        """The texts of users and models."""
+        """The texts of users and models, and each user's text with its position."""
         self._by_message: dict[tuple[str, str], Step] = {}
         self._choices: list[list[tuple[str, Step]]] = []
         """For each model call with several choices: the text and the step of each choice."""
@@ -130,9 +124,7 @@ class Timeline:
     def add(self, span: Span) -> None:
         """Process a span that has ended."""
         operation = span.operation
-        self.newest = span
-        self.completed = self.requested = ()
-        self.newest_turn = None
+        self.completed = ()
         if isinstance(operation, Inference):
             self._add_inference(span, operation)
         elif isinstance(operation, FetchResponse):
@@ -196,7 +188,7 @@ class Timeline:
     def _add_inference(self, span: Span, inference: Inference) -> None:
         if inference.tools:
             self.tools = inference.tools
-        turn = self.newest_turn = self._conversations.add(span, inference)
+        turn = self._conversations.add(span, inference)
         self.turns[span.span_id] = turn
         self._newest_below[span.parent_id] = turn.conversation
         if self._limit is not None and len(self.turns) > self._limit:
@@ -273,7 +265,6 @@ class Timeline:
         return is_new or (is_new_place and before is not None and not before.tool_calls())
 
     def _read_answer(self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition], conversation: int) -> None:
-        requested: list[Call] = []
         choices: list[tuple[str, Step]] = []
         for choice, message in enumerate(output):
             spoken = [refusal_as_text(part) for part in message.parts]
@@ -286,7 +277,6 @@ class Timeline:
                 call = self.calls.request(span, conversation, part, (choice, number), tools)
                 if call is not None:
                     call.text, call.alternative = words, choice > 0
-                    requested.append(call)
                     choices.append((words, call))
             if not has_call and words:
                 self._words.add(message.text().strip())  # so that a prompt that repeats this answer is not a turn of the user
@@ -294,7 +284,6 @@ class Timeline:
                 answer.alternative = choice > 0
                 self._append(answer)
                 choices.append((words, answer))
-        self.requested = requested
         if len(output) > 1:
             self._choices.append(choices)
 
