@@ -12,7 +12,7 @@ import llmtrace
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "llmtrace"
 REGISTRIES = {
-    "laws": {"base", "user_signals"},
+    "laws": {"base", "finding", "judging", "user_signals"},
     "codec/dialects": {"base"},
     "exporters": set(),
     "instrumentation": set(),

@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 from llmtrace import semconv
 from llmtrace.codec.reconcile import reconcile
 from llmtrace.content.placeholders import MORE, holds_placeholder
-from llmtrace.laws import AnyLaw, Finding, Law, Stateless, UserSignal, When, judge, load, report
+from llmtrace.laws import AnyLaw, Law, Stateless, UserSignal, When, load
+from llmtrace.laws.finding import Finding
+from llmtrace.laws.judging import judge, report
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     Evaluation,
@@ -331,18 +333,18 @@ def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Tr
     """
     evaluator = evaluator or Evaluator()
     trace = reconcile(trace)
-    judged: list[Span] = []
+    judged: dict[str, Span] = {}
     unknown: list[str] = []
-    for spans in runs_of(trace):
+    for spans in reversed(runs_of(trace)):  # the runs of a program before the program, whose verdict includes theirs
         run_id = spans[0].run_id
         if all(map(is_whole, spans)):  # otherwise it cannot be evaluated again
-            judged.extend(_replay(evaluator, spans, derived=run_id is None))
+            program = outermost_of(spans)
+            tasks = [judged[task.span_id] for task in trace.tasks if program is not None and task.parent_id == program.span_id]
+            spans = _replay(evaluator, spans, tasks, derived=run_id is None)
         else:
-            judged.extend(spans)
-            unknown.append(run_id or trace.trace_id)
-    positions = {span.span_id: position for position, span in enumerate(trace.spans)}
-    judged.sort(key=lambda span: positions[span.span_id])
-    return Trace(judged, alive=trace.alive), tuple(unknown)
+            unknown.insert(0, run_id or trace.trace_id)
+        judged.update((span.span_id, span) for span in spans)
+    return Trace([judged[span.span_id] for span in trace.spans], alive=trace.alive), tuple(unknown)
 
 
 def with_verdict(trace: Trace) -> Trace:
@@ -356,10 +358,14 @@ def with_verdict(trace: Trace) -> Trace:
     return Trace([root if span.span_id == root.span_id else span for span in trace.spans], alive=trace.alive)
 
 
-def _replay(evaluator: Evaluator, spans: Sequence[Span], *, derived: bool) -> list[Span]:
+def _replay(evaluator: Evaluator, spans: Sequence[Span], tasks: Sequence[Span], *, derived: bool) -> list[Span]:
+    """Return the spans of one run with new verdicts. ``tasks``: the outermost spans of the runs of a program."""
     judged = [span for span in spans if span.end is None]
     state = RunState(spans, bounded=False)
     outermost = outermost_of(spans)
+    for task in tasks:
+        if outermost is not None and task.end is not None and task.end <= (outermost.end or 0):
+            state.verdict.absorb(task.attributes)
     for span, has_ended in moments(spans):
         if not has_ended:
             state.timeline.begin(span)

@@ -19,7 +19,7 @@ from llmtrace.diagnosis.result import Diagnosis
 from llmtrace.errors import InvalidToolCall
 from llmtrace.model import Failure, Message, Review, ToolCall, ToolExecution, ToolResult
 from llmtrace.model.reviews import ReviewRequest
-from llmtrace.reading import analyze
+from llmtrace.reading.graph import analyze
 from llmtrace.store import open_store
 
 MADE_UP = {"order_id": "KS-20431", "amount": 42.0}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 PROGRAM = """
 from tests.reading.story_runs import long_run
-from llmtrace.reading import analyze
+from llmtrace.reading.graph import analyze
 story = long_run().answer("RC-1 ZZ-9999", parameters={"prompt": 1, "conversation": 2})
 result = analyze(story.trace())
-print(result.uses, result.propagation.edges, result.lineage.hidden, story.live())
+print(result.uses, result.edges, result.lineage.hidden, story.live())
 print([result.lineage.matches(use.provenance.latest, use) for use in result.uses if use.provenance.latest])
 """
 

@@ -24,7 +24,8 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.reading import Lineage, ValueUse
+from llmtrace.reading.lineage import Lineage
+from llmtrace.reading.provenance import ValueUse
 
 ORDER = {"orders": [{"id": "KS-20418", "total": 1234.5, "paid": "2031-05-17", "city": "Gent"}]}
 

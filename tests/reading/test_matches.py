@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tests.lineage_story import Story, all_uses
 
 from llmtrace.model import JsonValue, Text
-from llmtrace.reading import Lineage, ValueUse, analyze
-from llmtrace.reading.lineage import find_matches
+from llmtrace.reading.graph import analyze
+from llmtrace.reading.lineage import Lineage, find_matches
+from llmtrace.reading.provenance import ValueUse
 from llmtrace.reading.sources import Source
 
 

@@ -1,5 +1,4 @@
-"""Finds the new messages of a request, since an agent sends its whole history every time, and assigns requests to
-conversations.
+"""Finds the new messages of a request, since an agent sends its whole history every time.
 
 Law: a message seen before costs one look-up, not a search. A request that begins with the last one costs only its new messages.
 """
@@ -10,7 +9,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 from llmtrace.codec import json_text
-from llmtrace.model import Inference, Message, Part, Span, Text, ToolCall, ToolResult
+from llmtrace.model import Message, Part, Text, ToolCall, ToolResult
 
 ASSISTANT, SYSTEM = frozenset({"assistant", "model"}), frozenset({"system", "developer"})
 USER_ROLES = frozenset({"user", "human"})
@@ -46,33 +45,6 @@ class MessageHistory:
 
     def has(self, *key: Hashable) -> bool:
         return hash(key) in self._seen
-
-
-class Conversations:
-    """Assigns inferences to the conversations of a run, by parent and system prompts."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, str] = {}
-        """The name of the conversation, by span id."""
-        self._newest: dict[str | None, tuple[str, Inference, tuple[Part, ...]]] = {}
-        """By parent: the name of the conversation, its last inference, and the system prompts among the messages."""
-
-    def name_of(self, span: Span, inference: Inference) -> str:
-        """Return the name of an inference's conversation. Inferences must come in order of time.
-
-        A repeated call for the same inference returns the same name.
-        """
-        if span.span_id not in self._names:
-            name, earlier, system = self._newest.get(span.parent_id) or ("", Inference(""), ())
-            is_continued = bool(name) and begins_with(inference.input, earlier.input)
-            new = inference.input[len(earlier.input) if is_continued else 0 :]
-            added = tuple(part for message in new if message.role in SYSTEM for part in message.parts)
-            system = (*system, *added) if is_continued else added
-            if not is_continued or added or inference.system != earlier.system:
-                name = f"{span.parent_id} {hash((*map(digest, (*inference.system, *system)),))}"
-            self._names[span.span_id] = name
-            self._newest[span.parent_id] = name, inference, system
-        return self._names[span.span_id]
 
 
 def remember(memory: dict[Any, Any], key: Any, content: Any, limit: int | None) -> None:

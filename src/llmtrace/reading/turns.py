@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
+from llmtrace.codec import json_text
 from llmtrace.model import (
     AgentInvocation,
     Compaction,
@@ -25,6 +27,7 @@ from llmtrace.model import (
     ToolCall,
     ToolDefinition,
     ToolResult,
+    replace,
 )
 from llmtrace.model.value import value
 from llmtrace.reading.message_history import ASSISTANT, SYSTEM, begins_with, digest, remember
@@ -74,19 +77,28 @@ class _Request:
     system: tuple[Part, ...]
     tools: tuple[ToolDefinition, ...]
     conversation: int = 0
-    _keys: dict[Hashable, None] | None = None
+    _has_unique_ids: bool | None = None
+    _content_keys: frozenset[Hashable] | None = None
 
     @property
-    def keys(self) -> dict[Hashable, None]:
-        """The keys of the messages and of the answer, without system prompts."""
-        if self._keys is None:
-            self._keys = dict.fromkeys(message_key(message) for message in self.spoken())
-        return self._keys
-
     def spoken(self) -> Sequence[Message]:
+        """The messages and the answer, without system prompts."""
         # of several choices, the next request contains only one
         answer = self.output if len(self.output) == 1 else ()
         return [message for message in (*self.messages, *answer) if message.role not in SYSTEM]
+
+    @property
+    def has_unique_ids(self) -> bool:
+        """False if an id belongs to several calls, as some servers count the calls of each answer from 0."""
+        if self._has_unique_ids is None:
+            self._has_unique_ids = _has_unique_ids(self.spoken)
+        return self._has_unique_ids
+
+    @property
+    def content_keys(self) -> frozenset[Hashable]:
+        if self._content_keys is None:
+            self._content_keys = frozenset(message_key(message, by_id=False) for message in self.spoken)
+        return self._content_keys
 
 
 @dataclass(slots=True)
@@ -103,7 +115,8 @@ class Conversations:
     _below: dict[str | None, list[_Request]] = field(default_factory=dict[str | None, "list[_Request]"])
     """The newest requests by the id of the span around them."""
     _newest: deque[_Request] = field(default_factory=lambda: deque[_Request](maxlen=_MOST_ALIKE))
-    _by_response: dict[str, _Request] = field(default_factory=dict[str, "_Request"])
+    _by_provider: dict[str, _Request] = field(default_factory=dict[str, "_Request"])
+    """The newest request by the provider's id of its answer or of its conversation."""
 
     def begin(self, span: Span) -> None:
         """Process an agent that begins. Within an agent, a request that repeats the beginning is a restart."""
@@ -116,7 +129,7 @@ class Conversations:
         if not inference.input and self._newest:  # not recorded: it belongs to what was said last below the same span
             below = self._below.get(span.parent_id) or self._newest
             request.conversation = below[-1].conversation
-            self._keep(request, inference.response_id)
+            self._keep(request, inference)
             return Turn(span.span_id, request.conversation)
         previous = self._find(request, inference)
         if previous is None:
@@ -125,38 +138,36 @@ class Conversations:
         else:
             request.conversation = previous.conversation
             turn = self._continue(previous, request, inference)
-        self._keep(request, inference.response_id)
+        self._keep(request, inference)
         return turn
 
     def fetch(self, fetched: FetchResponse) -> None:
         """Process an answer that was made in the background, so that a request with it continues the call that asked for it."""
-        asked = self._by_response.get(fetched.response_id or "")
+        asked = self._by_provider.get(fetched.response_id or "")
         if asked is not None and not asked.output:
-            asked.output, asked._keys = fetched.output, None
+            asked.output, asked._has_unique_ids, asked._content_keys = fetched.output, None, None
             self._keep_answer(asked)
 
     def _find(self, request: _Request, inference: Inference) -> _Request | None:
         """Return the earlier request that this one continues."""
-        if inference.previous_response_id is not None:
-            return self._by_response.get(inference.previous_response_id)
+        if inference.is_continued:
+            return self._by_provider.get(inference.previous_response_id or _provider_conversation(inference))
         messages = request.messages
-        answers = 0
-        for place in range(len(messages) - 1, -1, -1):
-            if messages[place].role in ASSISTANT:
-                answers += 1
-                if answers > _MOST_ANSWERS:
-                    break
-                found = self._find_by_answer(request, messages[place], place)
-            else:
-                found = self._find_by_results(request, messages[place])
-            if found is not None:
+        answers = (place for place in range(len(messages) - 1, -1, -1) if messages[place].role in ASSISTANT)
+        has_answer = False
+        for place in islice(answers, _MOST_ANSWERS):
+            has_answer = True
+            if (found := self._find_by_answer(request, messages[place], place)) is not None:
                 return found
-        return self._find_beginning(request) if answers else self._find_opening(request)
+        found = self._find_by_results(request)
+        if found is not None:
+            return found
+        return self._find_beginning(request) if has_answer else self._find_opening(request)
 
     def _find_beginning(self, request: _Request) -> _Request | None:
         """Find the longest of the newest requests that this one begins with. Some writers change the model's answers."""
         alike = [earlier for earlier in self._newest if len(request.messages) > len(earlier.messages) > 0]
-        alike = [earlier for earlier in alike if earlier.keys and begins_with(request.messages, earlier.messages)]
+        alike = [earlier for earlier in alike if earlier.spoken and begins_with(request.messages, earlier.messages)]
         return max(reversed(alike), key=lambda earlier: len(earlier.messages), default=None)
 
     def _find_by_answer(self, request: _Request, answer: Message, place: int) -> _Request | None:
@@ -166,12 +177,14 @@ class Conversations:
                 return _most_alike(requests, request, place, is_id=key[0] == "call")
         return None
 
-    def _find_by_results(self, request: _Request, message: Message) -> _Request | None:
-        for part in message.parts:
-            if type(part) is ToolResult and part.id is not None:
-                requests = self._by_answer.get(("call", part.id))
-                if requests:
-                    return _most_alike(requests, request, len(request.messages), is_id=True)
+    def _find_by_results(self, request: _Request) -> _Request | None:
+        """Find the request whose answer asked for the newest result. Some programs send the results without that answer."""
+        for message in request.messages[: -_MOST_ANSWERS - 1 : -1]:
+            for part in message.parts:
+                if type(part) is ToolResult and part.id is not None:
+                    requests = self._by_answer.get(("call", part.id))
+                    if requests:
+                        return _most_alike(requests, request, len(request.messages), is_id=True)
         return None
 
     def _find_opening(self, request: _Request) -> _Request | None:
@@ -193,28 +206,29 @@ class Conversations:
         return None
 
     def _continue(self, previous: _Request, request: _Request, inference: Inference) -> Turn:
-        new = _new_messages(previous, request)
+        if inference.is_continued:  # the provider keeps what was sent before
+            return Turn(request.span.span_id, request.conversation, previous.span.span_id, tuple(enumerate(inference.input, 1)))
         is_other_agent = previous.span.parent_id != request.span.parent_id
         is_other_agent = is_other_agent or previous.tools != request.tools
         has_lost_system = bool(previous.system) and not request.system and not is_other_agent
-        lost: tuple[Message, ...] = ()
-        is_other_view = bool(request.system) and request.system != previous.system
-        if not (inference.is_continued or is_other_view or _is_compacted(request.messages)):
-            lost = _lost(previous, request)
-        else:
-            has_lost_system = False
+        lost = _lost(previous, request)
+        if lost or has_lost_system:
+            is_other_view = bool(request.system) and request.system != previous.system
+            if is_other_view or _is_compacted(request.messages):
+                lost, has_lost_system = (), False
         is_beginning = len(request.messages) <= len(previous.messages) and begins_with(previous.messages, request.messages)
         is_restart = is_beginning and any(message.role not in SYSTEM for message in request.messages)
-        facts = (new, lost, has_lost_system, is_restart, request.messages if lost else ())
+        facts = (_new_messages(previous, request), lost, has_lost_system, is_restart, request.messages if lost else ())
         return Turn(request.span.span_id, request.conversation, previous.span.span_id, *facts)
 
-    def _keep(self, request: _Request, response_id: str | None) -> None:
+    def _keep(self, request: _Request, inference: Inference) -> None:
         self._keep_answer(request)
         self._newest.append(request)
         below = self._below.get(request.span.parent_id, [])
         remember(self._below, request.span.parent_id, [*below[1 - _MOST_ALIKE :], request], self.limit)
-        if response_id is not None:
-            remember(self._by_response, response_id, request, self.limit)
+        for provider_id in (inference.response_id, _provider_conversation(inference)):
+            if provider_id:
+                remember(self._by_provider, provider_id, request, self.limit)
 
     def _keep_answer(self, request: _Request) -> None:
         for message in request.output:
@@ -223,20 +237,43 @@ class Conversations:
                 remember(self._by_answer, key, [*requests[1 - _MOST_ALIKE :], request], self.limit)
 
 
-def message_key(message: Message) -> Hashable:
+def message_key(message: Message, *, by_id: bool = True) -> Hashable:
     """Return a key that is equal for a message and the same message sent again.
 
-    A program sends an answer again without its reasoning, and may shorten a result; calls and results are compared by id.
+    A program sends an answer again without its reasoning. ``by_id``: compare calls and results by id, since a program may
+    shorten a result; else by content, since ids may repeat.
     """
-    parts = [
-        (type(part) is ToolResult, part.id) if isinstance(part, (ToolCall, ToolResult)) and part.id else hash(digest(part))
-        for part in message.parts
-        if not isinstance(part, Reasoning) and part != _EMPTY
-    ]
+    parts = [_part_key(part, by_id=by_id) for part in message.parts if not isinstance(part, Reasoning) and part != _EMPTY]
     return hash(("assistant" if message.role in ASSISTANT else message.role, *parts))
 
 
 _EMPTY = Text("")
+
+
+def _part_key(part: Part, *, by_id: bool) -> Hashable:
+    if by_id and isinstance(part, (ToolCall, ToolResult)) and part.id:
+        return type(part) is ToolResult, part.id
+    return hash(digest(replace(part, id=None) if type(part) is ToolCall else part))
+
+
+def _has_unique_ids(messages: Iterable[Message]) -> bool:
+    calls, results = set[str](), set[str]()
+    for part in (part for message in messages for part in message.parts):
+        if isinstance(part, ToolCall) and part.id:
+            if part.id in calls or part.id in results:
+                return False
+            calls.add(part.id)
+        elif isinstance(part, ToolResult) and part.id:
+            if part.id in results:
+                return False
+            results.add(part.id)
+    return True
+
+
+def _provider_conversation(inference: Inference) -> str:
+    """Return the id of a conversation that the provider keeps; empty if there is none."""
+    conversation = inference.parameters.get("conversation") if inference.parameters else None
+    return "" if conversation is None else f"conversation {json_text.write(conversation)}"
 
 
 def _answer_keys(answer: Message) -> Iterable[tuple[str, Hashable]]:
@@ -251,52 +288,54 @@ def _answer_keys(answer: Message) -> Iterable[tuple[str, Hashable]]:
 def _most_alike(requests: Sequence[_Request], request: _Request, place: int, *, is_id: bool) -> _Request | None:
     """Return the request with this answer that ``request`` continues. ``place``: number of messages before the answer.
 
-    The same id or text may be an answer in several conversations. The request with the same messages before the answer is
-    taken, else the one that shares most messages, the newest of several. Ids alone are enough if only one answer has them; a
-    text alone is enough below the same span.
+    The same id or text may be an answer in several conversations. A request with an answer of the same content is preferred,
+    then the one with the same messages before it, else the one that shares most messages, the newest of several. An id alone is
+    enough if only one answer has it; a text alone is enough below the same span.
     """
-    for earlier in reversed(requests):
+    answer = message_key(request.messages[place], by_id=False) if place < len(request.messages) else None
+    alike = [earlier for earlier in requests if any(message_key(said, by_id=False) == answer for said in earlier.output)]
+    alike = alike or list(requests)
+    for earlier in reversed(alike):
         if len(earlier.messages) == place and begins_with(request.messages, earlier.messages):
             return earlier
-    answer = request.messages[place] if place < len(request.messages) else None
-    own = {message_key(message) for message in request.messages if message is not answer and message.role not in SYSTEM}
-    shared = [len(own & earlier.keys.keys()) for earlier in requests]
-    most = max(shared)
-    best = max(range(len(requests)), key=lambda number: (shared[number], number))
-    if most or (is_id and len(requests) == 1) or requests[best].span.parent_id == request.span.parent_id:
-        return requests[best]
+    own = {message_key(message, by_id=False) for message in request.messages if message.role not in SYSTEM} - {answer}
+    shared, best = max((len(own & earlier.content_keys), number) for number, earlier in enumerate(alike))
+    if shared or (is_id and len(requests) == 1) or alike[best].span.parent_id == request.span.parent_id:
+        return alike[best]
     return None
 
 
 def _new_messages(previous: _Request, request: _Request) -> tuple[tuple[int, Message], ...]:
     start = len(previous.messages)
     if not begins_with(request.messages, previous.messages):
-        known = {*previous.keys, *(message_key(message) for message in previous.messages if message.role in SYSTEM)}
-        return tuple(
-            (number, message) for number, message in enumerate(request.messages, 1) if message_key(message) not in known
-        )
+        by_id = previous.has_unique_ids
+        known = {message_key(message, by_id=by_id) for message in (*previous.messages, *previous.output)}
+        messages = enumerate(request.messages, 1)
+        return tuple((number, message) for number, message in messages if message_key(message, by_id=by_id) not in known)
     if start < len(request.messages) and request.messages[start].role in ASSISTANT and _is_answer(previous, request, start):
         start += 1
     return tuple(enumerate(request.messages[start:], start + 1))
 
 
 def _is_answer(previous: _Request, request: _Request, place: int) -> bool:
-    return len(previous.output) == 1 and message_key(previous.output[0]) == message_key(request.messages[place])
+    key = message_key(request.messages[place])
+    return any(message_key(answer) == key for answer in previous.output)
 
 
 def _lost(previous: _Request, request: _Request) -> tuple[Message, ...]:
     if len(request.messages) > len(previous.messages) and begins_with(request.messages, previous.messages):
         return ()
-    current = {message_key(message) for message in request.messages}
-    return tuple(message for message in previous.spoken() if message_key(message) not in current)
+    by_id = previous.has_unique_ids
+    current = {message_key(message, by_id=by_id) for message in request.messages}
+    return tuple(message for message in previous.spoken if message_key(message, by_id=by_id) not in current)
 
 
 def _lacks_beginning(earlier: _Request, request: _Request) -> bool:
     """Return True if a request contains later messages of an earlier one, but not a message before them."""
     current = {message_key(message) for message in request.messages if message.role not in SYSTEM}
     is_missing = False
-    for key in earlier.keys:
-        if key not in current:
+    for message in earlier.spoken:
+        if message_key(message) not in current:
             is_missing = True
         elif is_missing:
             return True

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from tests.reading.story_runs import long_run
 
 from llmtrace.model import Inference, Span, ToolExecution, Trace, replace
-from llmtrace.reading import LineageResult, analyze, moments
+from llmtrace.reading.graph import Graph, analyze
+from llmtrace.reading.order import moments
 
 
-def said(result: LineageResult) -> list[object]:
+def said(result: Graph) -> list[object]:
     return [(use.span_id, use.pointer, use.start, use.value, use.provenance) for use in result.uses]
 
 
@@ -25,7 +26,7 @@ def test_spans_may_arrive_in_any_order(chance: random.Random) -> None:
         chance.shuffle(shuffled)
         expected, result = analyze(Trace(spans)), analyze(Trace(shuffled))
         assert said(result) == said(expected)
-        assert sorted(map(repr, result.propagation.edges)) == sorted(map(repr, expected.propagation.edges))
+        assert sorted(map(repr, result.edges)) == sorted(map(repr, expected.edges))
 
 
 def test_coarse_clocks_change_no_origin() -> None:
@@ -66,8 +67,8 @@ def test_an_id_that_comes_again_belongs_to_the_last_call_before_the_execution() 
         return span if "call_" not in text else replace(span, operation=_with_one_id(span.operation))
 
     result = analyze(Trace([same_id(span) for span in spans]))
-    calls = [(edge.source, edge.target) for edge in result.propagation.edges if edge.via == "call"]
-    assert calls == [(edge.source, edge.target) for edge in analyze(Trace(spans)).propagation.edges if edge.via == "call"]
+    calls = [(edge.source, edge.target) for edge in result.edges if edge.via == "call"]
+    assert calls == [(edge.source, edge.target) for edge in analyze(Trace(spans)).edges if edge.via == "call"]
 
 
 def _with_one_id(operation: object) -> object:

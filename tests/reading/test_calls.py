@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmtrace.model import Inference, Message, Review, Span, Text, ToolCall, ToolDefinition, ToolExecution, ToolResult
-from llmtrace.reading.call_log import MOST_CALLS, Call, CallLog, result_digest
+from llmtrace.reading.calls import MOST_CALLS, Call, result_text
+from llmtrace.reading.timeline import Timeline
 
 TOOL = ToolDefinition("pay", {"type": "object"}, cache={})
 
@@ -35,10 +36,10 @@ def telling(number: int, *results: ToolResult) -> Span:
 
 
 def calls_of(*spans: Span) -> list[Call]:
-    log = CallLog()
-    for one in spans:
-        log.add(one)
-    return log.calls
+    timeline = Timeline(bounded=True)
+    for each in spans:
+        timeline.add(each)
+    return timeline.calls.all
 
 
 def test_no_order_of_arrival_makes_two_of_one_call() -> None:
@@ -62,25 +63,27 @@ def test_without_ids_tool_and_arguments_join() -> None:
 
 def test_a_result_that_only_messages_show_completes_the_call() -> None:
     """A program that runs its tools untraced tells the model all the same; it is reported once."""
-    log = CallLog()
-    log.add(asking(1, ToolCall("pay", {"n": 1}, "c1")))
-    (completed,) = log.add(telling(2, ToolResult('{"error": "no"}', "c1")))
+    timeline = Timeline(bounded=True)
+    timeline.add(asking(1, ToolCall("pay", {"n": 1}, "c1")))
+    timeline.add(telling(2, ToolResult('{"error": "no"}', "c1")))
+    (completed,) = timeline.completed
     assert completed.failed is True
     assert completed.telling_span == f"{2:016x}"
-    assert log.add(running(3, "c1", n=1)) == ()
+    timeline.add(running(3, "c1", n=1))
+    assert timeline.completed == ()
 
 
 @given(st.lists(st.sampled_from(["u1", "u2", "u3"]), max_size=6))
 def test_a_turn_of_the_user_counts_once(words: list[str]) -> None:
     """However often the history is sent again; the same words behind an answer are another turn."""
-    log = CallLog()
+    timeline = Timeline(bounded=True)
     history: list[Message] = []
     for number, text in enumerate(words):
         history += [Message("user", (Text(text),))]
-        log.add(span(Inference("x", input=tuple(history)), number))
+        timeline.add(span(Inference("x", input=tuple(history)), number))
         history += [Message("assistant", (Text(f"a{number}"),))]
-        log.add(span(Inference("x", input=tuple(history[:-1])), number))
-    assert log.turn == len(words)
+        timeline.add(span(Inference("x", input=tuple(history[:-1])), number))
+    assert timeline.turn == len(words)
 
 
 def reviewed(number: int, decision: str, call_id: str = "c1") -> Span:
@@ -111,17 +114,18 @@ def test_a_call_that_waited_is_one_call() -> None:
     assert (call.failed, call.result, call.is_held_back) == (False, "by cheque", False)
 
 
-def test_a_live_log_is_bounded() -> None:
+def test_a_live_timeline_is_bounded() -> None:
     """However many calls a run makes."""
-    log = CallLog()
+    timeline = Timeline(bounded=True)
     for number in range(5 * MOST_CALLS):
-        log.add(running(number, f"c{number}", n=number))
-    assert len(log.calls) <= 2 * MOST_CALLS
-    assert log.calls[-1].position == 5 * MOST_CALLS - 1
+        timeline.add(running(number, f"c{number}", n=number))
+    assert len(timeline.calls.all) <= 2 * MOST_CALLS
+    assert len(timeline.steps) <= 4 * MOST_CALLS
+    assert timeline.calls.all[-1].position == 5 * MOST_CALLS - 1
 
 
 @pytest.mark.parametrize(("other", "same"), [("paid", True), ("late", False), ({"paid": 1}, False)])
 def test_same_results_are_equal_results(other: object, same: bool) -> None:
     """By value and type."""
     first, second = calls_of(running(1, "c1"), running(2, "c2", other))
-    assert (result_digest(first) == result_digest(second)) is same
+    assert (result_text(first) == result_text(second)) is same

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from signal_cases import infer, run
+from law_cases import infer, run
 
 import llmtrace
 from llmtrace import run_verdict

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from tests.lineage_story import ROOT, TRACE_ID, Story
 
-from llmtrace.diagnosis import Flow
 from llmtrace.model import (
     AgentInvocation,
     Inference,
@@ -22,7 +21,7 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.reading import Edge, analyze
+from llmtrace.reading.graph import Edge, analyze
 
 WHO = {"id": "KS-20418", "email": "a.reyes@example.com"}
 
@@ -52,18 +51,18 @@ def test_a_result_feeds_the_calls_that_use_its_values_and_what_they_return() -> 
     )
     story.call("refund", {"receipt": "RC-77120"}, order="KS-20418").answer("Done, the receipt is RC-77120.")
     trace = story.trace()
-    spread = analyze(trace).propagation
-    assert names(trace, spread.downstream(execution(trace, "look_up"))) == ["model 3", "refund", "model 4", "helper"]
-    assert names(trace, spread.upstream(story.spans[-1].span_id)) == ["refund", "model 3", "look_up", "model 1"]
-    assert "other" in names(trace, spread.downstream(execution(trace, "look_up"), include_sent=True))
+    graph = analyze(trace)
+    assert names(trace, graph.downstream(execution(trace, "look_up"))) == ["model 3", "refund", "model 4", "helper"]
+    assert names(trace, graph.upstream(story.spans[-1].span_id)) == ["refund", "model 3", "look_up", "model 1"]
+    assert "other" in names(trace, graph.downstream(execution(trace, "look_up"), include_sent=True))
 
 
 def test_a_made_up_value_feeds_its_later_uses() -> None:
     story = Story().user("Refund my kettle").call("look_up", {}, order="KS-99999").call("refund", {}, order="KS-99999")
     trace = story.trace()
-    spread = analyze(trace).propagation
-    assert names(trace, spread.downstream(story.spans[0].span_id)) == ["model 2", "look_up", "refund"]
-    assert names(trace, spread.upstream(execution(trace, "refund"))) == ["model 2", "model 1"]
+    graph = analyze(trace)
+    assert names(trace, graph.downstream(story.spans[0].span_id)) == ["model 2", "look_up", "refund"]
+    assert names(trace, graph.upstream(execution(trace, "refund"))) == ["model 2", "model 1"]
 
 
 def test_one_call_of_two_feeds_only_its_own_execution() -> None:
@@ -72,12 +71,12 @@ def test_one_call_of_two_feeds_only_its_own_execution() -> None:
     story.span(ToolExecution("refund", {"order": "KS-20418"}, {"ok": "RC-55555"}, True, "a"))
     story.span(ToolExecution("cancel", {"order": "KS-11111"}, {}, True, "b"))
     trace = story.trace()
-    assert names(trace, analyze(trace).propagation.downstream(execution(trace, "look_up"))) == ["model 2", "refund"]
+    assert names(trace, analyze(trace).downstream(execution(trace, "look_up"))) == ["model 2", "refund"]
 
 
 def test_nothing_lies_behind_what_the_user_said() -> None:
     story = Story().user("Refund KS-20418").call("refund", {}, order="KS-20418")
-    (edge,) = [edge for edge in analyze(story.trace()).propagation.into(story.spans[0].span_id) if edge.via == "given"]
+    (edge,) = [edge for edge in analyze(story.trace()).into(story.spans[0].span_id) if edge.via == "given"]
     assert edge.origin is not None
     assert edge.use is not None
     assert (edge.origin.place, edge.use.pointer) == ("message 1 (user)", "/order")
@@ -123,11 +122,11 @@ def test_an_agent_that_a_tool_runs_is_fed_by_the_call_and_returns_into_the_execu
         ),
         (ToolExecution("track", {"parcel": "PX-88211"}, {}, True, "e"), (32, 1), "1"),
     )
-    spread = analyze(trace).propagation
-    assert "track" in names(trace, spread.downstream(f"{7:016x}"))
-    up = names(trace, spread.upstream(execution(trace, "track")))
+    graph = analyze(trace)
+    assert "track" in names(trace, graph.downstream(f"{7:016x}"))
+    up = names(trace, graph.upstream(execution(trace, "track")))
     assert {"find", "ask_expert", "expert", "model 1", "model 2"} <= set(up)
-    assert "model 1" in names(trace, spread.upstream(f"{5:016x}"))
+    assert "model 1" in names(trace, graph.upstream(f"{5:016x}"))
 
 
 def test_words_that_another_agent_gets_are_handed_on() -> None:
@@ -139,10 +138,10 @@ def test_words_that_another_agent_gets_are_handed_on() -> None:
         (AgentInvocation("second"), (20, 30), None),
         (Inference("o", input=said(f"You go on. What is known: {words}"), output=answered("Fine.")), (21, 1), "3"),
     )
-    spread = analyze(trace).propagation
-    assert names(trace, spread.upstream(f"{4:016x}")) == ["model 1"]
-    assert spread.upstream(f"{4:016x}")[0].edge.via == "handed"
-    assert names(trace, spread.downstream(f"{2:016x}"))[:1] == ["first"]
+    graph = analyze(trace)
+    assert names(trace, graph.upstream(f"{4:016x}")) == ["model 1"]
+    assert graph.upstream(f"{4:016x}")[0].edge.via == "handed"
+    assert names(trace, graph.downstream(f"{2:016x}"))[:1] == ["first"]
 
 
 def test_what_agents_answer_goes_into_the_workflow_around_them() -> None:
@@ -150,20 +149,20 @@ def test_what_agents_answer_goes_into_the_workflow_around_them() -> None:
     inner = Span(TRACE_ID, "d" * 16, "finder", 0, 90, ROOT, operation=AgentInvocation("finder"))
     story.spans = [replace(span, parent_id=inner.span_id) for span in story.spans]
     trace = Trace([*story.spans, inner, Span(TRACE_ID, ROOT, "desk", 0, 99, operation=Workflow("desk"))])
-    spread = analyze(trace).propagation
-    assert names(trace, spread.downstream(story.spans[0].span_id)) == ["finder", "desk"]
-    assert names(trace, spread.upstream(ROOT)) == ["finder", "model 1"]
+    graph = analyze(trace)
+    assert names(trace, graph.downstream(story.spans[0].span_id)) == ["finder", "desk"]
+    assert names(trace, graph.upstream(ROOT)) == ["finder", "model 1"]
 
 
 def test_context_that_vanished_is_an_edge() -> None:
     """From the inference that was last sent it, with how many messages are gone."""
     story = Story(system="You help.").user("Refund KS-20418").call("look_up", WHO, who="me").call("other", {}, of="x")
     last = story.spans[-2]
-    story.messages = [story.messages[0], Message("user", (Text("Please go on."),))]
+    story.messages = [story.messages[0], *story.messages[4:], Message("user", (Text("Please go on."),))]
     story.answer("Which order?")
-    (edge,) = [edge for edge in analyze(story.trace()).propagation.into(story.spans[-1].span_id) if edge.via == "vanished"]
+    (edge,) = [edge for edge in analyze(story.trace()).into(story.spans[-1].span_id) if edge.via == "vanished"]
     assert edge.source == last.span_id
-    assert edge.lost >= 4
+    assert edge.lost == 3
 
 
 def test_edges_lead_forward_and_their_number_is_linear() -> None:
@@ -173,10 +172,10 @@ def test_edges_lead_forward_and_their_number_is_linear() -> None:
         story = Story().user("Go on with KS-20418")
         for turn in range(turns):
             story.call("look_up", {"next": f"KS-{turn:05}"}, of=f"KS-{turn - 1:05}" if turn else "KS-20418")
-        spread = analyze(story.trace()).propagation
+        graph = analyze(story.trace())
         starts = {span.span_id: span.end or 0 for span in story.spans}
-        assert all(starts[edge.source] <= starts[edge.target] for edge in spread.edges if edge.target != ROOT)
-        return len(spread.edges)
+        assert all(starts[edge.source] <= starts[edge.target] for edge in graph.edges if edge.target != ROOT)
+        return len(graph.edges)
 
     assert count(60) - count(40) == count(40) - count(20)
 
@@ -202,8 +201,8 @@ def test_deep_traces_take_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
             ]
         )
         steps = 0
-        assert analyze(trace).propagation.edges == ()
-        assert len(Flow(trace).answers) == depth
+        assert analyze(trace).edges == ()
+        assert len(analyze(trace).run.answers) == depth
         return steps
 
     monkeypatch.setattr(Trace, "parent", count)
@@ -213,6 +212,6 @@ def test_deep_traces_take_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_edges_are_values() -> None:
     """Equal for equal traces."""
     story = Story().user(json.dumps(WHO)).call("look_up", WHO, who="KS-20418")
-    first, second = (analyze(story.trace()).propagation.edges for _ in range(2))
+    first, second = (analyze(story.trace()).edges for _ in range(2))
     assert first == second
     assert isinstance(first[0], Edge)

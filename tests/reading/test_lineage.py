@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.laws.law_cases import CASES
 from tests.lineage_story import TRACE_ID, Story, all_uses, tool
 from tests.reading.story_runs import long_run
-from tests.signals.signal_cases import CASES
 
 from llmtrace.model import Custom, Inference, Message, Span, Text, ToolCall, ToolExecution, replace
-from llmtrace.reading import Lineage, ValueUse
+from llmtrace.reading.lineage import Lineage
+from llmtrace.reading.provenance import ValueUse
 from llmtrace.reading.source_index import MOST_CHARACTERS
 
 WORDS = st.sampled_from(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmtrace.model import Inference, Message, Span, Text, Trace
-from llmtrace.reading.call_inputs import inputs
+from llmtrace.reading.inputs import inputs
 
 MESSAGES = st.builds(
     Message, st.sampled_from(["system", "user", "assistant"]), st.tuples(st.builds(Text, st.sampled_from("abcde")))
