@@ -283,13 +283,16 @@ def test_a_repetition_at_the_end_ends_the_branch(llmtrace: Callable[..., Any], s
     ]
 
 
-def loop(order_ids: Sequence[str], *, nodes: bool) -> list[Span]:
-    """An agent that looks up these orders, one after the other. ``nodes``: each step is inside a span of its own."""
+def loop(order_ids: Sequence[str], *, nodes: bool, sent: int = 4) -> list[Span]:
+    """An agent that looks up these orders, one after the other. ``nodes``: each step is inside a span of its own.
+
+    ``sent``: number of newest messages that the model is sent.
+    """
     maker, task, history = Maker("d" * 32, time.time_ns() - 3600 * SECOND), user("Is order KS-20457 ready?"), list[Message]()
     spans = [maker.span(1, None, "invoke_agent a", AgentInvocation("a", input=(task,)))]
     for number, order_id in enumerate(order_ids, 1):
         call, result, at = ToolCall("look_up", {"order_id": order_id}, f"call_{number}"), {"state": "packing"}, 4 * number
-        model = chat([task, *history[-4:]], asks(call), model="m")
+        model = chat([task, *history[-sent:]], asks(call), model="m")
         execution = ToolExecution("look_up", call.arguments, result, has_result=True, call_id=call.id, definition=LOOK_UP)
         if nodes:
             spans += [maker.span(at, 1, "think", Custom()), maker.span(at + 2, 1, "act", Custom())]
@@ -315,7 +318,7 @@ def test_a_long_loop_is_a_few_lines(llmtrace: Callable[..., Any], store: str, no
 @pytest.mark.parametrize("nodes", [False, True])
 def test_the_step_of_a_suspect_is_not_folded(llmtrace: Callable[..., Any], store: str, nodes: bool) -> None:
     """It is shown in its place, and what repeats before and after it is not: here the first call again and a made-up one."""
-    append(store, *loop([*["KS-20457"] * 3, "KS-77777", *["KS-20457"] * 30], nodes=nodes))
+    append(store, *loop([*["KS-20457"] * 3, "KS-77777", *["KS-20457"] * 30], nodes=nodes, sent=99))
     out = llmtrace("show", "dddd", "--store", store).out
     titles = [line.strip("│├└─ ").split("   ")[0] for line in out.splitlines() if re.search("─ (look_up|…)", line)]
     assert titles == [
