@@ -26,6 +26,7 @@ from examples import Example, labelled_examples
 from labelled import FAMILIES, SETS
 from llmtrace.diagnosis import Reading
 from llmtrace.diagnosis.place_ranker import MOST_PLACES, features_of, shipped
+from llmtrace.reading.calls import Call
 from ranking import (
     DIVISIONS,
     PARTS,
@@ -74,7 +75,7 @@ def of_rankings(method: str, divisions: Sequence[Sequence[Ranking]]) -> Result:
 
 def steps_of_models(example: Example) -> list[int]:
     """The steps of answers and of calls that a model asked for, in order."""
-    asked = [node.kind == "answer" or (node.call is not None and node.call.asking_span is not None) for node in example.nodes]
+    asked = [node.kind == "answer" or (isinstance(node, Call) and node.asking_span is not None) for node in example.nodes]
     return [min(steps) for steps, is_model in zip(example.steps, asked, strict=True) if is_model and steps]
 
 
@@ -230,12 +231,13 @@ def of_trail(data: Path) -> str:
     for name in ("gaia", "swe_bench"):
         rows: list[list[float]] = []
         for trace, errors in annotated(report.folder(data, "trail") / name):
-            flow = Flow(trace)
-            nodes = flow.nodes
-            right = [not errors.keys().isdisjoint((node.span_id, node.place, node.parent_id)) for node in nodes]
+            reading = Reading(trace)
+            (graph,), (findings,) = reading.graphs, reading.findings
+            nodes = graph.steps
+            right = [not errors.keys().isdisjoint((node.said_in, node.place, node.parent_id)) for node in nodes]
             if len(nodes) <= MOST_PLACES or not any(right):
                 continue
-            scores = shipped().scores(features_of(flow, findings_of(flow)))
+            scores = shipped().scores(features_of(graph, findings))
             order = sorted(range(len(nodes)), key=lambda number: (-scores[number], number))
             position = order.index(right.index(True))
             hits = [position < count for count in MEASURES.values()]

@@ -1,4 +1,4 @@
-"""The examples of the ranker: of each labelled failed run, the features of its nodes and which of them are right."""
+"""The examples of the ranker: of each labelled failed run, the features of its steps and which of them are right."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from pathlib import Path
 
 import report
 from labelled import LabelledRun, labelled_runs
-from llmtrace.diagnosis import Flow, findings_of
-from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis import Reading
 from llmtrace.diagnosis.place_ranker import features_of
+from llmtrace.reading.calls import Step
 
 
 @dataclass
 class Example:
     run: LabelledRun
-    nodes: list[Node]
+    nodes: list[Step]
+    """The turns of the user, the calls and the answers."""
     features: list[dict[str, float]]
     steps: list[frozenset[int]]
-    """By node, the steps that it is: a call is its request and its result."""
+    """By node, the labelled steps that it is: a call is its request and its result."""
 
     @property
     def right(self) -> list[bool]:
@@ -41,21 +42,21 @@ def labelled_examples(data: Path) -> list[Example]:
 
 def _example(labelled: LabelledRun) -> Example:
     report.progress(f"{labelled.name} …")
-    flow = Flow(labelled.trace)
-    steps = steps_of_nodes(flow.nodes, labelled.steps)
-    return Example(labelled, flow.nodes, features_of(flow, findings_of(flow)), steps)
+    reading = Reading(labelled.trace)
+    (graph,), (findings,) = reading.graphs, reading.findings  # a labelled trace is one run
+    return Example(labelled, graph.steps, features_of(graph, findings), steps_of_nodes(graph.steps, labelled.steps))
 
 
-def steps_of_nodes(nodes: Sequence[Node], steps: dict[str, list[int]]) -> list[frozenset[int]]:
+def steps_of_nodes(nodes: Sequence[Step], steps: dict[str, list[int]]) -> list[frozenset[int]]:
     """By node, its steps. Turns of the user that one inference was the first to be sent are taken in order."""
     turns_taken: dict[str, int] = {}
     steps_by_node = []
     for node in nodes:
-        of_span = steps.get(node.span_id, [])
+        of_span = steps.get(node.said_in, [])
         if node.kind == "user":
             turns = [~step for step in of_span if step < 0]
-            number = turns_taken.get(node.span_id, 0)
-            turns_taken[node.span_id] = number + 1
+            number = turns_taken.get(node.said_in, 0)
+            turns_taken[node.said_in] = number + 1
             steps_by_node.append(frozenset(turns[number : number + 1]))
         else:
             steps_by_node.append(frozenset(step for step in (*of_span, *steps.get(node.place, [])) if step >= 0))

@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 from llmtrace import semconv
 from llmtrace.codec.reconcile import reconcile
 from llmtrace.content.placeholders import MORE, holds_placeholder
-from llmtrace.laws import AnyLaw, Law, Stateless, UserSignal, When, judge, load, report
+from llmtrace.laws import AnyLaw, Law, Stateless, UserSignal, When, load
+from llmtrace.laws.finding import Finding
+from llmtrace.laws.judging import judge, report
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     Evaluation,
@@ -137,10 +139,11 @@ class Evaluator:
         state.timeline.note(span)
         if not outermost:
             return span
-        findings = judge(EndedRun(state.timeline, span, is_thorough=False), self.laws) if self.laws else []
-        marks = tuple(finding.as_evaluation() for finding in findings if finding.is_marked)
-        others = {name: stored for name, stored in span.attributes.items() if name not in ATTRIBUTES}  # none of an old verdict
-        attributes = {**others, **state.verdict.attributes(span, findings, has_error=bool(state.timeline.faulty))}
+        findings: list[Finding] = []
+        if self.laws and not (state.timeline.is_quiet and span.failure is None):
+            findings = judge(EndedRun(state.timeline, span, is_thorough=False), self.laws)
+        marks = tuple([finding.as_evaluation() for finding in findings if finding.is_marked])
+        attributes = {**span.attributes, **state.verdict.attributes(span, findings, has_error=bool(state.timeline.faulty))}
         return replace(span, evaluations=(*span.evaluations, *marks), attributes=attributes)
 
     def without_verdicts(self, span: Span) -> Span:
@@ -148,10 +151,14 @@ class Evaluator:
         failure = span.failure
         if failure is not None and failure.type == INVALID_TOOL_CALL:
             failure = None
-        if failure is span.failure and not span.violations and not span.evaluations:
+        is_judged = semconv.HEALTH in span.attributes
+        if failure is span.failure and not span.violations and not span.evaluations and not is_judged:
             return span
         remaining = tuple(evaluation for evaluation in span.evaluations if evaluation.name not in self._names)
-        return replace(span, violations=(), evaluations=remaining, failure=failure)
+        others = span.attributes
+        if is_judged:
+            others = {name: stored for name, stored in others.items() if name not in ATTRIBUTES}
+        return replace(span, violations=(), evaluations=remaining, failure=failure, attributes=others)
 
 
 def _state_facts(laws: Iterable[_Step], state: RunState, span: Span) -> Span:
@@ -326,18 +333,18 @@ def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Tr
     """
     evaluator = evaluator or Evaluator()
     trace = reconcile(trace)
-    judged: list[Span] = []
+    judged: dict[str, Span] = {}
     unknown: list[str] = []
-    for spans in runs_of(trace):
+    for spans in reversed(runs_of(trace)):  # the runs of a program before the program, whose verdict includes theirs
         run_id = spans[0].run_id
         if all(map(is_whole, spans)):  # otherwise it cannot be evaluated again
-            judged.extend(_replay(evaluator, spans, derived=run_id is None))
+            program = outermost_of(spans)
+            tasks = [judged[task.span_id] for task in trace.tasks if program is not None and task.parent_id == program.span_id]
+            spans = _replay(evaluator, spans, tasks, derived=run_id is None)
         else:
-            judged.extend(spans)
-            unknown.append(run_id or trace.trace_id)
-    positions = {span.span_id: position for position, span in enumerate(trace.spans)}
-    judged.sort(key=lambda span: positions[span.span_id])
-    return Trace(judged, alive=trace.alive), tuple(unknown)
+            unknown.insert(0, run_id or trace.trace_id)
+        judged.update((span.span_id, span) for span in spans)
+    return Trace([judged[span.span_id] for span in trace.spans], alive=trace.alive), tuple(unknown)
 
 
 def with_verdict(trace: Trace) -> Trace:
@@ -351,10 +358,14 @@ def with_verdict(trace: Trace) -> Trace:
     return Trace([root if span.span_id == root.span_id else span for span in trace.spans], alive=trace.alive)
 
 
-def _replay(evaluator: Evaluator, spans: Sequence[Span], *, derived: bool) -> list[Span]:
+def _replay(evaluator: Evaluator, spans: Sequence[Span], tasks: Sequence[Span], *, derived: bool) -> list[Span]:
+    """Return the spans of one run with new verdicts. ``tasks``: the outermost spans of the runs of a program."""
     judged = [span for span in spans if span.end is None]
     state = RunState(spans, bounded=False)
     outermost = outermost_of(spans)
+    for task in tasks:
+        if outermost is not None and task.end is not None and task.end <= (outermost.end or 0):
+            state.verdict.absorb(task.attributes)
     for span, has_ended in moments(spans):
         if not has_ended:
             state.timeline.begin(span)

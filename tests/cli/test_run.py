@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from llmtrace import semconv as sc
-from llmtrace.diagnosis import diagnose
+from llmtrace.diagnosis import diagnose, findings_of
 from llmtrace.evaluation import evaluate_trace
-from llmtrace.model import Trace, Workflow
+from llmtrace.model import Span, Trace, Workflow
 from llmtrace.store import open_store
 from tests.commands import heeds_ctrl_c
 from tests.stored import read
@@ -112,6 +112,12 @@ with llmtrace.span("second"):
 """
 
 
+def repeated_calls(trace: Trace) -> list[list[Span]]:
+    """The calls that came again within one run of a trace."""
+    findings = (finding for finding in findings_of(trace) if finding.law == "repeated_call")
+    return [[trace.span(span_id) for span_id in finding.spans] for finding in findings]
+
+
 def test_each_task_is_a_run(tmp_path: Path) -> None:
     """An outermost agent or plain span is a run of its own, as without ``llmtrace run``: so what an agent does again for
     its next task is no repetition. What it does again itself is. Agents below it, and tools, are its own."""
@@ -123,8 +129,8 @@ def test_each_task_is_a_run(tmp_path: Path) -> None:
         runs[span.run_id] += f" {span.name.split()[-1]}"
     task = " support look_up helper look_up"
     assert sorted(runs.values()) == [" agent.py look_up", f" second{task}", task]
-    repeated = [span for span in trace.spans if any(found.name == "repeated_call" for found in span.evaluations)]
-    assert [trace.parent(span).operation.name for span in repeated] == ["helper", "helper"]  # type: ignore[union-attr]
+    repeated = [[trace.parent(span).operation.name for span in spans] for spans in repeated_calls(trace)]  # type: ignore[union-attr]
+    assert repeated == [["support", "helper"], ["support", "helper"]]
     outcomes = [span.name for span in trace.spans for found in span.evaluations if found.name == "outcome"]
     assert outcomes == ["invoke_agent support", "second"]
     assert evaluate_trace(trace)[0].spans == trace.spans
@@ -166,8 +172,8 @@ def test_each_task_of_a_framework_is_a_run(tmp_path: Path) -> None:
         runs[span.run_id] += f" / {span.name}"
     task = " / an agent / its tool / execute_tool look_up"
     assert sorted(runs.values()) == [task, task, " / invoke_workflow agent.py / a tool alone / a tool alone"]
-    repeated = [span.name for span in trace.spans if any(found.name == "repeated_call" for found in span.evaluations)]
-    assert repeated.count("a tool alone") == 1
+    repeated = [[span.name for span in spans] for spans in repeated_calls(trace)]
+    assert repeated == [["a tool alone", "a tool alone"], *[["its tool", "execute_tool look_up"]] * 2]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from inline_snapshot import snapshot
 from llmtrace import semconv
 from llmtrace.cli import why
 from llmtrace.cli.terminal import Screen
-from llmtrace.diagnosis import Diagnosis, Place, Step, Suspect
+from llmtrace.diagnosis import ChainStep, Diagnosis, Place, Suspect
 from llmtrace.model import AgentInvocation, Evaluation, Trace
 from llmtrace.store import open_store
 from tests.cli.traces import SECOND, SILENT, Maker, answers, chat, silent, user
@@ -62,7 +62,7 @@ def page(found: Diagnosis, **options: Any) -> str:
 
 def test_a_marked_suspect_with_all_that_is_known_of_it() -> None:
     """Title and word, evidence, count, what it explains, chain, advice; then what was checked and what was not."""
-    chain = (Step("2" * 16, "answer", "Done."), Step("1" * 16, "refund", {"amount": 7}, "it failed"))
+    chain = (ChainStep("2" * 16, "answer", "Done."), ChainStep("1" * 16, "refund", {"amount": 7}, "it failed"))
     first = suspect(count=3, symptoms=("the answer claims a refund",), chain=chain, advice="Read the error.")
     other = suspect("look_up was cut", "It ends in mid-word.", confidence="likely", probability=0.7, span_id="3" * 16)
     assert shown(diagnosis(first, other, unchecked=("Earlier messages are kept by the provider.",))) == snapshot("""\
@@ -152,14 +152,17 @@ def test_whether_something_is_wrong_comes_first(fields: dict[str, Any], verdict:
 
 def test_a_chain_of_one_step_is_not_repeated() -> None:
     """The title says it already: what the program died of, the error with which it ended."""
-    step = Step("1" * 16, "pipeline ended with ValueError", None, "It says “no”")
+    step = ChainStep("1" * 16, "pipeline ended with ValueError", None, "It says “no”")
     found = diagnosis(suspect(step.title, "It says “no”.", chain=(step,)))
     assert shown(found).count("It says “no”") == page(found).count("It says “no”") == 1
 
 
 def test_the_evidence_is_not_repeated_in_the_chain() -> None:
     """The last step of which is the suspect."""
-    chain = (Step("0" * 16, "answer", "x", "it took it over"), Step("1" * 16, "search", {"q": 1}, "It gave a page of orders"))
+    chain = (
+        ChainStep("0" * 16, "answer", "x", "it took it over"),
+        ChainStep("1" * 16, "search", {"q": 1}, "It gave a page of orders"),
+    )
     found = diagnosis(suspect("search gave orders", "It gave a page of orders.", chain=chain))
     assert shown(found).count("It gave a page of orders") == page(found).count("It gave a page of orders") == 1
     assert "it took it over" in shown(found)
@@ -167,8 +170,8 @@ def test_the_evidence_is_not_repeated_in_the_chain() -> None:
 
 def test_turns_of_a_loop_are_one_step() -> None:
     """With how often they came; the suspect itself stands alone."""
-    turn = Step("1" * 16, "look_up", {"order_id": "7"}, "the user gave it")
-    chain = (Step("0" * 16, "answer", "x"), turn, turn, turn, Step("2" * 16, "look_up", {"order_id": "7"}, "8 times"))
+    turn = ChainStep("1" * 16, "look_up", {"order_id": "7"}, "the user gave it")
+    chain = (ChainStep("0" * 16, "answer", "x"), turn, turn, turn, ChainStep("2" * 16, "look_up", {"order_id": "7"}, "8 times"))
     found = diagnosis(suspect("look_up was repeated", "8 times.", chain=chain))
     assert shown(found).count('← look_up(order_id="7")') == 2
     assert "the user gave it; the same 2 times more before that" in shown(found)
@@ -178,11 +181,11 @@ def test_turns_of_a_loop_are_one_step() -> None:
 def test_steps_of_all_forms() -> None:
     """An argument has its value, a call its arguments, text its words; hostile text stays on its line."""
     chain = (
-        Step("1" * 16, "answer", "two\nlines\x1b[2J"),
-        Step("1" * 16, "search", {"q": "kettle", "limit": 3}, "its words come from the result of fetch"),
-        Step("1" * 16, "… 4 more"),
-        Step("1" * 16, "fetch", '{"url": ', "it failed"),
-        Step("1" * 16, "argument /url", None, "it is missing"),
+        ChainStep("1" * 16, "answer", "two\nlines\x1b[2J"),
+        ChainStep("1" * 16, "search", {"q": "kettle", "limit": 3}, "its words come from the result of fetch"),
+        ChainStep("1" * 16, "… 4 more"),
+        ChainStep("1" * 16, "fetch", '{"url": ', "it failed"),
+        ChainStep("1" * 16, "argument /url", None, "it is missing"),
     )
     out = shown(diagnosis(suspect("fetch", chain=chain)))
     assert out[out.index("     answer") : out.index("Checked")] == snapshot("""\
@@ -232,7 +235,7 @@ def test_markdown(llmtrace: Callable[..., Any], store: str) -> None:
 
 def test_hostile_words_are_not_markdown() -> None:
     """What a model said cannot leave its code span, nor start a tag."""
-    chain = (Step("1" * 16, "answer", "`<img src=x>`\n# head"),)
+    chain = (ChainStep("1" * 16, "answer", "`<img src=x>`\n# head"),)
     out = page(diagnosis(suspect("fetch <b>", "It said | `x`.", chain=chain)))
     assert "`answer: '<img src=x>' # head`" in out
     assert "<b>" not in out.replace("<img", "")
@@ -248,7 +251,7 @@ def test_no_words_become_a_link_or_bold() -> None:
 
 def test_each_list_ends_with_a_blank_line() -> None:
     """Else Markdown takes the next paragraph for a part of its last item."""
-    chain = (Step("1" * 16, "answer", "Done."),)
+    chain = (ChainStep("1" * 16, "answer", "Done."),)
     found = diagnosis(
         suspect("It", chain=chain, advice="Mend."),
         failed=True,

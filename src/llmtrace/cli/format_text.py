@@ -28,7 +28,7 @@ from llmtrace.text.unsafe_characters import clean
 
 if TYPE_CHECKING:
     from llmtrace.diagnosis import Diagnosis, Suspect
-    from llmtrace.listing import Verdict
+    from llmtrace.list_verdicts import Verdict
 
 UNKNOWN = "-"
 

@@ -24,11 +24,13 @@ class AnswerWithoutEvidence(Law[None]):
 
     def judge(self, run: EndedRun) -> Iterator[Finding]:
         answer, calls = run.outcome, run.calls
-        if answer is None or not run.is_answered or not run.has_one_task or run.timeline.has_other_sources:
+        may_lack_lookup = run.is_thorough and bool(run.timeline.tools)
+        if answer is None or not (calls or may_lack_lookup) or not run.is_answered or not run.has_one_task:
             return
         is_barren = all(call.failed or (call.has_result and not call.is_change and is_empty(call.result)) for call in calls)
-        may_lack_lookup = run.is_thorough and bool(run.timeline.tools)
-        if not is_barren or not (calls or may_lack_lookup) or not _states_values(run, answer):
+        if not is_barren or run.timeline.has_other_sources or run.timeline.lineage.hidden:
+            return  # what is not visible may hold the values
+        if not _states_values(run, answer):
             return
         spans = tuple(call.place for call in calls)
         if calls:

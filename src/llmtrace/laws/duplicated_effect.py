@@ -1,6 +1,7 @@
 """A change was made twice: the same tool ran with the same arguments in one turn of the user, and succeeded both times.
 
-* Labels: `made_twice`: certain if the tool declares its changes, or if it is a loop of three and more; else possible
+* Labels: `made_twice`: certain if the tool declares its changes, or if it is a loop of three and more; likely if only other
+  changes by the same tool came in between, as with a shell; else possible
 * Bad: `refund(W1)` succeeds twice, although the user asked once.
 * Good: The user asks for a second refund. The tool has `changes=False` or `polls=True`. The first call failed.
 

@@ -54,6 +54,8 @@ class FailedTool(Law[Timeline]):
         return evaluations
 
     def judge(self, run: EndedRun) -> Iterator[Finding]:
+        if all(call.failed is False for call in run.calls):
+            return
         for tool, calls in run.calls_by_tool.items():
             # tools that do not exist are left to `invalid_tool_call`, because another tool does their job
             failures = [call for call in calls if call.failed and call.offered is not False]
@@ -113,7 +115,9 @@ def _confidence(run: EndedRun, calls: Sequence[Call]) -> Confidence:
     if all(call.may_be_finding for call in calls):  # the error may be the information that was asked for
         return "possible"
     first = calls[0]
-    later = [[after for after in run.later_calls(call) if after.failed is False] for call in calls]
+    if any(_did_the_job(run, call, after) for call in calls for after in run.later_calls(call) if _is_unknown(after)):
+        return "possible"
+    later = [[after for after in run.later_calls(call) if after.may_have_succeeded] for call in calls]
     # the same change for other things does not work around the failure
     is_batch = first.is_change and any(_is_other_job(run, first, after) for after in run.later_calls(first, first.tool))
     if all(len(successes) >= WORKED_AROUND for successes in later) and not is_batch:
@@ -129,6 +133,11 @@ def _was_made_good(run: EndedRun, failed: Call) -> bool:
     # each search is bounded, so the calls of the same tool get a search of their own
     later = chain(run.later_calls(failed, failed.tool), run.later_calls(failed))
     return any(_did_the_job(run, failed, call) for call in later if call.failed is False)
+
+
+def _is_unknown(call: Call) -> bool:
+    """Return True for a call that ran, and whose outcome was not recorded."""
+    return call.failed is None and call.may_have_succeeded
 
 
 def _did_the_job(run: EndedRun, failed: Call, later: Call) -> bool:

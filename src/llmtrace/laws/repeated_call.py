@@ -33,6 +33,8 @@ class RepeatedCall(Law[None]):
     needs = "calls results"
 
     def judge(self, run: EndedRun) -> Iterator[Finding]:
+        if len(run.calls) < 2:
+            return
         for repeats in repeats_in(run):
             if repeats.rounds > 1 and not repeats.is_effect:  # an effect that came twice is left to `duplicated_effect`
                 yield self._same_call(repeats)
@@ -68,16 +70,16 @@ class RepeatedCall(Law[None]):
         for call in run.calls:
             if call.failed:
                 groups[call.tool, call.turn, call.conversation][result_text(call)].append(call)
-            elif call.failed is False and groups:
+            elif call.may_have_succeeded and groups:
                 for key in list(groups):
                     if key[0] == call.tool or call.is_change:  # the agent did something about it
-                        yield from self._same_error(groups.pop(key), went_well=key[0] == call.tool)
+                        yield from self._same_error(run, groups.pop(key), went_well=key[0] == call.tool)
         for failures in groups.values():
-            yield from self._same_error(failures, went_well=False)
+            yield from self._same_error(run, failures, went_well=False)
 
-    def _same_error(self, failures: Mapping[str, Sequence[Call]], *, went_well: bool) -> Iterator[Finding]:
+    def _same_error(self, run: EndedRun, failures: Mapping[str, Sequence[Call]], *, went_well: bool) -> Iterator[Finding]:
         for error, calls in failures.items():
-            rounds = len({call.said_in for call in calls})
+            rounds = len({run.round_of(call) for call in calls})
             if not error or rounds < 2:
                 continue
             first, times = calls[0], plural(rounds, "time")

@@ -201,6 +201,11 @@ class Call(Step):
         return self.failed is not None
 
     @property
+    def may_have_succeeded(self) -> bool:
+        """True if the call succeeded, or ran and its outcome was not recorded."""
+        return self.failed is False or (self.failed is None and self.execution is not None and self.executed)
+
+    @property
     def is_waiting(self) -> bool:
         """True for a requested call whose execution was not recorded yet, or ended as held."""
         return self.execution is None or _is_held(self.execution)

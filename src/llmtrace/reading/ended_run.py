@@ -114,9 +114,11 @@ class EndedRun:
             calls[call.tool].append(call)
         return calls
 
-    @cached_property
+    @property
     def root_causes(self) -> tuple[Span, ...]:
         """The spans on which an error began; see `Trace.root_causes`."""
+        if not self.timeline.faulty and (self.outermost is None or self.outermost.failure is None):
+            return ()
         faulty = {span.span_id: span for span in self.timeline.faulty}
         if self.outermost is not None:
             faulty[self.outermost.span_id] = self.outermost
@@ -142,6 +144,19 @@ class EndedRun:
         for later in calls[first : first + MOST_LATER]:
             if later.said_in != call.said_in or call.is_from_history:
                 yield later
+
+    def round_of(self, call: Call) -> str:
+        """Return the id of the model call that requested a call. If its request was not recorded: the newest model call before
+        its execution whose content was not recorded, since that may have requested it, else the execution."""
+        if call.asking_span is not None or call.execution is None or not self._hidden_calls:
+            return call.said_in
+        newest = bisect_right(self._hidden_calls, call.execution.start, key=lambda hidden: hidden.end)
+        return self._hidden_calls[newest - 1].span_id if newest else call.said_in
+
+    @cached_property
+    def _hidden_calls(self) -> list[ModelCall]:
+        """The model calls whose content was not recorded."""
+        return [call for call in self.model_calls if not call.is_visible]
 
     def uses(self, step: Step) -> list[ValueUse]:
         """Return the values that the model put into a call or an answer. Empty for a call that no recorded model requested."""

@@ -37,9 +37,10 @@ def inputs(trace: Trace) -> dict[str, Input]:
     conversations = Conversations()
     inferences: dict[str, Inference] = {}
     call_inputs: dict[str, Input] = {}
+    # calls that never ended are read as if they had ended last
     unfinished = [(span, True) for span in trace.spans if span.end is None and isinstance(span.operation, Inference)]
-    for span, is_complete in [*moments(trace.spans), *unfinished]:
-        if not is_complete:
+    for span, has_ended in [*moments(trace.spans), *unfinished]:
+        if not has_ended:
             conversations.begin(span)
         elif isinstance(span.operation, Inference):
             inferences[span.span_id] = span.operation

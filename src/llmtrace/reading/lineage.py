@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
@@ -55,13 +56,9 @@ class Lineage:
         """
         self._readings = {id(part.content): (part.content, _read(part.content)) for span in spans for part in _output(span)}
         """Values read from a text or call, by its id. The text or call is kept, too, so that its id is not reused."""
-        self._index = SourceIndex(
-            _keys_of(reading for _, readings in self._readings.values() for reading in readings), bounded=bounded
-        )
-        self._limit = _MOST_REMEMBERED if bounded else None
-        self._visible = VisibleContext(self._index.add, limit=self._limit)
-        self._pending: list[Span] = []
-        """Spans that are not split into sources yet."""
+        self._is_bounded = bounded
+        self._pending: list[tuple[Span, bool]] = []
+        """Spans that are not split into sources yet. False: the span has only begun."""
         self._to_trace: deque[_Moment] = deque(maxlen=_MOST_TO_TRACE if bounded else None)
         self._uses: dict[str, list[ValueUse]] = {}
         """The traced values, by span id."""
@@ -74,6 +71,15 @@ class Lineage:
         self._answered: set[str] = set()
         """Keys of the ungrounded values in answers."""
 
+    @cached_property
+    def _index(self) -> SourceIndex:
+        readings = (reading for _, readings in self._readings.values() for reading in readings)
+        return SourceIndex(_keys_of(readings), bounded=self._is_bounded)
+
+    @cached_property
+    def _visible(self) -> VisibleContext:
+        return VisibleContext(self._index.add, limit=_MOST_REMEMBERED if self._is_bounded else None)
+
     @property
     def hidden(self) -> Mapping[str, str]:
         """The reasons why some context is not visible, each with the id of a span. A value not found is unknown then."""
@@ -82,8 +88,7 @@ class Lineage:
 
     def begin(self, span: Span) -> None:
         """Process the input of an agent or workflow that begins."""
-        self._catch_up()
-        self._visible.begin(span)
+        self._pending.append((span, False))
 
     def add(self, span: Span) -> tuple[ValueUse, ...]:
         """Process a span that has ended. Returns the ungrounded identifiers that are whole arguments of its calls."""
@@ -93,7 +98,7 @@ class Lineage:
             for reading in (read_identifiers(part.content.arguments) if isinstance(part.content, ToolCall) else ())
             if not self._is_grounded(reading.value.written, span.operation)
         ]
-        self._pending.append(span)
+        self._pending.append((span, True))
         if doubtful:
             return self._judge(doubtful)
         if len(self._pending) > _MOST_PENDING:
@@ -149,7 +154,10 @@ class Lineage:
         """Split the pending spans into sources, and record what was visible when each of them was added."""
         visible, pending = self._visible, self._pending
         self._pending = []
-        for span in pending:
+        for span, has_ended in pending:
+            if not has_ended:
+                self._visible.begin(span)
+                continue
             operation, moment = span.operation, _Moment(span.span_id, _output(span), self._index.count)
             if isinstance(operation, (Inference, FetchResponse)):
                 calls = {part.content.id for part in moment.parts if isinstance(part.content, ToolCall)}
@@ -195,7 +203,7 @@ class Lineage:
         index = self._index.with_keys(_keys_of(reading for _, _, readings in texts for reading in readings))
         for moment, part, readings in texts:
             uses = self._uses.get(moment.span_id, []) + [self._trace(reading, part, moment, index) for reading in readings]
-            remember(self._uses, moment.span_id, uses, self._limit)
+            remember(self._uses, moment.span_id, uses, _MOST_REMEMBERED if self._is_bounded else None)
         self._to_trace.clear()
 
     def _trace(self, reading: Reading, part: _OutputPart, moment: _Moment, index: SourceIndex) -> ValueUse:

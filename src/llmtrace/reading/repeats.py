@@ -24,15 +24,12 @@ class Repeats:
     calls: tuple[Call, ...]
     results: int
     """Number of different results."""
+    rounds: int
+    """Number of answers of a model that requested them."""
     streak: int
     """Most calls that were requested one after the other, without a change in between."""
     loose_streak: int
     """The same, but changes by the same tool may come in between, as with a shell."""
-
-    @property
-    def rounds(self) -> int:
-        """Number of answers of a model that requested them."""
-        return len({call.said_in for call in self.calls})
 
     @property
     def is_effect(self) -> bool:
@@ -54,7 +51,7 @@ class Repeats:
 def repeats_in(run: EndedRun) -> Iterator[Repeats]:
     """Yield the calls that came more than once. Polled tools and calls without a known outcome are left out."""
     groups: dict[tuple[int, int, str], list[Call]] = defaultdict(list)
-    for call in run.calls:
+    for call in run.calls if len(run.calls) > 1 else ():
         if call.has_arguments and call.is_complete and not call.is_polling:
             groups[call.turn, call.conversation, call.effect_key].append(call)
     changes: list[Call] | None = None
@@ -62,17 +59,19 @@ def repeats_in(run: EndedRun) -> Iterator[Repeats]:
         if len(calls) < 2:
             continue
         if changes is None:
-            changes = [call for call in run.calls if call.is_change and call.failed is False]
+            changes = [call for call in run.calls if call.is_change and call.may_have_succeeded]
         others = [change for change in changes if change.effect_key != calls[0].effect_key]
         other_tools = [change for change in others if change.tool != calls[0].tool]
         results = len({result_text(call) for call in calls})
-        yield Repeats(tuple(calls), results, _longest_streak(calls, others), _longest_streak(calls, other_tools))
+        rounds = [run.round_of(call) for call in calls]
+        streaks = _longest_streak(calls, rounds, others), _longest_streak(calls, rounds, other_tools)
+        yield Repeats(tuple(calls), results, len(set(rounds)), *streaks)
 
 
-def _longest_streak(calls: Sequence[Call], changes: Sequence[Call]) -> int:
+def _longest_streak(calls: Sequence[Call], rounds: Sequence[str], changes: Sequence[Call]) -> int:
     longest = streak = 1
-    for before, call in pairwise(calls):
-        if before.said_in == call.said_in:
+    for (before, call), (asked_in, round_) in zip(pairwise(calls), pairwise(rounds), strict=True):
+        if asked_in == round_:
             continue  # asked for at once: neither could know the other's result
         between = changes[_first_after(changes, before) : _first_after(changes, call)]
         streak = 1 if between else streak + 1

@@ -152,6 +152,6 @@ def has_failed(span: Span) -> bool | None:
         return True if span.failure is not None else None
     if execution.has_result and is_error(execution.result):
         return True
-    if span.failure is not None and (span.failure.type != INVALID_TOOL_CALL or not execution.has_result):
+    if span.failure is not None and span.failure.type != INVALID_TOOL_CALL:
         return True
-    return False if execution.has_result or span.failure is not None else None
+    return False if execution.has_result else None

@@ -85,6 +85,8 @@ class Timeline:
     _first_parent: str | None = None
     """The span around the first model call."""
     _has_begun = False
+    _has_outcome = False
+    """True if an execution or a result was recorded."""
 
     def __init__(self, spans: Iterable[Span] = (), *, bounded: bool = False) -> None:
         """``spans``: those that will be added, so that their values are read once. ``bounded``: keep only what is newest, as a
@@ -145,6 +147,11 @@ class Timeline:
             self.all_ungrounded += self.ungrounded
             if self._limit is not None:
                 del self.all_ungrounded[: -self._limit]
+
+    @property
+    def is_quiet(self) -> bool:
+        """True if nothing happened that a law could mark: no failure, fact or outcome of a call, and no second model call."""
+        return not (self.faulty or self.facts or self._has_outcome or len(self.model_calls) > 1)
 
     def note(self, span: Span) -> None:
         """Process the verdicts of a span that was added: its failure, and what laws and the program said of it."""
@@ -218,7 +225,8 @@ class Timeline:
                     call = self.calls.return_result(part, turn.conversation, asking, span)
                     if call is not None and call.answers_with(part.response, span.span_id):
                         completed.append(call)
-        self.completed = completed
+        if completed:
+            self.completed, self._has_outcome = completed, True
 
     def _count_turns(self, span: Span, messages: Sequence[Message], start: int, asking: Message | None, turn: Turn) -> None:
         """Count the user's turns among the messages after the model's last one, which is ``asking``, before ``start``."""
@@ -284,6 +292,7 @@ class Timeline:
         if conversation is None:
             conversation = next(reversed(self._newest_below.values()), 0)
         call, is_first = self.calls.execute(span, execution, conversation, self.tools)
+        self._has_outcome = True
         self.completed = (call,) if is_first else ()
 
     def _add_holder(self, span: Span, operation: AgentInvocation | Workflow) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import context as otel_context
@@ -23,12 +24,12 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.reading.calls import Calls
 from llmtrace.recorder import keys
 from llmtrace.recorder.guard import report
 
 if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
+    from llmtrace.reading.calls import Calls
     from llmtrace.reading.timeline import Timeline
 
 T = TypeVar("T")
@@ -58,8 +59,6 @@ class Run:
         """Name and state of the last checkpoint."""
         self._state: Any = None
         self._sequence = 0
-        self._calls = Calls(bounded=True)
-        """The calls of the model, each joined with its execution."""
         self._begin()
         self._lock = threading.RLock()
         self._turns: _Turns | None = None
@@ -75,7 +74,8 @@ class Run:
         quality signals."""
         with self._lock:
             if self._sequence == 0:
-                before, self.evaluator = self._state, evaluator
+                before, self.evaluator, self._state = self._state, evaluator, None
+                self.__dict__.pop("_calls", None)
                 self._begin()
                 if before is not None and evaluator is not None:
                     self._state.verdict = before.verdict  # of runs below this one, which have ended already
@@ -83,7 +83,13 @@ class Run:
     def _begin(self) -> None:
         if self.evaluator is not None:
             self._state = self.evaluator.start()
-            self._calls = self._state.timeline.calls
+
+    @cached_property
+    def _calls(self) -> Calls:
+        """The calls of the model, each joined with its execution."""
+        from llmtrace.reading.calls import Calls  # most runs have imported it with their evaluator
+
+        return Calls(bounded=True) if self._state is None else self._state.timeline.calls
 
     def begin_span(self, span: Span) -> None:
         """Note an agent or workflow that begins."""

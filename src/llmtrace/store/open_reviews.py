@@ -5,7 +5,6 @@ The program writes both with the end of the review's span. If it died while it w
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,7 +28,9 @@ def with_decisions(folder: Path | None, spans: Iterable[Span]) -> list[Span]:
 
 def _records(folder: Path, runs: Iterable[str]) -> dict[str, ReviewRecord]:
     """Return the reviews of these runs by the id of their span; none if they cannot be read."""
-    from llmtrace.store.reviews import Reviews  # takes a tenth of a second
+    import sqlite3  # late, as is the next: a program that only records needs neither
+
+    from llmtrace.store.reviews import Reviews
 
     try:
         reviews = Reviews(folder)

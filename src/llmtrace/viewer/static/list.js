@@ -3,7 +3,7 @@
 import { chip, el, field, fill, keysButton } from "./dom.js";
 import { ago, cost, count, lasted, minute, nameText, plural, someNames, tokensOf } from "./format.js";
 import { go, note, placeText } from "./place.js";
-import { PAGE, TablePage } from "./virtual.js";
+import { PAGE, TablePage, cell } from "./virtual.js";
 import { waitingChip } from "./waiting.js";
 
 const MOST = 200; // rows in one answer
@@ -104,12 +104,12 @@ export class ListView extends TablePage {
       const reply = await this.data.traces({ ...this.query, limit, offset });
       return { ...reply, rows: reply.traces.map((row) => ({ ...row, key: row.id })) };
     }
-    const { sessions } = await this.data.sessions({ ...this.query, limit: PAGE });
+    const { sessions, undiagnosed } = await this.data.sessions({ ...this.query, limit: PAGE });
     const rows = sessions.flatMap((session, number) => {
       const turns = session.turns.map((row) => ({ ...row, key: `${number}-${row.id}` }));
-      return [{ session, key: `session-${number}`, start: turns[turns.length - 1].start }, ...turns];
+      return [{ session, key: `session-${number}`, start: turns.at(-1).start }, ...turns];
     });
-    return { rows };
+    return { rows, undiagnosed };
   }
 
   async load(keep = false) {
@@ -163,19 +163,20 @@ export class ListView extends TablePage {
     return this.query.text ? `found in ${Math.round(this.took ?? 0)} ms` : number === 1 ? "trace" : "traces";
   }
 
-  glance(first, last) {
+  glance(first, last, wait = 60) {
     clearTimeout(this.glanceSoon);
-    this.glanceSoon = setTimeout(async () => {
+    const soon = this.glanceSoon = setTimeout(async () => {
       const wanted = this.rows.slice(first, last).filter((row) => row.id && row.health !== "running" && !this.suspicions.has(signOf(row)));
       for (let at = 0; at < wanted.length; at += 8) {
         const some = wanted.slice(at, at + 8);
         const reply = await this.data.suspicions(some.map((row) => row.id)).catch(() => ({}));
         for (const row of some) {
-          this.suspicions.set(signOf(row), reply[row.id] ?? null);
+          if (row.id in reply) this.suspicions.set(signOf(row), reply[row.id]);
           if (reply[row.id]) this.list.redraw(row.key);
         }
       }
-    }, 60);
+      if (soon === this.glanceSoon && this.box.isConnected && wanted.some((row) => !this.suspicions.has(signOf(row)))) this.glance(first, last, 1000);
+    }, wait);
   }
 
   emptyWords() {
@@ -188,7 +189,6 @@ export class ListView extends TablePage {
   row(at) {
     const row = this.rows[at];
     const shown = row.session ?? row;
-    const cell = (cls, text) => el("span", { class: cls, role: "gridcell" }, text);
     const suspicion = row.session ? null : this.suspicions.get(signOf(row));
     const found = suspicion ? suspicion.title + (suspicion.confidence === "error" ? "" : ` (${suspicion.confidence})`) : someNames(row.findings ?? []);
     const word = suspicion?.health ?? shown.health;

@@ -70,8 +70,7 @@ def play(tools: tuple[ToolDefinition, ...], steps: tuple[Step, ...], *, traced: 
 def evaluations(spans: list[Span]) -> list[Evaluation]:
     evaluator = Evaluator()
     state = evaluator.start()
-    judged = [evaluator.step(state, span) for span in spans]
-    judged[-1] = evaluator.finish(state, judged[-1])
+    judged = [evaluator.step(state, span, outermost=span.parent_id is None) for span in spans]
     return [evaluation for span in judged for evaluation in span.evaluations]
 
 
@@ -285,10 +284,11 @@ FAILED_LOOKUPS = ("un médicament manque, et on le dit",)
 @pytest.mark.parametrize("traced", [True, False], ids=["traced", "messages only"])
 @pytest.mark.parametrize("name", AGENTS)
 def test_a_good_agent_raises_no_alarm(name: str, traced: bool) -> None:
+    """Neither on a step nor on the run, but for the lookup that failed for good."""
     tools, steps = AGENTS[name]
     spans = play(tools, steps, traced=traced)
     alarms = [evaluation for evaluation in evaluations(spans) if evaluation.severity != "info"]
-    assert alarms == []
+    assert [alarm.label for alarm in alarms] == (["never_succeeded"] if name in FAILED_LOOKUPS else [])
 
 
 @pytest.mark.parametrize("traced", [True, False], ids=["traced", "messages only"])
@@ -297,7 +297,7 @@ def test_a_good_agent_is_not_marked(name: str, traced: bool) -> None:
     """But for a lookup that failed for good: that is what the record proves, whatever the answer makes of it."""
     tools, steps = AGENTS[name]
     marks = diagnose(Trace(play(tools, steps, traced=traced))).marked
-    assert [suspect.check for suspect in marks] == (["never_succeeded"] if name in FAILED_LOOKUPS else [])
+    assert [suspect.check for suspect in marks] == (["failed_tool"] if name in FAILED_LOOKUPS else [])
 
 
 def side_by_side(count: int, *, ids: bool) -> list[Span]:

@@ -18,11 +18,11 @@ from llmtrace.diagnosis import diagnose
 from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import Trace
 from llmtrace.testing import Captured
-from tests.laws import support_agent, test_architectures
-from tests.laws.judged_stories import STORIES
-from tests.laws.test_architectures import ARRANGEMENTS, CALLS
+from tests.laws.law_cases import CASES
 from tests.one_word import Word, as_recorded, disagreements, of_root, one_word, words_of
-from tests.signals.signal_cases import CASES
+from tests.product_laws import support_agent, test_architectures
+from tests.product_laws.judged_stories import STORIES
+from tests.product_laws.test_architectures import ARRANGEMENTS, CALLS
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 DATA = Path(os.environ.get("LLMTRACE_BENCH_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))

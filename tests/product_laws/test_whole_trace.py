@@ -10,7 +10,7 @@ from inline_snapshot import snapshot
 from llmtrace.codec import genai
 from llmtrace.model import Trace
 from llmtrace.testing import capture
-from tests.laws import support_agent as agent
+from tests.product_laws import support_agent as agent
 
 RUN = "00000000000000000000000000000001"
 CHAT: dict[str, Any] = {

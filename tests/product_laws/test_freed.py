@@ -14,7 +14,7 @@ from llmtrace.recorder.recording import Recording
 from llmtrace.recorder.run import Run
 from llmtrace.testing import capture
 from tests.instrumentation.openai_server import Server
-from tests.laws import support_agent as agent
+from tests.product_laws import support_agent as agent
 
 
 @llmtrace.tool

@@ -1,16 +1,17 @@
-"""The quality signal ungrounded_argument: when it fires, what it says, and on what it stays silent."""
+"""The law ungrounded_argument: when it speaks, what it says, and on what it stays silent."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from signal_cases import find
-from tests.lineage_story import Story, tool
+from law_cases import evaluate, facts, findings
+from tests.agent_run import AgentRun as Story
+from tests.agent_run import tool
 
-from llmtrace.evaluation import Evaluator
 from llmtrace.laws import load
-from llmtrace.model import Evaluation, Inference, ToolCall, replace
+from llmtrace.laws.finding import Finding
+from llmtrace.model import Evaluation, Inference, Span, ToolCall, ToolDefinition, ToolExecution, replace
 
 (SIGNAL,) = load(("ungrounded_argument",))
 TOOLS = (
@@ -19,8 +20,16 @@ TOOLS = (
 )
 
 
-def findings(story: Story) -> list[Evaluation]:
-    return [evaluation for _, evaluation in find(SIGNAL, story.spans)]
+def spans_of(story: Story) -> list[Span]:
+    return [*story.spans, story.trace().root]
+
+
+def stated(story: Story) -> list[Evaluation]:
+    return [fact for _, fact in facts(SIGNAL, spans_of(story))]
+
+
+def judged(story: Story) -> list[Finding]:
+    return findings(SIGNAL, spans_of(story))
 
 
 def kettle() -> Story:
@@ -31,35 +40,45 @@ def kettle() -> Story:
 
 
 def test_a_made_up_value_is_found_when_the_model_speaks() -> None:
-    """On the inference, before the tool runs; content in the evidence only. Once a change with it went through, a warning."""
-    (_, lookup), (place, refund), (change, done) = find(SIGNAL, kettle().spans)
+    """A fact on the inference, before the tool runs; content in the evidence only. Once a change with it went through, a mark:
+    it is about the first call with the value, and rests on the change."""
+    (_, lookup), (_, refund) = facts(SIGNAL, spans_of(kettle()))
     assert (lookup.severity, lookup.label, lookup.pointer, lookup.call_id) == ("info", "made_up", "/order_id", "call_1")
     assert lookup.explanation == "/order_id of look_up: an identifier that no message or result contains"
     assert lookup.evidence == {"value": "KS-20431", "kind": "identifier"}
     assert (refund.severity, refund.label, refund.call_id) == ("info", "made_up", "call_2")
-    assert (done.severity, done.label, done.call_id, done.sources) == ("warning", "in_change", "call_2", (place,))
-    assert change == kettle().spans[3].span_id
+    (finding,) = judged(kettle())
+    first, change = kettle().spans[1], kettle().spans[3]
+    assert (finding.label, finding.confidence, finding.pointer) == ("in_change", "likely", "/order_id")
+    assert (finding.span_id, finding.spans) == (first.span_id, (change.span_id,))
+    mark = finding.as_evaluation()
+    assert (mark.severity, mark.label, mark.call_id) == ("warning", "in_change", "call_1")
+    assert "KS-20431" not in mark.explanation
 
 
 def test_a_declaration_decides_what_is_a_change() -> None:
     declared = tuple(replace(tool, changes=tool.name == "look_up") for tool in TOOLS)
-    story = kettle()
-    spans = [
-        replace(span, operation=replace(span.operation, tools=declared)) if isinstance(span.operation, Inference) else span
-        for span in story.spans
-    ]
-    assert [(found.label, found.call_id) for _, found in find(SIGNAL, spans)] == [
-        ("made_up", "call_1"),
-        ("in_change", "call_1"),
-        ("made_up", "call_2"),
-    ]
+    spans = [_declared(span, declared) for span in spans_of(kettle())]
+    (finding,) = findings(SIGNAL, spans)
+    assert (finding.label, finding.spans) == ("in_change", (spans[1].span_id,))
+
+
+def _declared(span: Span, tools: tuple[ToolDefinition, ...]) -> Span:
+    operation = span.operation
+    if isinstance(operation, Inference):
+        return replace(span, operation=replace(operation, tools=tools))
+    if isinstance(operation, ToolExecution):
+        definition = next(tool for tool in tools if tool.name == operation.name)
+        return replace(span, operation=replace(operation, definition=definition))
+    return span
 
 
 def test_a_change_that_failed_is_not_held_against_the_run() -> None:
     """The tool refused the identifier: nothing happened."""
     story = Story(*TOOLS).user("Refund my kettle.")
     story.call("refund", {"error": "no such order"}, order_id="KS-20431", amount=42.0)
-    assert [found.severity for found in findings(story)] == ["info"]
+    assert [fact.severity for fact in stated(story)] == ["info"]
+    assert [finding.confidence for finding in judged(story)] == ["possible"]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +91,7 @@ def test_a_change_that_failed_is_not_held_against_the_run() -> None:
 )
 def test_names_that_the_model_chose_are_not_in_the_explanation(name: str, arguments: dict[str, Any], where: str) -> None:
     """Only names of the definition are the program's own words."""
-    evaluation = findings(Story(*TOOLS).user("go").call(name, {}, **arguments))[0]
+    evaluation = stated(Story(*TOOLS).user("go").call(name, {}, **arguments))[0]
     assert evaluation.explanation == f"{where}: an identifier that no message or result contains"
 
 
@@ -81,16 +100,14 @@ def test_every_value_of_a_call_is_judged_by_itself() -> None:
     story.answer(
         ToolCall("refund", {"order_id": "KS-20418"}, "a"), ToolCall("look_up", {"order_id": ["KS-1111", "KS-2222"]}, "b")
     )
-    assert [(found.call_id, found.pointer) for found in findings(story)] == [("b", "/order_id/0"), ("b", "/order_id/1")]
+    assert [(found.call_id, found.pointer) for found in stated(story)] == [("b", "/order_id/0"), ("b", "/order_id/1")]
 
 
 def test_it_needs_no_id_and_no_definition() -> None:
     story = Story().user("Refund it").answer(ToolCall("refund", {"order_id": "KS-20431"}))
-    assert len(findings(story)) == 1
+    assert len(stated(story)) == 1
 
 
 def test_the_evaluator_puts_it_on_the_inference() -> None:
-    evaluator = Evaluator((SIGNAL,))
-    state = evaluator.start()
-    judged = [evaluator.step(state, span) for span in kettle().spans]
-    assert [len(span.evaluations) for span in judged] == [1, 0, 1, 1, 0]
+    """And the mark on the outermost span."""
+    assert [len(span.evaluations) for span in evaluate(spans_of(kettle()), SIGNAL)] == [1, 0, 1, 0, 0, 1]

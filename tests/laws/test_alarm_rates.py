@@ -1,4 +1,4 @@
-"""Recorded runs of real agents that did their task: few of them may carry a finding of severity warning or error."""
+"""Recorded runs of real agents that did their task: few of them may carry a warning, an error or a mark."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from signal_cases import find, run
+from law_cases import evaluate, run
 
-from llmtrace.laws import load
 from llmtrace.model import Inference, Message, Operation, Part, Text, ToolCall, ToolDefinition, ToolExecution, ToolResult
 
 SETS = {"gpt-4o-airline.jsonl": "airline_tools.json", "retail_agentrx.jsonl": "retail_tools.json"}
@@ -19,7 +18,7 @@ SETS = {"gpt-4o-airline.jsonl": "airline_tools.json", "retail_agentrx.jsonl": "r
 
 @pytest.mark.parametrize("name", SETS)
 def test_successful_runs_raise_few_alarms(name: str, data: Path) -> None:
-    """At most 3 % of the runs that earned their reward have a warning or error of any one signal."""
+    """At most 3 % of the runs that earned their reward have a warning, an error or a mark of any one law."""
     definitions = json.loads((data / "tau_bench" / SETS[name]).read_text())
     tools = tuple(ToolDefinition(one["function"]["name"], one["function"]["parameters"]) for one in definitions)
     alarms: Counter[str] = Counter()
@@ -29,9 +28,9 @@ def test_successful_runs_raise_few_alarms(name: str, data: Path) -> None:
         if recorded["reward"] == 1:
             runs += 1
             spans = run(*_steps(recorded["traj"], tools))
-            alarms.update(signal.name for signal in load() if any(one.severity != "info" for _, one in find(signal, spans)))
+            alarms.update({one.name for span in evaluate(spans) for one in span.evaluations if one.severity != "info"})
     assert runs > 30
-    assert {signal: count for signal, count in alarms.items() if count > 0.03 * runs} == {}
+    assert {law: count for law, count in alarms.items() if count > 0.03 * runs} == {}
 
 
 def _steps(trajectory: list[dict[str, Any]], tools: tuple[ToolDefinition, ...]) -> Iterator[Operation]:

@@ -6,8 +6,8 @@ import itertools
 from typing import Any
 
 import pytest
+from law_cases import CASES, DONE, ERROR, RUN, TOOLS, call, evaluate, execute, infer, result_of, run, user
 from llmtrace.reading.run_evidence import RunEvidence
-from signal_cases import CASES, DONE, ERROR, RUN, TOOLS, call, evaluate, execute, infer, result_of, run, user
 
 from llmtrace.evaluation import Evaluator, evaluate_trace
 from llmtrace.laws import Signal, load

@@ -10,7 +10,7 @@ from llmtrace.evaluation import Evaluator, evaluate_trace
 from llmtrace.model import Inference, Span, ToolExecution, replace
 from llmtrace.testing import Captured, capture
 from tests.instrumentation.openai_server import Server
-from tests.laws import support_agent as agent
+from tests.product_laws import support_agent as agent
 
 
 def told(captured: Captured) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What a tool declares about itself, and what quality signals make of it, live and when the run is read again."""
+"""What a tool declares about itself, and what laws make of it, live and when the run is read again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 import llmtrace
 from llmtrace.codec import genai
+from llmtrace.diagnosis import findings_of
 from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import ToolExecution, Trace, changes_by_hints
 from llmtrace.testing import capture
@@ -30,16 +31,18 @@ def call_twice(**declared: Any) -> Trace:
 @pytest.mark.parametrize(
     ("declared", "expected"),
     [
-        ({}, {("repeated_call", "twice"), ("duplicated_effect", "undeclared")}),
-        ({"changes": True}, {("repeated_call", "twice"), ("duplicated_effect", "declared")}),
-        ({"changes": False}, {("repeated_call", "twice")}),
+        ({}, {("duplicated_effect", "made_twice", "possible")}),
+        ({"changes": True}, {("duplicated_effect", "made_twice", "certain")}),
+        ({"changes": False}, {("repeated_call", "same_result", "possible")}),
         ({"polls": True}, set()),
     ],
 )
-def test_a_declaration_decides(declared: dict[str, Any], expected: set[tuple[str, str]]) -> None:
+def test_a_declaration_decides(declared: dict[str, Any], expected: set[tuple[str, str, str]]) -> None:
     """The same call twice is a change made twice only where each call changes something, and nothing where it polls."""
     trace = call_twice(**declared)
-    assert {(found.name, found.label) for span in trace.spans for found in span.evaluations} == expected
+    assert {(found.law, found.label, found.confidence) for found in findings_of(trace)} == expected
+    marks = {(found.name, found.label, found.confidence) for found in trace.root.evaluations}
+    assert marks == {finding for finding in expected if finding[2] == "certain"}
 
 
 def test_read_again_it_is_the_same() -> None:
