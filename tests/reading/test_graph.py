@@ -226,7 +226,7 @@ def test_the_code_of_the_lineage_page_runs(tmp_path: Path, capsys: pytest.Captur
     trace = long_run().trace()
     store = append(tmp_path / "store", *trace.spans)
     program = blocks("docs/explanation/lineage.md")[0].replace('"auto"', repr(store))
-    exec(compile(program, "lineage.md", "exec"), {})  # noqa: S102
+    exec(compile(program, "lineage.md", "exec"), {})
     *values, sources = capsys.readouterr().out.splitlines()
     assert len(values) == len(analyze(trace).uses)
     assert any(line.startswith("refund /order KS-20418 grounded result of look_up") for line in values)
