@@ -103,6 +103,8 @@ def show(
     verdict = diagnosis.verdict
     if verdict:
         screen.prose(verdict, "bold")
+        if diagnosis.is_judged and not diagnosis.is_wrong and not diagnosis.is_running:
+            screen.prose(f"If the answer is wrong: {next_step(trace)}", "dim")
         screen.line()
     _marked(screen, diagnosis.marked, top, notes)
     for report in diagnosis.reports:
@@ -156,6 +158,14 @@ def coverage(trace: Trace, diagnosis: Diagnosis, *, names: bool) -> Iterator[tup
         yield "Checked", listed if names else counted
     for sentence in diagnosis.unchecked:
         yield "Not checked", sentence
+
+
+def next_step(trace: Trace) -> str:
+    """Return what to do about a run that went wrong although nothing marks it."""
+    return (
+        f"llmtrace feedback {short_id(trace.trace_id)} --score 0 ranks five places to look at, and --judge MODEL asks a model. "
+        "A wrong decision over good data leaves no trace in the record."
+    )
 
 
 def worth_a_look(diagnosis: Diagnosis) -> str:
