@@ -17,7 +17,6 @@ REGISTRIES = {
     "exporters": set(),
     "instrumentation": set(),
     "monitors": set(),
-    "diagnosis/checks": set(),
 }
 """Folders in which each file is an extension, with the files that all of them may import."""
 
