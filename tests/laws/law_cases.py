@@ -12,9 +12,9 @@ from llmtrace import semconv
 from llmtrace.evaluation import Evaluator
 from llmtrace.laws import AnyLaw
 from llmtrace.laws.finding import Finding
-from llmtrace.model import Confidence
 from llmtrace.model import (
     AgentInvocation,
+    Confidence,
     Evaluation,
     Failure,
     Generic,

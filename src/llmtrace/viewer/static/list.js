@@ -166,7 +166,8 @@ export class ListView extends TablePage {
   glance(first, last, wait = 60) {
     clearTimeout(this.glanceSoon);
     const soon = this.glanceSoon = setTimeout(async () => {
-      const wanted = this.rows.slice(first, last).filter((row) => row.id && row.health !== "running" && !this.suspicions.has(signOf(row)));
+      const isNew = (row) => !this.suspicions.has(signOf(row));
+      const wanted = this.rows.slice(first, last).filter((row) => row.id && row.health !== "running" && isNew(row));
       for (let at = 0; at < wanted.length; at += 8) {
         const some = wanted.slice(at, at + 8);
         const reply = await this.data.suspicions(some.map((row) => row.id)).catch(() => ({}));
@@ -175,7 +176,7 @@ export class ListView extends TablePage {
           if (reply[row.id]) this.list.redraw(row.key);
         }
       }
-      if (soon === this.glanceSoon && this.box.isConnected && wanted.some((row) => !this.suspicions.has(signOf(row)))) this.glance(first, last, 1000);
+      if (soon === this.glanceSoon && this.box.isConnected && wanted.some(isNew)) this.glance(first, last, 1000);
     }, wait);
   }
 
@@ -189,7 +190,7 @@ export class ListView extends TablePage {
   row(at) {
     const row = this.rows[at];
     const shown = row.session ?? row;
-    const suspicion = row.session ? null : this.suspicions.get(signOf(row));
+    const suspicion = this.suspicions.get(signOf(row));
     const found = suspicion ? suspicion.title + (suspicion.confidence === "error" ? "" : ` (${suspicion.confidence})`) : someNames(row.findings ?? []);
     const word = suspicion?.health ?? shown.health;
     const health = row.waits ? cell("health running", "waits") : cell(`health ${word}`, word);
