@@ -202,7 +202,7 @@ def _first(screen: Screen, suspect: Suspect, notes: Notes) -> None:
     if chain:
         screen.line()
     if suspect.advice:
-        screen.prose(f"{advice_label(suspect.check)}: {suspect.advice}", "green")
+        screen.prose(f"{advice_label(suspect)}: {suspect.advice}", "green")
         screen.line()
 
 
@@ -290,7 +290,7 @@ def _suspect_as_markdown(suspect: Suspect, notes: Notes, *, is_first: bool) -> I
             yield f"{number}. {_code(_step_text(step))} (span `{step.span_id}`){note}"
         yield ""
     if suspect.advice:
-        yield f"{advice_label(suspect.check)}: {_plain(suspect.advice)}\n"
+        yield f"{advice_label(suspect)}: {_plain(suspect.advice)}\n"
 
 
 def _plain(text: str) -> str:
@@ -361,7 +361,7 @@ def show_groups(
     for group in groups[:top]:
         screen.headed(Cell(group.title, ("bold",)), Cell(format_text.plural(len(group.cases), "run"), ("red",)))
         screen.prose(_when(group), "dim", prefix="   ")
-        screen.prose(f"{advice_label(group.check)}: {group.advice}", "green", prefix="   ")
+        screen.prose(f"{advice_label(group.last.suspect)}: {group.advice}", "green", prefix="   ")
         screen.line()
     if len(groups) > top:
         screen.line(f"{len(groups) - top} more with --top {len(groups)}", "dim")
@@ -406,7 +406,7 @@ def _groups_as_markdown(groups: list[Group], run_count: int, unexplained: Sequen
     yield f"## {_counted(groups, run_count)}\n"
     for group in groups:
         yield f"* **{_plain(group.title)}**: {format_text.plural(len(group.cases), 'run')}. {_plain(_when(group))}."
-        yield f"  {advice_label(group.check)}: {_plain(group.advice)}"
+        yield f"  {advice_label(group.last.suspect)}: {_plain(group.advice)}"
     yield from [f"* {_plain(_unexplained(unexplained))}"] if unexplained else ()
 
 

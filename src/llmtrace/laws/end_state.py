@@ -130,15 +130,16 @@ class EndState(Law[None]):
         """Return the finding for a program that ended while it waited for a person: an open review, or one decided later."""
         name = review.tool or "a question"  # its words are content
         evidence = f"The program ended while {name} was held for a person's decision."
+        ran = f" {name} has not run." if review.tool else ""
         resume = f"llmtrace review resume {review.review_id or 'ID'} -- COMMAND"
         title = f"{name} waited for a review when the program ended"
         if review.decision in (None, "pending"):
             title = f"{name} waits for a review"
-            evidence += " Nobody has decided yet."
+            evidence += f" Nobody has decided yet.{ran}"
             command = f"show {review.review_id}, then approve or reject" if review.review_id else "ls"
             advice = f"Decide it: llmtrace review {command}. Then go on from there: {resume}. Or run the program again."
         elif review.decision in ("timed_out", "unattended"):
-            evidence += " Nobody decided in time."
+            evidence += f" Nobody decided in time.{ran}"
             advice = "Run the program again, and decide its review in time: llmtrace review ls lists what waits."
         else:
             evidence += f" It was {review.decision} later{f' by {review.decided_by}' if review.decided_by else ''}."
