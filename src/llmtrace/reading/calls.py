@@ -388,8 +388,11 @@ class Calls:
         call.asking_span = call.said_in = span.span_id
         call.conversation, call.parent_id, call.part = conversation, span.parent_id, where
         if tools:
-            call.definition = find_tool(part.name, tools)
-            call.offered = call.definition is not None
+            offered = find_tool(part.name, tools)
+            call.offered = offered is not None
+            operation = call.execution.operation if call.execution is not None else None
+            own = operation.definition if isinstance(operation, ToolExecution) else None
+            call.definition = own or offered or call.definition  # of an execution that ended before its request, its own
         if span.violations:
             call.violations = tuple(
                 violation
