@@ -65,7 +65,8 @@ export class ListView extends TablePage {
     fill(this.heads, HEADS.map(([text, sort]) => {
       const sorted = (this.query.sort || "age") === sort;
       const arrow = sorted ? (this.query.reverse ? " ↑" : " ↓") : "";
-      return el("span", sort ? el("button", { "aria-pressed": sorted, title: `sort by ${text || "health"}`, onclick: () => this.sort(sort) }, (text || "health") + arrow) : text);
+      const label = text || "health";
+      return el("span", sort ? el("button", { "aria-pressed": sorted, title: `sort by ${label}`, onclick: () => this.sort(sort) }, label + arrow) : text);
     }));
   }
 
@@ -235,14 +236,15 @@ export class ListView extends TablePage {
 
   key(event) {
     if (super.key(event)) return true;
-    if (event.key === "x") this.pick(this.cursor);
-    else if (event.key === "c" && this.picked.size === 2) this.comparePicked();
-    else if (event.key === "t") go("time");
-    else if (event.key === "r") go("reviews");
-    else if (event.key === "f") this.filter({ health: HEALTHS[(HEALTHS.indexOf(this.query.health) + 1) % HEALTHS.length] });
-    else if (event.key === "i" || (event.key === "Escape" && !this.panelBox.hidden)) this.togglePanel();
-    else if (event.key === "s") this.toggleSessions();
-    else if (event.key === "n" && !this.fresh.hidden) this.showNew();
+    const { key } = event;
+    if (key === "x") this.pick(this.cursor);
+    else if (key === "c" && this.picked.size === 2) this.comparePicked();
+    else if (key === "t") go("time");
+    else if (key === "r") go("reviews");
+    else if (key === "f") this.filter({ health: HEALTHS[(HEALTHS.indexOf(this.query.health) + 1) % HEALTHS.length] });
+    else if (key === "i" || (key === "Escape" && !this.panelBox.hidden)) this.togglePanel();
+    else if (key === "s") this.toggleSessions();
+    else if (key === "n" && !this.fresh.hidden) this.showNew();
     else return false;
     return true;
   }
