@@ -83,7 +83,7 @@ def main() -> None:
                 milliseconds.append((time.perf_counter() - began) * 1e3)
             rows.append((name, len(traces), round(milliseconds[0], 1), round(median(milliseconds[1:]), 1)))
         began = time.perf_counter()
-        sessions = listing.sessions(store, Query(limit=100))
+        sessions, _ = listing.sessions(store, Query(limit=100))
         rows.append(("sessions", len(sessions), round((time.perf_counter() - began) * 1e3, 1), "-"))
     title = f"{args.traces:,} traces, {args.traces * args.spans:,} spans; made in {made:.0f} s"
     head = ("filter", "found", "first, ms", "then, ms")

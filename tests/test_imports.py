@@ -12,12 +12,11 @@ import llmtrace
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "llmtrace"
 REGISTRIES = {
-    "laws": {"base", "user_signals"},
+    "laws": {"base", "finding", "judging", "user_signals"},
     "codec/dialects": {"base"},
     "exporters": set(),
     "instrumentation": set(),
     "monitors": set(),
-    "diagnosis/checks": set(),
 }
 """Folders in which each file is an extension, with the files that all of them may import."""
 

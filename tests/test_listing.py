@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llmtrace import diagnosis, listing
-from llmtrace.model import Evaluation, replace
+from llmtrace import diagnosis, list_verdicts, listing
+from llmtrace.errors import UnreadableStore
+from llmtrace.list_verdicts import PENDING, Verdicts
+from llmtrace.model import Custom, Evaluation, replace
 from llmtrace.store import Query, Store, filters, open_store, sqlite
+from llmtrace.store.kept_verdicts import KeptVerdicts
 from llmtrace.store.late_evaluations import attach
 from tests.cli.traces import RECOVERED, SILENT, recovered, silent
 from tests.store.spans import agent, inference, span, trace_id
@@ -39,7 +44,7 @@ def test_traces_by_confidence(tmp_path: Path, kind: str) -> None:
     for confidence, ids in (("likely", [SILENT]), ("certain", [])):
         found, undiagnosed = listing.find(store, Query(confidence=confidence))
         assert ([trace.trace_id for trace in found], undiagnosed) == (ids, 0)
-    titles = [verdict.title for verdict in listing.verdicts(store, store.traces())]
+    titles = [verdict.title for verdict in Verdicts(store).get(store.traces())]
     assert titles == ["look_up was called with a made-up /order_id", ""]
 
 
@@ -57,7 +62,8 @@ def test_traces_by_health(tmp_path: Path, kind: str) -> None:
 
     assert (found("ok"), found("recovered")) == ([], [RECOVERED])
     assert (found("suspect"), found("failed")) == ([SILENT], [])
-    assert [trace.health for trace in listing.with_health(store, store.traces())] == ["suspect", "recovered"]
+    traces = store.traces()
+    assert [trace.health for trace in listing.with_health(traces, Verdicts(store).get(traces))] == ["suspect", "recovered"]
     if kind == "local":
         assert [trace.trace_id for trace in store.traces(Query(sort="health"))] == [SILENT, RECOVERED]
         attach(store, RECOVERED, [Evaluation("feedback", "warning", "a person found it bad", "bad", source="human")])
@@ -75,19 +81,92 @@ def test_a_trace_that_is_found_by_health_is_not_searched_again(tmp_path: Path, d
 def test_a_trace_is_diagnosed_once_until_one_of_its_spans_changes(tmp_path: Path, diagnosed: list[str]) -> None:
     """By a list or by a filter, in any process; a late evaluation makes it new, and so does other code."""
     store = filled(str(tmp_path / "store"))
-    first = list(listing.verdicts(store, store.traces()))
+    first = Verdicts(store).get(store.traces())
     assert diagnosed == [SILENT, RECOVERED]
-    assert list(listing.verdicts(open_store(str(tmp_path / "store")), store.traces())) == first
+    assert Verdicts(open_store(str(tmp_path / "store"))).get(store.traces()) == first
     assert len(listing.find(store, Query(confidence="likely"))[0]) == 1
     assert len(diagnosed) == 2
     attach(store, RECOVERED, [Evaluation("feedback", "warning", "a person found it bad", "bad", source="human")])
-    list(listing.verdicts(store, store.traces()))
+    Verdicts(store).get(store.traces())
     assert diagnosed[2:] == [RECOVERED]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(listing, "code_version", lambda: "another")
-        assert listing.find(store, Query(confidence="likely"), seconds=0)[1] == 1
-        assert len(listing.find(store, Query(confidence="likely"))[0]) == 1
+        patch.setattr(list_verdicts, "code_version", lambda: "another")
+        verdicts = Verdicts(store)
+        assert listing.find(store, Query(confidence="likely"), verdicts, seconds=0)[1] == 2
+        assert len(listing.find(store, Query(confidence="likely"), verdicts)[0]) == 1
     assert len(diagnosed) == 5
+
+
+LONG = "c" * 32
+
+
+@pytest.fixture
+def release(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Until it is set, the diagnosis of the trace `LONG` does not end."""
+    event, diagnose = threading.Event(), diagnosis.diagnose
+    monkeypatch.setattr(diagnosis, "diagnose", lambda trace: (trace.trace_id != LONG or event.wait(60)) and diagnose(trace))
+    yield event
+    event.set()
+
+
+def with_long(url: str) -> Store:
+    """The newest trace has 401 spans; its last call was made up."""
+    store = filled(url)
+    root, *steps = silent()
+    fillers = [replace(steps[0], span_id=f"{number:016x}", operation=Custom(), evaluations=()) for number in range(100, 497)]
+    for one in (root, *fillers, *steps):
+        store.append(replace(one, trace_id=LONG, start=one.start + 10**9, end=(one.end or 0) + 10**9))
+    return store
+
+
+@pytest.mark.parametrize("kind", ["local", "memory"])
+def test_long_traces_are_diagnosed_last_and_in_the_background(tmp_path: Path, kind: str, release: threading.Event) -> None:
+    """A list is answered in time without their verdicts; a later one has them, and so has another process."""
+    store = with_long(str(tmp_path / "store") if kind == "local" else "memory:")
+    verdicts, traces = Verdicts(store), store.traces()
+    assert [trace.trace_id for trace in traces] == [LONG, SILENT, RECOVERED]
+    while (judged := verdicts.get(traces, seconds=0.01))[1:].count(PENDING):
+        assert judged[0] is PENDING
+    assert [verdict.title for verdict in judged] == ["", "look_up was called with a made-up /order_id", ""]
+    assert judged[0] is PENDING
+    found, pending = listing.find(store, Query(confidence="likely"), verdicts, seconds=0)
+    assert ([trace.trace_id for trace in found], pending) == ([SILENT], 1)
+    release.set()
+    assert PENDING not in verdicts.get(traces)
+    found, pending = listing.find(store, Query(confidence="likely"), verdicts)
+    assert ([trace.trace_id for trace in found], pending) == ([LONG, SILENT], 0)
+    if kind == "local":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(diagnosis, "diagnose", None)
+            assert Verdicts(open_store(str(tmp_path / "store"))).get(traces) == verdicts.get(traces)
+
+
+def test_a_run_that_was_killed_is_diagnosed_once_too(tmp_path: Path, diagnosed: list[str]) -> None:
+    """Its spans that never ended change no more when its program has ended; while it runs, nothing is said of it."""
+    root, *steps = silent()
+    store = open_store(str(tmp_path / "store"))
+    for one in (replace(root, end=None), *steps):
+        store.append(one)
+    assert listing.find(store, Query(confidence="certain")) == ([], 0)
+    assert diagnosed == []
+    store.close()
+    for _ in range(2):
+        store = open_store(str(tmp_path / "store"))
+        (verdict,) = Verdicts(store).get(store.traces())
+        assert verdict.confidence == "certain"
+        assert [trace.trace_id for trace in listing.find(store, Query(confidence="certain"))[0]] == [SILENT]
+        assert diagnosed == [SILENT]
+
+
+def test_an_error_of_the_store_reaches_the_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not end in the thread that diagnoses, and the next list tries again."""
+    store = filled(str(tmp_path / "store"))
+    verdicts, traces = Verdicts(store), store.traces()
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "trace", lambda _: (_ for _ in ()).throw(UnreadableStore("it is gone")))
+        with pytest.raises(UnreadableStore, match="it is gone"):
+            verdicts.get(traces)
+    assert verdicts.get(traces)[0].confidence == "likely"
 
 
 def test_a_verdict_on_fewer_spans_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,9 +179,9 @@ def test_a_verdict_on_fewer_spans_is_not_kept(tmp_path: Path, monkeypatch: pytes
         return diagnose(trace)
 
     monkeypatch.setattr(diagnosis, "diagnose", slow)
-    list(listing.verdicts(store, store.traces()))
+    Verdicts(store).get(store.traces())
     monkeypatch.undo()
-    assert listing.KeptVerdicts(store, listing.code_version()).get([SILENT, RECOVERED]) == {}  # type: ignore[arg-type]
+    assert KeptVerdicts(store, list_verdicts.code_version()).get([SILENT, RECOVERED]) == {}  # type: ignore[arg-type]
 
 
 MANY = 300
@@ -163,12 +242,12 @@ def test_a_conversation_is_whole_though_one_turn_matches(tmp_path: Path) -> None
         attributes = {} if talk is None else {"gen_ai.conversation.id": talk}
         operation = inference(f"question {number}", f"answer {number}", cost_usd=0.5)
         store.append(span(number, operation=operation, attributes=attributes))
-    sessions = listing.sessions(store, Query())
+    sessions, _ = listing.sessions(store, Query())
     assert [(session.conversation, [turn.task for turn in session.turns]) for session in sessions] == [
         ("b", ["question 1", "question 5"]),
         ("a", ["question 2", "question 3"]),
     ]
     assert sessions[0].total(lambda turn: turn.cost_usd) == 1.0
-    narrow = listing.sessions(store, Query(text='"question 3"'))
+    narrow, _ = listing.sessions(store, Query(text='"question 3"'))
     assert [(session.conversation, len(session.turns)) for session in narrow] == [("a", 2)]
-    assert [turn.trace_id for turn in listing.sessions(store, Query(limit=1))[0].turns] == [trace_id(1), trace_id(5)]
+    assert [turn.trace_id for turn in listing.sessions(store, Query(limit=1))[0][0].turns] == [trace_id(1), trace_id(5)]

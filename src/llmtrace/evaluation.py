@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 from llmtrace import semconv
 from llmtrace.codec.reconcile import reconcile
 from llmtrace.content.placeholders import MORE, holds_placeholder
-from llmtrace.laws import AnyLaw, Finding, Law, Stateless, UserSignal, When, judge, load, report
+from llmtrace.laws import AnyLaw, Law, Stateless, UserSignal, When, load
+from llmtrace.laws.finding import Finding
+from llmtrace.laws.judging import judge, report
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     Evaluation,

@@ -30,6 +30,29 @@ def test_every_value_with_its_characters(llmtrace: Callable[..., Any], store: st
     assert "/total:0-4" in ran.out
 
 
+def test_values_without_origin_are_shown_with_the_reason(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """An amount that is nowhere, a sum that the model computed, its own words; parts of a longer argument only on request."""
+    story = Story().user("Refund my kettle and my pan: I paid 218.40 and 63.00.")
+    story.call("refund", {"ok": True}, amount=24.0, reason="damaged", url="https://shop.example/kettle")
+    story.call("find", {}, query="orders KS-88888, KS-99999").answer("I refunded 281.40 EUR.")
+    store = append(str(tmp_path / "other"), *story.trace().spans)
+    out = llmtrace("lineage", "--store", store).out
+    for line in (
+        "   /amount = 24.0: no origin; it may be computed or chosen",
+        '   /reason = "damaged": no origin; the model\'s own words',
+        '   /url = "https://shop.example/kettle": no origin; the model may know it',
+        '   at 11-17 = "281.40": no origin; it may be computed or chosen',
+        "   2 values inside longer arguments: no origin; --unknown shows each",
+    ):
+        assert f"{line}\n" in out
+    out = llmtrace("lineage", "--unknown", "--store", store).out
+    assert '   /query at 7-15 = "KS-88888": no origin; it stands inside a longer argument\n' in out
+    uses = [value["use"] for value in json.loads(llmtrace("lineage", "--json", "--store", store).out)["values"]]
+    amount = next(use for use in uses if use["pointer"] == "/amount")
+    assert (amount["value"], amount["provenance"]["status"]) == (24.0, "unknown")
+    assert amount["provenance"]["reason"] == "it may be computed or chosen"
+
+
 def test_a_span_by_the_name_of_its_tool(llmtrace: Callable[..., Any], store: str) -> None:
     """What fed it above what it fed."""
     ran = llmtrace("lineage", "last", "look_up", "--store", store)

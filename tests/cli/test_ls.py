@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 
-from llmtrace import listing
-from llmtrace.cli import stores
+import llmtrace as api
+from llmtrace import diagnosis
+from llmtrace.cli import ls, stores
 from llmtrace.cli.ls import since
 from llmtrace.model import (
     AgentInvocation,
@@ -30,15 +31,18 @@ from llmtrace.model import (
     Inference,
     Message,
     Span,
+    Trace,
     Workflow,
     replace,
 )
 from llmtrace.model.reviews import Decision, ReviewRequest
-from llmtrace.store import indexing, open_store
+from llmtrace.semconv import PROGRAM
+from llmtrace.store import indexing, open_store, summarise
 from llmtrace.store.local import LocalStore
 from llmtrace.store.reviews import Reviews
+from llmtrace.viewer.rows import trace_row
 from tests.cli.traces import RECOVERED, SECOND, SILENT, Maker, answers, chat, recovered, user
-from tests.stored import append
+from tests.stored import append, recording
 
 
 def test_ls(llmtrace: Callable[..., Any], store: str) -> None:
@@ -140,30 +144,42 @@ def test_a_failed_run_without_a_marked_suspect_has_no_suspect_line(llmtrace: Cal
     assert json.loads(llmtrace("ls", "--limit", "1", "--json", "--store", store).out)[0]["suspect"] is None
 
 
-def test_what_would_take_long_is_not_diagnosed(
-    llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def slow_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The diagnosis of the silent trace takes longer than a terminal waits."""
+    diagnose = diagnosis.diagnose
+
+    def slow(trace: Trace) -> diagnosis.Diagnosis:
+        if trace.trace_id == SILENT:
+            time.sleep(1.0)
+        return diagnose(trace)
+
+    monkeypatch.setattr(diagnosis, "diagnose", slow)
+    monkeypatch.setattr(ls, "TERMINAL_SECONDS", 0.3)
+
+
+def test_a_terminal_gets_late_verdicts_below_the_list(
+    llmtrace: Callable[..., Any], store: str, slow_silent: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor is what stands far down the list: a list is there at once. It says so, in JSON too."""
+    """The list does not wait for a run that takes long; the next list has its verdict in its place."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    suspect = "          ? look_up was called with a made-up /order_id (likely)"
+    _, row, *_, said, late, verdict = llmtrace("ls", "--limit", "1", "--store", store).out.splitlines()
+    assert row.split()[2] == "-"
+    assert said == "Still judging 1 run of 4 spans. Ctrl-C leaves the rest to the next ls."
+    assert (late, verdict) == ("4bf92f35  suspect", suspect)
+    out = llmtrace("ls", "--limit", "1", "--store", store).out
+    assert "judging" not in out
+    assert suspect in out
 
-    def reasons() -> list[str | None]:
-        return [trace["undiagnosed"] for trace in json.loads(llmtrace("ls", "--store", store, "--json").out)]
 
-    monkeypatch.setattr(listing, "MOST_DIAGNOSED", 0)
-    out = llmtrace("ls", "--store", store).out
-    assert "?" not in out
-    assert out.splitlines()[-1] == "Only the first 0 traces of a list are diagnosed. See llmtrace why"
-    assert reasons() == ["only the first 0 traces of a list are diagnosed"] * 2
-    monkeypatch.setattr(listing, "MOST_DIAGNOSED", 100)
-    monkeypatch.setattr(listing, "LONGEST_DIAGNOSED", 3)
-    out = llmtrace("ls", "--store", store).out
-    assert "likely" not in out
-    for trace_id in (SILENT, RECOVERED):
-        assert f"          ? too long to diagnose here. See llmtrace why {trace_id[:8]}\n" in out
-    assert reasons() == ["traces of more than 3 spans are not diagnosed in a list"] * 2
-    monkeypatch.setattr(listing, "LONGEST_DIAGNOSED", 4)
-    out = llmtrace("ls", "--store", store).out
-    assert "likely" in out
-    assert out.count("too long") == 1
+@pytest.mark.parametrize("options", [[], ["--json"], ["--confidence", "likely"], ["--confidence", "likely", "--json"]])
+def test_a_pipe_gets_all_verdicts(llmtrace: Callable[..., Any], store: str, slow_silent: None, options: list[str]) -> None:
+    """What another program reads is complete, and no filter leaves a run out because its diagnosis takes long."""
+    out = llmtrace("ls", *options, "--store", store).out
+    assert out.count("look_up was called with a made-up /order_id") == 1
+    assert "judg" not in out
 
 
 def test_a_run_that_waits_for_a_person_says_so(llmtrace: Callable[..., Any], store: str) -> None:
@@ -199,6 +215,59 @@ def test_a_run_without_agents_has_its_own_name(llmtrace: Callable[..., Any], sto
     """What ``llmtrace run`` opened goes by the program's name."""
     append(store, Maker("c" * 32, time.time_ns()).span(1, None, "invoke_workflow agent.py", Workflow("agent.py")))
     assert llmtrace("ls", "--store", store, "--limit", "1").out.splitlines()[1].endswith("  agent.py")
+
+
+def test_a_workflow_around_agents_has_its_own_name_task_and_answer(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """Also where they are data, or missing: never the first agent's task beside the workflow's answer. One agent alone, also
+    inside a workflow or a program, is named as ever."""
+    store = str(tmp_path / "other")
+
+    @api.agent
+    def researcher(topic: str) -> str:
+        return f"Facts about {topic}"
+
+    @api.agent
+    def writer(facts: str) -> str:
+        return f"An article: {facts}"
+
+    @api.workflow
+    def article(topic: str, *, words: int = 90) -> str:
+        return writer(researcher(f"Find facts on {topic}"))
+
+    @api.workflow
+    def order(cart: dict[str, int]) -> dict[str, bool]:
+        writer(researcher(f"Find {cart}"))
+        return {"done": True}
+
+    @api.workflow
+    def nightly() -> None:
+        writer(researcher("Find news"))
+
+    @api.workflow
+    def alone(topic: str) -> str:
+        return writer(topic)
+
+    with recording(store):
+        for start in (lambda: article("kettles", words=50), lambda: order({"pan": 2}), nightly, lambda: alone("cups")):
+            start()
+    rows = [
+        ("writer", "cups", "An article: cups"),
+        ("nightly, researcher, writer", "Find news", "An article: Facts about Find news"),
+        ("order, researcher, writer", '{"cart":{"pan":2}}', '{"done":true}'),
+        ("article, researcher, writer", '{"topic":"kettles","words":50}', "An article: Facts about Find facts on kettles"),
+    ]
+    listed = json.loads(llmtrace("ls", "--json", "--store", store).out)
+    assert [(trace["task"], trace["answer"]) for trace in listed] == [row[1:] for row in rows]
+    out = llmtrace("ls", "--store", store).out
+    assert re.findall(r"^\w{8} .*?  ([a-z][a-z, ]+)$", out, re.MULTILINE) == [row[0] for row in rows]
+    with open_store(store) as opened:
+        summaries = opened.traces()
+        assert [", ".join(trace_row(summary)["agents"]) for summary in summaries] == [row[0] for row in rows]
+        root, *others = opened.trace(summaries[-1].trace_id).spans
+        program = replace(root, span_id="f" * 16, parent_id=None, operation=Workflow("run.py"), attributes={PROGRAM: True})
+        inside = summarise(Trace([program, replace(root, parent_id="f" * 16), *others]))
+        assert (inside.title[0], inside.task) == ("article", rows[-1][1])
+        assert summarise(Trace([program, replace(others[0], parent_id="f" * 16)])).title == ("researcher",)
 
 
 def test_a_refusal_is_what_was_answered(llmtrace: Callable[..., Any], store: str) -> None:

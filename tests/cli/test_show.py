@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
 from inline_snapshot import snapshot
 
 from llmtrace import semconv
@@ -21,6 +22,7 @@ from llmtrace.model import (
     Message,
     Reasoning,
     Retrieval,
+    Span,
     Text,
     ToolCall,
     ToolExecution,
@@ -28,7 +30,7 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from tests.cli.traces import BROKEN, RECOVERED, SECOND, SILENT, Maker, answers, chat, reviewed, user
+from tests.cli.traces import BROKEN, LOOK_UP, RECOVERED, SECOND, SILENT, Maker, answers, asks, chat, reviewed, told, user
 from tests.stored import append
 
 
@@ -244,13 +246,14 @@ def test_steps_that_repeat_are_shown_once(llmtrace: Callable[..., Any], store: s
     spans += [maker.span(40 + place, 1, "execute_tool find", ToolExecution("find", {"n": place})) for place in range(4)]
     append(store, *spans)
     out = llmtrace("show", "--store", store).out
-    assert [line[:57].rstrip() for line in out.splitlines()[3:]] == [
-        "agent a",
+    assert [line.partition("      " if "─" in line else "\n")[0] for line in out.splitlines()[3:]] == [
+        "agent a" + " " * 67 + "200 ms",
         "├─ poll(n=0)",
         "│     → wait",
         "├─ step",
         "│  └─ log(n=2)",
-        "├─ … the same 2 steps 4 times more, 2 distinct arguments",
+        "├─ … 4 more rounds of poll → log; the same result; 2 different arguments",
+        "│       spans 0000000000000005 to 000000000000000f; --full shows each",
         "├─ find(n=0)",
         "├─ find(n=1)",
         "├─ find(n=2)",
@@ -275,8 +278,64 @@ def test_a_repetition_at_the_end_ends_the_branch(llmtrace: Callable[..., Any], s
         "│     ✗ KeyError: n",
         "├─ poll()",
         "│     → b",
-        "└─ … the same 3 times more (--full shows them)",
+        "└─ … poll 3 more times; the same arguments and resul",
+        "        spans 0000000000000004 to 0000000000000006;",
     ]
+
+
+def loop(order_ids: Sequence[str], *, nodes: bool, sent: int = 4) -> list[Span]:
+    """An agent that looks up these orders, one after the other. ``nodes``: each step is inside a span of its own.
+
+    ``sent``: number of newest messages that the model is sent.
+    """
+    maker, task, history = Maker("d" * 32, time.time_ns() - 3600 * SECOND), user("Is order KS-20457 ready?"), list[Message]()
+    spans = [maker.span(1, None, "invoke_agent a", AgentInvocation("a", input=(task,)))]
+    for number, order_id in enumerate(order_ids, 1):
+        call, result, at = ToolCall("look_up", {"order_id": order_id}, f"call_{number}"), {"state": "packing"}, 4 * number
+        model = chat([task, *history[-sent:]], asks(call), model="m")
+        execution = ToolExecution("look_up", call.arguments, result, has_result=True, call_id=call.id, definition=LOOK_UP)
+        if nodes:
+            spans += [maker.span(at, 1, "think", Custom()), maker.span(at + 2, 1, "act", Custom())]
+        spans.append(maker.span(at + 1, at if nodes else 1, "chat m", model))
+        spans.append(maker.span(at + 3, at + 2 if nodes else 1, "execute_tool look_up", execution))
+        history += [asks(call), told(f"call_{number}", result)]
+    return spans
+
+
+@pytest.mark.parametrize("nodes", [False, True])
+def test_a_long_loop_is_a_few_lines(llmtrace: Callable[..., Any], store: str, nodes: bool) -> None:
+    """However many rounds it has, also where each step is inside a span of its own, as graphs write them."""
+    append(store, *loop(["KS-20457"] * 700, nodes=nodes))
+    lines = [line.rstrip() for line in llmtrace("show", "dddd", "--store", store).out.splitlines()]
+    assert len(lines) < 25
+    fold = next(place for place, line in enumerate(lines) if "more rounds of chat m → look_up" in line)
+    assert re.fullmatch(r"└─ … \d+ more rounds of chat m → look_up; the same arguments and result", lines[fold])
+    assert re.fullmatch(r" {8}spans \w{16} to \w{16}; --full shows each", lines[fold + 1])
+    assert f"to {2802 if nodes else 2803:016x};" in lines[fold + 1]
+    assert len(llmtrace("show", "dddd", "--full", "--store", store).out.splitlines()) > 2000
+
+
+@pytest.mark.parametrize("nodes", [False, True])
+def test_the_step_of_a_suspect_is_not_folded(llmtrace: Callable[..., Any], store: str, nodes: bool) -> None:
+    """It is shown in its place, and what repeats before and after it is not: here the first call again and a made-up one."""
+    append(store, *loop([*["KS-20457"] * 3, "KS-77777", *["KS-20457"] * 30], nodes=nodes, sent=99))
+    out = llmtrace("show", "dddd", "--store", store).out
+    titles = [line.strip("│├└─ ").split("   ")[0] for line in out.splitlines() if re.search("─ (look_up|…)", line)]
+    assert titles == [
+        'look_up(order_id="KS-20457")',
+        'look_up(order_id="KS-20457")',
+        "… 1 more round of chat m → look_up; the same arguments and result",
+        'look_up(order_id="KS-77777")',
+        "… 30 more rounds of chat m → look_up; the same result; 2 different arguments",
+    ]
+
+
+def test_different_results_of_a_loop_are_counted(llmtrace: Callable[..., Any], store: str) -> None:
+    """A step that is folded did not seem to bring the same as the first."""
+    maker = Maker("d" * 32, time.time_ns() - 60 * SECOND)
+    polls = [ToolExecution("poll", {}, {"done": place // 5}, has_result=True) for place in range(10)]
+    append(store, *(maker.span(2 + place, None, "execute_tool poll", poll) for place, poll in enumerate(polls)))
+    assert "… poll 9 more times; the same arguments; 2 different results" in llmtrace("show", "--store", store).out
 
 
 def test_partial_streams_and_system_parts(llmtrace: Callable[..., Any], store: str) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 
 from llmtrace import semconv
 from llmtrace.evaluation import Evaluator
-from llmtrace.laws import AnyLaw, Confidence, Finding
+from llmtrace.laws import AnyLaw
+from llmtrace.laws.finding import Finding
 from llmtrace.model import (
     AgentInvocation,
+    Confidence,
     Evaluation,
     Failure,
     Generic,

@@ -9,7 +9,8 @@ from law_cases import evaluate, facts, findings
 from tests.agent_run import AgentRun as Story
 from tests.agent_run import tool
 
-from llmtrace.laws import Finding, load
+from llmtrace.laws import load
+from llmtrace.laws.finding import Finding
 from llmtrace.model import Evaluation, Inference, Span, ToolCall, ToolDefinition, ToolExecution, replace
 
 (SIGNAL,) = load(("ungrounded_argument",))

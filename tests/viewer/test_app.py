@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from llmtrace import diagnosis
 from llmtrace.model import AgentInvocation, Evaluation, ToolExecution, Trace, replace
 from llmtrace.reading.graph import analyze
 from llmtrace.store import open_store, summarise
@@ -107,10 +109,29 @@ def test_feedback_is_recorded_as_by_the_command(viewer: Served) -> None:
     assert (rated.score, rated.label, rated.source, rated.evidence["comment"]) == (0.2, "bad", "human", "wrong order")
 
 
+def suspicions(viewer: Served, *traces: str) -> dict[str, Any]:
+    """Ask until every trace is diagnosed, as the page does."""
+    while True:
+        reply: dict[str, Any] = viewer.ask(f"/api/suspicions?traces={','.join(traces)}").json
+        if len(reply) == len(traces):
+            return reply
+
+
+def test_the_list_does_not_wait_for_a_long_diagnosis(viewer: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trace is left out of the answer, and is in a later one."""
+    go_on, diagnose = threading.Event(), diagnosis.diagnose
+    monkeypatch.setattr(diagnosis, "diagnose", lambda trace: diagnose(trace) if go_on.wait(60) else None)
+    viewer.ask("/api/traces")
+    assert viewer.ask(f"/api/suspicions?traces={SILENT}").json == {}
+    assert viewer.ask("/api/traces?confidence=likely").json["undiagnosed"] == 2
+    go_on.set()
+    assert suspicions(viewer, SILENT)[SILENT]["confidence"] == "likely"
+
+
 def test_the_list_says_what_is_suspected(viewer: Served) -> None:
     """A trace that looks fine from outside names its suspect in the list already."""
     viewer.ask("/api/traces")
-    told = viewer.ask(f"/api/suspicions?traces={SILENT},{RECOVERED}").json
+    told = suspicions(viewer, SILENT, RECOVERED)
     assert told[SILENT] == {
         "title": "look_up was called with a made-up /order_id",
         "confidence": "likely",
@@ -122,7 +143,7 @@ def test_the_list_says_what_is_suspected(viewer: Served) -> None:
 def test_a_trace_that_cannot_be_diagnosed_costs_only_its_suspects(viewer: Served, broken_diagnosis: None) -> None:
     """The list names the others' suspects, the trace opens without any and says how to report it, and it can be saved."""
     viewer.ask("/api/traces")
-    told = viewer.ask(f"/api/suspicions?traces={RECOVERED},{SILENT}").json
+    told = suspicions(viewer, RECOVERED, SILENT)
     assert told[RECOVERED] is None
     assert "because of a bug in llmtrace: KeyError ('order_id') at conftest.py:" in told[SILENT]["title"]
     found = viewer.ask(f"/api/traces/{SILENT}/diagnosis").json
@@ -142,7 +163,7 @@ def test_the_list_names_no_suspect_of_a_failed_run_that_none_marks(tmp_path: Pat
     store.append(maker.span(3, 1, "chat m", chat([task], answer)))
     with serving(store) as served:
         assert served.ask("/api/traces").json["traces"][0]["health"] == "failed"
-        assert served.ask(f"/api/suspicions?traces={'e' * 32}").json == {"e" * 32: None}
+        assert suspicions(served, "e" * 32) == {"e" * 32: None}
         found = served.ask(f"/api/traces/{'e' * 32}/diagnosis").json
     assert (found["is_judged"], found["verdict"]) == (True, "The run failed, but no step is a clear cause.")
     assert found["unchecked"] == ["Arguments were not checked against a schema, since none was recorded: track."]

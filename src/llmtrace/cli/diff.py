@@ -28,6 +28,7 @@ from llmtrace.config import Config
 from llmtrace.diagnosis import environment
 from llmtrace.diagnosis.difference import Difference, Pair, compare
 from llmtrace.diagnosis.environment import environment_of
+from llmtrace.listing import diagnosed_health
 from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Review, Span, ToolExecution, Trace, Workflow
 from llmtrace.model.traces import in_traces
 from llmtrace.playback.difference import difference as request_difference
@@ -74,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
 def _compare_traces(args: argparse.Namespace) -> int:
     with opened(args) as store:
         left_trace, right = store.trace(args.trace), store.trace(args.other)
+        healths = () if args.json else [diagnosed_health(store, trace) for trace in (left_trace, right)]
     difference = compare(left_trace, right)
     before, now = environment_of(left_trace), environment_of(right)
     changes = environment.compare(before, now)
@@ -84,8 +86,8 @@ def _compare_traces(args: argparse.Namespace) -> int:
         print_json({"left": left_trace.trace_id, "right": right.trace_id} | causes | content)
         return FINE
     screen = Screen(sys.stdout)
-    for trace in (left_trace, right):
-        headline(screen, trace)
+    for trace, health in zip((left_trace, right), healths, strict=True):
+        headline(screen, trace, health)
     screen.line()
     write_changes(screen, changes, before, now)
     if changes:
@@ -103,7 +105,9 @@ def _compare_traces(args: argparse.Namespace) -> int:
     for pair in shown:
         _pair(screen, pair, left_trace, right)
     if hidden := len(difference.pairs) - len(shown):
-        screen.line(f"{format_text.plural(hidden, 'step')} the same in both (--all shows them)", "dim")
+        screen.line(
+            f"{format_text.plural(hidden, 'step')} the same in both (--all shows {format_text.it_or_them(hidden)})", "dim"
+        )
     if difference.left_out:
         screen.line(f"{format_text.plural(difference.left_out, 'step')} not compared: there are too many", "yellow")
     return FINE

@@ -28,7 +28,7 @@ from llmtrace.text.unsafe_characters import clean
 
 if TYPE_CHECKING:
     from llmtrace.diagnosis import Diagnosis, Suspect
-    from llmtrace.listing import Verdict
+    from llmtrace.list_verdicts import Verdict
 
 UNKNOWN = "-"
 
@@ -76,6 +76,10 @@ def count(number: int | None) -> str:
 
 def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def it_or_them(number: int) -> str:
+    return "it" if number == 1 else "them"
 
 
 def cost(usd: float | None) -> str:

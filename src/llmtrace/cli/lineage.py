@@ -1,6 +1,7 @@
 """``llmtrace lineage``: show where each value of a trace came from; for one span, its inputs and where its values went.
 
-The indentation is the number of steps. See docs/explanation/lineage.md.
+A value that nothing visible contains is said to have no origin, with the reason why that proves nothing. For one span, the
+indentation is the number of steps. See docs/explanation/lineage.md.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from llmtrace.cli.options import FINE, print_json
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import find_span, opened, operation_name, trace_of
 from llmtrace.cli.terminal import Cell, Screen, Style, short
+from llmtrace.listing import diagnosed_health
 from llmtrace.model import Span, Trace
 from llmtrace.reading.graph import Edge, Graph, Reached, analyze
 from llmtrace.reading.provenance import Origin, ValueUse
@@ -39,53 +41,65 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="?", default="last", help="id, its first digits, or last (default: last)")
     parser.add_argument("span", nargs="?", help="a span's id, its first digits, or the name of a tool: its first execution")
     parser.add_argument("--sent", action="store_true", help="with a span, also count what a model was merely sent")
-    parser.add_argument("--unknown", action="store_true", help="also show values whose origin is unknown")
+    parser.add_argument("--unknown", action="store_true", help="also show values without origin inside longer arguments")
 
 
 def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         trace = trace_of(store, args.trace)
+        health = None if args.json else diagnosed_health(store, trace)
     span = None if args.span is None else find_span(trace, args.span)
     graph = analyze(trace)
-    if args.json:
+    if health is None:
         print_json(_as_json(trace, graph, span, include_sent=args.sent))
         return FINE
     screen = Screen(sys.stdout)
     if span is None:
-        _print_values(screen, graph, show_unknown=args.unknown)
+        _print_values(screen, graph, show_pieces=args.unknown)
     else:
         _print_span(screen, trace, graph, span, include_sent=args.sent)
     for reason, span_id in graph.lineage.hidden.items():
         screen.prose(f"Not visible: {reason} (span {span_id})", "yellow")
-    headline(screen, trace)
+    headline(screen, trace, health)
     return FINE
 
 
 # -- every value
 
 
-def _print_values(screen: Screen, graph: Graph, *, show_unknown: bool) -> None:
-    shown = [use for use in graph.uses if show_unknown or use.provenance.status != "unknown"]
-    if not shown:
-        screen.prose("No value in the calls and answers of this trace could be traced.")
+def _print_values(screen: Screen, graph: Graph, *, show_pieces: bool) -> None:
+    if not graph.uses:
+        screen.prose("The calls and answers of this trace hold no value that could be traced.")
         screen.line()
-    for (span_id, tool, _), uses in groupby(shown, key=lambda use: (use.span_id, use.tool, use.call_id)):
+    for (span_id, tool, _), uses in groupby(graph.uses, key=lambda use: (use.span_id, use.tool, use.call_id)):
         screen.spread(Cell(tool or "answer", ("bold",)), Cell(f"span {span_id}", ("dim",)))
+        pieces = 0
         for use in uses:
+            if _is_piece_without_origin(use) and not show_pieces:
+                pieces += 1
+                continue
             place = use.pointer if use.pointer and use.whole else f"{use.pointer} at {use.start}-{use.end}".strip()
             text = f"{place} = {short(format_text.value(use.value), _LONGEST_VALUE)}"
+            if use.provenance.status == "unknown":
+                text += f": no origin; {use.provenance.reason}"
             screen.prose(text, *_STYLES.get(use.provenance.status, ()), prefix="   ")
             for line in _explain(graph, use):
                 screen.prose(line, "dim", prefix="       ")
+        if pieces:
+            values = "1 value" if pieces == 1 else f"{pieces:,} values"
+            screen.prose(f"{values} inside longer arguments: no origin; --unknown shows each", "dim", prefix="   ")
         screen.line()
+
+
+def _is_piece_without_origin(use: ValueUse) -> bool:
+    """Return True for a part of an argument, such as a number in a program, that was not found: there may be many."""
+    return use.provenance.status == "unknown" and use.part == "argument" and not use.whole
 
 
 def _explain(graph: Graph, use: ValueUse) -> Iterator[str]:
     """Yield a line for each origin of a value."""
     provenance = use.provenance
-    if provenance.status == "unknown":
-        yield f"not found: {provenance.reason}"
-    elif provenance.status == "ungrounded":
+    if provenance.status == "ungrounded":
         yield "made up: no earlier message or result contains it"
         if provenance.first is not None and not use.is_first_ungrounded:
             yield f"first used in {provenance.first.place} (span {provenance.first.span_id})"

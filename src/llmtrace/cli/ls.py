@@ -4,9 +4,12 @@ Below each trace stand its task and answer, its findings of severity warning and
 An unknown number is ``-``, never 0.
 
 Health is *failed* if the program reported failure, the outermost span ended in error, or the run was interrupted; else
-*suspect* if a certain or likely suspect marks the run; else *recovered* if any error occurred on the way; else *ok*. A run that
-waits for a review says *waits*. The first 100 listed traces of a local store are diagnosed, if they ended and have at most 300
-spans; the list says which were not.
+*suspect* if a certain or likely suspect marks the run; else *recovered* if any error occurred on the way; else *ok*. It is
+``-`` while only the verdict can tell which. A run whose review nobody has decided says *waits*.
+
+Every ended run of a local store is judged, however long it is, and its verdict is kept. On a terminal, the list comes after at
+most 1.5 seconds, and the verdicts of runs that take longer follow below it. Ctrl-C leaves them to the next call. Into a file or
+a pipe, the list waits for all of them.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -23,8 +27,9 @@ from llmtrace import listing
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.stores import nothing_found, opened
-from llmtrace.cli.terminal import Cell, Screen, short
-from llmtrace.listing import Session, Verdict
+from llmtrace.cli.terminal import Cell, Progress, Screen, Style, short
+from llmtrace.list_verdicts import PENDING, Verdict, Verdicts
+from llmtrace.listing import Session
 from llmtrace.model.traces import short_id
 from llmtrace.store import Query, Store, TraceSummary, filters
 from llmtrace.store.local import LocalStore
@@ -34,6 +39,10 @@ NAME = "ls"
 HELP = "list traces, newest first, with health, findings and first suspect"
 EXAMPLE = "llmtrace ls --health failed --since 2h"
 
+TERMINAL_SECONDS = 1.5
+"""Seconds that the list waits for verdicts on a terminal."""
+_STEP = 0.25
+"""Seconds between two changes of the progress line."""
 _MOST_WATCHED = 200
 """Number of newest traces that ``--watch`` reads each time."""
 _SECONDS, _REMOTE_SECONDS = 0.5, 5.0
@@ -89,28 +98,94 @@ def run(args: argparse.Namespace) -> int:
             store = replays
         if args.watch:
             _watch(store, args)
-        screen, waiting = Screen(sys.stdout), listing.waiting(store)
-        if args.sessions:
-            sessions = listing.sessions(store, _query(args))
-            more, sessions = len(sessions) > args.limit, sessions[: args.limit]
-            if args.json:
-                print_json([_session_as_json(session, waiting) for session in sessions])
-                return FINE
-            _show_sessions(screen, sessions, waiting)
-        else:
-            traces, _ = listing.find(store, _query(args))
-            more, traces = len(traces) > args.limit, traces[: args.limit]
-            if args.json:
-                print_json(list(_as_json(store, traces)))
-                return FINE
-            if traces:
-                _show(screen, store, traces)
-            else:
-                filtered = bool(args.text) or any(filters.active(_query(args)))
-                screen.line(nothing_found(store, args, filtered=filtered))
-        if more:
-            screen.line(f"more with --limit {2 * args.limit}", "dim")
+        (_list_sessions if args.sessions else _list_traces)(Screen(sys.stdout), store, args)
     return FINE
+
+
+def _list_sessions(screen: Screen, store: Store, args: argparse.Namespace) -> None:
+    query, verdicts = _query(args), Verdicts(store)
+    # a filter by verdicts waits for all of them: a conversation may match because of any of its turns
+    is_quick = screen.is_terminal and not args.json and not listing.needs_verdicts(query)
+    with Progress("judging runs"):
+        sessions, _ = listing.sessions(store, query, verdicts, seconds=TERMINAL_SECONDS if is_quick else float("inf"))
+    waiting = listing.waiting(store)
+    if args.json:
+        print_json([_session_as_json(session, waiting) for session in sessions[: args.limit]])
+        return
+    _show_sessions(screen, sessions[: args.limit], waiting)
+    _say_more(screen, len(sessions), args)
+    turns = {turn.trace_id: turn for session in sessions[: args.limit] for turn in session.turns}
+    pending = {trace_id for session in sessions[: args.limit] for trace_id in session.pending}
+    _show_late(screen, verdicts, [turn for trace_id, turn in turns.items() if trace_id in pending])
+
+
+def _list_traces(screen: Screen, store: Store, args: argparse.Namespace) -> None:
+    verdicts = Verdicts(store)
+    found = _find(store, _query(args), verdicts)
+    traces = found[: args.limit]
+    judged = _judge(verdicts, traces, TERMINAL_SECONDS if screen.is_terminal and not args.json else float("inf"))
+    if args.json:
+        print_json(list(_as_json(store, traces, judged)))
+        return
+    if traces:
+        _show(screen, store, traces, judged)
+    else:
+        screen.line(nothing_found(store, args, filtered=bool(args.text) or any(filters.active(_query(args)))))
+    _say_more(screen, len(found), args)
+    _show_late(screen, verdicts, [trace for trace, verdict in zip(traces, judged, strict=True) if verdict is PENDING])
+
+
+def _say_more(screen: Screen, found: int, args: argparse.Namespace) -> None:
+    if found > args.limit:
+        screen.line(f"more with --limit {2 * args.limit}", "dim")
+
+
+def _find(store: Store, query: Query, verdicts: Verdicts) -> list[TraceSummary]:
+    """Return the traces that match ``query``. If that depends on verdicts, every run that could match is judged first."""
+    with Progress("judging runs") as progress:
+        while True:
+            traces, pending = listing.find(store, query, verdicts, seconds=_STEP)
+            if not pending:
+                return traces
+            progress.text = f"judging {format_text.plural(pending, 'run')}"
+
+
+def _judge(verdicts: Verdicts, traces: Sequence[TraceSummary], seconds: float) -> list[Verdict]:
+    """Return the verdict of each trace; `PENDING` for those that take longer than ``seconds``."""
+    deadline = time.monotonic() + seconds
+    with Progress("judging runs") as progress:
+        while True:
+            judged = verdicts.get(traces, seconds=min(_STEP, max(0.0, deadline - time.monotonic())))
+            pending = [trace for trace, verdict in zip(traces, judged, strict=True) if verdict is PENDING]
+            if not pending or time.monotonic() >= deadline:
+                return judged
+            progress.text = f"judging {_runs(pending)}"
+
+
+def _runs(traces: Sequence[TraceSummary]) -> str:
+    spans = format_text.plural(max(trace.spans for trace in traces), "span")
+    return f"1 run of {spans}" if len(traces) == 1 else f"{len(traces)} runs of up to {spans}"
+
+
+def _show_late(screen: Screen, verdicts: Verdicts, traces: Sequence[TraceSummary]) -> None:
+    """Wait for the verdicts of these traces, and print each, with the trace's health, as soon as it is known."""
+    if not traces:
+        return
+    screen.prose(f"Still judging {_runs(traces)}. Ctrl-C leaves the rest to the next ls.", "dim")
+    screen.stream.flush()
+    waiting = list(traces)
+    with suppress(KeyboardInterrupt):
+        while waiting:
+            with Progress(f"judging {_runs(waiting)}"):
+                while (judged := verdicts.get(waiting, seconds=_STEP)).count(PENDING) == len(waiting):
+                    pass
+            for trace, verdict in zip(listing.with_health(waiting, judged), judged, strict=True):
+                if verdict is not PENDING:
+                    health = screen.paint(trace.health, format_text.HEALTH_STYLE[trace.health])
+                    screen.line(f"{screen.paint(short_id(trace.trace_id), 'bold')}  {health}")
+                    _show_verdict(screen, trace, verdict)
+            screen.stream.flush()
+            waiting = [trace for trace, verdict in zip(waiting, judged, strict=True) if verdict is PENDING]
 
 
 def _query(args: argparse.Namespace) -> Query:
@@ -120,23 +195,25 @@ def _query(args: argparse.Namespace) -> Query:
 
 def _watch(store: Store, args: argparse.Namespace) -> NoReturn:
     """Print the newest traces, the newest last, then each new trace when it has ended, until Ctrl-C."""
-    screen, above = Screen(sys.stdout), list[TraceSummary]()
+    screen, above, verdicts = Screen(sys.stdout), list[TraceSummary](), Verdicts(store)
     query = replace(_query(args), limit=max(args.limit, _MOST_WATCHED))
-    window, _ = listing.find(store, query)
+    window = _find(store, query, verdicts)
     fresh = window[: args.limit]
     if not fresh and not args.json:
         screen.line("no traces yet; waiting. Press Ctrl-C to stop", "dim")
     while True:
         fresh.reverse()
         if args.json:
-            for content in _as_json(store, fresh):
+            for content in _as_json(store, fresh, verdicts.get(fresh)):
                 screen.line(json.dumps(content))
         elif fresh:
-            above = [*above, *_show(screen, store, fresh, above)][-args.limit :]
+            judged = verdicts.get(fresh)
+            _show(screen, store, fresh, judged, above)
+            above = [*above, *listing.with_health(fresh, judged)][-args.limit :]
         screen.stream.flush()
         complete = {trace.trace_id for trace in window if _is_complete(trace, args)}
         time.sleep(_REMOTE_SECONDS if store.is_remote else _SECONDS)
-        window, _ = listing.find(store, query)
+        window = _find(store, query, verdicts)
         fresh = [trace for trace in window if trace.trace_id not in complete and _is_complete(trace, args)]
 
 
@@ -145,11 +222,10 @@ def _is_complete(trace: TraceSummary, args: argparse.Namespace) -> bool:
     return trace.health != "running" or args.health == "running"
 
 
-def _as_json(store: Store, traces: Sequence[TraceSummary]) -> Iterator[dict[str, Any]]:
+def _as_json(store: Store, traces: Sequence[TraceSummary], verdicts: Sequence[Verdict]) -> Iterator[dict[str, Any]]:
     waiting = listing.waiting(store)
     names = ("check", "span_id", "title", "confidence", "probability", "count")
-    for listed, verdict in zip(traces, listing.verdicts(store, traces), strict=True):
-        trace = replace(listed, health=listing.health_of(listed, verdict))
+    for trace, verdict in zip(listing.with_health(traces, verdicts), verdicts, strict=True):
         suspect = {name: getattr(verdict, name) for name in names} if verdict.title else None
         undiagnosed = verdict.fault or verdict.undiagnosed or None
         yield {**_trace_as_json(trace, waiting), "suspect": suspect, "undiagnosed": undiagnosed}
@@ -173,15 +249,16 @@ def _session_as_json(session: Session, waiting: Collection[str]) -> Any:
 
 
 def _show(
-    screen: Screen, store: Store, traces: Sequence[TraceSummary], above: Sequence[TraceSummary] = ()
-) -> Sequence[TraceSummary]:
-    """Print traces as a table. ``above``: traces that were printed before; the new rows continue their table.
-
-    Returns ``traces`` as they were shown: with the health of their diagnosis.
-    """
-    verdicts = list(listing.verdicts(store, traces))
-    traces = [replace(trace, health=listing.health_of(trace, verdict)) for trace, verdict in zip(traces, verdicts, strict=True)]
-    header, *lines = _table(screen, (*above, *traces), listing.waiting(store))
+    screen: Screen,
+    store: Store,
+    traces: Sequence[TraceSummary],
+    verdicts: Sequence[Verdict],
+    above: Sequence[TraceSummary] = (),
+) -> None:
+    """Print traces as a table. ``above``: traces that were printed before; the new rows continue their table."""
+    pending = _ids_of_pending(traces, verdicts)
+    traces = listing.with_health(traces, verdicts)
+    header, *lines = _table(screen, (*above, *traces), listing.waiting(store), pending)
     if not above:
         screen.line(header)
     reasons: dict[str, None] = {}
@@ -195,37 +272,49 @@ def _show(
             screen.line(" " * 10 + screen.paint(format_text.replay(store.trace(trace.trace_id)), "dim"))
         if trace.findings:
             screen.line(" " * 10 + screen.paint(short("! " + format_text.findings(trace.findings), room), "yellow"))
-        _show_verdict(screen, trace, verdict)
+        if verdict is PENDING:
+            screen.line(" " * 10 + screen.paint("? still being judged", "dim"))
+        else:
+            _show_verdict(screen, trace, verdict)
         if verdict.undiagnosed and not verdict.hint:
             reasons[verdict.undiagnosed] = None
     for reason in reasons:
         screen.prose(f"{reason[:1].upper()}{reason[1:]}. See llmtrace why", "dim")
-    return traces
 
 
-def _table(screen: Screen, traces: Iterable[TraceSummary], waiting: Collection[str]) -> Iterable[str]:
+def _table(screen: Screen, traces: Iterable[TraceSummary], waiting: Collection[str], pending: Collection[str]) -> Iterable[str]:
+    """Return the lines of a table. ``waiting``, ``pending``: ids of traces that wait for a person, and for their verdicts."""
     now = time.time_ns()
     titles = ["TRACE", "AGE", "HEALTH", "TIME", "SPANS", "TOKENS", "COST", "NAME"]
-    rows = [_row(trace, now, is_waiting=trace.trace_id in waiting) for trace in traces]
+    rows = [_row(trace, now, is_waiting=trace.trace_id in waiting, is_pending=trace.trace_id in pending) for trace in traces]
     if screen.width >= _WIDE:
         return screen.table_lines(titles, rows, right=(1, 3, 4, 5, 6))
     return screen.table_lines([*titles[:4], titles[-1]], [[*row[:4], row[-1]] for row in rows], right=(1, 3))
 
 
+def _ids_of_pending(traces: Sequence[TraceSummary], verdicts: Sequence[Verdict]) -> set[str]:
+    return {trace.trace_id for trace, verdict in zip(traces, verdicts, strict=True) if verdict is PENDING}
+
+
 def _show_verdict(screen: Screen, trace: TraceSummary, verdict: Verdict) -> None:
-    indent, room, trace_id = " " * 10, screen.width - 10, short_id(trace.trace_id)
+    """Print the suspect of a trace, or why there is none."""
+    room, see = screen.width - 10, f"See llmtrace why {short_id(trace.trace_id)}"
+    style: Style = "dim"
     if verdict.fault:
-        report = f"See llmtrace why {trace_id} for how to report it"
-        screen.prose(f"? not diagnosed because of a bug in llmtrace: {verdict.fault}. {report}", "dim", prefix=indent)
+        text = f"? not diagnosed because of a bug in llmtrace: {verdict.fault}. {see} for how to report it"
     elif verdict.hint:
-        screen.prose(f"? {verdict.hint}. See llmtrace why {trace_id}", "dim", prefix=indent)
+        text = f"? {verdict.hint}. {see}"
     elif verdict.report:
-        screen.line(indent + screen.paint(short(f"! {clean(verdict.report)}", room), "red"))
+        text, style = short(f"! {clean(verdict.report)}", room), "red"
     elif verdict.confidence is not None:
         times = "" if verdict.count == 1 else f", {format_text.plural(verdict.count, 'time')}"
         confidence = f" ({format_text.confidence(verdict)}{times})"
-        title = short(f"? {clean(verdict.title)}", room - len(confidence)) + confidence
-        screen.line(indent + screen.paint(title, format_text.CONFIDENCE_STYLE[verdict.confidence]))
+        text = short(f"? {clean(verdict.title)}", room - len(confidence)) + confidence
+        style = format_text.CONFIDENCE_STYLE[verdict.confidence]
+    else:
+        return
+    for line in screen.wrapped(text, 10):
+        screen.line(" " * 10 + screen.paint(line, style))
 
 
 def _show_sessions(screen: Screen, sessions: list[Session], waiting: Collection[str]) -> None:
@@ -242,7 +331,7 @@ def _show_sessions(screen: Screen, sessions: list[Session], waiting: Collection[
             format_text.cost(session.total(lambda turn: turn.cost_usd)),
         )
         screen.spread(Cell(f"conversation {clean(session.conversation)}", ("bold",)), Cell("  ".join(facts), ("dim",)))
-        lines = iter(_table(screen, session.turns, waiting))
+        lines = iter(_table(screen, session.turns, waiting, session.pending))
         screen.line(next(lines))
         for turn, line in zip(session.turns, lines, strict=True):
             screen.line(line)
@@ -250,9 +339,10 @@ def _show_sessions(screen: Screen, sessions: list[Session], waiting: Collection[
                 screen.line(" " * 10 + screen.paint(question_and_answer, "dim"))
 
 
-def _row(trace: TraceSummary, now: int, *, is_waiting: bool) -> list[Cell]:
-    names, waits = ", ".join(trace.agents or trace.workflows) or trace.name, Cell("waits", ("blue",))
-    health = Cell(trace.health, (format_text.HEALTH_STYLE[trace.health],))
+def _row(trace: TraceSummary, now: int, *, is_waiting: bool, is_pending: bool) -> list[Cell]:
+    waits, health = Cell("waits", ("blue",)), Cell(trace.health, (format_text.HEALTH_STYLE[trace.health],))
+    if is_pending and trace.health in listing.UNMARKED:
+        health = Cell(format_text.UNKNOWN, ("dim",))
     return [
         Cell(short_id(trace.trace_id), ("bold",)),
         Cell(format_text.age(trace.start, now)),
@@ -261,7 +351,7 @@ def _row(trace: TraceSummary, now: int, *, is_waiting: bool) -> list[Cell]:
         Cell(format_text.count(trace.spans)),
         Cell(format_text.count(trace.tokens)),
         Cell(format_text.cost(trace.cost_usd)),
-        Cell(clean(names)),
+        Cell(clean(", ".join(trace.title))),
     ]
 
 

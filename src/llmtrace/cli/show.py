@@ -1,25 +1,27 @@
 """``llmtrace show``: print one trace as a tree. A model call shows its new messages, and each finding is at its call.
 
-Below a tool call stands what breaks its schema: the JSON Pointer, what was expected, and what came. Steps that repeat three
-times or more in a row are shown once.
+Below a tool call stands what breaks its schema: the JSON Pointer, what was expected, and what came. A step, or a round of up to
+four steps, that comes four times or more in a row is shown once, with the number of its repetitions. Suspects are always shown.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from llmtrace.cli import format_text
 from llmtrace.cli.environment_text import write_facts
 from llmtrace.cli.new_messages import message_text, new_messages, reasoning_text, texts_by_role
 from llmtrace.cli.options import FINE, print_json
-from llmtrace.cli.repeated_steps import repetitions
+from llmtrace.cli.repeated_steps import Repetition, repetitions
 from llmtrace.cli.stores import MOMENT, find_span, opened, trace_of
-from llmtrace.cli.terminal import Branch, Cell, Screen, Style, branch, cells, short
+from llmtrace.cli.terminal import Branch, Cell, Progress, Screen, Style, branch, cells, short
 from llmtrace.diagnosis.environment import environment_of, facts_as_json
 from llmtrace.diagnosis.visibility import can_be_judged
-from llmtrace.listing import diagnosed_health
+from llmtrace.errors import DiagnosisFailed
+from llmtrace.listing import diagnosed_health, undiagnosed_health
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     AgentInvocation,
@@ -47,6 +49,8 @@ HELP = "show one trace as a tree: messages, tool calls, results, findings"
 EXAMPLE = "llmtrace show last --full"
 
 _CONTENT = (("with", "arguments"), ("query", "query"), ("found", "documents"), ("found", "records"), ("gave", "result"))
+_MOST_NAMES = 4
+"""Names of steps in the line of a repetition, at most."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -62,27 +66,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         trace = trace_of(store, args.trace, seconds=MOMENT)
-    chosen = None if args.span is None else find_span(trace, args.span)
+        chosen = None if args.span is None else find_span(trace, args.span)
+        is_whole = args.full or args.json or args.env or chosen is not None
+        repeated = {} if is_whole else repetitions(trace)
+        with Progress("looking for suspects"):
+            health, suspects = _diagnosed(trace) if repeated else (diagnosed_health(store, trace), frozenset())
+    if suspects:
+        repeated = repetitions(trace, apart=suspects)
     if args.env:
         environment = environment_of(trace)
         if args.json:
             print_json({"trace_id": trace.trace_id, "facts": facts_as_json(environment)})
         else:
             screen = Screen(sys.stdout)
-            headline(screen, trace)
+            headline(screen, trace, health)
             screen.line()
             write_facts(screen, environment)
     elif args.json:
         shown_spans = trace.spans if chosen is None else [chosen]
         spans = [format_text.as_json(span) | {"duration": span.duration} for span in shown_spans]
-        print_json({"trace_id": trace.trace_id, "health": diagnosed_health(trace), "spans": spans})
+        print_json({"trace_id": trace.trace_id, "health": health, "spans": spans})
     else:
         screen = Screen(sys.stdout)
-        headline(screen, trace)
+        headline(screen, trace, health)
         screen.line()
         tree = _Tree(screen, trace, full=args.full or chosen is not None, ids=args.ids)
         if chosen is None:
-            tree.show()
+            tree.show(repeated)
         else:
             tree.show_span(chosen, branch([], has_children=False))
         if any(span.attributes.get(CONTENT_LEVEL) == "none" for span in trace.spans):
@@ -96,9 +106,8 @@ def run(args: argparse.Namespace) -> int:
     return FINE
 
 
-def headline(screen: Screen, trace: Trace, health: Health | None = None) -> None:
-    """Print a trace's id, health, times and totals in two lines. ``health``: of its diagnosis, if it was diagnosed already."""
-    health = health or diagnosed_health(trace)
+def headline(screen: Screen, trace: Trace, health: Health) -> None:
+    """Print a trace's id, health, times and totals in two lines. ``health``: of its diagnosis."""
     summary = summarise(trace)
     start = trace.spans[0].start
     ends = [span.end for span in trace.spans if span.end is not None]
@@ -125,8 +134,8 @@ class _Tree:
         self._ids = ids
         self._messages = new_messages(trace)
 
-    def show(self) -> None:
-        repeated = {} if self._full else repetitions(self._trace)
+    def show(self, repeated: Mapping[str, Repetition | None]) -> None:
+        """Print all spans. ``repeated``: those that are folded, see `repetitions`."""
         last: list[bool] = []
         hidden: int | None = None  # depth of a span in a folded repetition; its descendants are skipped
         for depth, span in self._trace.walk():
@@ -140,13 +149,24 @@ class _Tree:
             siblings = self._trace.children(parent) if parent is not None else ()
             at_end = span if repetition is None else repetition.last
             last[max(0, depth - 1) :] = [at_end is siblings[-1]] if siblings else []
-            if repetition is not None:
-                steps = "the same" if repetition.steps == 1 else f"the same {repetition.steps} steps"
-                arguments = "" if repetition.distinct == 1 else f", {repetition.distinct} distinct arguments"
-                text = f"… {steps} {repetition.times} times more{arguments} (--full shows them)"
-                self._screen.spread(Cell(text, ("dim",)), Cell(""), prefix=branch(last, has_children=False).title)
+            at = branch(last, has_children=repetition is None and bool(self._trace.children(span)))
+            if repetition is None:
+                self.show_span(span, at)
             else:
-                self.show_span(span, branch(last, has_children=bool(self._trace.children(span))))
+                self._show_repetition(span, repetition, at)
+
+    def _show_repetition(self, first: Span, repetition: Repetition, at: Branch) -> None:
+        names = " → ".join(repetition.names[:_MOST_NAMES]) + (" → …" if len(repetition.names) > _MOST_NAMES else "")
+        rounds = format_text.plural(repetition.times, "more round" if repetition.steps > 1 else "more time")
+        steps = f"{rounds} of {names}" if repetition.steps > 1 else f"{names} {rounds}"
+        same = ["arguments"] if repetition.arguments == 1 else []
+        same += ["result"] if repetition.results == 1 else []
+        differs = [f"{repetition.arguments:,} different arguments"] if repetition.arguments > 1 else []
+        differs += [f"{repetition.results:,} different results"] if repetition.results > 1 else []
+        text = "; ".join([steps, *([f"the same {' and '.join(same)}"] if same else []), *differs])
+        self._screen.spread(Cell(f"… {text}", ("dim",)), Cell(""), prefix=at.title)
+        ids = f"span {first.span_id}" if first is repetition.last else f"spans {first.span_id} to {repetition.last.span_id}"
+        self._line("", f"{ids}; --full shows each", at.body, "dim", gap=2)
 
     def show_span(self, span: Span, at: Branch) -> None:
         title = Cell(title_of(span), ("bold",) if span.failure is None else ("bold", "red"))
@@ -302,6 +322,16 @@ class _Tree:
         self._screen.item(
             Cell(label, label_styles), text, *styles, prefix=prefix, gap=max(gap, cells(label) + 1), whole=self._full
         )
+
+
+def _diagnosed(trace: Trace) -> tuple[Health, frozenset[str]]:
+    """Return the health of a trace, and the ids of the spans of its suspects, which are never folded."""
+    from llmtrace.diagnosis import diagnose, wrap_errors  # takes a third of a second
+
+    with suppress(DiagnosisFailed), wrap_errors(trace.trace_id):
+        diagnosis = diagnose(trace)
+        return diagnosis.health, frozenset(suspect.span_id for suspect in diagnosis.marked)
+    return undiagnosed_health(trace), frozenset()
 
 
 def _is_about(violation: Violation, call: ToolCall) -> bool:

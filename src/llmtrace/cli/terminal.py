@@ -60,6 +60,7 @@ class Screen:
     def __init__(self, stream: TextIO | None, *, colour: bool | None = None, width: int | None = None) -> None:
         stream = io.StringIO() if stream is None else stream
         self.stream = stream
+        self.is_terminal = stream.isatty()
         self.colour = _wants_colour(stream) if colour is None else colour
         self.width = max(40, width or shutil.get_terminal_size((80, 24)).columns)
         try:

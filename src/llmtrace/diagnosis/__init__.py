@@ -23,6 +23,7 @@ from llmtrace.diagnosis.stored_verdicts import as_judged_live
 from llmtrace.diagnosis.visibility import unchecked, visible_needs
 from llmtrace.errors import DiagnosisFailed, LlmtraceError
 from llmtrace.laws.finding import RANK, Finding
+from llmtrace.laws.judging import judge
 from llmtrace.model import Confidence, Trace, run_health
 from llmtrace.reading.graph import Graph, analyze
 from llmtrace.reading.read import read_runs
@@ -58,7 +59,7 @@ class Reading:
     @cached_property
     def findings(self) -> list[list[Finding]]:
         """What the laws say of each run, before findings of one cause are joined."""
-        return [as_judged_live(graph.run, laws.judge(graph.run)) for graph in self.graphs]
+        return [as_judged_live(graph.run, judge(graph.run)) for graph in self.graphs]
 
 
 def diagnose(trace: Trace, reading: Reading | None = None) -> Diagnosis:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
-from llmtrace.laws.finding import Finding, finding_of, is_shown
 from llmtrace.model import Evaluation, Span
 
 if TYPE_CHECKING:
+    from llmtrace.laws.finding import Finding
     from llmtrace.reading.ended_run import EndedRun
     from llmtrace.reading.timeline import Timeline
 
@@ -58,6 +58,8 @@ class Law(Generic[State]):
 
         Default: each warning and error among the facts that `step` stated is worth a look.
         """
+        from llmtrace.laws.finding import finding_of, is_shown  # not needed until a run has ended
+
         return [
             finding_of(span, fact, self.advice, run) for span, fact in run.facts if fact.name == self.name and is_shown(fact)
         ]

@@ -33,10 +33,11 @@ def keep_outcome(
         return
     try:
         kept = {RETURNED: objects.dump(returned)} if raised is None else {RAISED: objects.dump(raised)}
+        body = json.dumps(kept, ensure_ascii=False).encode("utf-8", "replace")
     except Exception:
         recording.recorded = Recorded(digest, result_type=objects.class_name(type(returned if raised is None else raised)))
     else:
-        recording.recorded = Recorded(digest, (Exchange(body=json.dumps(kept, ensure_ascii=False).encode("utf-8", "replace")),))
+        recording.recorded = Recorded(digest, (Exchange(body=body),))
 
 
 _JSON = frozenset({str, int, float, bool, dict, list, type(None)})

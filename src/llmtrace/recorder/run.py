@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import context as otel_context
@@ -23,12 +24,12 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.reading.calls import Calls
 from llmtrace.recorder import keys
 from llmtrace.recorder.guard import report
 
 if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
+    from llmtrace.reading.calls import Calls
     from llmtrace.reading.timeline import Timeline
 
 T = TypeVar("T")
@@ -58,8 +59,6 @@ class Run:
         """Name and state of the last checkpoint."""
         self._state: Any = None
         self._sequence = 0
-        self._calls = Calls(bounded=True)
-        """The calls of the model, each joined with its execution."""
         self._begin()
         self._lock = threading.RLock()
         self._turns: _Turns | None = None
@@ -75,7 +74,8 @@ class Run:
         quality signals."""
         with self._lock:
             if self._sequence == 0:
-                before, self.evaluator = self._state, evaluator
+                before, self.evaluator, self._state = self._state, evaluator, None
+                self.__dict__.pop("_calls", None)
                 self._begin()
                 if before is not None and evaluator is not None:
                     self._state.verdict = before.verdict  # of runs below this one, which have ended already
@@ -83,7 +83,13 @@ class Run:
     def _begin(self) -> None:
         if self.evaluator is not None:
             self._state = self.evaluator.start()
-            self._calls = self._state.timeline.calls
+
+    @cached_property
+    def _calls(self) -> Calls:
+        """The calls of the model, each joined with its execution."""
+        from llmtrace.reading.calls import Calls  # most runs have imported it with their evaluator
+
+        return Calls(bounded=True) if self._state is None else self._state.timeline.calls
 
     def begin_span(self, span: Span) -> None:
         """Note an agent or workflow that begins."""
@@ -163,25 +169,27 @@ class Run:
         return None
 
     def take_call(self, name: str, arguments: JsonValue, call_id: str | None = None) -> ToolCall | None:
-        """Return the call of the model that is run now: by id, else by equal arguments, else the tool's only waiting one."""
+        """Return the call of the model that is run now; see `Calls.match`."""
         with self._lock:
             return self._calls.take(name, arguments, call_id)
 
     def join_call(self, operation: ToolExecution) -> ToolExecution:
         """Return the execution with the id of the model's call that it answers, and with its arguments if it has none.
 
-        An id that the model did not give comes from the framework (Agno): then only equal arguments join the two.
+        An id that the model did not give comes from the framework (Agno).
         """
         name, arguments, call_id = operation.name, operation.arguments, operation.call_id
         with self._lock:
-            if call_id is not None:
-                call = self._calls.take(name, arguments, call_id)
-                if call is not None and arguments is None and call.name == name:
-                    return replace(operation, arguments=call.arguments, inferred=True)
-                if call is not None or self._calls.find(call_id) is not None:
-                    return operation
-            call = self._calls.take(name, arguments, only_equal=call_id is not None)
-        return operation if call is None or call.id is None else replace(operation, call_id=call.id, inferred=True)
+            call = self._calls.take(name, arguments, call_id)
+        if call is None or call.id is None:
+            return operation
+        if call.id != call_id:
+            return replace(operation, call_id=call.id, inferred=True)
+        return (
+            replace(operation, arguments=call.arguments, inferred=True)
+            if arguments is None and call.name == name
+            else operation
+        )
 
     def _request_calls(self, span: Span) -> None:
         """Note the calls of a span for a run without laws, which reads no timeline."""

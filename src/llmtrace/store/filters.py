@@ -135,7 +135,7 @@ FILTERS: Final = (
         "whose first suspect is this sure",
         _choice(*CONFIDENCES),
         "CONFIDENCE",
-        "(open OR confidence = ?)",
+        "confidence = ?",
         lambda _trace, _confidence: True,  # a summary does not know it: see `listing`
         CONFIDENCES,
     ),

@@ -3,7 +3,8 @@
 The index's column ``health``, which filters and orders lists, then holds the health of the diagnosis.
 
 Law: a cached verdict equals what the same code would return now. A changed span gets a new row id, so a verdict about earlier
-spans is not stored. A verdict of other code (``judged``) is not read.
+spans is not stored. A verdict of other code (``judged``) is not read. A trace whose programs still run has none; a trace with
+unfinished spans gets one when they have ended, since a program that has ended cannot go on.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from llmtrace.store.indexing import Indexer
     from llmtrace.store.local import LocalStore
 
-_UNJUDGED = "open = 0 AND (stale OR judged IS NOT ?)"
+_UNJUDGED = "(stale OR judged IS NOT ?)"
 _NEWEST = "(SELECT max(id) FROM spans WHERE spans.trace = traces.trace)"
 _KEEP = (
     "UPDATE traces SET judged = ?, confidence = ?, health = iif(health = 'none', health, coalesce(?, health)), verdict = ?"  # noqa: S608
-    f" WHERE trace = ? AND open = 0 AND NOT stale AND {_NEWEST} = ?"
+    f" WHERE trace = ? AND NOT stale AND {_NEWEST} = ?"
 )
 
 
@@ -34,6 +35,7 @@ class Unjudged(NamedTuple):
     trace_id: str
     newest: int
     """The highest row id of its spans."""
+    spans: int
 
 
 class KeptVerdicts:
@@ -56,25 +58,27 @@ class KeptVerdicts:
 
         return self._store.with_index(read, {})
 
-    def missing(self, query: Query, *, max_spans: int) -> list[Unjudged]:
-        """Return the ended traces that match ``query``, except for its confidence, and have no verdict. Newest first."""
+    def missing(self, query: Query) -> list[Unjudged] | None:
+        """Return the ended traces that match ``query``, except for its confidence, and have no verdict. Newest first.
 
-        def read(indexer: Indexer, db: sqlite3.Connection) -> list[Unjudged]:
+        None if the index cannot be used.
+        """
+
+        def read(indexer: Indexer, db: sqlite3.Connection) -> list[Unjudged] | None:
             indexer.ready(db, query)
             where, values = indexer.index.conditions(db, query)
-            statement = (
-                f"SELECT trace, {_NEWEST} FROM traces WHERE {where} AND {_UNJUDGED} AND spans <= ?"  # noqa: S608
-                " ORDER BY start DESC"
-            )
-            return [Unjudged(*row) for row in db.execute(statement, (*values, self._judged, max_spans))]
+            statement = f"SELECT trace, {_NEWEST}, spans, open FROM traces WHERE {where} AND {_UNJUDGED} ORDER BY start DESC"  # noqa: S608
+            is_running = indexer.index.running_traces(db)
+            rows = db.execute(statement, (*values, self._judged)).fetchall()
+            return [Unjudged(*row) for *row, is_open in rows if not (is_open and is_running(row[0]))]
 
-        return self._store.with_index(read, [])
+        return self._store.with_index(read, None)
 
     def newest(self, trace_ids: Sequence[str]) -> list[Unjudged]:
         """Return the present state of these traces; pass it to `keep` after the diagnosis."""
 
         def read(_: Indexer, db: sqlite3.Connection) -> list[Unjudged]:
-            statement = f"SELECT trace, {_NEWEST} FROM traces WHERE trace = ?"  # noqa: S608
+            statement = f"SELECT trace, {_NEWEST}, coalesce(spans, 0) FROM traces WHERE trace = ?"  # noqa: S608
             return [Unjudged(*row) for trace_id in trace_ids for row in db.execute(statement, (trace_id,))]
 
         return self._store.with_index(read, [])

@@ -245,16 +245,21 @@ class Index:
         return islice(((trace_id, summary) for trace_id, summary in summaries if search.keeps(query, summary)), query.limit)
 
     def _summaries(self, db: sqlite3.Connection, where: str, values: Sequence[Any]) -> Iterator[tuple[str, TraceSummary]]:
-        running = journal_files.RunningWriters(self.journal)
+        is_running = self.running_traces(db)
         statement = f"SELECT trace, open, running, health, summary FROM traces WHERE summary IS NOT NULL AND {where}"  # noqa: S608
         for trace_id, is_open, running_health, health, data in db.execute(statement, values):
             summary = read_summary(data)
-            if is_open and all(running.is_running(name) for (name,) in db.execute(_OPEN_FILES, (trace_id,)).fetchall()):
+            if is_open and is_running(trace_id):
                 findings = tuple(name for name in summary.findings if name != UNFINISHED)
                 summary = replace(summary, health=running_health, findings=findings)
             elif health == "suspect":  # a diagnosis found more than the summary knows, see `kept_verdicts`
                 summary = replace(summary, health=health)
             yield trace_id, summary
+
+    def running_traces(self, db: sqlite3.Connection) -> Callable[[str], bool]:
+        """Return a function that tells if all programs with unfinished spans of a trace still run. Each is checked once."""
+        running = journal_files.RunningWriters(self.journal)
+        return lambda trace_id: all(running.is_running(name) for (name,) in db.execute(_OPEN_FILES, (trace_id,)).fetchall())
 
     def conditions(self, db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:
         """Return the SQL condition of a query on a row of ``traces`` with its summary."""

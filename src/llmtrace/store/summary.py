@@ -29,12 +29,12 @@ from llmtrace.model import (
     uncharged_spans,
 )
 from llmtrace.model.value import value
-from llmtrace.semconv import CONVERSATION_ID, CREATE_AGENT, OPERATION_NAME, REPLAY_OF, SERVICE_NAME, TAGS, USER_ID
+from llmtrace.semconv import CONVERSATION_ID, CREATE_AGENT, OPERATION_NAME, PROGRAM, REPLAY_OF, SERVICE_NAME, TAGS, USER_ID
 from llmtrace.text.patterns import lazy_pattern
 
 N = TypeVar("N", int, float)
 
-FORM: Final = 10
+FORM: Final = 11
 """Version of the summaries. Raise it if a change of the code gives the same trace a different summary: an index then makes
 older summaries again when they are shown."""
 TEXT_LIMIT = 200
@@ -88,6 +88,15 @@ class TraceSummary:
     users: tuple[str, ...] = ()
     conversations: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    outer_workflow: str | None = None
+    """Name of the workflow around the trace's agents, if there are several agents."""
+
+    @property
+    def title(self) -> tuple[str, ...]:
+        """The names that a list shows: a workflow and the agents inside it; else the agents, workflows, or the name."""
+        if self.outer_workflow is not None:
+            return (self.outer_workflow, *self.agents)
+        return self.agents or self.workflows or (self.name,)
 
     @property
     def tokens(self) -> int | None:
@@ -99,7 +108,8 @@ def summarise(trace: Trace) -> TraceSummary:
     """Return the summary of a trace that has at least one span."""
     from llmtrace.store.dead_letters import letters_of  # late: a program that only records needs it for its index
 
-    root = trace.root
+    root, workflow = trace.root, _workflow_around(trace)
+    task, answer = (_task(trace), _answer(trace)) if workflow is None else _of_workflow(trace, workflow)
     end = None if any(span.end is None for span in trace.roots) else max(span.end or 0 for span in trace.spans)
     operations = [(span.span_id, span.operation) for span in trace.spans]
     models = [(span_id, call) for span_id, call in operations if isinstance(call, (Inference, Embedding))]
@@ -114,8 +124,8 @@ def summarise(trace: Trace) -> TraceSummary:
         duration=None if end is None else (end - trace.spans[0].start) / 1e9,
         spans=len(trace),
         health=run_health(trace.health, is_marked=False, has_failed=trace.is_refused),
-        task=_task(trace),
-        answer=_answer(trace),
+        task=task,
+        answer=answer,
         agents=_once(operation.name for _, operation in operations if isinstance(operation, AgentInvocation)),
         workflows=_once(operation.name for _, operation in operations if isinstance(operation, Workflow)),
         models=_once([*(call.model for _, call in models), *(call.request_model for _, call in models)]),
@@ -131,6 +141,7 @@ def summarise(trace: Trace) -> TraceSummary:
         is_run=any(map(_is_of_run, trace.spans)),
         dead_letters=len(letters_of(trace)),
         replay_of=next((str(span.attributes[REPLAY_OF]) for span in trace.roots if REPLAY_OF in span.attributes), None),
+        outer_workflow=None if workflow is None else workflow.name,
     )
 
 
@@ -139,6 +150,32 @@ def _is_of_run(span: Span) -> bool:
     if span.attributes.get(OPERATION_NAME) == CREATE_AGENT:
         return False
     return span.run_id is not None or not isinstance(span.operation, Custom) or looks_like_agent(span)
+
+
+def _workflow_around(trace: Trace) -> Workflow | None:
+    """Return the outermost workflow if all agents are inside it, and there are several. A whole program is no workflow."""
+    wholes = [span for _, span in trace.walk() if isinstance(span.operation, (AgentInvocation, Workflow))]
+    outer = next((span for span in wholes if PROGRAM not in span.attributes), None)
+    if outer is None or not isinstance(outer.operation, Workflow):
+        return None
+    agents = [(span, span.operation.name) for span in wholes if isinstance(span.operation, AgentInvocation)]
+    is_inside = all(any(above is outer for above in trace.ancestors(span)) for span, _ in agents)
+    return outer.operation if is_inside and len({name for _, name in agents}) > 1 else None
+
+
+def _of_workflow(trace: Trace, workflow: Workflow) -> tuple[str | None, str | None]:
+    """Return the task and the answer of a workflow around agents: its own, which may be data.
+
+    If it has none, they are the first task and the last answer inside.
+    """
+    own_answer, answer = _last_text(workflow.output), _answer(trace)
+    if own_answer is None:
+        agents = sorted(trace.spans, key=lambda span: span.end or span.start, reverse=True)
+        answers = (_last_text(span.operation.output) for span in agents if isinstance(span.operation, AgentInvocation))
+        answer = last_answer(trace.spans) or next((text for text in answers if text), None)
+    # a state of data in and out is not a task and an answer: the agents inside have them in words
+    is_state = own_answer is not None and answer != own_answer
+    return (None if is_state else _asked_in(workflow)) or _task(trace), answer
 
 
 def _task(trace: Trace) -> str | None:

@@ -62,7 +62,7 @@ def trace_row(summary: TraceSummary, waiting: Collection[str] = ()) -> Row:
 
     ``waiting``: ids of the traces that wait for a person. A run whose program died meanwhile has failed.
     """
-    names = summary.agents or summary.workflows
+    names = summary.title if summary.agents or summary.workflows else ()
     more = len(names) - MOST_AGENTS
     return {
         "id": summary.trace_id,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmtrace import listing
 from llmtrace.errors import StoreError, TraceNotFound
+from llmtrace.list_verdicts import PENDING, Verdict, Verdicts
 from llmtrace.model import Span, replace
 from llmtrace.store import Query, Store, TraceSummary
 from llmtrace.viewer.rows import session_row, trace_row
@@ -25,7 +26,7 @@ MOST_OPEN = 8
 MOST_COUNTED = 5_000
 """Number of newest traces that trends count in a store without hourly statistics."""
 LIST_SECONDS = 0.5
-"""Seconds that a list filtered by confidence may spend on diagnoses before it is answered."""
+"""Seconds that an answer waits for verdicts. Their thread continues, and the page asks again."""
 
 
 class Source:
@@ -33,6 +34,7 @@ class Source:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._verdicts = Verdicts(store)
         self._lock = threading.RLock()
         self._open: OrderedDict[str, TraceView] = OrderedDict()
         self._summaries: dict[str, TraceSummary] = {}
@@ -41,9 +43,10 @@ class Source:
         """Return a page of the list. Raises UnreadableStore.
 
         ``more`` is true if another page follows. ``undiagnosed``: number of traces that are not diagnosed yet, so that it is
-        not known if they have the query's confidence.
+        not known if they have the query's confidence or health.
         """
-        summaries, undiagnosed = listing.find(self.store, replace(query, limit=query.limit + offset + 1), seconds=LIST_SECONDS)
+        wider = replace(query, limit=query.limit + offset + 1)
+        summaries, undiagnosed = listing.find(self.store, wider, self._verdicts, seconds=LIST_SECONDS)
         self._summaries.update((summary.trace_id, summary) for summary in summaries[offset:])
         waiting = listing.waiting(self.store)
         return {
@@ -53,23 +56,30 @@ class Source:
         }
 
     def sessions(self, query: Query) -> dict[str, Any]:
-        """Return the conversations that have a matching trace, with all their turns. Raises UnreadableStore."""
-        sessions, waiting = listing.sessions(self.store, replace(query, limit=query.limit + 1)), listing.waiting(self.store)
+        """Return the conversations that have a matching trace, with all their turns. Raises UnreadableStore.
+
+        ``undiagnosed``: number of traces that are not diagnosed yet, so that health and matches may change.
+        """
+        wider = replace(query, limit=query.limit + 1)
+        sessions, undiagnosed = listing.sessions(self.store, wider, self._verdicts, seconds=LIST_SECONDS)
+        waiting = listing.waiting(self.store)
         for session in sessions:
             self._summaries.update((turn.trace_id, turn) for turn in session.turns)
         return {
             "sessions": [session_row(session, waiting) for session in sessions[: query.limit]],
             "more": len(sessions) > query.limit,
+            "undiagnosed": undiagnosed,
         }
 
     def suspicions(self, trace_ids: Iterable[str]) -> dict[str, Any]:
-        """Return the first suspect of each listed trace that was diagnosed, by trace id; None for a trace without a suspect.
+        """Return first suspect and health of each listed trace, by trace id; None for a trace without a suspect.
 
-        If the diagnosis of a trace failed, its suspect is replaced by a text that says so.
+        A trace that is still being diagnosed is left out: ask again. If the diagnosis of a trace failed, its suspect is
+        replaced by a text that says so.
         """
         summaries = [self._summaries[trace_id] for trace_id in trace_ids if trace_id in self._summaries]
-        pairs = zip(summaries, listing.verdicts(self.store, summaries), strict=True)
-        return {trace.trace_id: _suspicion(trace, verdict) for trace, verdict in pairs if not verdict.undiagnosed}
+        pairs = zip(summaries, self._verdicts.get(summaries, seconds=LIST_SECONDS), strict=True)
+        return {trace.trace_id: _suspicion(trace, verdict) for trace, verdict in pairs if verdict is not PENDING}
 
     def find_summary(self, trace_id: str) -> TraceSummary | None:
         """Return the summary of a trace; None if the store does not have it."""
@@ -90,7 +100,7 @@ class Source:
             {"what": pair.what, "left": rows[0].get(pair.left or ""), "right": rows[1].get(pair.right or "")}
             for pair in comparison.pairs
         ]
-        heads = [trace_row(side.summary) | {"health": listing.diagnosed_health(side.trace)} for side in sides]
+        heads = [trace_row(side.summary) | {"health": side.diagnosis["health"]} for side in sides]
         return {"left": heads[0], "right": heads[1], "pairs": pairs, "first": comparison.first, "left_out": comparison.left_out}
 
     def over_time(self, since: int, until: int, by: By, size: int, offset: int, seconds: float) -> dict[str, Any]:
@@ -165,7 +175,7 @@ class Source:
             self._summaries.clear()
 
 
-def _suspicion(trace: TraceSummary, verdict: listing.Verdict) -> dict[str, str] | None:
+def _suspicion(trace: TraceSummary, verdict: Verdict) -> dict[str, str] | None:
     if verdict.fault:
         return {"title": f"not diagnosed because of a bug in llmtrace: {verdict.fault}", "confidence": "error"}
     if verdict.confidence is None:

@@ -125,7 +125,7 @@ class TraceView:
             with wrap_errors(self.trace.trace_id):
                 return lineage_json.diagnosis_as_json(diagnose(self.trace, self._reading))
         except DiagnosisFailed as error:
-            empty = Diagnosis(self.trace.trace_id, self.trace.health)
+            empty = Diagnosis(self.trace.trace_id, self.summary.health)
             return {**lineage_json.diagnosis_as_json(empty), "fault": str(error)}
 
     @cached_property

@@ -11,7 +11,7 @@ import pytest
 
 from llmtrace import semconv as sc
 from llmtrace.codec import genai
-from llmtrace.laws import Finding
+from llmtrace.laws.finding import Finding
 from llmtrace.model import AgentInvocation, Evaluation, Failure, RawSpan, Span, ToolExecution, Violation, replace
 from llmtrace.run_verdict import RunVerdict
 from tests.store.remote.backends import FakeJaegerToday

@@ -111,11 +111,16 @@ def _looping(times: int, *, distinct: int) -> list[Span]:
 
 
 def test_a_loop_of_calls_without_spans_is_one_line(served: Served, open_page: Callable[..., Any]) -> None:
-    """Where tools are not traced, what the model asks for is folded: how often, how many different arguments. It opens."""
+    """Where tools are not traced, what the model asks for is folded: how often, how many different arguments. It opens by a
+    click, Enter or the arrow."""
     served.add(*_looping(12, distinct=3))
     page = _opened(served, open_page, TRACE)
     assert page.inner_text(".row.fold .label b") == "track × 12, 3 distinct arguments"
-    page.click(".row.fold")
+    page.wait_for_selector(".row.fold[aria-expanded=true]")  # it holds the place to look at first
+    for way in (lambda: page.click(".row.fold"), lambda: page.keyboard.press("Enter")):
+        for is_open in ("false", "true"):
+            way()
+            page.wait_for_selector(f".row.fold[aria-expanded={is_open}]")
     page.keyboard.press("ArrowLeft")
     press(page, "ArrowRight", f"#line-{5:016x}")
     page.keyboard.press("End")

@@ -24,6 +24,8 @@ async function post(path, body) {
   return ok || reply.error ? reply : { error: text || `The viewer's server answered ${status}.`, kind: "network", faults: [] };
 }
 
+const ofTrace = (what, name) => (trace, value) => get(`traces/${trace}/${what}`, { [name]: value });
+
 const server = {
   live: true,
   info: () => get("info"),
@@ -31,12 +33,12 @@ const server = {
   sessions: (query) => get("sessions", query),
   names: (kind) => get("names", { kind }),
   rows: (trace, query = {}) => get(`traces/${trace}`, query),
-  payloads: (trace, spans) => get(`traces/${trace}/payloads`, { spans }),
-  origins: (trace, spans) => get(`traces/${trace}/origins`, { spans }),
-  reached: (trace, span) => get(`traces/${trace}/reached`, { span }),
-  diagnosis: (trace) => get(`traces/${trace}/diagnosis`),
-  history: (trace, span) => get(`traces/${trace}/history`, { span }),
-  search: (trace, q) => get(`traces/${trace}/search`, { q }),
+  payloads: ofTrace("payloads", "spans"),
+  origins: ofTrace("origins", "spans"),
+  reached: ofTrace("reached", "span"),
+  diagnosis: ofTrace("diagnosis", ""),
+  history: ofTrace("history", "span"),
+  search: ofTrace("search", "q"),
   suspicions: (traces) => get("suspicions", { traces }),
   compare: (left, right) => get("compare", { left, right }),
   time: (query) => get("time", query),

@@ -79,7 +79,7 @@ export class CompareView extends Page {
     else if (event.key === "Enter") {
       const pair = this.pairs[this.cursor];
       go(`trace/${this.ids[pair.left ? 0 : 1]}`, { span: (pair.left ?? pair.right).id });
-    } else if (event.key === "u" || event.key === "Escape") toList();
+    } else if (["u", "Escape"].includes(event.key)) toList();
     else return false;
     return true;
   }

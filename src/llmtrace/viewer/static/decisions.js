@@ -1,7 +1,7 @@
 // What a person decided, in words, and what an edit changed.
 
 import { el } from "./dom.js";
-import { clock, worded } from "./format.js";
+import { clock, escaped, worded } from "./format.js";
 import { block, callPieces, jsonPieces, textBlock } from "./json.js";
 import { changeMarks } from "./marks.js";
 
@@ -12,7 +12,7 @@ const DECISIONS = {
 const HIDDEN = /[\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]/g;
 
 /** A text in which characters that a reader cannot see, or that turn the text around, are written out. */
-export const visibleText = (text) => text.replace(HIDDEN, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
+export const visibleText = (text) => text.replace(HIDDEN, escaped);
 
 export const visible = (pieces) => pieces.map((piece) => ({ ...piece, text: visibleText(piece.text) }));
 

@@ -55,9 +55,9 @@ function findingsNode(view, payload) {
 
 /** @param {Payload} payload */
 function bodyNodes(view, row, payload, uses) {
-  if (row.kind === "tool" || payload.operation === "ToolExecution") return callBody(view, row, payload, uses);
+  if (row.kind === "tool") return callBody(view, row, payload, uses);
   const answer = (...more) => (payload.output?.length ? titled("Answer", answerNodes(view, payload, uses), more) : null);
-  if (payload.operation === "Inference" || payload.operation === "FetchResponse") {
+  if (row.kind === "model") {
     const nodes = messageNodes(view, payload);
     return [
       nodes.length ? titled("New in this call", nodes) : row.state === "running" && [el("p.gone", "The request is stored when the call ends."), wholeRun(view)],
@@ -140,19 +140,14 @@ function schemaPointer(schema, pointer) {
   return at;
 }
 
-function attemptsOf(view, row) {
-  const calls = view.tree.kidsOf(view.tree.parentOf(row)).filter((one) => one.kind === "tool" && one.name === row.name);
-  const at = calls.indexOf(row);
-  let [first, last] = [at, at];
-  while (first > 0 && isFailed(calls[first - 1])) first -= 1;
-  while (last < calls.length - 1 && isFailed(calls[last])) last += 1;
-  return calls.slice(first, last + 1);
-}
-
-const isFailed = (row) => row.state === "error" || row.refused;
-
 function attemptsNode(view, row) {
-  const attempts = attemptsOf(view, row);
+  const calls = view.tree.kidsOf(view.tree.parentOf(row)).filter((one) => one.kind === "tool" && one.name === row.name);
+  const isFailed = (at) => calls[at]?.state === "error" || calls[at]?.refused;
+  let first = calls.indexOf(row);
+  let last = first;
+  while (isFailed(first - 1)) first -= 1;
+  while (last < calls.length - 1 && isFailed(last)) last += 1;
+  const attempts = calls.slice(first, last + 1);
   if (attempts.length < 2) return null;
   const at = attempts.indexOf(row);
   const pair = at > 0 ? [at - 1, at] : [0, 1];

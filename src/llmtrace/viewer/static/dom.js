@@ -62,21 +62,15 @@ export function hush() {
 }
 
 /** A part that folds, whose content is made when it is first opened. */
-export function lazySection(title, make) {
-  const node = el("details.section", { ontoggle: () => { if (node.open && node.childElementCount === 1) fill(node, node.firstChild, make()); } }, el("summary", title));
-  return node;
-}
+export const lazySection = (title, make) => el("details.section", { ontoggle: ({ target }) => { if (target.open && target.childElementCount === 1) fill(target, target.firstChild, make()); } }, el("summary", title));
 
-export function textField(id, label, value, changed) {
-  const node = el("input", { id: `text-${id}`, type: "text", autocomplete: "off", value, oninput: () => changed(node.value) });
-  return field(label, node);
-}
+export const textField = (id, label, value, changed) => field(label, el("input", { id: `text-${id}`, type: "text", autocomplete: "off", value, oninput: ({ target }) => changed(target.value) }));
 
 export const field = (label, node, ...more) => el("div.field", el("label", { for: node.id }, label), node, more);
 
 /** Show a dialog that keeps its keys to itself. */
 export function openDialog(cls, label, heading, ...content) {
-  const dialog = el("dialog", { class: cls, label: label, onkeydown: (event) => event.stopPropagation(), onclose: () => { dialog.remove(); first(".rows")?.focus(); } }, el("h2", heading), content);
+  const dialog = el("dialog", { class: cls, label, onkeydown: (event) => event.stopPropagation(), onclose: () => { dialog.remove(); first(".rows")?.focus(); } }, el("h2", heading), content);
   document.body.append(dialog);
   dialog.showModal();
   return dialog;

@@ -75,7 +75,7 @@ export function openEdit(view, label = "") {
       if (isFirstSuspect(view, row)) lines.push(`llmtrace why ${view.id} --prove ${end}`);
       return lines.map(commandNodes);
     } catch (/** @type {any} */ error) {
-      return [el("p.fault", (error).message)];
+      return [el("p.fault", error.message)];
     }
   };
   const dialog = openDialog("edit", "Edit", "Edit, and run it again",

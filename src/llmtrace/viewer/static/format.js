@@ -85,4 +85,7 @@ export function callText(name, args) {
   return `${name}(${Object.entries(args).map(([key, value]) => `${argumentName(key)}=${compact(value)}`).join(", ")})`;
 }
 
+/** A letter as JSON can write it. */
+export const escaped = (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`;
+
 export const cut = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);

@@ -27,7 +27,7 @@ class Writer {
   put(whole, mark) {
     const text = mark ? whole : whole.slice(0, Math.max(0, this.left));
     this.left -= whole.length;
-    const last = this.pieces[this.pieces.length - 1];
+    const last = this.pieces.at(-1);
     if (last && !last.mark && !mark) last.text += text;
     else if (text) this.pieces.push({ text, mark });
   }
@@ -178,10 +178,8 @@ function pieceNode(piece) {
   const mark = piece.mark;
   if (!mark) return document.createTextNode(piece.text);
   const tag = mark.href ? "a" : mark.cls === "note" || mark.cls === "ghost" ? "span" : "mark";
-  const node = el(tag, { class: mark.cls, href: mark.href }, piece.text);
+  const node = el(tag, { class: mark.cls, href: mark.href, onpointerenter: mark.enter, onpointerleave: mark.leave }, piece.text);
   if (mark.words) tip(node, mark.words);
-  if (mark.enter) node.addEventListener("pointerenter", mark.enter);
-  if (mark.leave) node.addEventListener("pointerleave", mark.leave);
   return node;
 }
 

@@ -18,7 +18,7 @@ const TIME = [["← → home end", "point to point of a plot"], ["enter", "its t
 
 export function help() {
   const table = (title, rows) => el("section", el("h3", title), el("dl", rows.map(([keys, words]) => [el("dt", keys.split(" ").map((key) => el("kbd", key))), el("dd", words)])));
-  const trace = MOVES.map(([keys, words]) => [keys.length > 4 ? `${keys[0]} … ${keys[keys.length - 1]}` : keys.map((key) => NAMES[key] ?? key).join(" "), words]);
+  const trace = MOVES.map(([keys, words]) => [keys.length > 4 ? `${keys[0]} … ${keys.at(-1)}` : keys.map((key) => NAMES[key] ?? key).join(" "), words]);
   const dialog = openDialog("keys", "Keys", "Keys", chip("close", () => dialog.close()), table("In a trace", [...trace, ["/", "search in this trace"]]), table("In the list", LIST), table("Reviews", REVIEWS), table("Over time", TIME));
   dialog.addEventListener("keydown", (event) => { if (event.key === "?") dialog.close(); });
 }

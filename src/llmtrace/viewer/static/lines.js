@@ -34,7 +34,7 @@ function common(view, line, cls) {
       if (on.closest("a, button")) return;
       const label = on.closest(".label");
       const twisted = label && open !== null && event.clientX - label.getBoundingClientRect().left < parseFloat(getComputedStyle(label).paddingLeft) - 9;
-      if (twisted || (line.fold && line.key === view.cursor)) view.toggle(line);
+      if (twisted || line.fold) view.toggle(line);
       view.select(line.key);
     },
   };
@@ -97,7 +97,7 @@ const foldText = ({ names, repeats, distinct }) => `${names.join(", ")} × ${cou
 
 function foldRow(view, line) {
   const { fold } = line.fold;
-  const [first, last] = [fold[0], fold[fold.length - 1]];
+  const [first, last] = [fold[0], fold.at(-1)];
   const end = last.end ?? view.now();
   const errors = fold.reduce((sum, row) => sum + (view.tree.below.get(row.id) ?? 0), 0);
   const [number] = fold.map((row) => view.suspectAt.get(row.id)).filter(Boolean).sort((a, b) => a - b);
@@ -108,7 +108,7 @@ function foldRow(view, line) {
 }
 
 export function conversationCard(view, line) {
-  if (line.fold) return el("div", common(view, line, "card fold-card"), el("b", `↻ ${foldText(line.fold)}`), el("span.dim", view.isOpen(line) ? " open" : " folded"));
+  if (line.fold) return el("div", common(view, line, "card fold-card"), el("b", `${twist(view, line)} ${foldText(line.fold)}`));
   const row = line.row;
   const payload = view.payloads.get(row.id);
   const head = row.kind !== "tool" && el(`div.card-head.k-${row.kind}`, { "data-letter": letterOf(row) }, el("b", row.name), ` ${factsOf(row).join(" · ")}`, numberNode(view.suspectAt.get(row.id)));

@@ -3,7 +3,7 @@
 import { chip, el, field, fill, keysButton } from "./dom.js";
 import { ago, cost, count, lasted, minute, nameText, plural, someNames, tokensOf } from "./format.js";
 import { go, note, placeText } from "./place.js";
-import { PAGE, TablePage } from "./virtual.js";
+import { PAGE, TablePage, cell } from "./virtual.js";
 import { waitingChip } from "./waiting.js";
 
 const MOST = 200; // rows in one answer
@@ -65,7 +65,8 @@ export class ListView extends TablePage {
     fill(this.heads, HEADS.map(([text, sort]) => {
       const sorted = (this.query.sort || "age") === sort;
       const arrow = sorted ? (this.query.reverse ? " ↑" : " ↓") : "";
-      return el("span", sort ? el("button", { "aria-pressed": sorted, title: `sort by ${text || "health"}`, onclick: () => this.sort(sort) }, (text || "health") + arrow) : text);
+      const label = text || "health";
+      return el("span", sort ? el("button", { "aria-pressed": sorted, title: `sort by ${label}`, onclick: () => this.sort(sort) }, label + arrow) : text);
     }));
   }
 
@@ -104,12 +105,12 @@ export class ListView extends TablePage {
       const reply = await this.data.traces({ ...this.query, limit, offset });
       return { ...reply, rows: reply.traces.map((row) => ({ ...row, key: row.id })) };
     }
-    const { sessions } = await this.data.sessions({ ...this.query, limit: PAGE });
+    const { sessions, undiagnosed } = await this.data.sessions({ ...this.query, limit: PAGE });
     const rows = sessions.flatMap((session, number) => {
       const turns = session.turns.map((row) => ({ ...row, key: `${number}-${row.id}` }));
-      return [{ session, key: `session-${number}`, start: turns[turns.length - 1].start }, ...turns];
+      return [{ session, key: `session-${number}`, start: turns.at(-1).start }, ...turns];
     });
-    return { rows };
+    return { rows, undiagnosed };
   }
 
   async load(keep = false) {
@@ -163,19 +164,21 @@ export class ListView extends TablePage {
     return this.query.text ? `found in ${Math.round(this.took ?? 0)} ms` : number === 1 ? "trace" : "traces";
   }
 
-  glance(first, last) {
+  glance(first, last, wait = 60) {
     clearTimeout(this.glanceSoon);
-    this.glanceSoon = setTimeout(async () => {
-      const wanted = this.rows.slice(first, last).filter((row) => row.id && row.health !== "running" && !this.suspicions.has(signOf(row)));
+    const soon = this.glanceSoon = setTimeout(async () => {
+      const isNew = (row) => !this.suspicions.has(signOf(row));
+      const wanted = this.rows.slice(first, last).filter((row) => row.id && row.health !== "running" && isNew(row));
       for (let at = 0; at < wanted.length; at += 8) {
         const some = wanted.slice(at, at + 8);
         const reply = await this.data.suspicions(some.map((row) => row.id)).catch(() => ({}));
         for (const row of some) {
-          this.suspicions.set(signOf(row), reply[row.id] ?? null);
+          if (row.id in reply) this.suspicions.set(signOf(row), reply[row.id]);
           if (reply[row.id]) this.list.redraw(row.key);
         }
       }
-    }, 60);
+      if (soon === this.glanceSoon && this.box.isConnected && wanted.some(isNew)) this.glance(first, last, 1000);
+    }, wait);
   }
 
   emptyWords() {
@@ -188,8 +191,7 @@ export class ListView extends TablePage {
   row(at) {
     const row = this.rows[at];
     const shown = row.session ?? row;
-    const cell = (cls, text) => el("span", { class: cls, role: "gridcell" }, text);
-    const suspicion = row.session ? null : this.suspicions.get(signOf(row));
+    const suspicion = this.suspicions.get(signOf(row));
     const found = suspicion ? suspicion.title + (suspicion.confidence === "error" ? "" : ` (${suspicion.confidence})`) : someNames(row.findings ?? []);
     const word = suspicion?.health ?? shown.health;
     const health = row.waits ? cell("health running", "waits") : cell(`health ${word}`, word);
@@ -234,14 +236,15 @@ export class ListView extends TablePage {
 
   key(event) {
     if (super.key(event)) return true;
-    if (event.key === "x") this.pick(this.cursor);
-    else if (event.key === "c" && this.picked.size === 2) this.comparePicked();
-    else if (event.key === "t") go("time");
-    else if (event.key === "r") go("reviews");
-    else if (event.key === "f") this.filter({ health: HEALTHS[(HEALTHS.indexOf(this.query.health) + 1) % HEALTHS.length] });
-    else if (event.key === "i" || (event.key === "Escape" && !this.panelBox.hidden)) this.togglePanel();
-    else if (event.key === "s") this.toggleSessions();
-    else if (event.key === "n" && !this.fresh.hidden) this.showNew();
+    const { key } = event;
+    if (key === "x") this.pick(this.cursor);
+    else if (key === "c" && this.picked.size === 2) this.comparePicked();
+    else if (key === "t") go("time");
+    else if (key === "r") go("reviews");
+    else if (key === "f") this.filter({ health: HEALTHS[(HEALTHS.indexOf(this.query.health) + 1) % HEALTHS.length] });
+    else if (key === "i" || (key === "Escape" && !this.panelBox.hidden)) this.togglePanel();
+    else if (key === "s") this.toggleSessions();
+    else if (key === "n" && !this.fresh.hidden) this.showNew();
     else return false;
     return true;
   }

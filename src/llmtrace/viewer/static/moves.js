@@ -7,7 +7,8 @@ import { openEdit } from "./edit.js";
 import { placeOf } from "./marks.js";
 import { fit, pan, zoom } from "./zoom.js";
 
-const at = (view) => view.lines.findIndex((line) => line.key === view.cursor);
+/** Where the cursor is. */
+export const at = (view) => view.lines.findIndex((line) => line.key === view.cursor);
 
 function move(view, steps) {
   const to = Math.max(0, Math.min(view.lines.length - 1, at(view) + steps));
@@ -21,7 +22,7 @@ function step(view, rows, direction, none) {
   const place = new Map(order.map((row, index) => [row.id, index]));
   const here = place.get(view.cursor) ?? -1;
   const sorted = rows.map((row) => place.get(row.id)).sort((a, b) => a - b);
-  const next = direction > 0 ? sorted.find((one) => one > here) ?? sorted[0] : sorted.filter((one) => one < here).pop() ?? sorted[sorted.length - 1];
+  const next = direction > 0 ? sorted.find((one) => one > here) ?? sorted[0] : sorted.filter((one) => one < here).pop() ?? sorted.at(-1);
   view.go(order[next].id);
   if (sorted.length > 1) say(`${sorted.indexOf(next) + 1} of ${sorted.length}`);
 }
@@ -31,7 +32,7 @@ async function back(view) {
   const row = view.row(view.cursor);
   if (!row) return;
   const suspect = view.diagnosis?.suspects[view.suspect];
-  if (suspect?.span_id === row.id) return say(`here it begins: ${suspect.chain[suspect.chain.length - 1]?.note || suspect.title}`);
+  if (suspect?.span_id === row.id) return say(`here it begins: ${suspect.chain.at(-1)?.note || suspect.title}`);
   const to = chainStep(view, row.id) ?? (await originOf(view, row)) ?? askedBy(view, row);
   if (!to || to.span === row.id) return say("nothing leads further back from here");
   view.trail.push(row.id);

@@ -1,6 +1,6 @@
 // A recorded call of a model as a request that repeats it. Keys come from the environment.
 
-import { jsonText } from "./format.js";
+import { escaped, jsonText } from "./format.js";
 
 async function request(view, row) {
   const payload = (await view.need([row.id])).get(row.id);
@@ -11,9 +11,10 @@ async function request(view, row) {
   const { server_address: address, server_port: port } = facts;
   const host = address && !["api.openai.com", "api.anthropic.com"].includes(address) && `http${port === 443 ? "s" : ""}://${address}${port ? `:${port}` : ""}`;
   const model = facts.request_model ?? facts.response_model;
-  const tools = payload.tools?.length ? payload.tools.map((tool) => anthropic
-    ? { name: tool.name, description: tool.description ?? undefined, input_schema: tool.parameters }
-    : { type: "function", function: { name: tool.name, description: tool.description ?? undefined, parameters: tool.parameters ?? undefined } }) : undefined;
+  const tools = payload.tools?.length ? payload.tools.map(({ parameters, ...tool }) => {
+    const named = { name: tool.name, description: tool.description ?? undefined };
+    return anthropic ? { ...named, input_schema: parameters } : { type: "function", function: { ...named, parameters: parameters ?? undefined } };
+  }) : undefined;
   const system = (payload.system ?? []).map((part) => part.content ?? "").join("\n");
   const body = anthropic
     ? { model, max_tokens: 1024, ...parameters, system: system || undefined, messages: messages.map(anthropicMessage), tools }
@@ -46,7 +47,7 @@ const asText = (value) => (typeof value === "string" ? value : jsonText(value));
 export const quoted = (text) => `'${text.replaceAll("'", `'"'"'`)}'`;
 
 /** JSON in which nothing but plain ASCII stands: no terminal and no shell reads anything into it. */
-export const asciiJson = (value, indent = 2) => jsonText(value, indent).replace(/[\u007f-\uffff]/g, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
+export const asciiJson = (value, indent = 2) => jsonText(value, indent).replace(/[\u007f-\uffff]/g, escaped);
 
 export async function asCurl(view, row) {
   const { url, body, anthropic } = await request(view, row);

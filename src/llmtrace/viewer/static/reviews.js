@@ -4,7 +4,7 @@ import { visibleText } from "./decisions.js";
 import { el, pageHead, quiet } from "./dom.js";
 import { ago, callText, duration, nameText } from "./format.js";
 import { note, toList } from "./place.js";
-import { PAGE, TablePage } from "./virtual.js";
+import { PAGE, TablePage, cell } from "./virtual.js";
 
 const LISTS = ["waiting", "decided", "given_up"];
 const EXAMPLE = '@llmtrace.tool(review="when ungrounded")';
@@ -81,7 +81,6 @@ export class QueueView extends TablePage {
 
   row(at) {
     const row = this.rows[at];
-    const cell = (cls, ...inside) => el("span", { class: cls, role: "gridcell" }, inside);
     return el("div", this.common(at, "review-row", `review-${row.id}`),
       cell("", el(`span.state ${stateClass(row)}`, stateText(row))),
       cell("said", el("a", { href: placeOf(row), tabindex: -1 }, visibleText(row.tool === null ? row.question : callText(row.tool, row.call))), row.by ? `by ${row.by}` : visibleText(row.reason)),

@@ -1,7 +1,7 @@
 // The strip over a trace: suspects, where to look first, what was checked.
 
 import { el, link, more, quiet } from "./dom.js";
-import { callText, compact, cut, likelihood, nameText, plural, worded } from "./format.js";
+import { callText, compact, cut, isObject, likelihood, nameText, plural, worded } from "./format.js";
 
 const SHOWN = 3;
 const SPAN = / ?\(span (\w{16})\)/;
@@ -78,6 +78,6 @@ function chainNodes(steps) {
 function stepText({ title, value }) {
   if (value == null) return title;
   if (title.startsWith("argument ")) return `${title} = ${compact(value)}`;
-  if (typeof value === "object" && !Array.isArray(value)) return cut(callText(title, value), 160);
+  if (isObject(value)) return cut(callText(title, value), 160);
   return cut(`${title}: ${worded(value)}`, 160);
 }

@@ -22,14 +22,16 @@ const dollars = (usd) => `$${Number(usd.toPrecision(3))}`;
 const ns = (ms) => String(BigInt(Math.round(ms)) * 1000000n);
 const ms = (text) => Number(BigInt(text) / 1000000n);
 
+const TIMES = [duration, duration, PERCENTILES];
+
 /** Title, figures of a group, how they are worded, how those of the axis are, names of lines. @type {any[]} */
 const CHARTS = [
   ["Cost", "cost", cost, dollars],
   ["Tokens, in and out", "tokens", whole, short],
-  ["Duration", "duration", duration, duration, PERCENTILES],
-  ["Time to the first token", "first", duration, duration, PERCENTILES],
-  ["Time per output token", "token", duration, duration, PERCENTILES],
-  ["Duration at the most common length", "given", duration, duration, PERCENTILES],
+  ["Duration", "duration", ...TIMES],
+  ["Time to the first token", "first", ...TIMES],
+  ["Time per output token", "token", ...TIMES],
+  ["Duration at the most common length", "given", ...TIMES],
   ["Answer length in tokens", "length", whole, short, PERCENTILES],
   ["Failed calls", "errors", percent, percent],
   ["Malformed answers", "malformed", percent, percent],
@@ -64,7 +66,7 @@ export class TimeView extends Page {
     this.app.className = "over-time";
     this.box = el("main.charts", { tabindex: 0, label: "Quality and cost over time" });
     this.words = el("span", { role: "status" });
-    const chips = (label) => el("div.filters", { role: "group", label: label });
+    const chips = (label) => el("div.filters", { role: "group", label });
     this.app.replaceChildren(el("header.top", pageHead("Quality and cost over time", this.words, this.windows = chips("Time"), this.bys = chips("By"))), this.box);
     this.themes.addEventListener("change", this.redraw);
     this.sizes = new ResizeObserver(() => { for (const plot of this.plots) plot.setSize({ width: plot.root.parentElement.clientWidth, height: plot.height }); });
@@ -252,7 +254,7 @@ export class TimeView extends Page {
 
   key(event) {
     if (event.key === "Escape" && this.since) this.zoomOut();
-    else if (event.key === "u" || event.key === "Escape") toList();
+    else if (["u", "Escape"].includes(event.key)) toList();
     else return false;
     return true;
   }

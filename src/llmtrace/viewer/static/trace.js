@@ -7,7 +7,7 @@ import { curveNode } from "./curve.js";
 import { detail, spreadClasses } from "./detail.js";
 import { UNKNOWN, clock, cost, lasted, plural, tokensOf } from "./format.js";
 import { forgetColours, markWords } from "./json.js";
-import { show } from "./moves.js";
+import { at, show } from "./moves.js";
 import { note, placeText } from "./place.js";
 import { isMarked, suspectStrip } from "./suspects.js";
 import { Tree } from "./tree.js";
@@ -166,7 +166,7 @@ export class TraceView extends Page {
   /** The cursor at first: where the address says, on the problem, else on the root. */
   async begin() {
     const problem = this.tree.problems[0];
-    const first = this.query.span && this.tree.rows.has(this.query.span) ? this.query.span : problem?.id ?? this.tree.walked[0]?.id;
+    const first = this.tree.rows.has(this.query.span) ? this.query.span : problem?.id ?? this.tree.walked[0]?.id;
     this.chosen = first === this.query.span;
     this.rowsBox.focus({ preventScroll: true });
     if (first) await this.go(first, this.query.pointer, false);
@@ -180,10 +180,11 @@ export class TraceView extends Page {
       this.drawHead();
     }
     const marked = diagnosis.suspects.filter(isMarked).slice(0, 9);
+    this.tree.pin(marked.map((suspect) => this.row(suspect.span_id)));
     this.suspectAt = new Map(marked.map((suspect, at) => [suspect.span_id, at + 1]).reverse());
     this.drawLines();
     const [first] = marked;
-    const place = this.tree.problems.length ? undefined : diagnosis.places[0];
+    const place = !this.tree.problems.length && diagnosis.places[0];
     if (!this.chosen && first && this.tree.rows.has(first.span_id)) this.goSuspect(0, false);
     else if (!this.chosen && place && this.tree.rows.has(place.span_id)) this.go(place.span_id, "", false);
     else if (this.cursor) this.drawPane();
@@ -228,7 +229,7 @@ export class TraceView extends Page {
     const wasAbove = this.above;
     this.above = new Set(this.tree.path(row).map((up) => up.id));
     this.list.redraw(...wasAbove, ...this.above);
-    this.list.move(before, this.lines.findIndex((line) => line.key === key));
+    this.list.move(before, at(this));
     if (this.suspect >= 0 || !this.diagnosis) this.drawSuspects();
     note(`trace/${this.id}`, { ...this.placeIn(row?.id, this.focus.pointer), q: this.query.words });
     return this.drawPane();
@@ -244,7 +245,7 @@ export class TraceView extends Page {
 
   async drawPane() {
     const row = this.row(this.cursor);
-    if (!row) return fill(this.pane, quiet(this.lines.some((line) => line.key === this.cursor) ? "Repeated steps, folded. → or Enter opens them." : ""));
+    if (!row) return fill(this.pane, quiet(at(this) >= 0 ? "Repeated steps, folded. → or Enter opens them." : ""));
     const wanted = this.cursor;
     if (!this.payloads.has(row.id) || !this.uses.has(row.id)) {
       const wait = setTimeout(() => { if (wanted === this.cursor) this.pane.classList.add("waiting"); }, 150);
@@ -344,7 +345,7 @@ export class TraceView extends Page {
         this.merge(reply);
         this.drawHead();
         this.drawLines();
-        if (wasLast) this.go(this.tree.order[this.tree.order.length - 1].id, "", false);
+        if (wasLast) this.go(this.tree.order.at(-1).id, "", false);
         else if (reply.rows.some((row) => row.id === this.cursor)) this.drawPane();
         if (reply.trace.health !== "running") await this.diagnose();
       }

@@ -12,13 +12,15 @@ export const isProblem = (row) => row.state === "error" || row.state === "interr
 export class Tree {
   rows = new Map();
   open = new Map(); // what a person opened or closed, by the key of a line
-  peeked = new Set(); // chosen steps of long folds, which stand alone below them
+  pinned = []; // suspects, and what they stand in
+  shown = new Set(); // no fold hides them: the pinned, and the chosen step of a long fold
   order = []; // by start
   walked = []; // parents before children
   circular = []; // parents in a circle, which no root leads to
   problems = [];
   children = new Map();
   folds = new Map(); // by parent
+  forms = new Map(); // numbers, equal where a span and all below it are: in the arguments that ran, those asked for, all else
   below = new Map(); // errors at and below a span
   running = false;
   end = 0;
@@ -41,12 +43,20 @@ export class Tree {
     const reached = new Set(this.subtree(null, Infinity));
     this.circular = this.order.filter((row) => !reached.has(row));
     this.walked = [...reached, ...this.circular];
-    this.folds = new Map([...this.children].map(([parent, rows]) => [parent, foldRepeats(rows)]));
     this.below = new Map();
-    for (let at = this.walked.length - 1; at >= 0; at -= 1) {
-      const row = this.walked[at];
-      this.below.set(row.id, this.kidsOf(row.id).reduce((total, kid) => total + (this.below.get(kid.id) ?? 0), Number(isProblem(row))));
+    const numbers = new Map();
+    const number = (...parts) => {
+      const text = JSON.stringify(parts);
+      return numbers.get(text) ?? numbers.set(text, numbers.size + 1).size;
+    };
+    for (const row of [...this.walked].reverse()) {
+      const kids = this.kidsOf(row.id);
+      this.below.set(row.id, kids.reduce((total, kid) => total + (this.below.get(kid.id) ?? 0), Number(isProblem(row))));
+      const below = (name) => kids.map((kid) => this.forms.get(kid.id)?.[name]);
+      const same = (name, own) => (own || below(name).some(Boolean) ? number(own && row.same, below(name)) : 0);
+      this.forms.set(row.id, { ran: same("ran", row.kind === "tool"), asked: same("asked", row.asks), sign: number(row.kind, row.name, row.asks, below("sign")) });
     }
+    this.folds = new Map([...this.children].map(([parent, rows]) => [parent, this.foldRepeats(rows)]));
     // where an error began, not the callers that it went through
     this.problems = this.walked.filter((row) => isProblem(row) && this.below.get(row.id) === 1);
     if (!this.problems.length) this.problems = this.walked.filter((row) => row.state === "warning");
@@ -71,7 +81,7 @@ export class Tree {
         if (piece.fold) {
           const key = `fold ${piece.fold[0].id}`;
           lines.push({ key, fold: piece, depth });
-          for (const row of piece.fold) if (this.open.get(key) || this.peeked.has(row.id)) one(row, depth + 1, key);
+          for (const row of piece.fold) if (this.open.get(key) || this.shown.has(row.id)) one(row, depth + 1, key);
         } else one(piece.row, depth, null);
       }
     };
@@ -94,16 +104,21 @@ export class Tree {
     return above;
   }
 
+  pin(rows) {
+    this.pinned = rows.flatMap((row) => this.path(row).map((up) => up.id));
+    for (const id of this.pinned) this.shown.add(id);
+  }
+
   /** Open whatever hides a span; of a long fold only the span itself. */
   reveal(id) {
-    this.peeked.clear();
+    this.shown = new Set(this.pinned);
     const chosen = this.rows.get(id);
     const above = this.path(chosen);
     for (const row of above) if (this.open.get(row.id) === false) this.open.set(row.id, true);
     for (const row of chosen ? [chosen, ...above] : []) {
       const fold = this.folds.get(this.parentOf(row))?.find((piece) => piece.fold?.includes(row))?.fold;
       if (!fold) continue;
-      if (fold.length > LONG_FOLD) this.peeked.add(row.id);
+      if (fold.length > LONG_FOLD) this.shown.add(row.id);
       else this.open.set(`fold ${fold[0].id}`, true);
     }
   }
@@ -120,51 +135,46 @@ export class Tree {
     }
     return [...found];
   }
-}
-
-/** Siblings with runs of repeated steps put together. */
-function foldRepeats(rows) {
-  const signs = rows.map((row) => `${row.kind} ${row.name} ${row.asks ?? ""}`);
-  const last = new Map();
-  const before = rows.map((row, at) => { // the step before it with the same arguments
-    const key = `${signs[at]} ${row.same}`;
-    const earlier = last.get(key) ?? -1;
-    last.set(key, at);
-    return earlier;
-  });
-  const pieces = [];
-  for (let at = 0; at < rows.length;) {
-    const piece = /** @type {Fold} */ (repetition(rows, signs, before, at) ?? { row: rows[at] });
-    pieces.push(piece);
-    at += piece.fold?.length ?? 1;
-  }
-  return pieces;
-}
-
-/** The longest repetition that begins at a step. It is given up early where most calls differ: time stays linear. */
-function repetition(rows, signs, before, at) {
-  for (let period = 1; period <= LONGEST_PERIOD && at + period <= rows.length; period++) {
-    const first = rows.slice(at, at + period);
-    const traced = first.some((row) => row.kind === "tool"); // else what the model asked for
-    const isCall = (row) => (traced ? row.kind === "tool" : row.asks);
-    const calls = first.filter(isCall);
-    if (!calls.length) continue;
-    let [repeats, different] = [0, 0];
-    let best = { repeats, distinct: 0 };
-    for (let from = at; same(signs, at, from, period); from += period) {
-      for (let step = from; step < from + period; step++) if (before[step] < at && isCall(rows[step])) different += 1;
-      repeats += 1;
-      if (different * 2 <= repeats * calls.length) best = { repeats, distinct: different };
-      else if (repeats * calls.length >= LOOK_AHEAD) break;
+  /** Siblings with runs of repeated steps put together. */
+  foldRepeats(rows) {
+    const forms = rows.map((row) => this.forms.get(row.id));
+    const last = new Map();
+    const before = forms.map(({ sign, ran, asked }, at) => { // the step before it with the same arguments
+      const key = `${sign} ${ran || asked}`;
+      const earlier = last.get(key) ?? -1;
+      last.set(key, at);
+      return earlier;
+    });
+    const pieces = [];
+    for (let at = 0; at < rows.length;) {
+      const found = repetition(forms, before, at);
+      if (found) {
+        const fold = rows.slice(at, at + found.length);
+        const names = fold.slice(0, found.period).flatMap((row) => this.subtree(row.id)).flatMap((row) => (found.traced ? row.kind === "tool" && row.name : row.asks) || []);
+        pieces.push({ ...found, fold, names: [...new Set(names)] });
+      } else pieces.push({ row: rows[at] });
+      at += found?.length ?? 1;
     }
-    if (repeats < FEWEST_REPEATS) continue;
-    if (best.repeats < FEWEST_REPEATS) return null;
-    return { ...best, fold: rows.slice(at, at + best.repeats * period), names: [...new Set(calls.flatMap((row) => row.asks ?? [row.name]))] };
+    return pieces;
+  }
+}
+
+/** The repetition that begins at a step. It is given up early where most calls differ: time stays linear. */
+function repetition(forms, before, at) {
+  for (let period = 1; period <= LONGEST_PERIOD && at + period <= forms.length; period++) {
+    const first = forms.slice(at, at + period);
+    const traced = first.some((form) => form.ran); // else what the model asked for
+    const isCall = (form) => (traced ? form.ran : form.asked);
+    const calls = first.filter(isCall).length;
+    if (!calls) continue;
+    let [repeats, different, best, distinct] = [0, 0, 0, 0];
+    for (let from = at; first.every((form, step) => forms[from + step]?.sign === form.sign); from += period) {
+      for (let step = from; step < from + period; step++) if (before[step] < at && isCall(forms[step])) different += 1;
+      repeats += 1;
+      if (different * 2 <= repeats * calls) [best, distinct] = [repeats, different];
+      else if (repeats * calls >= LOOK_AHEAD) break;
+    }
+    if (repeats >= FEWEST_REPEATS) return best >= FEWEST_REPEATS ? { repeats: best, distinct, period, traced, length: best * period } : null;
   }
   return null;
-}
-
-function same(signs, a, b, length) {
-  for (let step = 0; step < length; step++) if (signs[a + step] !== signs[b + step]) return false;
-  return true;
 }

@@ -165,6 +165,8 @@ export class Page {
   }
 }
 
+export const cell = (cls, ...inside) => el("span", { class: cls, role: "gridcell" }, inside);
+
 /** A page with a table of `rows`, each with a `key`, and a cursor. */
 export class TablePage extends Page {
   rows = [];
@@ -173,7 +175,7 @@ export class TablePage extends Page {
 
   makeTable(label, height, narrow) {
     this.count = el("span.dim", { role: "status" });
-    this.box = el("div.rows", { role: "grid", tabindex: 0, label: label });
+    this.box = el("div.rows", { role: "grid", tabindex: 0, label });
     this.list = new VirtualList(this.box, {
       render: (at) => this.page.row(at), estimate: () => (innerWidth < 700 ? narrow : height), key: (at) => this.rows[at].key,
       onScroll: (first, last) => { if (last > this.rows.length - 20 && this.more) this.loadMore(); this.page.glance?.(first, last); },

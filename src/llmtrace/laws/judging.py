@@ -1,0 +1,54 @@
+"""Lets the laws judge a run: the one place where findings are made, for the live path and for stored traces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from llmtrace.laws import is_built_in, load
+from llmtrace.laws.base import AnyLaw, Law
+from llmtrace.laws.finding import Finding, finding_of, is_shown
+from llmtrace.log_once import warn_once
+from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Confidence, Evaluation, Span
+from llmtrace.reading.ended_run import EndedRun
+
+_REPORTS = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE})
+"""Evaluations about the run as a whole, which are no findings about its steps."""
+_OWN_ADVICE = "Check for it in the program before the answer goes out."
+
+
+def judge(run: EndedRun, laws: Iterable[AnyLaw] | None = None) -> list[Finding]:
+    """Return what the laws say of a run. A law that raises loses only its own findings.
+
+    ``laws``: default, all. An error that the program's own signal stated is certain, since the program decides.
+    """
+    findings: list[Finding] = []
+    laws = load() if laws is None else tuple(laws)
+    for law in laws:
+        if type(law).judge is Law.judge and not (run.facts and is_built_in(law.name)):
+            continue  # it has only facts, and those of other signals are judged below, whether they are loaded or not
+        try:
+            findings += law.judge(run)
+        except Exception as error:
+            report(law, error)
+    if run.facts:
+        advice = {law.name: law.advice for law in laws}
+        findings += (_of_other(span, fact, advice, run) for span, fact in run.facts if _is_other(fact))
+    return findings
+
+
+def _is_other(fact: Evaluation) -> bool:
+    """Return True for a warning or error by a signal of the program or of another package."""
+    name = fact.name
+    is_about_run = name in _REPORTS or name.startswith(("budget_", "drift."))  # drift is about many runs
+    return is_shown(fact) and not is_about_run and not is_built_in(name)
+
+
+def _of_other(span: Span, fact: Evaluation, advice: Mapping[str, str], run: EndedRun) -> Finding:
+    confidence: Confidence = "certain" if fact.severity == "error" else "possible"
+    return finding_of(span, fact, advice.get(fact.name) or _OWN_ADVICE, run, confidence)
+
+
+def report(law: AnyLaw, error: Exception) -> None:
+    """Log once that a law failed."""
+    failed = f"quality signal {law.name} failed with {type(error).__qualname__}"
+    warn_once(f"{failed}; its verdicts are incomplete. This is reported once.")
