@@ -1,7 +1,7 @@
-"""What the quality signals find on recorded runs that others judged, and how often they are wrong.
+"""What the quality signals say of recorded runs that others judged, and how often they are wrong.
 
-* Recorded runs of many sources, and tau-bench: the share of runs with each finding, among those that went well and those that
-  did not.
+* Recorded runs of many sources, and tau-bench: the share of runs with each fact and each finding, among those that went well
+  and those that did not.
 * TRAIL: findings against the errors that people annotated, span by span, for any error and by category.
 * Terminal-Bench: the end state against whether the task was solved.
 * BFCL: tool calls that validation refuses against those that were graded wrong.
@@ -21,6 +21,7 @@ from typing import Any
 import bfcl
 import recorded
 import report
+from llmtrace.diagnosis import findings_of
 from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import Evaluation, Inference, Span, ToolExecution, Trace
 from llmtrace.validation.check_values import check_call
@@ -41,14 +42,18 @@ def ratio(part: int, whole: int) -> str:
 
 
 def findings(trace: Trace) -> Iterator[tuple[Span, Evaluation]]:
+    """The facts about the steps of a trace, and what the laws say of its runs, each with the span that it is about."""
     judged, _ = evaluate_trace(trace)
     for span in judged.spans:
         for evaluation in span.evaluations:
-            yield span, evaluation
+            if evaluation.confidence is None:
+                yield span, evaluation
+    for finding in findings_of(judged):
+        yield judged.span(finding.span_id), finding.as_evaluation()
 
 
 def named(evaluation: Evaluation) -> str:
-    return f"{evaluation.name}: {evaluation.label} ({evaluation.severity})"
+    return f"{evaluation.name}: {evaluation.label} ({evaluation.confidence or 'fact'})"
 
 
 # -- tau-bench and Terminal-Bench: alarms on runs that went well
@@ -72,7 +77,7 @@ def _alarms(name: str, graded: Iterable[tuple[str, Trace, bool]]) -> tuple[dict[
         found = [evaluation for _, evaluation in findings(trace)]
         for part in ("all", half_of(trace)):
             runs[good, part] += 1
-            failing[good, part] += any(one.severity != "info" for one in found)
+            failing[good, part] += any(one.is_mark for one in found)
         for finding in {named(one) for one in found}:
             fired[finding][good] += 1
     well, badly = runs[True, "all"], runs[False, "all"]
@@ -88,7 +93,7 @@ def _alarms(name: str, graded: Iterable[tuple[str, Trace, bool]]) -> tuple[dict[
     head = ("finding", f"of {well} runs that went well", f"of {badly} that did not", "share that did not")
     tables = [
         report.table(f"{name}: runs with at least one", head, body),
-        report.table(f"{name}: runs with any warning or error", ("runs", "went well", "did not"), split),
+        report.table(f"{name}: runs with a certain or likely finding", ("runs", "went well", "did not"), split),
     ]
     return {"runs": {"good": well, "bad": badly}, "findings": results}, tables
 
@@ -238,8 +243,9 @@ def end_states(folder: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _end_of(trace: Trace) -> str:
-    labels = [one.label or "" for _, one in findings(trace) if one.name == "end_state" and one.label != "enclosing"]
-    return "interrupted" if "interrupted" in labels else next(iter(labels), "answered")
+    """The first certain finding on how the run or its last answer ended."""
+    ends = (one for one in findings_of(evaluate_trace(trace)[0]) if one.law in ("end_state", "defective_output"))
+    return next((one.label for one in ends if one.confidence == "certain"), "answered")
 
 
 # -- BFCL: validation

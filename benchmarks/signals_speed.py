@@ -1,11 +1,12 @@
 """What the quality signals cost the calling thread: CPU time for each kind of span, at the 10th and at the 1,000th of a run.
 
 An agent's loop: each turn a model call that asks for two tools (one with a value out of an earlier result, one with words),
-and their executions with results of 300 characters; at the end an answer of 400. The history is sent again with every call.
-Timed is `Evaluator.step` with all signals less the same with none (validation stays in both), by the thread's CPU clock; the
-median of the runs. Before the 10th span of a run come as many spans of another one as stand before the 1,000th: programs do
-other things between two spans, and code that the processor has not seen for a while takes up to twice the time, whatever the
-length of the run. Counted, which does not depend on the machine: the functions, Python's own included, that all signals run.
+and their executions with results of 300 characters; at the end an answer of 400, and the agent's own span, with which the run
+is judged. The history is sent again with every call. Timed is `Evaluator.step` with all signals less the same with none
+(validation stays in both), by the thread's CPU clock; the median of the runs. Before the 10th span of a run come as many
+spans of another one as stand before the 1,000th: programs do other things between two spans, and code that the processor has
+not seen for a while takes up to twice the time, whatever the length of the run. Counted, which does not depend on the
+machine: the functions, Python's own included, that all signals run.
 
 The same once more through a recorder whose program keeps no store, where signals look when a span is read: timed is the end of
 a span on the calling thread.
@@ -32,7 +33,7 @@ import recorded
 import report
 from llmtrace.config import Config
 from llmtrace.evaluation import Evaluator
-from llmtrace.laws import Signal, load
+from llmtrace.laws import AnyLaw, load
 from llmtrace.model import (
     AgentInvocation,
     Inference,
@@ -44,6 +45,7 @@ from llmtrace.model import (
     ToolExecution,
     ToolResult,
     Trace,
+    replace,
 )
 from llmtrace.runtime import build
 
@@ -82,11 +84,14 @@ def agent(turns: int) -> Iterator[Span]:
             messages.append(Message("tool", (ToolResult(result, call_id),)))
     text = f"Your order W{1000 + turns} is on its way. " + " ".join(WORDS * 4)[:360]
     yield span(Inference("openai", input=tuple(messages), output=(Message("assistant", (Text(text),)),), tools=TOOLS))
+    yield replace(span(AgentInvocation("agent")), span_id=ROOT, parent_id=None, start=0)
 
 
 def kind_of(span: Span) -> str:
     if isinstance(span.operation, ToolExecution):
         return "tool execution"
+    if isinstance(span.operation, AgentInvocation):
+        return "end of the run"
     return "inference with two calls" if span.operation.output[0].tool_calls() else "answer of 400 characters"  # type: ignore[union-attr]
 
 
@@ -102,14 +107,14 @@ def timed(evaluator: Evaluator, place: int, far: int) -> dict[str, list[float]]:
             for other in others:
                 evaluator.step(another, other)
         start = time.thread_time_ns()
-        evaluator.step(state, span)
+        evaluator.step(state, span, outermost=span.span_id == ROOT)
         took = (time.thread_time_ns() - start) / 1000
         if number >= place:
             found[kind_of(span)].append(took)
     return found
 
 
-def medians(signals: tuple[Signal, ...], place: int, runs: int, far: int) -> dict[str, float]:
+def medians(signals: tuple[AnyLaw, ...], place: int, runs: int, far: int) -> dict[str, float]:
     evaluator = Evaluator(signals)  # one for all runs, as in a program
     timed(evaluator, place, far)
     found: dict[str, list[float]] = defaultdict(list)
@@ -128,6 +133,8 @@ def ends(signals: tuple[str, ...] | None, place: int, runs: int) -> dict[str, fl
         around = recorder.start(AgentInvocation("agent"))
         with around.use():
             for number, span in enumerate(agent((place + AROUND) // 3), start=1):
+                if span.span_id == ROOT:
+                    continue
                 recording = recorder.start(span.operation)
                 start = time.thread_time_ns()
                 recording.end(span.operation)
@@ -139,7 +146,7 @@ def ends(signals: tuple[str, ...] | None, place: int, runs: int) -> dict[str, fl
     return {kind: statistics.median(times) for kind, times in found.items()}
 
 
-def functions(signals: tuple[Signal, ...], place: int) -> dict[str, float]:
+def functions(signals: tuple[AnyLaw, ...], place: int) -> dict[str, float]:
     """How many functions a step enters, by kind of span, from this place of a run on; the mean."""
     evaluator = Evaluator(signals)
     timed(evaluator, place, place)
@@ -154,7 +161,7 @@ def functions(signals: tuple[Signal, ...], place: int) -> dict[str, float]:
     for number, span in enumerate(agent((place + AROUND) // 3), start=1):
         entered = 0
         sys.setprofile(count)
-        evaluator.step(state, span)
+        evaluator.step(state, span, outermost=span.span_id == ROOT)
         sys.setprofile(None)
         if number >= place:
             found[kind_of(span)].append(entered)
@@ -168,7 +175,7 @@ RECORDED: dict[str, tuple[str, Callable[[Path], Iterable[tuple[str, Trace, bool]
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "largest": 1.0}
 
 
-def on_recorded(data: Path | None, all_of_them: tuple[Signal, ...]) -> dict[str, dict[str, float]]:
+def on_recorded(data: Path | None, all_of_them: tuple[AnyLaw, ...]) -> dict[str, dict[str, float]]:
     """Microseconds for each span of the recorded runs, by set and kind of span."""
     found: dict[str, dict[str, float]] = {}
     for name, (folder, runs_of) in RECORDED.items():
@@ -198,7 +205,7 @@ def _ended(trace: Trace) -> list[Span]:
     return [span for span in trace.spans if span.end is not None and isinstance(span.operation, (Inference, ToolExecution))]
 
 
-def _steps(runs: list[list[Span]], signals: tuple[Signal, ...]) -> dict[str, list[float]]:
+def _steps(runs: list[list[Span]], signals: tuple[AnyLaw, ...]) -> dict[str, list[float]]:
     evaluator = Evaluator(signals)
     found: dict[str, list[float]] = defaultdict(list)
     for run in runs:
