@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.agent_run import ROOT, AgentRun, tool
-from tests.reading.story_runs import long_run
 
 from llmtrace.model import (
     AgentInvocation,
@@ -251,11 +250,16 @@ def test_documents_may_bring_facts() -> None:
 
 
 def test_a_live_timeline_keeps_only_what_is_newest() -> None:
+    """Of every kind of content, however long the run is."""
     timeline = Timeline(bounded=True)
-    run = long_run()
-    for number in range(3 * MOST_REQUESTS // len(run.spans)):
+    for number in range(3 * MOST_REQUESTS):
+        run = AgentRun(tool("act", "it")).user(f"part {number}").call("act", {"error": "no"}, it=f"KS-{number:05}")
+        run.answer("-", output=(said(f"yes {number}"), said(f"no {number}")), response_id=f"r{number}")
         for span in run.spans:
-            timeline.add(replace(span, span_id=f"{number:08x}{span.span_id[8:]}"))
-            timeline.note(span)
-    kept = (timeline.turns, timeline.model_calls, timeline.all_ungrounded, timeline.faulty, timeline.facts)
-    assert all(len(each) <= MOST_REQUESTS for each in kept)
+            timeline.add(replace(span, span_id=f"{number:08x}{span.span_id[8:]}", parent_id=f"{number:016x}"))
+            timeline.note(replace(span, failure=Failure("E", "no")))
+    holders = (timeline, timeline.calls)
+    sizes = {name: len(each) for holder in holders for name, each in vars(holder).items() if isinstance(each, (list, dict))}
+    sizes |= {name: len(getattr(timeline._conversations, name)) for name in ("_by_answer", "_below", "_newest", "_by_provider")}
+    assert sizes.pop("steps") <= 4 * MOST_REQUESTS
+    assert all(size <= 2 * MOST_REQUESTS for size in sizes.values()), sizes

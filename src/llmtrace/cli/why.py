@@ -119,7 +119,9 @@ def show(
             for number, suspect in enumerate(diagnosis.possible, 1):
                 _suspect(screen, number, suspect, notes)
         else:
-            screen.prose(f"{worth_a_look(diagnosis)} llmtrace why {short_id(trace.trace_id)} --possible shows them.", "dim")
+            command = f"llmtrace why {short_id(trace.trace_id)} --possible"
+            shows = f"shows {format_text.it_or_them(len(diagnosis.possible))}"
+            screen.prose(f"{worth_a_look(diagnosis)} {command} {shows}.", "dim")
         screen.line()
     for label, text in coverage(trace, diagnosis, names=possible):
         screen.prose(f"{label}: {text}", "yellow" if label == "Not checked" else "dim")
@@ -154,7 +156,8 @@ def coverage(trace: Trace, diagnosis: Diagnosis, *, names: bool) -> Iterator[tup
         yield "Retried by the client", f"{'; '.join(retried[:_EXAMPLES])}{'; …' if len(retried) > _EXAMPLES else ''}."
     if diagnosis.checked:
         listed = ", ".join(name.replace("_", " ") for name in diagnosis.checked)
-        counted = f"{format_text.plural(len(diagnosis.checked), 'check')} ran; --possible names them."
+        number = len(diagnosis.checked)
+        counted = f"{format_text.plural(number, 'check')} ran; --possible names {format_text.it_or_them(number)}."
         yield "Checked", listed if names else counted
     for sentence in diagnosis.unchecked:
         yield "Not checked", sentence

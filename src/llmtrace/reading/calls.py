@@ -279,11 +279,11 @@ class Call(Step):
             if any(violation.code == "unknown_tool" for violation in span.violations):
                 self.offered = False
 
-    def answers_with(self, response: JsonValue, told_in: str) -> bool:
-        """Note a result that a request contains. Returns True if it is the first to show the outcome of the call."""
+    def return_result(self, response: JsonValue, span_id: str) -> bool:
+        """Note a result that the request of a model call contains. Returns True if it is the first to show the outcome."""
         if self.telling_span is not None:
             return False
-        self.telling_span = told_in
+        self.telling_span = span_id
         # of a call that was held back, the result only says that it did not run
         if self.is_held_back or self.has_result or (self.execution is not None and self.failed):
             return False
@@ -388,8 +388,11 @@ class Calls:
         call.asking_span = call.said_in = span.span_id
         call.conversation, call.parent_id, call.part = conversation, span.parent_id, where
         if tools:
-            call.definition = find_tool(part.name, tools)
-            call.offered = call.definition is not None
+            offered = find_tool(part.name, tools)
+            call.offered = offered is not None
+            operation = call.execution.operation if call.execution is not None else None
+            own = operation.definition if isinstance(operation, ToolExecution) else None
+            call.definition = own or offered or call.definition  # of an execution that ended before its request, its own
         if span.violations:
             call.violations = tuple(
                 violation
@@ -463,7 +466,7 @@ class Calls:
         call.is_taken = True
         return ToolCall(call.tool, call.arguments, call.id)
 
-    def return_result(self, part: ToolResult, conversation: int, asking: Message | None, span: Span) -> Call | None:
+    def find_by_result(self, part: ToolResult, conversation: int, asking: Message | None, span: Span) -> Call | None:
         """Return the call that a result in a request belongs to. ``asking``: the model's message before it in the request."""
         call = None
         if part.id is not None:
@@ -473,9 +476,9 @@ class Calls:
         else:  # it belongs to the oldest waiting call among the newest ones, since results keep the calls' order
             call = next((call for call in self.all[-_MOST_RECENT:] if not call.is_complete and call.id is None), None)
         if call is None and asking is not None and part.id is not None:
-            asked = next((asked for asked in asking.tool_calls() if asked.id == part.id), None)
-            if asked is not None:  # only the request's history shows the call
-                call = Call("call", span.span_id, tool=asked.name, id=asked.id, arguments=asked.arguments)
+            requested = next((requested for requested in asking.tool_calls() if requested.id == part.id), None)
+            if requested is not None:  # only the request's history shows the call
+                call = Call("call", span.span_id, tool=requested.name, id=requested.id, arguments=requested.arguments)
                 call.conversation = conversation
                 self._new(call, span.parent_id)
         return call

@@ -65,7 +65,8 @@ export class ListView extends TablePage {
     fill(this.heads, HEADS.map(([text, sort]) => {
       const sorted = (this.query.sort || "age") === sort;
       const arrow = sorted ? (this.query.reverse ? " ↑" : " ↓") : "";
-      return el("span", sort ? el("button", { "aria-pressed": sorted, title: `sort by ${text || "health"}`, onclick: () => this.sort(sort) }, (text || "health") + arrow) : text);
+      const label = text || "health";
+      return el("span", sort ? el("button", { "aria-pressed": sorted, title: `sort by ${label}`, onclick: () => this.sort(sort) }, label + arrow) : text);
     }));
   }
 
@@ -166,7 +167,8 @@ export class ListView extends TablePage {
   glance(first, last, wait = 60) {
     clearTimeout(this.glanceSoon);
     const soon = this.glanceSoon = setTimeout(async () => {
-      const wanted = this.rows.slice(first, last).filter((row) => row.id && row.health !== "running" && !this.suspicions.has(signOf(row)));
+      const isNew = (row) => !this.suspicions.has(signOf(row));
+      const wanted = this.rows.slice(first, last).filter((row) => row.id && row.health !== "running" && isNew(row));
       for (let at = 0; at < wanted.length; at += 8) {
         const some = wanted.slice(at, at + 8);
         const reply = await this.data.suspicions(some.map((row) => row.id)).catch(() => ({}));
@@ -175,7 +177,7 @@ export class ListView extends TablePage {
           if (reply[row.id]) this.list.redraw(row.key);
         }
       }
-      if (soon === this.glanceSoon && this.box.isConnected && wanted.some((row) => !this.suspicions.has(signOf(row)))) this.glance(first, last, 1000);
+      if (soon === this.glanceSoon && this.box.isConnected && wanted.some(isNew)) this.glance(first, last, 1000);
     }, wait);
   }
 
@@ -189,7 +191,7 @@ export class ListView extends TablePage {
   row(at) {
     const row = this.rows[at];
     const shown = row.session ?? row;
-    const suspicion = row.session ? null : this.suspicions.get(signOf(row));
+    const suspicion = this.suspicions.get(signOf(row));
     const found = suspicion ? suspicion.title + (suspicion.confidence === "error" ? "" : ` (${suspicion.confidence})`) : someNames(row.findings ?? []);
     const word = suspicion?.health ?? shown.health;
     const health = row.waits ? cell("health running", "waits") : cell(`health ${word}`, word);
@@ -234,14 +236,15 @@ export class ListView extends TablePage {
 
   key(event) {
     if (super.key(event)) return true;
-    if (event.key === "x") this.pick(this.cursor);
-    else if (event.key === "c" && this.picked.size === 2) this.comparePicked();
-    else if (event.key === "t") go("time");
-    else if (event.key === "r") go("reviews");
-    else if (event.key === "f") this.filter({ health: HEALTHS[(HEALTHS.indexOf(this.query.health) + 1) % HEALTHS.length] });
-    else if (event.key === "i" || (event.key === "Escape" && !this.panelBox.hidden)) this.togglePanel();
-    else if (event.key === "s") this.toggleSessions();
-    else if (event.key === "n" && !this.fresh.hidden) this.showNew();
+    const { key } = event;
+    if (key === "x") this.pick(this.cursor);
+    else if (key === "c" && this.picked.size === 2) this.comparePicked();
+    else if (key === "t") go("time");
+    else if (key === "r") go("reviews");
+    else if (key === "f") this.filter({ health: HEALTHS[(HEALTHS.indexOf(this.query.health) + 1) % HEALTHS.length] });
+    else if (key === "i" || (key === "Escape" && !this.panelBox.hidden)) this.togglePanel();
+    else if (key === "s") this.toggleSessions();
+    else if (key === "n" && !this.fresh.hidden) this.showNew();
     else return false;
     return true;
   }

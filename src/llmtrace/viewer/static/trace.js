@@ -166,7 +166,7 @@ export class TraceView extends Page {
   /** The cursor at first: where the address says, on the problem, else on the root. */
   async begin() {
     const problem = this.tree.problems[0];
-    const first = this.query.span && this.tree.rows.has(this.query.span) ? this.query.span : problem?.id ?? this.tree.walked[0]?.id;
+    const first = this.tree.rows.has(this.query.span) ? this.query.span : problem?.id ?? this.tree.walked[0]?.id;
     this.chosen = first === this.query.span;
     this.rowsBox.focus({ preventScroll: true });
     if (first) await this.go(first, this.query.pointer, false);
@@ -184,7 +184,7 @@ export class TraceView extends Page {
     this.suspectAt = new Map(marked.map((suspect, at) => [suspect.span_id, at + 1]).reverse());
     this.drawLines();
     const [first] = marked;
-    const place = this.tree.problems.length ? undefined : diagnosis.places[0];
+    const place = !this.tree.problems.length && diagnosis.places[0];
     if (!this.chosen && first && this.tree.rows.has(first.span_id)) this.goSuspect(0, false);
     else if (!this.chosen && place && this.tree.rows.has(place.span_id)) this.go(place.span_id, "", false);
     else if (this.cursor) this.drawPane();
