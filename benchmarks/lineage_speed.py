@@ -24,7 +24,8 @@ import recorded
 import report
 from llmtrace.diagnosis import diagnose
 from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolExecution, ToolResult, Trace
-from llmtrace.reading import Lineage, analyze
+from llmtrace.reading.graph import analyze
+from llmtrace.reading.lineage import Lineage
 
 TRACE = "0" * 31 + "1"
 TURNS = 500
@@ -173,7 +174,7 @@ class Collector:
 
 
 def growing(result_of: Results) -> list[dict[str, float]]:
-    """Lineage and propagation of traces of more and more spans."""
+    """The graph of traces of more and more spans."""
     found = []
     for turns in GROWING:
         spans = story(result_of, turns, SMALL)
@@ -198,7 +199,7 @@ def main() -> None:
     head_of_growth = ("results", "spans", "s", "µs a span", "of it collector")
     tables = [
         report.table("CPU time on one large trace", head, body),
-        report.table("CPU time of lineage and propagation as traces grow", head_of_growth, rows),
+        report.table("CPU time of the graph as traces grow", head_of_growth, rows),
     ]
     report.done({"large": results, "growing": growth}, tables, options.json)
 

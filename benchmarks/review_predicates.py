@@ -23,7 +23,7 @@ import report
 from llmtrace.codec import json_text
 from llmtrace.model import Inference, JsonValue, ToolCall, ToolExecution, Trace
 from llmtrace.reading.read_values import IDENTIFIERS, read_arguments
-from llmtrace.reading.run_evidence import RunEvidence, untrusted
+from llmtrace.reading.timeline import Timeline
 from llmtrace.text.matching import squash
 from llmtrace.text.tool_names import is_reading_name
 
@@ -54,7 +54,7 @@ class Run:
 
 def ask(source: str, name: str, kind: str, trace: Trace) -> Run:
     """A run with the calls that each gate would hold."""
-    run, evidence = Run(source, name, kind), RunEvidence()
+    run, timeline = Run(source, name, kind), Timeline(bounded=True)
     calls: list[ToolCall] = []
     results: list[JsonValue] = []
     given = ""
@@ -66,7 +66,7 @@ def ask(source: str, name: str, kind: str, trace: Trace) -> Run:
         elif isinstance(operation, ToolExecution):
             call = ToolCall(operation.name, operation.arguments, operation.call_id)
             number, changes = len(calls), not is_reading_name(call.name)
-            values = tuple(str(value.value) for value in untrusted(evidence, call))
+            values = tuple(str(value.value) for value in timeline.untrusted_in(call))
             for gate, is_asked, doubtful in (
                 ("plainest", changes, _from_results_only(call, results, given)),
                 ("changes", changes, values),
@@ -76,7 +76,7 @@ def ask(source: str, name: str, kind: str, trace: Trace) -> Run:
                     run.held[gate].append((number, call, doubtful))
             calls.append(call)
             results.append(operation.result if operation.has_result else str(span.failure))
-        evidence.add(span)
+        timeline.add(span)
     if kind == "hijacked":
         run.harmful = _harmful(calls, [result if isinstance(result, str) else json_text.write(result) for result in results])
     return run

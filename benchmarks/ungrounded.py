@@ -21,7 +21,9 @@ from typing import Any
 import recorded
 import report
 from llmtrace.model import Inference, Span, ToolCall, Trace, replace
-from llmtrace.reading import Lineage, ValueUse, analyze
+from llmtrace.reading.graph import analyze
+from llmtrace.reading.lineage import Lineage
+from llmtrace.reading.provenance import ValueUse
 
 PLANTED_PER_SET = 300
 

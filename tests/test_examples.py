@@ -17,9 +17,9 @@ FOLDER = Path(__file__).resolve().parent.parent / "examples"
 
 EXAMPLES = {
     "01_support_agent.py": (["recovered"], "Done: I refunded 42.0 EUR for order KS-20457."),
-    "02_undecorated.py": (["recovered"], "Your table is booked."),
-    "03_policies.py": (["recovered"] * 8, "  repair   refunded 42.0 for 'KS-20457'"),
-    "04_budget.py": (["ok", "failed"], "stopped:  budget of 4 calls is spent (4 calls used)"),
+    "02_undecorated.py": (["suspect"], "Your table is booked."),
+    "03_policies.py": (["suspect", *["recovered"] * 3] * 2, "  repair   refunded 42.0 for 'KS-20457'"),
+    "04_budget.py": (["suspect", "failed"], "stopped:  budget of 4 calls is spent (4 calls used)"),
     "05_parallel_tools.py": (["ok"], "3 tools of 0.3 s each took"),
     "06_own_tracer_provider.py": (["ok", "ok"], "  chat gpt-4o     content: -"),
     "07_testing.py": ([], "test_a_wrong_call_is_answered_and_mended passed"),

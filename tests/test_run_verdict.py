@@ -8,7 +8,8 @@ import pytest
 
 import llmtrace
 from llmtrace import semconv as sc
-from llmtrace.model import HEALTHS, Confidence, Evaluation, Failure, Health, Severity, Span, Trace, replace, run_health
+from llmtrace.laws import Finding
+from llmtrace.model import HEALTHS, Confidence, Evaluation, Failure, Health, Span, Trace, replace, run_health
 from llmtrace.run_verdict import RunVerdict
 from llmtrace.testing import Captured, capture
 
@@ -18,6 +19,11 @@ def pay(amount: int) -> str:
     if amount < 0:
         raise ValueError("no")
     return "paid"
+
+
+@llmtrace.tool(changes=True)
+def refund(amount: int) -> str:
+    return "refunded"
 
 
 def test_the_outermost_span_carries_the_health_of_its_run(captured: Captured) -> None:
@@ -40,61 +46,66 @@ def test_the_outermost_span_carries_the_health_of_its_run(captured: Captured) ->
 
 
 def test_the_worst_finding_is_the_surest() -> None:
-    with capture() as captured, llmtrace.agent("support"):
-        for _ in range(3):
-            pay(1)
-    attributes = captured.traces[0].root.attributes
-    assert attributes[sc.FINDINGS_COUNT] == len(
-        [one for span in captured.spans for one in span.evaluations if one.severity != "info"]
-    )
-    if attributes[sc.FINDINGS_COUNT]:
-        assert attributes[sc.WORST_FINDING_CONFIDENCE] in ("certain", "likely", "possible")
+    """The count is that of the marks. A change that is declared, and made twice, is certain; another is possible."""
+    for change, confidence in ((refund, "certain"), (pay, "possible")):
+        with capture() as captured, llmtrace.agent("support"):
+            for _ in range(2):
+                change(7)
+        root = captured.traces[0].root
+        marks = [one for one in root.evaluations if one.confidence is not None]
+        assert root.attributes[sc.FINDINGS_COUNT] == len(marks) == (confidence == "certain")
+        assert root.attributes[sc.WORST_FINDING] == "duplicated_effect"
+        assert root.attributes[sc.WORST_FINDING_CONFIDENCE] == confidence
 
 
-def run_of(*evaluations: Evaluation, error: str | None = None, root_error: str | None = None) -> tuple[Trace, RunVerdict]:
-    """A run of an agent and one tool, with evaluations of the tool, and its verdict."""
-    tool = Span("a" * 32, "2" * 16, "execute_tool pay", 2, 3, "1" * 16, run_id="r", evaluations=evaluations)
-    agent = Span("a" * 32, "1" * 16, "invoke_agent support", 1, 4, run_id="r")
+FACT = Evaluation("some_law", "warning", "it was found")
+FAILURE = Evaluation("outcome", "error", "", label="failure")
+
+
+def found(confidence: Confidence) -> Finding:
+    return Finding("some_law", "fail", confidence, "2" * 16, "it was found", "It was found.", "Look at it.")
+
+
+def run_of(*said: Finding | Evaluation, error: str | None = None, root_error: str | None = None) -> Trace:
+    """A run of an agent and one tool, as it is recorded: its outermost span has the marks of its findings, and the verdict."""
+    findings = [one for one in said if isinstance(one, Finding)]
+    marks = [finding.as_evaluation() for finding in findings if finding.is_marked]
+    evaluations = (*(one for one in said if isinstance(one, Evaluation)), *marks)
+    tool = Span("a" * 32, "2" * 16, "execute_tool pay", 2, 3, "1" * 16, run_id="r")
+    agent = Span("a" * 32, "1" * 16, "invoke_agent support", 1, 4, run_id="r", evaluations=evaluations)
     tool = tool if error is None else replace(tool, failure=Failure(error))
     agent = agent if root_error is None else replace(agent, failure=Failure(root_error))
-    verdict = RunVerdict()
-    for span in (tool, agent):
-        verdict.add(span)
-    return Trace([agent, tool]), verdict
-
-
-def found(confidence: Confidence | None, severity: Severity = "warning") -> Evaluation:
-    return Evaluation("some_law", severity, "it was found", confidence=confidence)
+    attributes = RunVerdict().attributes(agent, findings, has_error=error is not None)
+    return Trace([replace(agent, attributes=attributes), tool])
 
 
 @pytest.mark.parametrize(
-    ("evaluations", "error", "root_error", "health"),
+    ("said", "error", "root_error", "health"),
     [
         ((), None, None, "ok"),
         ((found("possible"),), None, None, "ok"),
-        ((found(None, "info"),), None, None, "ok"),
+        ((FACT,), None, None, "ok"),
         ((found("likely"),), None, None, "suspect"),
-        ((found("certain", "info"),), None, None, "suspect"),
+        ((found("certain"),), None, None, "suspect"),
         ((), "ValueError", None, "recovered"),
         ((found("possible"),), "ValueError", None, "recovered"),
         ((found("certain"),), "ValueError", None, "suspect"),
         ((found("certain"),), "ValueError", "KeyError", "failed"),
-        ((found("certain"), Evaluation("outcome", "error", "", label="failure")), None, None, "failed"),
+        ((found("certain"), FAILURE), None, None, "failed"),
     ],
 )
 def test_a_mark_makes_a_run_suspect(
-    evaluations: tuple[Evaluation, ...], error: str | None, root_error: str | None, health: str
+    said: tuple[Finding | Evaluation, ...], error: str | None, root_error: str | None, health: str
 ) -> None:
-    """A certain or likely evaluation on any span: worse than recovered, better than failed. The root's attributes agree."""
-    trace, verdict = run_of(*evaluations, error=error, root_error=root_error)
+    """A certain or likely finding: worse than recovered, better than failed. The root's attributes agree with the trace."""
+    trace = run_of(*said, error=error, root_error=root_error)
     assert trace.health == health
-    attributes = verdict.attributes(trace.root)
-    assert attributes[sc.HEALTH] == health
-    assert attributes.get(sc.SUSPECT, False) is (health in ("suspect", "failed"))
+    assert trace.root.attributes[sc.HEALTH] == health
+    assert trace.root.attributes.get(sc.SUSPECT, False) is (health in ("suspect", "failed"))
 
 
 def test_a_running_run_is_running_whatever_was_found() -> None:
-    trace, _ = run_of(found("certain"))
+    trace = run_of(found("certain"))
     running = replace(trace.root, end=None)
     assert Trace([running, *trace.spans[1:]], alive=frozenset({running.span_id})).health == "running"
     assert Trace([running, *trace.spans[1:]]).health == "failed"

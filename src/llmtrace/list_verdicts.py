@@ -1,6 +1,6 @@
 """The verdicts that lists show: health and first suspect of each trace, diagnosed in a background thread.
 
-Laws: health and suspect of a trace are those that `llmtrace why` names first. A trace of any length is diagnosed, and only once:
+Laws: health and suspect of a trace are those that `llmtrace why` names first. A trace of any length is diagnosed, and once:
 the index of a local store keeps its verdict until one of its spans or this code changes (see `store.kept_verdicts`).
 """
 

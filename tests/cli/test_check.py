@@ -21,7 +21,7 @@ from tests.stored import append
 
 
 def test_check(llmtrace: Callable[..., Any], store: str) -> None:
-    """Each finding with its span and pointer, the fault of a call once. A step's error fails a run that recovered with --strict."""
+    """Each finding with its span and pointer, the fault of a call once; errors make the exit code 1 if it is strict."""
     ran = llmtrace("check", RECOVERED, "--store", store)
     assert ran.out == snapshot("""\
 trace 0af7651916cd43dd8448eb211c80319c  invoke_agent support  recovered

@@ -41,7 +41,7 @@ def test_the_chain(llmtrace: Callable[..., Any]) -> None:
 
 
 def test_both_conversations_are_stored(llmtrace: Callable[..., Any]) -> None:
-    """In the default store, one suspect and one ok, streamed, with usage; the bad one is the last, so that ``why`` needs no argument."""
+    """In the default store, streamed, with usage; the suspect one is the last, so that ``why`` needs no argument."""
     llmtrace("demo")
     folder = default_folder()
     assert folder is not None

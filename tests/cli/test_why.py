@@ -17,7 +17,7 @@ from llmtrace import semconv
 from llmtrace.cli import why
 from llmtrace.cli.terminal import Screen
 from llmtrace.diagnosis import ChainStep, Diagnosis, Place, Suspect
-from llmtrace.model import AgentInvocation, Evaluation, Trace
+from llmtrace.model import AgentInvocation, Evaluation, Trace, replace
 from llmtrace.store import open_store
 from tests.cli.traces import SECOND, SILENT, Maker, answers, chat, silent, user
 from tests.stored import append
@@ -92,6 +92,14 @@ def test_a_percentage_is_shown_only_where_it_was_measured() -> None:
     """The word alone says how sure the finding is."""
     assert "%" not in shown(diagnosis(suspect()))
     assert "certain, 40 %" in shown(diagnosis(suspect(probability=0.4)))
+
+
+def test_one_thing_is_it() -> None:
+    """Numbers agree: one thing, and what shows it."""
+    found = replace(diagnosis(suspect("one", confidence="possible")), checked=("loop",))
+    said = " ".join(shown(found).split())
+    assert "1 thing worth a look: one. llmtrace why 4bf92f35 --possible shows it." in said
+    assert "1 check ran; --possible names it." in said
 
 
 def test_what_is_only_possible_is_one_folded_line() -> None:

@@ -38,6 +38,7 @@ def diagnosis_of(
     store: Path,
     *decisions: llmtrace.Decision,
     result: Any = None,
+    answer: str = "It is on its way.",
     first_name: str = "",
     **options: Any,
 ) -> Diagnosis:
@@ -64,8 +65,8 @@ def diagnosis_of(
                 call.output = message
             messages += [message, *tools.run(message)]
         with llmtrace.inference("openai", model="m", messages=messages, tools=tools) as call:
-            call.output = "It is on its way."
-        return "It is on its way."
+            call.output = answer
+        return answer
 
     if first_name:
         asked = [asked[0], *asked]
@@ -85,13 +86,13 @@ def diagnosis_of(
         ("ungrounded_argument", MADE_UP, {"review": True}, APPROVED, "possible", "a person approved the call"),
         ("ungrounded_argument", MADE_UP, {"review": True}, ANSWERED, "possible", "refund, which did not run"),
         ("ungrounded_argument", MADE_UP, {"review": True}, REJECTED, "possible", "refund did not run"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "record"}, None, "certain", "it ran all the same"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "reply"}, None, "certain", "was refused and did not run"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "repair"}, None, "possible", "it was corrected before refund ran"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "review"}, EDITED, "possible", "it was corrected before refund ran"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "review"}, APPROVED, "possible", "a person approved the call"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "review"}, ANSWERED, "possible", "refund, which did not run"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "review"}, REJECTED, "possible", "refund did not run"),
+        ("invalid_tool_call", WRONG_TYPE, {"on_invalid": "record"}, None, "certain", "it ran all the same"),
+        ("invalid_tool_call", WRONG_TYPE, {"on_invalid": "reply"}, None, "certain", "was refused and did not run"),
+        ("invalid_tool_call", WRONG_TYPE, {"on_invalid": "repair"}, None, "possible", "it was corrected before refund ran"),
+        ("invalid_tool_call", WRONG_TYPE, {"on_invalid": "review"}, EDITED, "possible", "it was corrected before refund ran"),
+        ("invalid_tool_call", WRONG_TYPE, {"on_invalid": "review"}, APPROVED, "possible", "a person approved the call"),
+        ("invalid_tool_call", WRONG_TYPE, {"on_invalid": "review"}, ANSWERED, "possible", "refund, which did not run"),
+        ("invalid_tool_call", WRONG_TYPE, {"on_invalid": "review"}, REJECTED, "possible", "refund did not run"),
     ],
 )
 def test_what_was_corrected_or_decided_by_a_person_marks_no_run(
@@ -104,11 +105,20 @@ def test_what_was_corrected_or_decided_by_a_person_marks_no_run(
     tmp_path: Path,
 ) -> None:
     decisions = () if decision is None else (decision,)
-    suspects = diagnosis_of([arguments], tmp_path / "store", *decisions, **options).suspects
+    answer = "It was not approved." if decision is REJECTED else "It is on its way."
+    suspects = diagnosis_of([arguments], tmp_path / "store", *decisions, answer=answer, **options).suspects
     (suspect,) = [suspect for suspect in suspects if suspect.check == check]
     assert suspect.confidence == confidence
     assert words in suspect.evidence
     assert confidence == "certain" or not [other for other in suspects if other.is_marked and other is not suspect]
+
+
+@pytest.mark.parametrize(("answer", "is_marked"), [("It is on its way.", True), ("It was not approved.", False)])
+def test_a_rejected_call_is_no_failure_but_its_answer_may_be(answer: str, is_marked: bool, tmp_path: Path) -> None:
+    """What a person rejected did not run, and an answer that does not say so is wrong."""
+    suspects = diagnosis_of([FIRST], tmp_path / "store", REJECTED, answer=answer, review=True).suspects
+    marked = [(suspect.confidence, suspect.label) for suspect in suspects if suspect.is_marked]
+    assert marked == ([("certain", "not_approved")] if is_marked else [])
 
 
 @pytest.mark.parametrize(
@@ -123,7 +133,7 @@ def test_a_change_is_made_twice_if_the_tool_got_the_same_arguments_twice(
     asked: list[dict[str, Any]], options: dict[str, Any], decisions: list[llmtrace.Decision], is_marked: bool, tmp_path: Path
 ) -> None:
     suspects = diagnosis_of(asked, tmp_path / "store", *decisions, changes=True, **options).suspects
-    assert is_marked == any(suspect.check == "change_made_twice" and suspect.is_marked for suspect in suspects)
+    assert is_marked == any(suspect.check == "duplicated_effect" and suspect.is_marked for suspect in suspects)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +151,7 @@ def test_what_a_lookup_says_of_a_thing_is_no_failure_of_the_lookup(
     changes: bool, result: dict[str, Any], confidence: str, tmp_path: Path
 ) -> None:
     suspects = diagnosis_of([FIRST], tmp_path / "store", changes=changes, result=result).suspects
-    assert {suspect.confidence for suspect in suspects if suspect.check == "never_succeeded"} == {confidence}
+    assert {suspect.confidence for suspect in suspects if suspect.label == "never_succeeded"} == {confidence}
 
 
 def test_what_is_polled_is_called_again_on_purpose(tmp_path: Path) -> None:
@@ -185,8 +195,8 @@ def test_agents_that_do_not_know_of_each_other_are_no_loop(are_separate: bool, t
     llmtrace.shutdown()
     store = open_store(str(tmp_path / "store"))
     (summary,) = store.traces()
-    marked = [suspect.check for suspect in diagnose(store.trace(summary.trace_id)).suspects if suspect.is_marked]
-    assert marked == ([] if are_separate else ["same_call"])
+    marked = [suspect.label for suspect in diagnose(store.trace(summary.trace_id)).suspects if suspect.is_marked]
+    assert marked == ([] if are_separate else ["same_result"])
 
 
 @pytest.mark.parametrize("decision", ["edited", "approved"])

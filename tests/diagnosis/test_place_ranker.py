@@ -8,7 +8,7 @@ import random
 import pytest
 from tests.diagnosis.stories import ROOT, TRACE_ID, Story, tool
 
-from llmtrace.diagnosis import Finding, Flow, diagnose, findings_of
+from llmtrace.diagnosis import Finding, Reading, diagnose
 from llmtrace.diagnosis.place_ranker import EVIDENCE, FEATURES, Ranker, features_of, places_of, shipped
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.model import (
@@ -22,6 +22,7 @@ from llmtrace.model import (
     Trace,
     replace,
 )
+from llmtrace.reading.graph import Graph
 
 BOOK = tool("book_table", "place", changes=True, guests="integer")
 SEARCH = tool("search_places", "query")
@@ -60,67 +61,77 @@ def a_team(worker: str = "writer", terminal: str = "shell") -> Trace:
     return Trace([*spans, Span(TRACE_ID, ROOT, "team", 0, 100, operation=AgentInvocation("team"))])
 
 
-def finding_at(flow: Flow, number: int, confidence: Confidence, check: str = "ungrounded_argument") -> Finding:
-    node = flow.nodes[number]
-    return Finding(check, confidence, node.place, "t", "e", "a", node=node)
+def graph_of(trace: Trace) -> Graph:
+    (graph,) = Reading(trace).graphs
+    return graph
+
+
+def findings_in(trace: Trace) -> list[Finding]:
+    (findings,) = Reading(trace).findings
+    return findings
+
+
+def finding_at(graph: Graph, number: int, confidence: Confidence, label: str = "in_change") -> Finding:
+    step = graph.steps[number]
+    return Finding("some_law", label, confidence, step.place, "t", "e", "a", step=step)
 
 
 @pytest.mark.parametrize("trace", [a_conversation(), a_team()])
 def test_probabilities_sum_to_one(trace: Trace) -> None:
-    """The probabilities of all nodes of a run sum to 1, and each node has one."""
-    flow = Flow(trace)
-    probabilities = shipped().probabilities(features_of(flow, findings_of(flow)))
-    assert len(probabilities) == len(flow.nodes)
+    """The probabilities of all steps of a run sum to 1, and each step has one."""
+    graph = graph_of(trace)
+    probabilities = shipped().probabilities(features_of(graph, findings_in(trace)))
+    assert len(probabilities) == len(graph.steps)
     assert math.isclose(sum(probabilities), 1.0)
     assert all(0 < probability < 1 for probability in probabilities)
 
 
 @pytest.mark.parametrize("trace", [a_conversation(), a_team()])
-@pytest.mark.parametrize("check", ["ungrounded_argument", "same_call"])
-def test_a_finding_never_lowers_a_place(trace: Trace, check: str) -> None:
-    """Adding a finding lowers the score of no node, whatever was found before."""
-    flow = Flow(trace)
-    for before in ([], findings_of(flow)):
-        scores = shipped().scores(features_of(flow, before))
-        for number in range(len(flow.nodes)):
+@pytest.mark.parametrize("label", ["in_change", "same_result"])
+def test_a_finding_never_lowers_a_place(trace: Trace, label: str) -> None:
+    """Adding a finding lowers the score of no step, whatever was found before."""
+    graph = graph_of(trace)
+    for before in ([], findings_in(trace)):
+        scores = shipped().scores(features_of(graph, before))
+        for number in range(len(graph.steps)):
             for confidence in ("certain", "likely", "possible"):
-                after = shipped().scores(features_of(flow, [*before, finding_at(flow, number, confidence, check)]))
+                after = shipped().scores(features_of(graph, [*before, finding_at(graph, number, confidence, label)]))
                 assert all(new >= old for new, old in zip(after, scores, strict=True))
 
 
 def test_a_marked_finding_raises_its_place() -> None:
-    """A certain or likely finding makes its node more probable; a possible one marks nothing and changes nothing."""
-    flow = Flow(a_conversation())
-    answer = flow.nodes.index(flow.answers[-1])
-    before = shipped().probabilities(features_of(flow, []))
+    """A certain or likely finding makes its step more probable; a possible one marks nothing and changes nothing."""
+    graph = graph_of(a_conversation())
+    answer = graph.steps.index(graph.run.answers[-1])
+    before = shipped().probabilities(features_of(graph, []))
     for confidence in ("certain", "likely"):
-        assert shipped().probabilities(features_of(flow, [finding_at(flow, answer, confidence)]))[answer] > before[answer]
-    assert shipped().probabilities(features_of(flow, [finding_at(flow, answer, "possible")])) == before
+        assert shipped().probabilities(features_of(graph, [finding_at(graph, answer, confidence)]))[answer] > before[answer]
+    assert shipped().probabilities(features_of(graph, [finding_at(graph, answer, "possible")])) == before
 
 
 def test_a_loop_points_at_what_came_before_it() -> None:
-    """A loop is a late symptom: its finding raises the node before the first repetition, and not the repetition."""
-    flow = Flow(a_conversation())
-    calls = [number for number, node in enumerate(flow.nodes) if node.tool == "search_places"]
+    """A loop is a late symptom: its finding raises the step before the first repetition, and not the repetition."""
+    graph = graph_of(a_conversation())
+    calls = [number for number, step in enumerate(graph.steps) if step.title == "search_places"]
     first = calls[1]
-    before = shipped().scores(features_of(flow, []))
-    after = shipped().scores(features_of(flow, [finding_at(flow, first, "certain", "same_call")]))
+    before = shipped().scores(features_of(graph, []))
+    after = shipped().scores(features_of(graph, [finding_at(graph, first, "certain", "same_result")]))
     assert after[first - 1] > before[first - 1]
     assert after[first] == before[first]
 
 
 def test_who_wrote_it_stands_for_what_the_program_ran() -> None:
     """A failure of a step that no recorded model asked for began with whoever spoke before it."""
-    flow = Flow(a_team())
-    rows = features_of(flow, [])
+    graph = graph_of(a_team())
+    rows = features_of(graph, [])
     (evidence,) = EVIDENCE
     assert [evidence in row for row in rows] == [False, True, False, False, False]
-    assert places_of(flow, [])[0].span_id == flow.nodes[1].place
+    assert places_of(graph, [])[0].span_id == graph.steps[1].place
 
 
 def test_names_do_not_matter() -> None:
     """Other names of agents and tools change no feature."""
-    assert features_of(Flow(a_team()), []) == features_of(Flow(a_team("Expert_7", "runner")), [])
+    assert features_of(graph_of(a_team()), []) == features_of(graph_of(a_team("Expert_7", "runner")), [])
 
 
 def test_the_order_of_spans_does_not_matter() -> None:
@@ -128,7 +139,8 @@ def test_the_order_of_spans_does_not_matter() -> None:
     trace = a_conversation()
     shuffled = list(trace.spans)
     random.Random(3).shuffle(shuffled)
-    first, again, other = (places_of(flow, findings_of(flow)) for flow in map(Flow, (trace, trace, Trace(shuffled))))
+    runs = (trace, trace, Trace(shuffled))
+    first, again, other = (places_of(graph_of(run), findings_in(run)) for run in runs)
     assert first == again == other
 
 
@@ -140,9 +152,9 @@ def test_a_run_that_is_known_to_have_failed_has_five_places() -> None:
     assert len(places) == 5
     assert [place.probability for place in places] == sorted((place.probability for place in places), reverse=True)
     assert diagnose(trace).places == ()
-    few = Flow(Story().user("Hello?").answer("Hello.").trace())
-    assert len(places_of(few, [])) == len(few.nodes)
-    assert places_of(Flow(Trace([trace.root])), []) == ()
+    few = graph_of(Story().user("Hello?").answer("Hello.").trace())
+    assert len(places_of(few, [])) == len(few.steps)
+    assert places_of(graph_of(Trace([trace.root])), []) == ()
 
 
 def test_the_shipped_weights_are_few_and_named() -> None:
@@ -156,7 +168,7 @@ def test_the_shipped_weights_are_few_and_named() -> None:
 
 def test_the_temperature_flattens() -> None:
     """A higher temperature brings all probabilities nearer to each other and keeps their order."""
-    rows = features_of(Flow(a_conversation()), [])
+    rows = features_of(graph_of(a_conversation()), [])
     cool, warm = (Ranker(shipped().weights, temperature).probabilities(rows) for temperature in (1.0, 3.0))
     order = sorted(range(len(rows)), key=cool.__getitem__)
     assert order == sorted(range(len(rows)), key=warm.__getitem__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.diagnosis.stories import ROOT, Story, tool
 
-from llmtrace.diagnosis import Diagnosis, Flow, diagnose, findings_of
+from llmtrace.diagnosis import Diagnosis, diagnose, findings_of
 from llmtrace.model import (
     AgentInvocation,
     Evaluation,
@@ -30,7 +30,7 @@ PAY = tool("pay", "invoice_id", "account", amount="number")
 
 
 def marks(diagnosis: Diagnosis) -> list[tuple[str, str]]:
-    return [(suspect.confidence, suspect.check) for suspect in diagnosis.marked]
+    return [(suspect.confidence, f"{suspect.check} {suspect.label}") for suspect in diagnosis.marked]
 
 
 # -- causes, counts and symptoms
@@ -52,7 +52,7 @@ def test_two_invented_orders_are_two_causes() -> None:
     story = Story(REFUND).user("Refund my last two orders.")
     story.call("refund", {"refunded": True}, order_id="KS-20431", amount=42)
     found = story.call("refund", {"refunded": True}, order_id="KS-77120", amount=12).answer("Both are refunded.").diagnosis()
-    assert marks(found) == [("likely", "ungrounded_argument")] * 2
+    assert marks(found) == [("likely", "ungrounded_argument in_change")] * 2
     assert {suspect.value for suspect in found.marked} == {"KS-20431", "KS-77120"}
 
 
@@ -97,7 +97,7 @@ def test_refused_three_times_and_then_claimed_is_certain() -> None:
     for amount in (42, 41, 40):
         story.call("refund", ran=False, order_id="KS-1107", amount=amount)
     found = story.answer("I refunded 42 EUR.").diagnosis()
-    assert ("certain", "never_succeeded") in marks(found)
+    assert ("certain", "failed_tool never_succeeded") in marks(found)
     assert found.marked[0].title == "refund never ran"
 
 
@@ -107,7 +107,7 @@ def test_a_payment_that_failed_beside_others_is_certain() -> None:
     story.call("pay", {"error": "limit exceeded"}, invoice_id="INV-3310", account="DE77-1001", amount=100)
     story.call("pay", {"paid": True}, invoice_id="INV-3311", account="DE55-2002", amount=120)
     found = story.answer("All paid: 220 EUR.").diagnosis()
-    assert marks(found) == [("certain", "never_succeeded")]
+    assert marks(found) == [("certain", "failed_tool never_succeeded")]
 
 
 @pytest.mark.parametrize("failing", range(3))
@@ -137,7 +137,7 @@ def test_calls_asked_for_at_once_are_no_second_attempts() -> None:
         ("pay", {"invoice_id": "INV-3310", "account": "A1", "amount": 1}, {"error": "limit exceeded"}),
         ("pay", {"invoice_id": "INV-3311", "account": "A1", "amount": 1}, {"paid": True}),
     )
-    assert marks(story.answer("Both are paid.").diagnosis()) == [("certain", "never_succeeded")]
+    assert marks(story.answer("Both are paid.").diagnosis()) == [("certain", "failed_tool never_succeeded")]
 
 
 @pytest.mark.parametrize("retries", [False, True])
@@ -149,7 +149,7 @@ def test_a_failed_call_that_only_the_next_request_shows_is_certain(*, retries: b
     if retries:
         story.call("refund", {"refunded": True}, order_id="KS-1107", amount=42)
     found = story.answer("It is refunded.").diagnosis()
-    assert marks(found) == ([] if retries else [("certain", "never_succeeded")])
+    assert marks(found) == ([] if retries else [("certain", "failed_tool never_succeeded")])
     assert any("Earlier steps of this conversation" in sentence for sentence in found.unchecked) is not retries
 
 
@@ -174,7 +174,7 @@ def test_the_same_error_three_times_is_certain() -> None:
     story = Story(LOOK_UP).user("Where is my order?")
     for number in ("KS-1", "KS-2", "KS-3"):
         story.call("look_up", failure=Failure("ValueError", "give the customer's number"), order_id=number)
-    assert ("certain", "same_error") in [(one.confidence, one.check) for one in findings_of(Flow(story.trace()))]
+    assert ("certain", "same_error") in [(one.confidence, one.label) for one in findings_of(story.trace())]
     found = story.call("look_up", {"state": "sent"}, order_id="C-9").answer("It was sent.").diagnosis()
     assert [suspect.confidence for suspect in found.marked] == ["likely"]
 
@@ -183,7 +183,7 @@ def test_a_change_that_ran_with_a_wrong_type_is_certain() -> None:
     """A booking that took the text "two" for a number of seats went through all the same."""
     story = Story(tool("book_table", "guest", seats="integer")).user("A table for two, for Okafor.")
     found = story.call("book_table", {"booked": True}, guest="Okafor", seats="two").answer("Your table is booked.").diagnosis()
-    assert marks(found) == [("certain", "invalid_call")]
+    assert marks(found) == [("certain", "invalid_tool_call ran")]
     assert found.marked[0].pointer == "/seats"
 
 
@@ -192,7 +192,7 @@ def test_an_invalid_lookup_that_answered_is_possible() -> None:
     story = Story(tool("list_orders", limit="integer")).user("My orders?").call("list_orders", ["KS-1107"], limit="ten")
     found = story.answer("You have KS-1107.").diagnosis()
     assert not found.marked
-    assert [suspect.check for suspect in found.possible] == ["invalid_call"]
+    assert [suspect.check for suspect in found.possible] == ["invalid_tool_call"]
 
 
 def test_an_unknown_tool_that_nothing_replaced_is_certain() -> None:
@@ -237,7 +237,7 @@ def test_a_circle_of_calls_is_certain() -> None:
     story = Story(tool("open_page", "url"), tool("go_back")).user("Find the price.")
     for _ in range(3):
         story.call("open_page", "a page", url="https://shop.example/a").call("go_back", "the list")
-    assert ("certain", "cycle") in marks(story.answer("I could not find it.").diagnosis())
+    assert ("certain", "repeated_call cycle") in marks(story.answer("I could not find it.").diagnosis())
 
 
 def test_the_same_error_after_a_change_is_no_repeat() -> None:
@@ -259,7 +259,7 @@ def test_calls_asked_for_at_once_are_no_repeat() -> None:
     assert not found.marked
 
 
-@pytest.mark.parametrize(("side_by_side", "expected"), [(True, []), (False, [("certain", "same_call")])])
+@pytest.mark.parametrize(("side_by_side", "expected"), [(True, []), (False, [("certain", "repeated_call same_result")])])
 def test_models_that_work_side_by_side_do_not_repeat_each_other(*, side_by_side: bool, expected: list[object]) -> None:
     """Three voters with one prompt make the same call. One after the other, an agent that forgets what it did is a loop."""
     story = Story(tool("get_weather", "city")).user("Will it rain in Bonn?")
@@ -296,13 +296,13 @@ def test_an_invented_identifier_is_no_symptom_of_a_wrong_type() -> None:
     """Both are causes: a text for an amount does not explain an invented order."""
     story = Story(REFUND).user("Refund my kettle, 42 EUR.")
     found = story.call("refund", {"refunded": 42}, order_id="KS-20431", amount="42").answer("I refunded 42 EUR.").diagnosis()
-    assert marks(found) == [("certain", "invalid_call"), ("likely", "ungrounded_argument")]
+    assert marks(found) == [("certain", "invalid_tool_call ran"), ("likely", "ungrounded_argument in_change")]
 
 
 def test_a_last_answer_that_was_lost_is_certain() -> None:
     """The connection closed in mid-stream; the program swallowed that, and handed on what had come."""
     found = Story().user("Tell me about boats.").answer("Boats are", failure=Failure("connection", "closed"), partial=True)
-    assert marks(found.diagnosis()) == [("certain", "error")]
+    assert marks(found.diagnosis()) == [("certain", "end_state error")]
 
 
 def test_numbers_that_stand_nowhere_are_said_not_to_be_judged() -> None:
@@ -317,28 +317,28 @@ def test_numbers_that_stand_nowhere_are_said_not_to_be_judged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "check"),
+    ("fields", "label"),
     [
-        ({"finish_reasons": ("length",)}, "answer_cut"),
-        ({"finish_reasons": ("content_filter",)}, "answer_filtered"),
-        ({"stream": True, "partial": True}, "answer_stream_cut"),
+        ({"finish_reasons": ("length",)}, "cut"),
+        ({"finish_reasons": ("content_filter",)}, "filtered"),
+        ({"stream": True, "partial": True}, "stream_cut"),
     ],
 )
-def test_a_last_answer_that_ended_badly_is_certain(fields: dict[str, object], check: str) -> None:
+def test_a_last_answer_that_ended_badly_is_certain(fields: dict[str, object], label: str) -> None:
     """Cut by its limit, withheld by a filter, or a stream without its end; and the advice is that of this failure."""
     story = Story().user("Tell me about boats.").answer("Boats are", **fields)
     if "stream" in fields:
         story.spans[-1] = replace(story.spans[-1], attributes={STREAM_CUT: True})
     found = story.diagnosis()
-    assert ("certain", check) in marks(found)
-    assert ("limit on output tokens" in found.marked[0].advice) == (check == "answer_cut")
+    assert ("certain", f"defective_output {label}") in marks(found)
+    assert ("limit on output tokens" in found.marked[0].advice) == (label == "cut")
 
 
 def test_an_empty_answer_is_certain() -> None:
     """Nothing was said, and nothing was called."""
     usage = Usage(output_tokens=0)
     assert marks(Story().user("Hello?").answer("", usage=usage, finish_reasons=("stop",)).diagnosis()) == [
-        ("certain", "answer_empty")
+        ("certain", "defective_output empty")
     ]
 
 
@@ -347,13 +347,13 @@ def test_a_response_without_any_answer_is_certain() -> None:
     story = Story().user("Hello?").answer()
     assert not story.diagnosis().marked
     story.spans[-1] = replace(story.spans[-1], scope=Scope(SCOPE_NAME))
-    assert marks(story.diagnosis()) == [("certain", "answer_missing")]
+    assert marks(story.diagnosis()) == [("certain", "defective_output no_choice")]
     assert not any("not recorded" in sentence for sentence in story.diagnosis().unchecked)
     call = replace(story.spans[0], parent_id="f" * 16)
     failure = Failure("AttributeError", "'str' object has no attribute 'choices'")
     agent = replace(call, span_id="f" * 16, parent_id=None, operation=AgentInvocation("a"), failure=failure)
     story.spans[:] = [agent, call]
-    assert marks(story.diagnosis())[0] == ("certain", "answer_missing")  # the program's error comes of it
+    assert marks(story.diagnosis())[0] == ("certain", "defective_output no_choice")  # the program's error comes of it
 
 
 def test_an_error_that_ended_the_run_is_certain_and_advice_fits() -> None:
@@ -361,7 +361,7 @@ def test_an_error_that_ended_the_run_is_certain_and_advice_fits() -> None:
     failure = Failure("server_error", "upstream is down")
     story = Story().user("Hello?").answer(failure=failure)
     found = story.diagnosis(failure=failure)
-    assert marks(found) == [("certain", "error")]
+    assert marks(found) == [("certain", "end_state error")]
     assert "server" in found.marked[0].title
     assert "output tokens" not in found.marked[0].advice
 
@@ -436,7 +436,7 @@ def test_a_killed_program_whose_spans_were_sent_on_was_cut_off() -> None:
     story = Story().user("Hello?").answer("Hi.")
     failure = Failure("interrupted", "the program ended before this span did")
     (suspect,) = story.diagnosis(failure=failure, attributes={INTERRUPTED: True}).marked
-    assert (suspect.check, suspect.title) == ("interrupted", "the program was cut off inside helper")
+    assert (suspect.label, suspect.title) == ("interrupted", "the program was cut off inside helper")
 
 
 CUT_CALL = '{"order_id": "KS-1107", "amount": 4'
@@ -454,7 +454,7 @@ def test_a_cut_call_that_was_corrected_is_only_possible() -> None:
     assert not found.marked
     assert "a tool call was cut in the middle of its arguments" in [suspect.title for suspect in found.possible]
     last = Story(REFUND).user("Refund KS-1107, 42 EUR.").answer(ToolCall("refund", CUT_CALL, "c9")).diagnosis()
-    assert "answer_cut" in [suspect.check for suspect in last.marked]
+    assert ("certain", "defective_output cut_arguments") in marks(last)
 
 
 def test_what_a_suspect_says_is_not_reported_again() -> None:
@@ -463,20 +463,20 @@ def test_what_a_suspect_says_is_not_reported_again() -> None:
         Story(LOOK_UP).user("Where is order KS-1?").call("look_up", failure=Failure("ConnectionError", "down"), order_id="KS-1")
     )
     found = story.answer("It is on its way.").diagnosis()
-    assert marks(found) == [("certain", "never_succeeded")]
+    assert marks(found) == [("certain", "failed_tool never_succeeded")]
     assert found.reports == ()
 
 
 def test_an_empty_answer_is_found_once() -> None:
-    """The check of endings says what the quality signal says."""
+    """The fact on the model call and the finding on the run are one."""
     (suspect,) = Story().user("Where is order KS-1?").answer(Text("")).diagnosis().suspects
-    assert (suspect.check, suspect.symptoms) == ("answer_empty", ())
+    assert (suspect.check, suspect.label, suspect.symptoms) == ("defective_output", "empty", ())
 
 
 def test_an_interrupted_run_is_certain() -> None:
     """The program died while the agent was open."""
     found = Story().user("Hello?").answer("Hi.").diagnosis(ended=False)
-    assert marks(found) == [("certain", "interrupted")]
+    assert marks(found) == [("certain", "end_state interrupted")]
 
 
 def test_a_budget_that_stopped_the_run_is_certain() -> None:
@@ -484,7 +484,7 @@ def test_a_budget_that_stopped_the_run_is_certain() -> None:
     story = Story(LOOK_UP).user("Where?")
     failure = Failure("llmtrace.errors.BudgetExceeded", "budget of 4 calls is spent")
     found = story.diagnosis(failure=failure)
-    assert marks(found)[0] == ("certain", "budget")
+    assert marks(found)[0] == ("certain", "end_state budget")
     assert found.marked[0].evidence == "Budget of 4 calls is spent."
 
 
@@ -493,7 +493,7 @@ def test_a_replay_that_diverged_is_not_an_error_of_the_program() -> None:
     failure = Failure("llmtrace.errors.ReplayDiverged", f"replay of {'a' * 8}: chat m asks for something else: message 1")
     story = Story(LOOK_UP).user("Where?").answer(failure=failure, request_model="m")
     (suspect,) = story.diagnosis(failure=failure, attributes={REPLAY_OF: "a" * 32}).suspects
-    assert (suspect.check, suspect.confidence, suspect.title) == ("replay_diverged", "certain", "the replay diverged at chat m")
+    assert (suspect.label, suspect.confidence, suspect.title) == ("replay_diverged", "certain", "the replay diverged at chat m")
     assert "chat m asks for something else: message 1." in suspect.evidence
     assert f"llmtrace diff {'a' * 8} " in suspect.advice
     assert "etry" not in suspect.advice
@@ -507,7 +507,7 @@ def test_a_result_that_was_cut_and_used_is_certain() -> None:
     story = Story(tool("list_orders"), LOOK_UP).user("Where is my last order?")
     story.call("list_orders", '{"orders": [{"id": "KS-1107"}, {"id": "KS-11')
     found = story.call("look_up", {"state": "sent"}, order_id="KS-1107").answer("KS-1107 was sent.").diagnosis()
-    assert ("certain", "cut_result") in marks(found)
+    assert ("certain", "cut_result used") in marks(found)
 
 
 def test_drift_is_never_a_suspect_of_a_run() -> None:
@@ -524,7 +524,7 @@ def test_an_error_of_the_programs_own_signal_is_certain(label: str) -> None:
     own = Evaluation("house_rule", "error", "a discount over 50 %", label)
     story = Story().user("A discount?").answer("You get 60 %.")
     story.spans[-1] = replace(story.spans[-1], evaluations=(own,))
-    assert marks(diagnose(story.trace())) == [("certain", "house_rule")]
+    assert marks(diagnose(story.trace())) == [("certain", f"house_rule {label}")]
 
 
 # -- runs that are known to have failed, and what was not visible
@@ -553,7 +553,7 @@ def test_a_good_run_has_no_places_and_says_what_was_checked() -> None:
         .diagnosis()
     )
     assert (found.suspects, found.places, found.is_wrong) == ((), (), False)
-    assert {"failed_tools", "invalid_calls", "ungrounded_arguments", "repeated_calls"} <= set(found.checked)
+    assert {"failed_tool", "invalid_tool_call", "ungrounded_argument", "repeated_call"} <= set(found.checked)
     assert found.unchecked == ()
 
 
@@ -561,11 +561,11 @@ def test_what_was_not_visible_is_not_called_checked() -> None:
     """Without schemas no call was valid; without a model call nothing was traced."""
     story = Story().user("Where is KS-1107?").call("look_up", {"state": "sent"}, order_id="KS-1107").answer("Sent.")
     found = story.diagnosis()
-    assert "invalid_calls" not in found.checked
+    assert "invalid_tool_call" not in found.checked
     assert any("schema" in sentence for sentence in found.unchecked)
     empty = diagnose(Trace([Span("c" * 32, ROOT, "GET /health", 0, 5)]))
     assert "No model call" in empty.unchecked[0]
-    assert "failed_tools" not in empty.checked
+    assert "failed_tool" not in empty.checked
     assert not empty.is_judged
 
 

@@ -100,8 +100,9 @@ def test_the_decisions_of_langchains_middleware(captured: Captured, mode: Any) -
     ]
     calls = [asks("look_up", {"order_id": order}) | {"id": order} for order in "123"]
     middleware = HumanInTheLoopMiddleware({"look_up": True}, **({"interrupt_mode": mode} if PER_CALL else {}))
+    answer = "Done, but I could not look up order 3."
     with llmtrace.agent("shop"):
-        desk = create_agent(says(calls, "Done."), [look_up], middleware=[middleware], checkpointer=MemorySaver(), name="desk")
+        desk = create_agent(says(calls, answer), [look_up], middleware=[middleware], checkpointer=MemorySaver(), name="desk")
         config = {"configurable": {"thread_id": "T5"}}
         waiting = desk.invoke({"messages": [("user", "Orders?")]}, config)["__interrupt__"]
         by_call = dict(zip("123", decisions, strict=True))

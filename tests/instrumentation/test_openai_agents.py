@@ -284,12 +284,14 @@ def test_an_approval_is_a_review(is_saved: bool, shop: Any, captured: Captured) 
     """A call that waits did not run and did not fail; its review is pending. The run that goes on has the decision, also where
     the state was saved in between. A rejected call is no failure."""
 
+    answer = "Order 7 is on its way. I could not look up order 8."
+
     @function_tool(name_override="look_up", needs_approval=True)
     def careful(order_id: str) -> str:
         return "found"
 
     def script(request: ModelRequest) -> Any:
-        return "It is on its way." if request.results else [("look_up", {"order_id": "7"}), ("look_up", {"order_id": "8"})]
+        return answer if request.results else [("look_up", {"order_id": "7"}), ("look_up", {"order_id": "8"})]
 
     async def main() -> None:
         agent = shop(script).agent(tools=[careful])
@@ -305,7 +307,7 @@ def test_an_approval_is_a_review(is_saved: bool, shop: Any, captured: Captured) 
             approved, rejected = state.get_interruptions()
             state.approve(approved)
             state.reject(rejected, rejection_message="not that one")
-            assert (await Runner.run(agent, state)).final_output == "It is on its way."
+            assert (await Runner.run(agent, state)).final_output == answer
 
     asyncio.run(main())
     found = [span.operation for span in captured.spans if isinstance(span.operation, Review)]

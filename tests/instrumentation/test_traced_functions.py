@@ -164,7 +164,8 @@ def test_an_agent_that_its_framework_stopped_has_failed(way: str, library: type[
     assert span.failure == Failure(STEP_LIMIT, "stopped after 2 steps")
     assert captured.trace.health == "failed"
     (suspect,) = diagnose(captured.trace).marked
-    assert (suspect.check, suspect.title) == ("error", "support was stopped at its limit of steps")
+    assert (suspect.check, suspect.label) == ("end_state", "limit")
+    assert suspect.title == "support was stopped at its limit of steps"
     assert "raise the limit" in suspect.advice
 
 

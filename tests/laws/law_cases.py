@@ -12,9 +12,9 @@ from llmtrace import semconv
 from llmtrace.evaluation import Evaluator
 from llmtrace.laws import AnyLaw
 from llmtrace.laws.finding import Finding
-from llmtrace.model import Confidence
 from llmtrace.model import (
     AgentInvocation,
+    Confidence,
     Evaluation,
     Failure,
     Generic,
@@ -120,6 +120,9 @@ def evaluate(spans: list[Span], *laws: AnyLaw) -> list[Span]:
     """The spans as the live path leaves them. ``laws``: default, all."""
     evaluator = Evaluator(laws or None)
     state = evaluator.start()
+    for span in spans:
+        if isinstance(span.operation, AgentInvocation):
+            state.timeline.begin(span)
     return [evaluator.step(state, span, outermost=span.parent_id is None) for span in spans]
 
 
@@ -677,6 +680,34 @@ CASES: dict[str, Cases] = {
         facts={"made_up": run(ask("get_order", MADE_UP))},
         findings={
             "in_change": ("likely", run(ask("refund", MADE_UP), execute("ok", "refund", MADE_UP, "c1"), infer(CANARY))),
+            "in_change, at the second try": (
+                "likely",
+                run(
+                    ask("refund", MADE_UP),
+                    execute(ERROR, "refund", MADE_UP, "c1"),
+                    told(ERROR, call("refund", MADE_UP, "c2"), asked=call("refund", MADE_UP)),
+                    execute("ok", "refund", MADE_UP, "c2"),
+                    infer(CANARY),
+                ),
+            ),
+            "made_up, then named by the user": (
+                "possible",
+                run(
+                    ask("look_up", MADE_UP),
+                    execute(ERROR, "look_up", MADE_UP, "c1"),
+                    told(ERROR, "Which order?", asked=call("look_up", MADE_UP)),
+                    infer(
+                        call("refund", MADE_UP, "c2"),
+                        request=(
+                            *result_of(call("look_up", MADE_UP), ERROR),
+                            assistant("Which order?"),
+                            user(f"{CANARY}-20431"),
+                        ),
+                    ),
+                    execute("ok", "refund", MADE_UP, "c2"),
+                    infer(CANARY),
+                ),
+            ),
             "made_up": ("possible", run(ask("get_order", MADE_UP), execute("sent", "get_order", MADE_UP, "c1"), infer(CANARY))),
             "made_up, approved": (
                 "possible",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.lineage_story import ROOT, TRACE_ID, Story
+from tests.reading.story_runs import long_run
+from tests.stored import append
+from tests.test_docs import blocks
 
 from llmtrace.model import (
     AgentInvocation,
@@ -215,3 +219,15 @@ def test_the_edges_are_values() -> None:
     first, second = (analyze(story.trace()).edges for _ in range(2))
     assert first == second
     assert isinstance(first[0], Edge)
+
+
+def test_the_code_of_the_lineage_page_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It prints each value with its status, and the spans that fed the last step."""
+    trace = long_run().trace()
+    store = append(tmp_path / "store", *trace.spans)
+    program = blocks("docs/explanation/lineage.md")[0].replace('"auto"', repr(store))
+    exec(compile(program, "lineage.md", "exec"), {})
+    *values, sources = capsys.readouterr().out.splitlines()
+    assert len(values) == len(analyze(trace).uses)
+    assert any(line.startswith("refund /order KS-20418 grounded result of look_up") for line in values)
+    assert sources.startswith("['")

@@ -105,7 +105,9 @@ def _compare_traces(args: argparse.Namespace) -> int:
     for pair in shown:
         _pair(screen, pair, left_trace, right)
     if hidden := len(difference.pairs) - len(shown):
-        screen.line(f"{format_text.plural(hidden, 'step')} the same in both (--all shows them)", "dim")
+        screen.line(
+            f"{format_text.plural(hidden, 'step')} the same in both (--all shows {format_text.it_or_them(hidden)})", "dim"
+        )
     if difference.left_out:
         screen.line(f"{format_text.plural(difference.left_out, 'step')} not compared: there are too many", "yellow")
     return FINE

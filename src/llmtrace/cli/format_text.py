@@ -78,6 +78,10 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def it_or_them(number: int) -> str:
+    return "it" if number == 1 else "them"
+
+
 def cost(usd: float | None) -> str:
     if usd is None:
         return UNKNOWN

@@ -140,7 +140,9 @@ def _go_on(store: LocalStore, args: argparse.Namespace) -> None:
         unseen = store.refresh(seconds=_LATER, max_spans=_LONGEST)
     if unseen and not args.json and sys.stderr is not None and sys.stderr.isatty():
         Screen(sys.stderr).prose(
-            f"The monitors have not seen {format_text.plural(unseen, 'trace')} yet. llmtrace drift waits for them.", "dim"
+            f"The monitors have not seen {format_text.plural(unseen, 'trace')} yet."
+            f" llmtrace drift waits for {format_text.it_or_them(unseen)}.",
+            "dim",
         )
 
 

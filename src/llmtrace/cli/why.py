@@ -103,6 +103,8 @@ def show(
     verdict = diagnosis.verdict
     if verdict:
         screen.prose(verdict, "bold")
+        if diagnosis.is_judged and not diagnosis.is_wrong and not diagnosis.is_running:
+            screen.prose(f"If the answer is wrong: {next_step(trace)}", "dim")
         screen.line()
     _marked(screen, diagnosis.marked, top, notes)
     for report in diagnosis.reports:
@@ -117,7 +119,9 @@ def show(
             for number, suspect in enumerate(diagnosis.possible, 1):
                 _suspect(screen, number, suspect, notes)
         else:
-            screen.prose(f"{worth_a_look(diagnosis)} llmtrace why {short_id(trace.trace_id)} --possible shows them.", "dim")
+            command = f"llmtrace why {short_id(trace.trace_id)} --possible"
+            shows = f"shows {format_text.it_or_them(len(diagnosis.possible))}"
+            screen.prose(f"{worth_a_look(diagnosis)} {command} {shows}.", "dim")
         screen.line()
     for label, text in coverage(trace, diagnosis, names=possible):
         screen.prose(f"{label}: {text}", "yellow" if label == "Not checked" else "dim")
@@ -152,10 +156,19 @@ def coverage(trace: Trace, diagnosis: Diagnosis, *, names: bool) -> Iterator[tup
         yield "Retried by the client", f"{'; '.join(retried[:_EXAMPLES])}{'; …' if len(retried) > _EXAMPLES else ''}."
     if diagnosis.checked:
         listed = ", ".join(name.replace("_", " ") for name in diagnosis.checked)
-        counted = f"{format_text.plural(len(diagnosis.checked), 'check')} ran; --possible names them."
+        number = len(diagnosis.checked)
+        counted = f"{format_text.plural(number, 'check')} ran; --possible names {format_text.it_or_them(number)}."
         yield "Checked", listed if names else counted
     for sentence in diagnosis.unchecked:
         yield "Not checked", sentence
+
+
+def next_step(trace: Trace) -> str:
+    """Return what to do about a run that went wrong although nothing marks it."""
+    return (
+        f"llmtrace feedback {short_id(trace.trace_id)} --score 0 ranks five places to look at, and --judge MODEL asks a model. "
+        "A wrong decision over good data leaves no trace in the record."
+    )
 
 
 def worth_a_look(diagnosis: Diagnosis) -> str:
@@ -192,7 +205,7 @@ def _first(screen: Screen, suspect: Suspect, notes: Notes) -> None:
     if chain:
         screen.line()
     if suspect.advice:
-        screen.prose(f"{advice_label(suspect.check)}: {suspect.advice}", "green")
+        screen.prose(f"{advice_label(suspect)}: {suspect.advice}", "green")
         screen.line()
 
 
@@ -280,7 +293,7 @@ def _suspect_as_markdown(suspect: Suspect, notes: Notes, *, is_first: bool) -> I
             yield f"{number}. {_code(_step_text(step))} (span `{step.span_id}`){note}"
         yield ""
     if suspect.advice:
-        yield f"{advice_label(suspect.check)}: {_plain(suspect.advice)}\n"
+        yield f"{advice_label(suspect)}: {_plain(suspect.advice)}\n"
 
 
 def _plain(text: str) -> str:
@@ -351,7 +364,7 @@ def show_groups(
     for group in groups[:top]:
         screen.headed(Cell(group.title, ("bold",)), Cell(format_text.plural(len(group.cases), "run"), ("red",)))
         screen.prose(_when(group), "dim", prefix="   ")
-        screen.prose(f"{advice_label(group.check)}: {group.advice}", "green", prefix="   ")
+        screen.prose(f"{advice_label(group.last.suspect)}: {group.advice}", "green", prefix="   ")
         screen.line()
     if len(groups) > top:
         screen.line(f"{len(groups) - top} more with --top {len(groups)}", "dim")
@@ -396,7 +409,7 @@ def _groups_as_markdown(groups: list[Group], run_count: int, unexplained: Sequen
     yield f"## {_counted(groups, run_count)}\n"
     for group in groups:
         yield f"* **{_plain(group.title)}**: {format_text.plural(len(group.cases), 'run')}. {_plain(_when(group))}."
-        yield f"  {advice_label(group.check)}: {_plain(group.advice)}"
+        yield f"  {advice_label(group.last.suspect)}: {_plain(group.advice)}"
     yield from [f"* {_plain(_unexplained(unexplained))}"] if unexplained else ()
 
 

@@ -62,9 +62,9 @@ class Suspect:
         return self.confidence != "possible"
 
 
-def advice_label(check: str) -> str:
-    """Return the words before the advice of a suspect of this check."""
-    return "What to do" if check == "open_review" else "What would have prevented it"
+def advice_label(suspect: Suspect) -> str:
+    """Return the words before the advice on a suspect."""
+    return "What to do" if suspect.label == "waited" else "What would have prevented it"
 
 
 @value

@@ -3,7 +3,7 @@
 * Labels: `error`, `limit`, `timeout`, `cancelled`, `budget`, `replay_diverged`, `interrupted`: certain if it ended the run,
   else possible; `waited`: certain, if the program died while a person was asked; `budget_exceeded`: possible
 * Bad: The program is killed while a tool runs (`interrupted`).
-* Good: An error that the agent dealt with.
+* Good: An error that the agent dealt with. A tool that failed on a server: the run that called it may go on.
 
 A limit, a time-out, Ctrl-C or an error that ended a run is a symptom of the loop, the failed tool or the invalid call that led
 there.
@@ -64,7 +64,8 @@ class EndState(Law[None]):
                 yield self._divergence(run, span, failure)
                 continue
             is_lost = run.final is not None and run.final.span_id == span.span_id and failure_kind(failure) != CANCELLED
-            ends_run = is_lost or (run.has_failed and not is_budget_stop and not _went_on(run, span))
+            is_over = run.has_failed and not is_budget_stop and not _is_served_call(outermost)
+            ends_run = is_lost or (is_over and not _went_on(run, span))
             if isinstance(span.operation, ToolExecution) and not ends_run:
                 continue  # the laws about calls say more about it
             yield self._error(run, span, failure, ends_run=ends_run)
@@ -129,15 +130,16 @@ class EndState(Law[None]):
         """Return the finding for a program that ended while it waited for a person: an open review, or one decided later."""
         name = review.tool or "a question"  # its words are content
         evidence = f"The program ended while {name} was held for a person's decision."
+        ran = f" {name} has not run." if review.tool else ""
         resume = f"llmtrace review resume {review.review_id or 'ID'} -- COMMAND"
         title = f"{name} waited for a review when the program ended"
         if review.decision in (None, "pending"):
             title = f"{name} waits for a review"
-            evidence += " Nobody has decided yet."
+            evidence += f" Nobody has decided yet.{ran}"
             command = f"show {review.review_id}, then approve or reject" if review.review_id else "ls"
             advice = f"Decide it: llmtrace review {command}. Then go on from there: {resume}. Or run the program again."
         elif review.decision in ("timed_out", "unattended"):
-            evidence += " Nobody decided in time."
+            evidence += f" Nobody decided in time.{ran}"
             advice = "Run the program again, and decide its review in time: llmtrace review ls lists what waits."
         else:
             evidence += f" It was {review.decision} later{f' by {review.decided_by}' if review.decided_by else ''}."
@@ -176,6 +178,11 @@ class EndState(Law[None]):
                     f"{fact.explanation.rstrip('.')}.",
                     'Have the budget stop the run (on_exceed="raise"), or raise it.', cause_key="budget",
                 )  # fmt: skip
+
+
+def _is_served_call(outermost: Span | None) -> bool:
+    """Return True for a tool call that another process asked for, as on a server of MCP. Its run shows what came of it."""
+    return outermost is not None and outermost.parent_id is not None and isinstance(outermost.operation, ToolExecution)
 
 
 def _went_on(run: EndedRun, span: Span) -> bool:

@@ -47,7 +47,7 @@ class LostContext(Law[None]):
 
     def _messages(self, run: EndedRun, turn: Turn, step: Step | None, *, is_missing: bool) -> Finding:
         evidence = f"This request lacks {plural(len(turn.lost), 'message')} that an earlier one had"
-        again = None if turn.is_restart else _looked_up_again(run, turn)
+        again = None if turn.is_restart else _looked_up_again(run, turn, step)
         if again is not None:
             evidence += f"; {again.tool} was then called again for what they held."
             return self._finding(turn, "looked_up_again", "likely", _MESSAGES, evidence, step)
@@ -61,13 +61,16 @@ class LostContext(Law[None]):
         return Finding(self.name, label, confidence, turn.span_id, title, evidence, _ADVICE, step=step, cause_key=key)
 
 
-def _looked_up_again(run: EndedRun, turn: Turn) -> Call | None:
-    """Return the first call after a loss that repeats a call among the lost messages; the user may ask for the same again."""
+def _looked_up_again(run: EndedRun, turn: Turn, step: Step | None) -> Call | None:
+    """Return the first call after a loss that repeats a call among the lost messages; the user may ask for the same again.
+
+    ``step``: the first one after the loss. A repetition before it is not one for want of what was lost.
+    """
     lost_ids = {call.id for message in turn.lost for call in message.tool_calls() if call.id is not None}
     own = [call for call in run.calls if call.conversation == turn.conversation]
     lost: Mapping[str, Call] = {call.key: call for call in own if call.id in lost_ids}
-    position = max((call.position for call in lost.values()), default=-1)
-    later = (call for call in own if call.position > position and call.key in lost and not call.is_polling)
+    since = max((call.position for call in lost.values()), default=-1) + 1 if step is None else step.position
+    later = (call for call in own if call.position >= since and call.key in lost and not call.is_polling)
     return next((call for call in later if call.turn == lost[call.key].turn), None)
 
 

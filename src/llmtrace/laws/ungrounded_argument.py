@@ -13,7 +13,7 @@ and visible context. If some context is not visible, nothing is reported.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from llmtrace.laws._failure_text import how_reviewed
 from llmtrace.laws.base import Law
@@ -54,20 +54,21 @@ class UngroundedArgument(Law[Timeline]):
         uses = run.ungrounded
         if uses:
             changes = _changes_with({use.key for use in uses}, run.calls)
-            for use in uses:
-                call = run.call_of(use)
-                if use.is_first_ungrounded and call is not None:
-                    yield self._of_use(call, use, changes.get(use.key, ()))
+            calls = [(use, call) for use in uses if (call := run.call_of(use)) is not None]
+            unseen = {(use.key, call) for use, call in calls}
+            for use, call in calls:
+                if use.is_first_ungrounded:
+                    yield self._of_use(call, use, _caused_by(call, use, changes.get(use.key, ()), unseen))
         if run.is_thorough:
             yield from self._answers(run)
 
     def _of_use(self, call: Call, use: ValueUse, changes: Sequence[Call]) -> Finding:
-        """Return the finding for a made-up argument. ``changes``: the unapproved changes that succeeded with its value."""
-        ran = call.failed is False and call.ran_with(use.pointer, use.value)
+        """Return the finding for a made-up argument. ``changes``: the unapproved changes that it came to."""
+        ran = _ran(call, use)
         reviewed = how_reviewed(call)
         if ran and call.corrected is not None:  # the correction was of another argument: the call ran with this value
             reviewed = f"a person approved the call of {call.tool}" if call.is_approved else ""
-        is_likely = bool(changes) and (ran or call in changes) and not use.is_uuid
+        is_likely = bool(changes) and not use.is_uuid
         label = use.argument_label.partition(" ")[0]
         name = label if label.startswith("/") else "argument"
         evidence = f"The identifier {quote(use.value)} is in no message and no result that came before this call"
@@ -96,6 +97,18 @@ class UngroundedArgument(Law[Timeline]):
                         "Have the model name identifiers only as a tool's result or the user gave them.",
                         step=answer, use=use, value=use.value, cause_key=answer.said_in,
                     )  # fmt: skip
+
+
+def _ran(call: Call, use: ValueUse) -> bool:
+    return call.failed is False and call.ran_with(use.pointer, use.value)
+
+
+def _caused_by(call: Call, use: ValueUse, changes: Sequence[Call], unseen: Container[tuple[str, Call]]) -> Sequence[Call]:
+    """Return the changes that a made-up value came to. If its call did not run with it, only those that were still made up.
+
+    ``changes``: all with the value. ``unseen``: values with the calls before which nothing visible contained them.
+    """
+    return changes if _ran(call, use) else [change for change in changes if (use.key, change) in unseen]
 
 
 def _changes_with(keys: set[str], calls: Sequence[Call]) -> Mapping[str, Sequence[Call]]:

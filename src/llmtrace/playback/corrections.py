@@ -16,6 +16,7 @@ from llmtrace.errors import ConfigurationError
 from llmtrace.model import Inference, JsonValue, Span, ToolCall, ToolDefinition, ToolExecution, ToolResult, Trace, Violation
 from llmtrace.model.value import value
 from llmtrace.playback.edit import TEXT, Edit, edited, is_of_request, read_edit, with_member
+from llmtrace.reading.read import read_run
 from llmtrace.statistics.two_samples import shares_test
 from llmtrace.validation.check_values import check_arguments, check_result, find_tool
 from llmtrace.validation.json_pointers import follow, steps
@@ -147,14 +148,9 @@ def _works(span: Span, edit: Edit) -> bool:
 
 
 def asked_by(trace: Trace, execution: Span) -> Span | None:
-    """Return the model call that asked for this execution: by the call's id, else the last that called a tool of this name."""
-    operation = execution.operation
-    if not isinstance(operation, ToolExecution):
-        return None
-    before = [span for span in trace.spans if isinstance(span.operation, Inference) and span.start <= execution.start]
-    named = [span for span in before if any(call.name == operation.name for call in _calls(span))]
-    by_id = [span for span in named if operation.call_id in {call.id for call in _calls(span)} - {None}]
-    return next(iter((by_id or named)[-1:]), None)
+    """Return the model call that asked for this execution; None if none was recorded."""
+    call = read_run(trace.spans, trace).timeline.calls.of_execution(execution.span_id)
+    return None if call is None or call.asking_span is None else trace.span(call.asking_span)
 
 
 def _execution_of(trace: Trace, asking: Span, suspect: Suspect) -> Span | None:

@@ -42,6 +42,9 @@ MOST_CALLS = 1024
 _MOST_WAITING = 64
 """Newest calls among which the request of an execution without an id is searched."""
 _MOST_OF_ONE_ID = 32
+"""Newest calls with the same id that are kept."""
+_MOST_RECENT = 16
+"""Newest calls among which an execution or a result without an id is searched."""
 
 
 @dataclass(eq=False, slots=True)
@@ -276,11 +279,11 @@ class Call(Step):
             if any(violation.code == "unknown_tool" for violation in span.violations):
                 self.offered = False
 
-    def answers_with(self, response: JsonValue, told_in: str) -> bool:
-        """Note a result that a request contains. Returns True if it is the first to show the outcome of the call."""
+    def return_result(self, response: JsonValue, span_id: str) -> bool:
+        """Note a result that the request of a model call contains. Returns True if it is the first to show the outcome."""
         if self.telling_span is not None:
             return False
-        self.telling_span = told_in
+        self.telling_span = span_id
         # of a call that was held back, the result only says that it did not run
         if self.is_held_back or self.has_result or (self.execution is not None and self.failed):
             return False
@@ -385,8 +388,11 @@ class Calls:
         call.asking_span = call.said_in = span.span_id
         call.conversation, call.parent_id, call.part = conversation, span.parent_id, where
         if tools:
-            call.definition = find_tool(part.name, tools)
-            call.offered = call.definition is not None
+            offered = find_tool(part.name, tools)
+            call.offered = offered is not None
+            operation = call.execution.operation if call.execution is not None else None
+            own = operation.definition if isinstance(operation, ToolExecution) else None
+            call.definition = own or offered or call.definition  # of an execution that ended before its request, its own
         if span.violations:
             call.violations = tuple(
                 violation
@@ -409,6 +415,8 @@ class Calls:
             call = Call("call", span.span_id, tool=execution.name, id=execution.call_id, arguments=execution.arguments)
             call.conversation = conversation
             self._new(call, span.parent_id)
+        elif execution.call_id is not None and execution.call_id != call.id:
+            self._add_id(execution.call_id, call)
         call.definition = execution.definition or call.definition or find_tool(execution.name, tools)
         call.ends_with(span, execution)
         remember(self._by_execution, span.span_id, call, MOST_CALLS if self._bounded else None)
@@ -418,7 +426,8 @@ class Calls:
         """Return the call that an execution belongs to.
 
         By id: the first waiting call of the tool with equal arguments, or below the same span; or, if ``span`` reports an
-        execution again, that one. Without an id: the first waiting call of the tool with equal arguments, else the only one.
+        execution again, that one. Without an id: the first waiting call of the tool with equal arguments, else the only one. By
+        an id that no call has, which comes from a framework: the first waiting call of the tool with equal arguments.
         """
         if call_id is not None and (alike := self._by_id.get(call_id)):
             waiting = [call for call in alike if call.is_waiting and not (span is None and call.is_taken)]
@@ -441,24 +450,23 @@ class Calls:
             call
             for call in self.all[-_MOST_WAITING:]
             if call.execution is None and call.tool == name and not (span is None and call.is_taken)
-            if call_id is None or call.id is None
         ]
-        if arguments is None:
-            return waiting[0] if waiting else None
         equal = next((call for call in waiting if _same_arguments(call.arguments, arguments)), None)
-        return waiting[0] if equal is None and len(waiting) == 1 else equal
+        if equal is not None and arguments is not None:
+            return equal
+        if call_id is not None:
+            waiting = [call for call in waiting if call.id is None]
+        return waiting[0] if len(waiting) == 1 or (arguments is None and waiting) else None
 
-    def take(self, name: str, arguments: JsonValue, call_id: str | None = None, *, only_equal: bool = False) -> ToolCall | None:
-        """Return the waiting call that is run now; see `match`. ``only_equal``: without an id, only by equal arguments."""
-        if call_id is not None and call_id not in self._by_id:
-            return None
+    def take(self, name: str, arguments: JsonValue, call_id: str | None = None) -> ToolCall | None:
+        """Return the waiting call that is run now; see `match`."""
         call = self.match(name, arguments, call_id)
-        if call is None or (only_equal and not _same_arguments(call.arguments, arguments)):
+        if call is None:
             return None
         call.is_taken = True
         return ToolCall(call.tool, call.arguments, call.id)
 
-    def return_result(self, part: ToolResult, conversation: int, asking: Message | None, span: Span) -> Call | None:
+    def find_by_result(self, part: ToolResult, conversation: int, asking: Message | None, span: Span) -> Call | None:
         """Return the call that a result in a request belongs to. ``asking``: the model's message before it in the request."""
         call = None
         if part.id is not None:
@@ -466,11 +474,11 @@ class Calls:
             if call is not None and call.asking_span is not None and call.conversation != conversation:
                 call = None  # the id of a call in another conversation
         else:  # it belongs to the oldest waiting call among the newest ones, since results keep the calls' order
-            call = next((call for call in self.all[-16:] if not call.is_complete and call.id is None), None)
+            call = next((call for call in self.all[-_MOST_RECENT:] if not call.is_complete and call.id is None), None)
         if call is None and asking is not None and part.id is not None:
-            asked = next((asked for asked in asking.tool_calls() if asked.id == part.id), None)
-            if asked is not None:  # only the request's history shows the call
-                call = Call("call", span.span_id, tool=asked.name, id=asked.id, arguments=asked.arguments)
+            requested = next((requested for requested in asking.tool_calls() if requested.id == part.id), None)
+            if requested is not None:  # only the request's history shows the call
+                call = Call("call", span.span_id, tool=requested.name, id=requested.id, arguments=requested.arguments)
                 call.conversation = conversation
                 self._new(call, span.parent_id)
         return call
@@ -482,10 +490,6 @@ class Calls:
             call.decision = decision
         remember(self._decisions, call_id, decision, MOST_CALLS if self._bounded else None)
 
-    def newest(self) -> Iterator[Call]:
-        """Iterate over the calls, the newest first."""
-        return reversed(self.all)
-
     def _find_early_execution(self, part: ToolCall, span: Span) -> Call | None:
         """Return the call of an execution that ended before the model span that requested it; None if it is not found."""
         if part.id is not None:
@@ -493,7 +497,7 @@ class Calls:
             later = (call for call in calls if call.execution is not None and call.execution.start >= span.start)
             return calls[0] if len(calls) == 1 else next(later, None)
         key = _key(part)
-        return next((call for call in reversed(self.all[-16:]) if call.asking_span is None and call.key == key), None)
+        return next((call for call in reversed(self.all[-_MOST_RECENT:]) if call.asking_span is None and call.key == key), None)
 
     def _new(self, call: Call, parent_id: str | None) -> Call:
         call.parent_id = parent_id
@@ -502,18 +506,24 @@ class Calls:
             self._append_step(call)
         self.all.append(call)
         if call.id is not None:
-            calls = self._by_id.setdefault(call.id, [])
-            calls.append(call)
-            del calls[:-_MOST_OF_ONE_ID]
+            self._add_id(call.id, call)
         # Dropped in batches, since each deletion at the front of a list moves all other entries.
         if self._bounded and len(self.all) > 2 * MOST_CALLS:
             for old in self.all[:MOST_CALLS]:
-                if old.id is not None and old in (calls := self._by_id.get(old.id, [])):
-                    calls.remove(old)
-                    if not calls:
-                        del self._by_id[old.id]
+                operation = None if old.execution is None else old.execution.operation
+                for call_id in {old.id, getattr(operation, "call_id", None)}:
+                    if call_id is not None and old in (calls := self._by_id.get(call_id, [])):
+                        calls.remove(old)
+                        if not calls:
+                            del self._by_id[call_id]
             del self.all[:MOST_CALLS]
         return call
+
+    def _add_id(self, call_id: str, call: Call) -> None:
+        calls = self._by_id.setdefault(call_id, [])
+        if call not in calls:
+            calls.append(call)
+            del calls[:-_MOST_OF_ONE_ID]
 
 
 def _is_held(span: Span) -> bool:

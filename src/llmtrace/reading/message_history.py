@@ -25,9 +25,6 @@ class MessageHistory:
         self._last: tuple[Message, ...] = ()
         self._seen: dict[int, None] = {}
 
-    def __len__(self) -> int:
-        return len(self._seen)
-
     def new_messages(self, messages: tuple[Message, ...]) -> Iterator[tuple[int, Message]]:
         """Yield the messages that were not sent before, with their position, counted from 1."""
         start = len(self._last) if begins_with(messages, self._last) else 0
@@ -44,6 +41,7 @@ class MessageHistory:
         return True
 
     def has(self, *key: Hashable) -> bool:
+        """Return True for a key that `add` remembers."""
         return hash(key) in self._seen
 
 

@@ -155,15 +155,3 @@ def has_failed(span: Span) -> bool | None:
     if span.failure is not None and span.failure.type != INVALID_TOOL_CALL:
         return True
     return False if execution.has_result else None
-
-
-def is_echo(arguments: JsonValue, result: JsonValue) -> bool:
-    """Return True if a tool returned nothing new: its result is empty, or repeats its arguments or one of them.
-
-    Such tools take a note, for example, or accept a final answer.
-    """
-    if not isinstance(arguments, Mapping) or not arguments:
-        return False
-    if result is None or result == "" or result == arguments:
-        return True
-    return any(result is value or result == value or result == str(value) for value in arguments.values())

@@ -35,7 +35,7 @@ from llmtrace.model.operations import CALLED
 from llmtrace.reading.answer_endings import Ending, ending_of, is_visible
 from llmtrace.reading.calls import MOST_CALLS, Call, Calls, Step, canonical, is_change
 from llmtrace.reading.lineage import Lineage
-from llmtrace.reading.message_history import ASSISTANT, USER_ROLES, MessageHistory
+from llmtrace.reading.message_history import ASSISTANT, USER_ROLES, MessageHistory, remember
 from llmtrace.reading.provenance import DoubtfulValue, Origin, ValueUse
 from llmtrace.reading.read_values import read_text
 from llmtrace.reading.result_form import is_empty
@@ -45,8 +45,8 @@ from llmtrace.validation.check_values import find_tool
 
 _MOST_WORDS = 4096
 _BUDGET = frozenset({BUDGET_EXCEEDED, BUDGET_STOPPED})
-_MOST_UNTOLD = 16
-"""Newest executions whose results are searched for in a message of the user."""
+_MOST_UNSENT = 16
+"""Newest executed calls whose results are searched for in a message of the user."""
 _SHORTEST_RESULT = 8
 """Fewest letters and digits of a result that is found inside a message. A shorter one must stand at its end."""
 
@@ -73,18 +73,12 @@ class Timeline:
 
     turn = 0
     """Number of the user's turns. A user message that repeats words of a model of this run, or a tool's result, is no turn."""
-    newest: Span | None = None
-    newest_turn: Turn | None = None
     completed: Sequence[Call] = ()
     """The calls whose outcome the newest span is the first to show."""
-    requested: Sequence[Call] = ()
-    """The calls that the newest span requested, in order."""
     ungrounded: Sequence[ValueUse] = ()
     """The ungrounded identifiers in the calls that the newest span requested."""
     tools: tuple[ToolDefinition, ...] = ()
     """The tools that the last model call with tools was offered."""
-    outermost: Span | None = None
-    """The outermost span of the run, once it has ended."""
     _position = 0
     _is_loop = False
     """True if the last model call requested tools, by its finish reason."""
@@ -115,10 +109,11 @@ class Timeline:
         self.lineage = Lineage(spans, bounded=bounded)
         self._conversations = Conversations(self._limit)
         self._newest_below: dict[str | None, int] = {}
-        """The newest conversation by the id of the span around its model calls."""
+        """The newest conversation by the id of the span around its model calls, the newest last."""
         self._words = MessageHistory(_MOST_WORDS if bounded else None)
-        """The texts of users and models."""
+        """The texts of users and models, and each user's text with its position."""
         self._by_message: dict[tuple[str, str], Step] = {}
+        """The user's turns by the span id of the model call and the place of the message."""
         self._choices: list[list[tuple[str, Step]]] = []
         """For each model call with several choices: the text and the step of each choice."""
 
@@ -130,9 +125,7 @@ class Timeline:
     def add(self, span: Span) -> None:
         """Process a span that has ended."""
         operation = span.operation
-        self.newest = span
-        self.completed = self.requested = ()
-        self.newest_turn = None
+        self.completed = ()
         if isinstance(operation, Inference):
             self._add_inference(span, operation)
         elif isinstance(operation, FetchResponse):
@@ -196,9 +189,9 @@ class Timeline:
     def _add_inference(self, span: Span, inference: Inference) -> None:
         if inference.tools:
             self.tools = inference.tools
-        turn = self.newest_turn = self._conversations.add(span, inference)
+        turn = self._conversations.add(span, inference)
         self.turns[span.span_id] = turn
-        self._newest_below[span.parent_id] = turn.conversation
+        remember(self._newest_below, span.parent_id, turn.conversation, self._limit)
         if self._limit is not None and len(self.turns) > self._limit:
             del self.turns[next(iter(self.turns))]
         self._read_request(span, inference, turn)
@@ -230,8 +223,8 @@ class Timeline:
         for message in messages[start:]:
             for part in message.parts:
                 if type(part) is ToolResult:
-                    call = self.calls.return_result(part, turn.conversation, asking, span)
-                    if call is not None and call.answers_with(part.response, span.span_id):
+                    call = self.calls.find_by_result(part, turn.conversation, asking, span)
+                    if call is not None and call.return_result(part.response, span.span_id):
                         completed.append(call)
         if completed:
             self.completed, self._has_outcome = completed, True
@@ -242,15 +235,15 @@ class Timeline:
             self._has_begun, self._first_parent = True, span.parent_id
             for message in messages[:start]:
                 self.turn += message.role in USER_ROLES and self._words.add(message.text().strip())
-        untold: list[Call] | None = None
+        waiting: list[Call] | None = None
         for number, message in enumerate(messages[start:], start + 1):
             if message.role not in USER_ROLES or not (text := message.text().strip()):
                 continue
-            if untold is None:
-                untold = self._untold()
-            told = [call for call in untold if _tells(text, call)]
-            if told:  # a program that hands back results in the user's name
-                for call in told:
+            if waiting is None:
+                waiting = self._without_sent_result()
+            answered = [call for call in waiting if _contains_result(text, call)]
+            if answered:  # a program that hands back results in the user's name
+                for call in answered:
                     call.telling_span = span.span_id
                 self._words.add(text)
                 continue
@@ -259,11 +252,11 @@ class Timeline:
                     self.turn += 1  # otherwise it is the prompt of another agent
                 step = Step("user", span.span_id, text, conversation=turn.conversation, parent_id=span.parent_id)
                 self._append(step)
-                self._by_message[span.span_id, f"message {number} ({message.role})"] = step
+                remember(self._by_message, (span.span_id, f"message {number} ({message.role})"), step, self._limit)
 
-    def _untold(self) -> list[Call]:
-        """Return the newest executions whose results no model was sent."""
-        newest = self.calls.all[-_MOST_UNTOLD:]
+    def _without_sent_result(self) -> list[Call]:
+        """Return the newest executed calls whose results no model was sent."""
+        newest = self.calls.all[-_MOST_UNSENT:]
         return [call for call in newest if call.execution is not None and call.telling_span is None]
 
     def _is_turn(self, text: str, number: int, before: Message | None) -> bool:
@@ -273,7 +266,6 @@ class Timeline:
         return is_new or (is_new_place and before is not None and not before.tool_calls())
 
     def _read_answer(self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition], conversation: int) -> None:
-        requested: list[Call] = []
         choices: list[tuple[str, Step]] = []
         for choice, message in enumerate(output):
             spoken = [refusal_as_text(part) for part in message.parts]
@@ -286,7 +278,6 @@ class Timeline:
                 call = self.calls.request(span, conversation, part, (choice, number), tools)
                 if call is not None:
                     call.text, call.alternative = words, choice > 0
-                    requested.append(call)
                     choices.append((words, call))
             if not has_call and words:
                 self._words.add(message.text().strip())  # so that a prompt that repeats this answer is not a turn of the user
@@ -294,9 +285,10 @@ class Timeline:
                 answer.alternative = choice > 0
                 self._append(answer)
                 choices.append((words, answer))
-        self.requested = requested
         if len(output) > 1:
             self._choices.append(choices)
+            if self._limit is not None:
+                del self._choices[: -self._limit]
 
     def _add_execution(self, span: Span, execution: ToolExecution) -> None:
         conversation = self._newest_below.get(span.parent_id)
@@ -310,10 +302,10 @@ class Timeline:
         """Process an agent or workflow that ended: its answer may be one of several choices, or composed by the program."""
         text = "\n".join([message.text() for message in operation.output]).strip()
         for choices in self._choices if text else ():
-            taken = [step for words, step in choices if words.strip() == text]
-            if taken:
+            chosen = [step for words, step in choices if words.strip() == text]
+            if chosen:
                 for _, step in choices:
-                    step.alternative = step.said_in == taken[0].said_in and step not in taken
+                    step.alternative = step not in chosen
         if not text or self._words.has(text) or (reads_as_data(text) and self._ends_in_words()):
             return
         if any(read_text(text)):  # an answer that the program composed, with values
@@ -342,8 +334,8 @@ class Timeline:
             del self.steps[: 2 * MOST_CALLS]
 
 
-def _tells(text: str, call: Call) -> bool:
+def _contains_result(text: str, call: Call) -> bool:
     """Return True if a message contains the result or the error of a call."""
-    told = canonical(call.result) if call.has_result else call.failure.message if call.failure is not None else ""
-    key, message = squash(told), squash(text)
+    result = canonical(call.result) if call.has_result else call.failure.message if call.failure is not None else ""
+    key, message = squash(result), squash(text)
     return bool(key) and (message.endswith(key) or (len(key) >= _SHORTEST_RESULT and key in message))

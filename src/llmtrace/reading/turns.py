@@ -143,10 +143,10 @@ class Conversations:
 
     def fetch(self, fetched: FetchResponse) -> None:
         """Process an answer that was made in the background, so that a request with it continues the call that asked for it."""
-        asked = self._by_provider.get(fetched.response_id or "")
-        if asked is not None and not asked.output:
-            asked.output, asked._has_unique_ids, asked._content_keys = fetched.output, None, None
-            self._keep_answer(asked)
+        request = self._by_provider.get(fetched.response_id or "")
+        if request is not None and not request.output:
+            request.output, request._has_unique_ids, request._content_keys = fetched.output, None, None
+            self._keep_answer(request)
 
     def _find(self, request: _Request, inference: Inference) -> _Request | None:
         """Return the earlier request that this one continues."""
@@ -157,12 +157,12 @@ class Conversations:
         has_answer = False
         for place in islice(answers, _MOST_ANSWERS):
             has_answer = True
-            if (found := self._find_by_answer(request, messages[place], place)) is not None:
-                return found
-        found = self._find_by_results(request)
-        if found is not None:
-            return found
-        return self._find_beginning(request) if has_answer else self._find_opening(request)
+            if (earlier := self._find_by_answer(request, messages[place], place)) is not None:
+                return earlier
+        earlier = self._find_by_results(request)
+        if earlier is None:
+            earlier = self._find_beginning(request) if has_answer else self._find_opening(request)
+        return earlier
 
     def _find_beginning(self, request: _Request) -> _Request | None:
         """Find the longest of the newest requests that this one begins with. Some writers change the model's answers."""
@@ -293,13 +293,13 @@ def _most_alike(requests: Sequence[_Request], request: _Request, place: int, *, 
     enough if only one answer has it; a text alone is enough below the same span.
     """
     answer = message_key(request.messages[place], by_id=False) if place < len(request.messages) else None
-    alike = [earlier for earlier in requests if any(message_key(said, by_id=False) == answer for said in earlier.output)]
+    alike = [earlier for earlier in requests if any(message_key(message, by_id=False) == answer for message in earlier.output)]
     alike = alike or list(requests)
     for earlier in reversed(alike):
         if len(earlier.messages) == place and begins_with(request.messages, earlier.messages):
             return earlier
-    own = {message_key(message, by_id=False) for message in request.messages if message.role not in SYSTEM} - {answer}
-    shared, best = max((len(own & earlier.content_keys), number) for number, earlier in enumerate(alike))
+    keys = {message_key(message, by_id=False) for message in request.messages if message.role not in SYSTEM} - {answer}
+    shared, best = max((len(keys & earlier.content_keys), number) for number, earlier in enumerate(alike))
     if shared or (is_id and len(requests) == 1) or alike[best].span.parent_id == request.span.parent_id:
         return alike[best]
     return None
@@ -309,9 +309,9 @@ def _new_messages(previous: _Request, request: _Request) -> tuple[tuple[int, Mes
     start = len(previous.messages)
     if not begins_with(request.messages, previous.messages):
         by_id = previous.has_unique_ids
-        known = {message_key(message, by_id=by_id) for message in (*previous.messages, *previous.output)}
+        earlier_keys = {message_key(message, by_id=by_id) for message in (*previous.messages, *previous.output)}
         messages = enumerate(request.messages, 1)
-        return tuple((number, message) for number, message in messages if message_key(message, by_id=by_id) not in known)
+        return tuple((number, message) for number, message in messages if message_key(message, by_id=by_id) not in earlier_keys)
     if start < len(request.messages) and request.messages[start].role in ASSISTANT and _is_answer(previous, request, start):
         start += 1
     return tuple(enumerate(request.messages[start:], start + 1))

@@ -41,7 +41,7 @@ _CUT = (semconv.CONTENT_TRUNCATED, semconv.CONTENT_REDACTED, semconv.CONTENT_LEV
 
 
 @dataclass(slots=True)
-class Call:
+class RequestedCall:
     """A call that the model requested."""
 
     tool: str
@@ -76,8 +76,8 @@ class VisibleContext:
         """Keys of all ungrounded values among the arguments of calls."""
         self.hidden: dict[str, str] = {}
         """The reasons why some context is not visible, each with the id of the first span that shows it."""
-        self.calls: dict[str, Call] = {}
-        self._open_calls: list[Call] = []
+        self.calls: dict[str, RequestedCall] = {}
+        self._open_calls: list[RequestedCall] = []
         self._tools: tuple[ToolDefinition, ...] = ()
 
     def begin(self, span: Span) -> None:
@@ -107,7 +107,7 @@ class VisibleContext:
                 part = refusal_as_text(part)
                 self.history.add("own", digest(part))
                 if isinstance(part, ToolCall):
-                    call = Call(part.name, part.arguments, has_id=part.id is not None)
+                    call = RequestedCall(part.name, part.arguments, has_id=part.id is not None)
                     remember(self.calls, call_key(span.span_id, choice, position, part.id), call, self._limit)
                     self._open_calls.append(call)
                 elif not isinstance(part, (Text, Reasoning)):
@@ -158,7 +158,7 @@ class VisibleContext:
             self._store(Source(span.span_id, place, part.content, echo, part=position, speaker=speaker))
         elif isinstance(part, ToolCall):  # requested before this run began, so it is part of the input
             if part.id is not None:
-                self.calls.setdefault(part.id, Call(part.name, part.arguments, is_open=False))
+                self.calls.setdefault(part.id, RequestedCall(part.name, part.arguments, is_open=False))
             self._store(Source(span.span_id, place, part.arguments, self.ungrounded, part=position, speaker="model"))
         elif isinstance(part, ToolResult):
             call = self.calls.get(part.id) if part.id is not None else None
@@ -197,7 +197,7 @@ class VisibleContext:
             self.history.add("result", execution.call_id, source.text)
         self._store(source)
 
-    def _find_open_call(self, execution: ToolExecution) -> Call | None:
+    def _find_open_call(self, execution: ToolExecution) -> RequestedCall | None:
         """Return the newest open call of the same tool, preferably with the same arguments."""
         newest = None
         for call in reversed(self.calls.values()):

@@ -169,25 +169,27 @@ class Run:
         return None
 
     def take_call(self, name: str, arguments: JsonValue, call_id: str | None = None) -> ToolCall | None:
-        """Return the call of the model that is run now: by id, else by equal arguments, else the tool's only waiting one."""
+        """Return the call of the model that is run now; see `Calls.match`."""
         with self._lock:
             return self._calls.take(name, arguments, call_id)
 
     def join_call(self, operation: ToolExecution) -> ToolExecution:
         """Return the execution with the id of the model's call that it answers, and with its arguments if it has none.
 
-        An id that the model did not give comes from the framework (Agno): then only equal arguments join the two.
+        An id that the model did not give comes from the framework (Agno).
         """
         name, arguments, call_id = operation.name, operation.arguments, operation.call_id
         with self._lock:
-            if call_id is not None:
-                call = self._calls.take(name, arguments, call_id)
-                if call is not None and arguments is None and call.name == name:
-                    return replace(operation, arguments=call.arguments, inferred=True)
-                if call is not None or self._calls.find(call_id) is not None:
-                    return operation
-            call = self._calls.take(name, arguments, only_equal=call_id is not None)
-        return operation if call is None or call.id is None else replace(operation, call_id=call.id, inferred=True)
+            call = self._calls.take(name, arguments, call_id)
+        if call is None or call.id is None:
+            return operation
+        if call.id != call_id:
+            return replace(operation, call_id=call.id, inferred=True)
+        return (
+            replace(operation, arguments=call.arguments, inferred=True)
+            if arguments is None and call.name == name
+            else operation
+        )
 
     def _request_calls(self, span: Span) -> None:
         """Note the calls of a span for a run without laws, which reads no timeline."""
