@@ -141,6 +141,48 @@ def test_long_traces_are_diagnosed_last_and_in_the_background(tmp_path: Path, ki
             assert Verdicts(open_store(str(tmp_path / "store"))).get(traces) == verdicts.get(traces)
 
 
+@pytest.mark.parametrize("kind", ["local", "memory"])
+def test_a_long_trace_is_found_by_health_when_it_is_diagnosed(tmp_path: Path, kind: str, release: threading.Event) -> None:
+    """Until then it has the health of its spans, and the list says that it may change; sessions do, too."""
+    store = with_long(str(tmp_path / "store") if kind == "local" else "memory:")
+    verdicts = Verdicts(store)
+
+    def found(health: str, seconds: float) -> tuple[list[str], int]:
+        traces, pending = listing.find(store, Query(health=health), verdicts, seconds=seconds)
+        return [trace.trace_id for trace in traces], pending
+
+    while (suspect := found("suspect", 0.01)) != ([SILENT], 1):
+        assert suspect[1] > 0
+    assert found("ok", 0.01) == ([LONG], 1)
+    release.set()
+    assert found("ok", 60) == ([], 0)
+    assert found("suspect", 60) == ([LONG, SILENT], 0)
+    assert found("recovered", 60) == ([RECOVERED], 0)
+
+
+def test_a_filter_by_a_good_health_diagnoses_only_what_it_returns(tmp_path: Path, diagnosed: list[str]) -> None:
+    """In a store of many runs, the newest that are ok are found without a verdict on each."""
+    store = open_store(str(tmp_path / "store"))
+    for number in range(50):
+        store.append(span(number, operation=inference("question", "answer")))
+    for one in silent():
+        store.append(one)
+    found, pending = listing.find(store, Query(limit=5, health="ok"))
+    assert ([trace.health for trace in found], pending) == (["ok"] * 5, 0)
+    assert len(diagnosed) <= 15
+
+
+def test_the_health_of_a_trace_is_the_kept_one(tmp_path: Path, diagnosed: list[str]) -> None:
+    """Of a trace that is shown alone. Without a kept verdict, it is diagnosed."""
+    store = filled(str(tmp_path / "store"))
+    assert [listing.diagnosed_health(store, store.trace(SILENT)) for _ in range(2)] == ["suspect", "suspect"]
+    assert diagnosed == [SILENT, SILENT]
+    Verdicts(store).get(store.traces())
+    diagnosed.clear()
+    assert [listing.diagnosed_health(store, store.trace(one)) for one in (SILENT, RECOVERED)] == ["suspect", "recovered"]
+    assert diagnosed == []
+
+
 def test_a_run_that_was_killed_is_diagnosed_once_too(tmp_path: Path, diagnosed: list[str]) -> None:
     """Its spans that never ended change no more when its program has ended; while it runs, nothing is said of it."""
     root, *steps = silent()
@@ -251,3 +293,17 @@ def test_a_conversation_is_whole_though_one_turn_matches(tmp_path: Path) -> None
     narrow, _ = listing.sessions(store, Query(text='"question 3"'))
     assert [(session.conversation, len(session.turns)) for session in narrow] == [("a", 2)]
     assert [turn.trace_id for turn in listing.sessions(store, Query(limit=1))[0][0].turns] == [trace_id(1), trace_id(5)]
+
+
+def test_a_conversation_says_which_turns_are_still_diagnosed(tmp_path: Path, release: threading.Event) -> None:
+    """Its health is the worst that is known; later, that of all verdicts."""
+    store = open_store(str(tmp_path / "store"))
+    for one in silent():
+        talk = {**one.attributes, "gen_ai.conversation.id": "a"}
+        store.append(replace(one, trace_id=LONG, attributes=talk))
+    verdicts = Verdicts(store)
+    ((session,), pending) = listing.sessions(store, Query(), verdicts, seconds=0)
+    assert (session.health, session.pending, pending) == ("ok", {LONG}, 1)
+    release.set()
+    ((session,), pending) = listing.sessions(store, Query(), verdicts)
+    assert (session.health, session.pending, pending) == ("suspect", set(), 0)
