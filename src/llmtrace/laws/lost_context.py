@@ -11,6 +11,7 @@ same form as the one that is made up.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from llmtrace.laws.base import Law
@@ -37,10 +38,11 @@ class LostContext(Law[None]):
         if not losses:
             return
         missing = _made_up_after_loss(run, losses)
+        first_steps = {step.said_in: step for step in reversed(run.steps) if step.kind != "user"}
         for turn in losses:
-            step = next((step for step in run.steps if step.said_in == turn.span_id and step.kind != "user"), None)
-            if turn.is_loss or turn in missing:
-                yield self._messages(run, turn, step, is_missing=turn in missing)
+            step = first_steps.get(turn.span_id)
+            if turn.is_loss or turn.span_id in missing:
+                yield self._messages(run, turn, step, is_missing=turn.span_id in missing)
             if turn.has_lost_system:
                 evidence = "An earlier request of this conversation had a system prompt, and this one has none."
                 yield self._finding(turn, "system", "possible", _SYSTEM, evidence, step)
@@ -74,21 +76,28 @@ def _looked_up_again(run: EndedRun, turn: Turn, step: Step | None) -> Call | Non
     return next((call for call in later if call.turn == lost[call.key].turn), None)
 
 
-def _made_up_after_loss(run: EndedRun, losses: Sequence[Turn]) -> list[Turn]:
-    """Return the turns at which an identifier was lost for which the model later made up one of the same form."""
-    missing: list[Turn] = []
+def _made_up_after_loss(run: EndedRun, losses: Sequence[Turn]) -> set[str]:
+    """Return the spans of the turns at which an identifier was lost for which the model later made up one of the same form."""
+    made_up: dict[int, set[str]] = defaultdict(set)
     for use in run.ungrounded:
         asked = run.timeline.turns.get(use.span_id)
-        if asked is None or run.call_of(use) is None:
-            continue
-        before = [turn for turn in losses if turn.conversation == asked.conversation and not turn.is_restart]
-        form, visible = _form(use.value), squash(" ".join(_texts(next((turn.sent for turn in reversed(before)), ()))))
+        if asked is not None and run.call_of(use) is not None:
+            made_up[asked.conversation] |= _forms(use.kind, use.value)
+    missing: set[str] = set()
+    for conversation, forms in made_up.items():
+        before = [turn for turn in losses if turn.conversation == conversation and not turn.is_restart]
+        visible = squash(" ".join(_texts(before[-1].sent))) if before else ""
         for turn in before:
             readings = (reading.value for text in _lost_texts(run, turn) for reading in read_text(text))
             held = (value for value in readings if value.kind in IDENTIFIERS and value.keys[0] not in visible)
-            if turn not in missing and any(value.kind == "email" == use.kind or _form(value.content) == form for value in held):
-                missing.append(turn)
+            if any(not forms.isdisjoint(_forms(value.kind, value.content)) for value in held):
+                missing.add(turn.span_id)
     return missing
+
+
+def _forms(kind: str, identifier: JsonValue) -> set[str]:
+    """Return the forms by which an identifier may be confused with others; all e-mail addresses have one in common."""
+    return {_form(identifier), "email"} if kind == "email" else {_form(identifier)}
 
 
 def _form(identifier: JsonValue) -> str:
