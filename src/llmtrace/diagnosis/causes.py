@@ -60,12 +60,14 @@ def _without_symptoms(causes: Sequence[Cause], graph: Graph) -> list[Cause]:
     independent: list[Cause] = []
     by_place: dict[str, Cause] = {}
     by_step: dict[Step, Cause] = {}
+    gaps = [cause for cause in causes if _leaves_gap(cause.finding)]
     for cause in causes:
         step = cause.finding.step
         if cause.finding.is_end and independent and independent[0].finding.is_marked:
             explanation: Cause | None = independent[0]
         elif cause.finding.law == "ungrounded_argument":  # other faults of the call do not explain where its value came from
-            explanation = next((candidate for candidate in causes if _leaves_gap(candidate, cause)), None)
+            position = position_of(cause.finding)
+            explanation = next((gap for gap in gaps if position_of(gap.finding) < position), None)
         else:
             explanation = next((by_place[place] for place in cause.places if place in by_place), None)
         if explanation is None and step is not None:
@@ -83,13 +85,10 @@ def _without_symptoms(causes: Sequence[Cause], graph: Graph) -> list[Cause]:
     return independent
 
 
-def _leaves_gap(cause: Cause, later_cause: Cause) -> bool:
-    """Return True if ``cause`` left data missing before ``later_cause`` happened."""
-    finding = cause.finding
-    if not finding.is_marked or position_of(finding) >= position_of(later_cause.finding):
-        return False
-    if finding.law == "lost_context":
-        return True
+def _leaves_gap(finding: Finding) -> bool:
+    """Return True if data was missing after a step: messages were lost, or a lookup never succeeded."""
+    if not finding.is_marked or finding.law == "lost_context":
+        return finding.is_marked
     return finding.label == "never_succeeded" and isinstance(finding.step, Call) and not finding.step.is_change
 
 
