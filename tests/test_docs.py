@@ -259,7 +259,9 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
             test = (tmp_path / "test_refund.py").read_text(encoding="utf-8").replace(sys.executable, "python")
             assert re.sub(r'"Ada .*?"', '"Ada …"', test).endswith(written)
         elif language == "text":
-            shown, expected = (re.sub(r"[0-9a-f]{8} .*support|feedback [0-9a-f]{8}|\d+ checks", "", part) for part in (printed, text))
+            shown, expected = (
+                re.sub(r"[0-9a-f]{8} .*support|feedback [0-9a-f]{8}|\d+ checks", "", part) for part in (printed, text)
+            )
             assert expected.rstrip() in shown
     assert "1 passed" in printed
     (tmp_path / "agent.py").write_text(agent, encoding="utf-8")
