@@ -10,7 +10,8 @@ from law_cases import CASES, DONE, ERROR, RUN, TOOLS, call, evaluate, execute, i
 
 from llmtrace.diagnosis import findings_of
 from llmtrace.evaluation import Evaluator, evaluate_trace
-from llmtrace.laws import Finding, Law, load
+from llmtrace.laws import Law, load
+from llmtrace.laws.finding import Finding
 from llmtrace.model import Evaluation, Inference, Message, Span, Text, ToolCall, ToolExecution, ToolResult, Trace, replace
 from llmtrace.reading.calls import MOST_CALLS
 from llmtrace.reading.ended_run import EndedRun
