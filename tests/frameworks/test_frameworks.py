@@ -21,6 +21,10 @@ DSPY = "dspy"
 NAMES = sorted({path.stem.removeprefix("with_") for path in FOLDER.glob("with_*.py")} - {CLAUDE, DSPY})
 REFUSES_ITSELF = {"agent_framework"}
 """Frameworks that do not run, or tell of, a tool whose arguments are of the wrong type."""
+RUNS_IT_ALL_THE_SAME = {"google_adk", "haystack", "llama_index"}
+"""Frameworks that run a tool with arguments of the wrong type: it answers. By the others it fails, and no later call is right."""
+ANSWERS_BY_A_TOOL = {"smolagents"}
+"""Frameworks whose agents give their answer to a tool, so that no text of a model ends the run."""
 WRITERS = {"pydantic_ai": "pydantic-ai", "strands": "strands", "agent_framework": "agent_framework"}
 """Frameworks whose own spans tell all of it; the others have an instrumentor of ours."""
 
@@ -37,7 +41,8 @@ def traces_of(name: str, home: Path, **environment: str) -> list[Trace]:
 
 def check(name: str, trace: Trace, writer: str) -> None:
     assert [one.title for one in diagnose(trace).suspects if one.label == "in_answer"] == []
-    assert (len(trace.roots), trace.health) == (1, "recovered")
+    health = "recovered" if name in RUNS_IT_ALL_THE_SAME | ANSWERS_BY_A_TOOL else "suspect"
+    assert (len(trace.roots), trace.health) == (1, health)
     assert len({span.run_id for span in trace.spans} - {None}) == 1
     assert all(span.sequence is not None for span in trace.spans)
     agents = ["Agent" if name == "haystack" else "support"]
@@ -91,7 +96,7 @@ def test_an_agent_whose_model_calls_are_not_told_of(tmp_path: Path) -> None:
     assert [trace.root.name for trace in traces] == ["ClaudeAgentSDK.query", "ClaudeAgentSDK.ClaudeSDKClient.receive_response"]
     for trace in traces:
         (agent,) = of(trace, AgentInvocation)
-        assert (len(trace.roots), trace.root, trace.health) == (1, agent, "recovered")
+        assert (len(trace.roots), trace.root, trace.health) == (1, agent, "suspect")
         assert isinstance(agent.operation, AgentInvocation)
         assert [said.text() for said in (*agent.operation.input, *agent.operation.output)] == [
             "Where are my orders?",
@@ -113,7 +118,7 @@ def test_an_agent_that_asks_in_plain_text(tmp_path: Path) -> None:
     traces = traces_of(DSPY, tmp_path)
     assert len(traces) == 2
     for trace in traces:
-        assert (len(trace.roots), trace.root.name, trace.health) == (1, "invoke_agent ReAct", "recovered")
+        assert (len(trace.roots), trace.root.name, trace.health) == (1, "invoke_agent ReAct", "suspect")
         assert len({span.run_id for span in trace.spans}) == 1
         asked = [call for call in (span.operation for span in of(trace, Inference)) if isinstance(call, Inference)]
         assert [(call.request_model, call.usage is not None) for call in asked] == [("gpt-4o", True)] * 4
