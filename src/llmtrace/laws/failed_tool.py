@@ -7,11 +7,11 @@ rejected a call, or nobody decided on it, and the answer does not say so.
 * Good: `book_table` succeeds with another time. Another search asks for the same. The user spoke after the failure. One of two
   equal calls went well.
 
-A later call of the same conversation did the job if it succeeded and is not a change of another thing that was known
-before. A call of
-another tool did the job if it asked for the same or changed the same file. A lookup whose answer took its data from a later
-call is only likely. A run that ended at a limit is judged like one with an answer if the tool failed more than once. A
-cancellation is not a failure of the tool.
+A later call of the same conversation did the job if it succeeded and is not a change of another thing that was known before.
+A call of another tool did the job if it asked for the same or changed the same file. A lookup whose answer took its data from
+a later call is only likely. If a later call may have done the job, and its outcome was not recorded, the finding is only
+possible. A run that ended at a limit is judged like one with an answer if the tool failed more than once. A cancellation is
+not a failure of the tool.
 """
 
 from __future__ import annotations
