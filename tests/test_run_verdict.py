@@ -8,7 +8,7 @@ import pytest
 
 import llmtrace
 from llmtrace import semconv as sc
-from llmtrace.laws import Finding
+from llmtrace.laws.finding import Finding
 from llmtrace.model import HEALTHS, Confidence, Evaluation, Failure, Health, Span, Trace, replace, run_health
 from llmtrace.run_verdict import RunVerdict
 from llmtrace.testing import Captured, capture

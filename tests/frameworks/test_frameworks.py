@@ -22,7 +22,7 @@ NAMES = sorted({path.stem.removeprefix("with_") for path in FOLDER.glob("with_*.
 REFUSES_ITSELF = {"agent_framework"}
 """Frameworks that do not run, or tell of, a tool whose arguments are of the wrong type."""
 RUNS_IT_ALL_THE_SAME = {"google_adk", "haystack", "llama_index"}
-"""Frameworks that run a tool with arguments of the wrong type: it answers. By the others it fails, and no later call is right."""
+"""Frameworks that run a tool with wrong arguments: it answers. By the others it fails, and no later call is right."""
 ANSWERS_BY_A_TOOL = {"smolagents"}
 """Frameworks whose agents give their answer to a tool, so that no text of a model ends the run."""
 WRITERS = {"pydantic_ai": "pydantic-ai", "strands": "strands", "agent_framework": "agent_framework"}

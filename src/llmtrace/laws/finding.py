@@ -60,10 +60,15 @@ class Finding:
         """Return the finding as an evaluation of the run's outermost span. Content is in its evidence only."""
         severity: Severity = "warning" if self.is_marked else "info"
         sources = tuple(dict.fromkeys((self.span_id, *self.spans)))[:MOST_SOURCES]
-        call_id = self.step.id if isinstance(self.step, Call) else None
+        call_id, pointer = None, self.pointer
+        if isinstance(self.step, Call):
+            call_id = self.step.id
+            # The name of an unexpected member is the model's own word, so the pointer names its parent.
+            if pointer and any(each.code == "unexpected" and each.pointer == pointer for each in self.step.violations):
+                pointer = pointer.rpartition("/")[0]
         evidence = {"text": self.evidence}
         return Evaluation(
-            self.law, severity, self.title, self.label, evidence=evidence, pointer=self.pointer, call_id=call_id,
+            self.law, severity, self.title, self.label, evidence=evidence, pointer=pointer, call_id=call_id,
             sources=sources, confidence=self.confidence,
         )  # fmt: skip
 
