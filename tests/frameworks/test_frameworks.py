@@ -96,7 +96,7 @@ def test_an_agent_whose_model_calls_are_not_told_of(tmp_path: Path) -> None:
     assert [trace.root.name for trace in traces] == ["ClaudeAgentSDK.query", "ClaudeAgentSDK.ClaudeSDKClient.receive_response"]
     for trace in traces:
         (agent,) = of(trace, AgentInvocation)
-        assert (len(trace.roots), trace.root, trace.health) == (1, agent, "suspect")
+        assert (len(trace.roots), trace.root, trace.health) == (1, agent, "recovered")
         assert isinstance(agent.operation, AgentInvocation)
         assert [said.text() for said in (*agent.operation.input, *agent.operation.output)] == [
             "Where are my orders?",
