@@ -64,7 +64,9 @@ class Finding:
         if isinstance(self.step, Call):
             call_id = self.step.id
             # The name of an unexpected member is the model's own word, so the pointer names its parent.
-            if pointer and any(each.code == "unexpected" and each.pointer == pointer for each in self.step.violations):
+            if pointer and any(
+                each.code in ("unexpected", "duplicate_key") and each.pointer == pointer for each in self.step.violations
+            ):
                 pointer = pointer.rpartition("/")[0]
         evidence = {"text": self.evidence}
         return Evaluation(
