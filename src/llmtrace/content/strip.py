@@ -194,7 +194,7 @@ def _failure(failure: Failure | None) -> Failure | None:
 
 
 def _violation(violation: Violation) -> Violation:
-    pointer = strip_pointer(violation.pointer, made_up=violation.code in ("unexpected", "duplicate_key"))
+    pointer = strip_pointer(violation.pointer, made_up=violation.is_invented_name)
     message = violation.message
     for segment, shown in zip(violation.pointer.split("/"), pointer.split("/"), strict=True):
         if segment != shown:

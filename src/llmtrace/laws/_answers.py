@@ -52,10 +52,10 @@ def breach(name: str, subject: str, schema: str, violations: Sequence[Violation]
     first = next((violation for violation in violations if violation.severity == "error"), violations[0])
     verb = "breaks" if first.severity == "error" else "strays from"
     codes = ", ".join(dict.fromkeys(violation.code for violation in violations))
-    # The name of an unexpected member is the model's own word, so the pointer names its parent.
-    pointer = first.pointer.rpartition("/")[0] if first.code == "unexpected" else first.pointer
     explanation = f"{subject} {verb} {schema}: {codes}"
-    return Evaluation(name, first.severity, explanation, label or first.code, pointer=pointer, call_id=first.call_id)
+    return Evaluation(
+        name, first.severity, explanation, label or first.code, pointer=first.known_pointer, call_id=first.call_id
+    )
 
 
 def fenced_blocks(text: str) -> Iterator[str]:

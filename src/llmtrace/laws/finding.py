@@ -63,11 +63,7 @@ class Finding:
         call_id, pointer = None, self.pointer
         if isinstance(self.step, Call):
             call_id = self.step.id
-            # The name of an unexpected member is the model's own word, so the pointer names its parent.
-            if pointer and any(
-                each.code in ("unexpected", "duplicate_key") and each.pointer == pointer for each in self.step.violations
-            ):
-                pointer = pointer.rpartition("/")[0]
+            pointer = next((each.known_pointer for each in self.step.violations if each.pointer == pointer), pointer)
         evidence = {"text": self.evidence}
         return Evaluation(
             self.law, severity, self.title, self.label, evidence=evidence, pointer=pointer, call_id=call_id,

@@ -76,6 +76,16 @@ class Violation:
     executed: bool | None = None
     """True if the tool ran in spite of the violation; None if that is not known yet (on an inference)."""
 
+    @property
+    def is_invented_name(self) -> bool:
+        """True if the last segment of the pointer is a name that the model may have invented, so that it is content."""
+        return self.code in ("unexpected", "duplicate_key")
+
+    @property
+    def known_pointer(self) -> str:
+        """The pointer without content: for a name that the model invented, of the object that holds it."""
+        return self.pointer.rpartition("/")[0] if self.is_invented_name else self.pointer
+
 
 class Fault(NamedTuple):
     """One place where an answer does not have the requested form."""
