@@ -80,8 +80,8 @@ def diagnose(trace: Trace, reading: Reading | None = None) -> Diagnosis:
                 places += places_of(graph, findings)
             needs = visible_needs(graph.run)
             for law in laws.load():
-                if needs.issuperset(law.needs.split()):
-                    checked[law.name] = checked.get(law.name, False) or bool(set(law.needs.split()) - {"inferences"})
+                if needs.issuperset(law.needs):
+                    checked[law.name] = checked.get(law.name, False) or bool(set(law.needs) - {"inferences"})
         in_order = tuple(sorted(suspects, key=lambda suspect: RANK[suspect.confidence]))
         places.sort(key=lambda place: -place.probability)
         return Diagnosis(

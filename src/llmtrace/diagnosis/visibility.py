@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from llmtrace.codec.writers import unread_writers, writers_of
+from llmtrace.laws.base import Need
 from llmtrace.model import FetchResponse, Inference, Span, ToolExecution, ToolResult, Trace, double_counted_spans
 from llmtrace.reading.answer_endings import ending_of
 from llmtrace.reading.ended_run import EndedRun
@@ -13,11 +14,11 @@ from llmtrace.reading.provenance import ValueUse
 from llmtrace.semconv import CONTENT_LEVEL
 
 
-def visible_needs(run: EndedRun) -> frozenset[str]:
+def visible_needs(run: EndedRun) -> frozenset[Need]:
     """Return the data of a run that laws can see: see `Law.needs`."""
     spans = [span for span in run.spans if span.end is not None]
     inferences = [span.operation for span in spans if isinstance(span.operation, Inference)]
-    needs: set[str] = set()
+    needs: set[Need] = set()
     if inferences:
         needs.add("inferences")
     if any(inference.output for inference in inferences):

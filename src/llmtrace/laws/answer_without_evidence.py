@@ -20,7 +20,7 @@ from llmtrace.reading.result_form import is_empty
 class AnswerWithoutEvidence(Law[None]):
     name = "answer_without_evidence"
     advice = "Require a tool call for such questions (tool_choice), or have the model say that it did not look."
-    needs = "calls results lineage"
+    needs = ("calls", "results", "lineage")
 
     def judge(self, run: EndedRun) -> Iterator[Finding]:
         answer, calls = run.outcome, run.calls

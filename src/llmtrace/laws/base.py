@@ -19,6 +19,9 @@ When: TypeAlias = Literal["", "attributes", "results", "ungrounded", "violations
 tool call. ``ungrounded``: it requested a call with an identifier that nothing visible contains. ``words``: the model's answer
 has more than tool calls."""
 
+Need: TypeAlias = Literal["inferences", "content", "calls", "results", "schemas", "lineage"]
+"""Data of a run. ``inferences``: a model call; ``content``: an answer of one; ``lineage``: all that the models saw."""
+
 
 class Law(Generic[State]):
     """Judges one run at a time. Derive from it, set ``name``, and define `step` or `judge`.
@@ -36,9 +39,8 @@ class Law(Generic[State]):
     """Types of operations. `step` gets only spans of these types; empty means all."""
     when: When = ""
     """Condition on a span for `step` to get it; default, none."""
-    needs: str = ""
-    """What must be visible for `judge` to say that nothing is wrong: ``calls``, ``results``, ``schemas``, ``answers`` or
-    ``lineage``; several are separated by a space."""
+    needs: tuple[Need, ...] = ()
+    """What must have been recorded for `judge` to say that nothing is wrong."""
 
     def start(self, timeline: Timeline) -> State:  # noqa: ARG002  default
         """Return the state for a new run, which `step` gets and updates. ``timeline``: what happened in the run so far."""

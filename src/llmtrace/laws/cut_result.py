@@ -19,7 +19,7 @@ from llmtrace.reading.result_form import is_cut_json
 class CutResult(Law[None]):
     name = "cut_result"
     advice = "Have the tool give pages or fewer fields, so that its result is never cut."
-    needs = "results"
+    needs = ("results",)
 
     def judge(self, run: EndedRun) -> Iterator[Finding]:
         for call in run.calls:

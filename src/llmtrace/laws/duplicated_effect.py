@@ -22,7 +22,7 @@ from llmtrace.reading.repeats import Repeats, repeats_in
 class DuplicatedEffect(Law[None]):
     name = "duplicated_effect"
     advice = "Give the tool an idempotency key, or have it refuse what is done already."
-    needs = "calls results"
+    needs = ("calls", "results")
 
     def judge(self, run: EndedRun) -> Iterator[Finding]:
         for repeats in repeats_in(run):

@@ -20,7 +20,7 @@ class EmptyResult(Law[None]):
     name = "empty_result"
     advice = "Have the program say that nothing was found, and not ask for an answer all the same."
     looks_at = (Retrieval, Memory)
-    needs = "results"
+    needs = ("results",)
 
     def step(self, state: None, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         operation = span.operation

@@ -37,7 +37,7 @@ class FailedTool(Law[Timeline]):
     advice = "Have the tool say what was wrong with the call, and the agent say what it could not do."
     looks_at = (Inference, ToolExecution)
     when = "results"
-    needs = "calls results"
+    needs = ("calls", "results")
 
     def start(self, timeline: Timeline) -> Timeline:
         return timeline

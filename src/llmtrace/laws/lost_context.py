@@ -31,7 +31,7 @@ _SYSTEM = "the model was no longer sent its system prompt"
 class LostContext(Law[None]):
     name = "lost_context"
     advice = "Keep the messages that hold the task and its values when the history is cut or summed up."
-    needs = "content"
+    needs = ("content",)
 
     def judge(self, run: EndedRun) -> Iterator[Finding]:
         losses = [turn for turn in run.timeline.turns.values() if turn.lost or turn.has_lost_system]

@@ -30,7 +30,7 @@ _STOP = "Stop the run when a call repeats: Budget(repeats=2), or have the tool s
 class RepeatedCall(Law[None]):
     name = "repeated_call"
     advice = "Look at what came before the first of them; Budget(repeats=) ends such a run early."
-    needs = "calls results"
+    needs = ("calls", "results")
 
     def judge(self, run: EndedRun) -> Iterator[Finding]:
         if len(run.calls) < 2:

@@ -35,7 +35,7 @@ class UngroundedArgument(Law[Timeline]):
     advice = "Have the agent look the identifier up or ask for it; review='when ungrounded' holds such a call."
     looks_at = (Inference, FetchResponse)
     when = "ungrounded"
-    needs = "calls lineage"
+    needs = ("calls", "lineage")
 
     def start(self, timeline: Timeline) -> Timeline:
         return timeline
