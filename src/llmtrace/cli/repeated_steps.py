@@ -42,7 +42,7 @@ class _Step(NamedTuple):
     """Everything but the arguments and results."""
     ran: int | None
     """The arguments of tools that ran; None if none ran."""
-    asked: int | None
+    requested: int | None
     """The tool calls that models requested; None if there are none."""
     is_apart: bool
     """True if one of the spans must be shown."""
@@ -75,8 +75,8 @@ def _describe(trace: Trace, siblings: Sequence[Span], steps: Sequence[_Step], pe
     starts = range(0, len(siblings), period)
     rounds = [siblings[at : at + period] for at in starts]
     has_tools = any(step.ran is not None for step in steps)
-    arguments = {tuple([step.ran if has_tools else step.asked for step in steps[at : at + period]]) for at in starts}
-    results = {tuple(_results(trace, one)) for one in rounds}
+    arguments = {tuple([step.ran if has_tools else step.requested for step in steps[at : at + period]]) for at in starts}
+    results = {tuple(_results(trace, spans)) for spans in rounds}
     names = tuple(dict.fromkeys(_names(trace, rounds[0])))
     return Repetition(period, len(rounds) - 1, names, len(arguments), 0 if results == {()} else len(results), siblings[-1])
 
@@ -90,19 +90,19 @@ def _steps(trace: Trace, apart: Collection[str]) -> dict[str, _Step]:
 
     for _, span in reversed(list(trace.walk())):  # children first
         inner = [steps[child.span_id] for child in trace.children(span) if child.span_id in steps]
-        sign, ran, asked = _own(span)
+        sign, ran, requested = _describe_span(span)
         all_ran = (ran, *(step.ran for step in inner))
-        all_asked = (asked, *(step.asked for step in inner))
+        all_requested = (requested, *(step.requested for step in inner))
         steps[span.span_id] = _Step(
             number(sign, *(step.sign for step in inner)),
-            number(*all_ran) if any(one is not None for one in all_ran) else None,
-            number(*all_asked) if any(one is not None for one in all_asked) else None,
+            number(*all_ran) if any(each is not None for each in all_ran) else None,
+            number(*all_requested) if any(each is not None for each in all_requested) else None,
             span.span_id in apart or any(step.is_apart for step in inner),
         )
     return steps
 
 
-def _own(span: Span) -> tuple[Hashable, str | None, str | None]:
+def _describe_span(span: Span) -> tuple[Hashable, str | None, str | None]:
     """Return the sign of a span, its arguments as a tool's execution, and the tool calls that it requests as an inference."""
     operation = span.operation
     state = (span.failure and span.failure.type, span.end is None, *(violation.code for violation in span.violations))
@@ -111,8 +111,8 @@ def _own(span: Span) -> tuple[Hashable, str | None, str | None]:
     if isinstance(operation, Inference):
         calls = [call for message in operation.output for call in message.tool_calls()]
         tools = tuple(dict.fromkeys(call.name for call in calls))
-        asked = json_text.write([[call.name, call.arguments] for call in calls]) if calls else None
-        return ("model", operation.title, tools, state), None, asked
+        requested = json_text.write([[call.name, call.arguments] for call in calls]) if calls else None
+        return ("model", operation.title, tools, state), None, requested
     return (type(operation).__name__, getattr(operation, "name", span.name), state), None, None
 
 
@@ -144,7 +144,7 @@ def _repetition(steps: Sequence[_Step], start: int) -> tuple[int, int]:
     for period in range(1, min(_LONGEST_PERIOD, len(steps) - start) + 1):
         first = steps[start : start + period]
         has_tools = any(step.ran is not None for step in first)  # without tools that ran, the requested calls are compared
-        calls = [place for place, step in enumerate(first) if (step.ran if has_tools else step.asked) is not None]
+        calls = [place for place, step in enumerate(first) if (step.ran if has_tools else step.requested) is not None]
         if not calls:
             continue
         signs = [step.sign for step in first]
@@ -153,7 +153,7 @@ def _repetition(steps: Sequence[_Step], start: int) -> tuple[int, int]:
         at = start
         while [step.sign for step in steps[at : at + period]] == signs:
             group = [(place, steps[at + place]) for place in calls]
-            different.update((place, step.ran if has_tools else step.asked) for place, step in group)
+            different.update((place, step.ran if has_tools else step.requested) for place, step in group)
             repeats += 1
             if len(different) * 2 <= repeats * len(calls):
                 best = repeats

@@ -12,7 +12,7 @@ from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Confidence, Evaluation
 from llmtrace.reading.ended_run import EndedRun
 
 _REPORTS = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE})
-"""Evaluations about the run as a whole, which are no findings about its steps."""
+"""Names of evaluations by people and programs. They are about the run as a whole, and no law."""
 _OWN_ADVICE = "Check for it in the program before the answer goes out."
 
 
