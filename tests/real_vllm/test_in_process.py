@@ -255,6 +255,7 @@ HOOKS = [
 ]
 
 
+@pytest.mark.guard_may_log
 @pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: f"{hook[0].__name__.rpartition('.')[2]}.{hook[1]}")
 def test_a_broken_hook_is_not_noticed(llm: Any, captured: Captured, monkeypatch: pytest.MonkeyPatch, hook: Any) -> None:
     """Whatever of ours raises, the program gets its answers, and its own errors."""
