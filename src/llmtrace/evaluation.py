@@ -137,14 +137,24 @@ class Evaluator:
     def conclude(self, state: RunState, span: Span, *, outermost: bool) -> Span:
         """Note all that was said of a span. Returns the outermost one with the run's findings, and attributes to search by."""
         state.timeline.note(span)
-        if not outermost:
-            return span
+        return self._with_findings(state, span) if outermost else span
+
+    def _with_findings(self, state: RunState, span: Span) -> Span:
         findings: list[Finding] = []
         if self.laws and not (state.timeline.is_quiet and span.failure is None):
             findings = judge(EndedRun(state.timeline, span, is_thorough=False), self.laws)
         marks = tuple([finding.as_evaluation() for finding in findings if finding.is_marked])
         attributes = {**span.attributes, **state.verdict.attributes(span, findings, has_error=bool(state.timeline.faulty))}
         return replace(span, evaluations=(*span.evaluations, *marks), attributes=attributes)
+
+    def close(self, state: RunState, span: Span) -> Span:
+        """Return the run's outermost span, stepped before others, with what is only known at the end of the run."""
+        closed = self.finish(state, span)
+        if self._user_signals:
+            closed = _state_last_facts(self._user_signals, state, closed)
+        last_facts = replace(closed, failure=None, violations=(), evaluations=closed.evaluations[len(span.evaluations) :])
+        state.timeline.note(last_facts)
+        return self._with_findings(state, closed)
 
     def without_verdicts(self, span: Span) -> Span:
         """Return the span as it was before evaluation. Verdicts by others (an outcome, a budget) stay."""
@@ -275,9 +285,10 @@ def _of_tool_execution(state: RunState, span: Span, execution: ToolExecution) ->
     if definition is None:
         return () if execution.executed else (_unknown(execution),)
     violations: tuple[Violation, ...] = ()
+    is_own = span.scope.name == semconv.SCOPE_NAME
     # arguments that were inferred, or wrapped by a writer, are not what the model wrote
-    is_guessed = execution.inferred and execution.definition is None
-    if not is_guessed and (span.scope.name == semconv.SCOPE_NAME or isinstance(execution.arguments, dict)):
+    is_guessed = execution.definition is None and (execution.inferred or (not is_own and execution.call_id is None))
+    if not is_guessed and (is_own or isinstance(execution.arguments, dict)):
         violations = check_arguments(execution.arguments, definition, call_id=execution.call_id)
     if violations:
         violations = tuple(replace(violation, executed=execution.executed) for violation in violations)
@@ -360,20 +371,49 @@ def with_verdict(trace: Trace) -> Trace:
 
 def _replay(evaluator: Evaluator, spans: Sequence[Span], tasks: Sequence[Span], *, derived: bool) -> list[Span]:
     """Return the spans of one run with new verdicts. ``tasks``: the outermost spans of the runs of a program."""
-    judged = [span for span in spans if span.end is None]
-    state = RunState(spans, bounded=False)
-    outermost = outermost_of(spans)
+    before = [evaluator.without_verdicts(_without_inferred_id(span)) for span in spans]
+    after: dict[str, Span] = {}
+    state = RunState(before, bounded=False)
+    outermost = outermost_of(before)
     for task in tasks:
         if outermost is not None and task.end is not None and task.end <= (outermost.end or 0):
             state.verdict.absorb(task.attributes)
-    for span, has_ended in moments(spans):
-        if not has_ended:
+    # the calls of another writer, who recorded nothing around them: the first is no end of the run
+    is_flat = derived and outermost is not None and isinstance(outermost.operation, (Inference, FetchResponse, ToolExecution))
+    for span, has_ended in moments(before):
+        if has_ended:
+            after[span.span_id] = evaluator.step(state, span, outermost=span is outermost and not is_flat)
+        else:
             state.timeline.begin(span)
+    if is_flat and outermost is not None and outermost.end is not None:
+        after[outermost.span_id] = evaluator.close(state, after[outermost.span_id])
+    judged: list[Span] = []
+    for stored, unjudged in zip(spans, before, strict=True):
+        if (span := after.get(stored.span_id)) is None:  # it has not ended
+            judged.append(stored)
             continue
-        before = evaluator.without_verdicts(span)
-        after = evaluator.step(state, before, outermost=span is outermost)
-        judged.append(_in_stored_order(span, _mark_derived(before, after) if derived else after))
+        span = _with_inferred_id(span, state.timeline)
+        judged.append(_in_stored_order(stored, _mark_derived(unjudged, span) if derived else span))
     return judged
+
+
+def _without_inferred_id(span: Span) -> Span:
+    """Return the execution of another writer without a call id that an earlier evaluation inferred. Spans may have arrived."""
+    operation = span.operation
+    if span.run_id is not None or not isinstance(operation, ToolExecution) or not operation.inferred:
+        return span
+    return replace(span, operation=replace(operation, call_id=None, inferred=False))
+
+
+def _with_inferred_id(span: Span, timeline: Timeline) -> Span:
+    """Return the execution of another writer, which gave no call id, with the id of the call that it belongs to."""
+    operation = span.operation
+    if span.run_id is not None or not isinstance(operation, ToolExecution) or operation.call_id is not None:
+        return span
+    call = timeline.calls.of_execution(span.span_id)
+    if call is None or call.id is None:
+        return span
+    return replace(span, operation=replace(operation, call_id=call.id, inferred=True))
 
 
 def _in_stored_order(stored: Span, judged: Span) -> Span:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmtrace.codec.reconcile import reconcile
+from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import (
     Failure,
     Inference,
@@ -154,18 +154,18 @@ def asked_of(*calls: ToolCall, number: int = 1, below: str = "e" * 16) -> Span:
 
 
 def joined(asked: Span, executions: list[ToolExecution]) -> dict[str, list[str | None]]:
-    """The id of the call that each execution belongs to: live, in the timeline, and after other writers are reconciled."""
+    """The id of the call that each execution belongs to: live, in the timeline, and in an evaluated trace."""
     spans = [replace(span(execution, number), parent_id="e" * 16) for number, execution in enumerate(executions, 10)]
     run = Run("r", None)
     run.end_span(lambda _: asked, outermost=False)
-    timeline, reconciled = Timeline(), reconcile(Trace([asked, *spans]))
+    timeline, (evaluated, _) = Timeline(), evaluate_trace(Trace([asked, *spans]))
     for each in (asked, *spans):
         timeline.add(each)
     calls = [timeline.calls.of_execution(each.span_id) for each in spans]
     return {
         "recorder": [run.join_call(execution).call_id for execution in executions],
         "timeline": [None if call is None or call.asking_span is None else call.id for call in calls],
-        "reconcile": [getattr(reconciled.span(each.span_id).operation, "call_id", None) for each in spans],
+        "evaluated": [getattr(evaluated.span(each.span_id).operation, "call_id", None) for each in spans],
     }
 
 
@@ -188,7 +188,7 @@ def test_executions_without_ids_are_joined_alike_everywhere(
     asked: list[ToolCall], executions: list[Any], ids: list[str | None]
 ) -> None:
     found = joined(asked_of(*asked), [ToolExecution("f", arguments) for arguments in executions])
-    assert found == {"recorder": ids, "timeline": ids, "reconcile": ids}
+    assert found == {"recorder": ids, "timeline": ids, "evaluated": ids}
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_executions_that_only_the_order_shows_are_joined_live_and_in_the_timelin
 ) -> None:
     """`reconcile` leaves them without an id. The timeline, which reads its result, joins them."""
     found = joined(asked_of(*asked), [ToolExecution("f", arguments) for arguments in executions])
-    assert found == {"recorder": ids, "timeline": ids, "reconcile": [None] * len(ids)}
+    assert found == {"recorder": ids, "timeline": ids, "evaluated": ids}
 
 
 def test_an_id_that_the_framework_gave_joins_by_equal_arguments() -> None:

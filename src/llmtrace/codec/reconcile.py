@@ -1,4 +1,4 @@
-"""Reconciles spans of several writers: counts each model call once, and joins tool executions to their calls.
+"""Reconciles spans of several writers: counts each model call once.
 
 Laws: each call has one inference, and only spans of other writers (``run_id`` None) change. These spans become plain steps:
 
@@ -13,19 +13,16 @@ on the order of arrival nor on the resolution of clocks.
 
 from __future__ import annotations
 
-import json
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from llmtrace import semconv as sc
-from llmtrace.codec import fields, genai, messages
+from llmtrace.codec import genai, messages
 from llmtrace.codec.best_fields import fill_in
 from llmtrace.model import (
     AgentInvocation,
     Custom,
     Inference,
-    JsonValue,
     Message,
     Scope,
     Span,
@@ -44,7 +41,7 @@ _MAX_EARLIER = 64
 
 
 def reconcile(trace: Trace) -> Trace:
-    """Return the trace with one inference for each model call, and with executions joined to their calls."""
+    """Return the trace with one inference for each model call."""
     changes: dict[str, Span] = {}
     trace = _without_copies(trace)
     external = [span for span in trace.spans if span.run_id is None]
@@ -55,8 +52,6 @@ def reconcile(trace: Trace) -> Trace:
         _count_once(trace, changes)
     if any(isinstance(span.operation, AgentInvocation) and sc.TOOL_DEFINITIONS in span.attributes for span in external):
         _add_agent_tools(trace, changes)
-    if any(_awaits_call(span) for span in external):
-        _join_executions(trace, changes)
     _add_failures(trace, external, changes)
     if not changes:
         return trace
@@ -292,7 +287,7 @@ def _add_agent_tools(trace: Trace, changes: dict[str, Span]) -> None:
                 changes[span.span_id] = replace(current, operation=replace(current.operation, tools=tools))
 
 
-# -- tool executions and their calls
+# -- failures of tool executions
 
 
 def _add_failures(trace: Trace, external: Sequence[Span], changes: dict[str, Span]) -> None:
@@ -308,73 +303,5 @@ def _add_failures(trace: Trace, external: Sequence[Span], changes: dict[str, Spa
                 changes[above.span_id] = replace(changes.get(above.span_id, above), failure=step.failure)
 
 
-def _awaits_call(span: Span) -> bool:
-    """Return True for an execution whose writer gave no call id. Inferred ids are inferred again, as spans may have arrived."""
-    operation = span.operation
-    if span.run_id is not None or not isinstance(operation, ToolExecution):
-        return False
-    return operation.call_id is None or operation.inferred
-
-
-def _join_executions(trace: Trace, changes: dict[str, Span]) -> None:
-    """Give each execution without a call id the id of the call with the same name and arguments.
-
-    Equal calls are joined in order. From the last execution to the first, each gets the latest call that began before it. So
-    a call without a recorded execution is skipped.
-    """
-    executions = [span for span in trace.spans if isinstance(span.operation, ToolExecution)]
-    known_ids = {getattr(span.operation, "call_id", None) for span in executions if not _awaits_call(span)}
-    open_calls = _open_calls(trace, changes, known_ids)
-    for span in sorted(executions, key=_began, reverse=True):
-        operation = span.operation
-        if not isinstance(operation, ToolExecution) or not _awaits_call(span):
-            continue
-        alike = open_calls.get(_key(operation.name, operation.arguments), [])
-        while alike:
-            _, call_id = alike.pop(_latest_before(alike, span.start))
-            if call_id not in known_ids:
-                known_ids.add(call_id)
-                changes[span.span_id] = replace(span, operation=replace(operation, call_id=call_id, inferred=True))
-                break
-
-
-def _latest_before(alike: list[tuple[int, str]], start: int) -> int:
-    """Return the index of the latest call that began before the execution.
-
-    With a coarse clock, or clocks of two machines, a call may seem to begin together with its execution or after it.
-    """
-    before = bisect_left(alike, (start,)) or bisect_left(alike, (start + 1,))
-    return max(0, before - 1)
-
-
 def _began(span: Span) -> tuple[int, int, str]:
     return span.start, span.start if span.end is None else span.end, span.span_id
-
-
-def _open_calls(trace: Trace, changes: dict[str, Span], known_ids: set[str | None]) -> dict[str, list[tuple[int, str]]]:
-    """Return start and id of the calls that no execution names, by tool and arguments, in order of their model calls."""
-    calls: dict[str, list[tuple[int, str]]] = {}
-    seen = set(known_ids)
-    for span in sorted(trace.spans, key=_began):
-        operation = changes.get(span.span_id, span).operation
-        for message in operation.output if isinstance(operation, Inference) else ():
-            for call in message.tool_calls():
-                if call.id is None or call.id in seen:
-                    continue
-                seen.add(call.id)
-                calls.setdefault(_key(call.name, call.arguments), []).append((span.start, call.id))
-                if isinstance(call.arguments, Mapping) and len(call.arguments) == 1:  # some writers omit its name
-                    only = next(iter(call.arguments.values()))
-                    calls.setdefault(_key(call.name, only), []).append((span.start, call.id))
-    return calls
-
-
-def _key(name: str, arguments: JsonValue) -> str:
-    """Return name and arguments of a call as text. Some programs pass all arguments as one object or as its JSON text."""
-    only = arguments[0] if isinstance(arguments, (list, tuple)) and len(arguments) == 1 else arguments
-    value = fields.as_object(only)
-    arguments = arguments if value is None else value
-    try:
-        return f"{name} {json.dumps(arguments or {}, sort_keys=True)}"
-    except (TypeError, ValueError, RecursionError):
-        return f"{name} {arguments!r}"

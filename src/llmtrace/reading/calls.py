@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llmtrace.codec import json_text
+from llmtrace.codec.fields import as_object
 from llmtrace.model import (
     DEADLINE,
     TIMEOUT,
@@ -385,6 +386,9 @@ class Calls:
             if earlier is not None and _is_same_request(earlier, part, span, conversation):
                 return None
             call = self._new(Call("call", span.span_id, tool=part.name, id=part.id, arguments=part.arguments), span.parent_id)
+        elif call.id is None and part.id is not None:
+            call.id = part.id
+            self._add_id(part.id, call)
         call.asking_span = call.said_in = span.span_id
         call.conversation, call.parent_id, call.part = conversation, span.parent_id, where
         if tools:
@@ -451,6 +455,8 @@ class Calls:
             for call in self.all[-_MOST_WAITING:]
             if call.execution is None and call.tool == name and not (span is None and call.is_taken)
         ]
+        # one whose result the model was already sent does not run any more
+        waiting = [call for call in waiting if call.telling_span is None] or waiting
         equal = next((call for call in waiting if _same_arguments(call.arguments, arguments)), None)
         if equal is not None and arguments is not None:
             return equal
@@ -495,9 +501,11 @@ class Calls:
         if part.id is not None:
             calls = [call for call in self._by_id.get(part.id, ()) if call.asking_span is None and call.tool == part.name]
             later = (call for call in calls if call.execution is not None and call.execution.start >= span.start)
-            return calls[0] if len(calls) == 1 else next(later, None)
-        key = _key(part)
-        return next((call for call in reversed(self.all[-_MOST_RECENT:]) if call.asking_span is None and call.key == key), None)
+            if (call := calls[0] if len(calls) == 1 else next(later, None)) is not None:
+                return call
+        alike = (call for call in self.all[-_MOST_RECENT:] if call.asking_span is None and call.tool == part.name)
+        alike = (call for call in alike if part.id is None or call.id is None)
+        return next((call for call in alike if _same_arguments(call.arguments, part.arguments)), None)
 
     def _new(self, call: Call, parent_id: str | None) -> Call:
         call.parent_id = parent_id
@@ -552,8 +560,18 @@ def _is_same_execution(call: Call, span: Span, arguments: JsonValue) -> bool:
 
 
 def _same_arguments(first: JsonValue, second: JsonValue) -> bool:
-    """Return True if arguments are equal. Some writers record a single argument without its name."""
+    """Return True if arguments are equal. Some writers record all arguments as one object or as its JSON text, others a single
+    argument without its name."""
+    if canonical(first) == canonical(second):
+        return True
+    first, second = _as_written(first), _as_written(second)
     return canonical(first) == canonical(second) or canonical(_bare(first)) == canonical(_bare(second))
+
+
+def _as_written(arguments: JsonValue) -> JsonValue:
+    only = arguments[0] if isinstance(arguments, (list, tuple)) and len(arguments) == 1 else arguments
+    members = as_object(only)
+    return arguments if members is None else members
 
 
 def _bare(arguments: JsonValue) -> JsonValue:

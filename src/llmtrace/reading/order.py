@@ -58,7 +58,8 @@ def _by_cause(begins: Sequence[Span], ended: Sequence[Span]) -> list[tuple[Span,
                 elif isinstance(span.operation, Inference):
                     waiting += [(execution, False) for execution in _new_executions(span, span.operation, executions, visited)]
     outermost = outermost_of([*begins, *ended])
-    ordered.sort(key=lambda moment: moment[1] and moment[0] is outermost)  # it ends last, whatever the clocks say
+    if outermost is not None and not isinstance(outermost.operation, (Inference, FetchResponse, ToolExecution)):
+        ordered.sort(key=lambda moment: moment[1] and moment[0] is outermost)  # it ends last, whatever the clocks say
     return ordered
 
 

@@ -77,7 +77,7 @@ def test_usage(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(NAMES) - WITHOUT_MODEL_CALLS))
 def test_tools(name: str) -> None:
     """The execution has its arguments as an object, its result, its place below the run, and the id of the call it answers."""
-    trace = trace_of(name)
+    trace, _ = evaluate_trace(trace_of(name))
     execution = of(trace, ToolExecution)[0]
     assert isinstance(execution, ToolExecution)
     assert (execution.name, execution.arguments) == ("look_up", {"order_id": "KS-1"})
