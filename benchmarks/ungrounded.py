@@ -22,8 +22,8 @@ import recorded
 import report
 from llmtrace.model import Inference, Span, ToolCall, Trace, replace
 from llmtrace.reading.graph import analyze
-from llmtrace.reading.lineage import Lineage
 from llmtrace.reading.provenance import ValueUse
+from llmtrace.reading.timeline import Timeline
 
 PLANTED_PER_SET = 300
 
@@ -57,8 +57,11 @@ def runs(data: Path) -> Iterator[tuple[str, Trace, bool]]:
 
 
 def live_uses(spans: list[Span]) -> list[ValueUse]:
-    lineage = Lineage(bounded=True)
-    return [use for span in spans for use in lineage.add(span)]
+    timeline, uses = Timeline(bounded=True), list[ValueUse]()
+    for span in spans:
+        timeline.add(span)
+        uses += timeline.ungrounded
+    return uses
 
 
 def in_order(trace: Trace) -> list[Span]:

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from llmtrace.model import Span
-from llmtrace.reading.lineage import Lineage
 from llmtrace.reading.provenance import ValueUse
+from llmtrace.reading.timeline import Timeline
 from tests.agent_run import ROOT, TRACE_ID, AgentRun, tool
 
 __all__ = ["ROOT", "TRACE_ID", "Story", "all_uses", "tool"]
 
 
-def all_uses(lineage: Lineage, spans: list[Span]) -> list[ValueUse]:
-    """Add the spans and return every value that the model wrote in them."""
+def live_uses(timeline: Timeline, *spans: Span) -> list[ValueUse]:
+    """Add the spans and return the ungrounded identifiers of each, as they are found while a program runs."""
+    found: list[ValueUse] = []
     for span in spans:
-        lineage.add(span)
-    return [use for span in spans for use in lineage.uses(span.span_id)]
+        timeline.add(span)
+        found += timeline.ungrounded
+    return found
+
+
+def all_uses(timeline: Timeline, spans: list[Span]) -> list[ValueUse]:
+    """Add the spans and return every value that the model wrote in them."""
+    live_uses(timeline, *spans)
+    return [use for span in spans for use in timeline.lineage.uses(span.span_id)]
 
 
 class Story(AgentRun):
     def uses(self) -> list[ValueUse]:
         """Every value that the model wrote, with its provenance."""
-        return all_uses(Lineage(self.spans), self.spans)
+        return all_uses(Timeline(self.spans), self.spans)
 
     def live(self) -> list[ValueUse]:
         """The ungrounded identifiers that are found while the program runs."""
-        lineage = Lineage(bounded=True)
-        return [use for span in self.spans for use in lineage.add(span)]
+        return live_uses(Timeline(bounded=True), *self.spans)
 
     def use(self, pointer: str) -> ValueUse:
         """The last value of this argument."""

@@ -389,11 +389,11 @@ def _replay(evaluator: Evaluator, spans: Sequence[Span], tasks: Sequence[Span], 
         after[outermost.span_id] = evaluator.close(state, after[outermost.span_id])
     judged: list[Span] = []
     for stored, unjudged in zip(spans, before, strict=True):
-        if (span := after.get(stored.span_id)) is None:  # it has not ended
-            judged.append(stored)
-            continue
-        span = _with_inferred_id(span, state.timeline)
-        judged.append(_in_stored_order(stored, _mark_derived(unjudged, span) if derived else span))
+        span = stored  # if it has not ended
+        if stored.span_id in after:
+            span = _with_inferred_id(after[stored.span_id], state.timeline)
+            span = _in_stored_order(stored, _mark_derived(unjudged, span) if derived else span)
+        judged.append(span)
     return judged
 
 

@@ -24,8 +24,8 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.reading.lineage import Lineage
 from llmtrace.reading.provenance import ValueUse
+from llmtrace.reading.timeline import Timeline
 
 ORDER = {"orders": [{"id": "KS-20418", "total": 1234.5, "paid": "2031-05-17", "city": "Gent"}]}
 
@@ -48,13 +48,13 @@ def test_a_value_of_a_message_has_the_first_inference_that_was_sent_it_as_origin
 def test_a_value_of_a_result_has_the_execution_as_origin() -> None:
     """Whether the result was an object and its message text, or not."""
     story = Story().user("Cancel my order").call("list_orders", ORDER).call("cancel", {}, order_id="KS-20418")
-    lineage = Lineage(story.spans)
-    use = all_uses(lineage, story.spans)[-1]
+    timeline = Timeline(story.spans)
+    use = all_uses(timeline, story.spans)[-1]
     origin = use.provenance.latest
     assert origin is not None
     assert origin == use.provenance.earliest
     assert (origin.span_id, origin.place, origin.call_id) == (story.spans[1].span_id, "result of list_orders", "call_1")
-    assert lineage.locate(origin, use) == "/orders/0/id"
+    assert timeline.lineage.locate(origin, use) == "/orders/0/id"
 
 
 def test_earliest_and_latest_place_are_named() -> None:
@@ -200,10 +200,10 @@ def test_the_input_of_an_agent_is_visible_from_its_begin() -> None:
     story = Story().user("go")
     agent = story.span(AgentInvocation("helper", input=(Message("user", (Text("order KS-20418"),)),)))
     story.call("act", {}, it="KS-20418")
-    lineage = Lineage(story.spans)
-    lineage.begin(agent)
-    lineage.add(story.spans[1])
-    (use,) = lineage.uses(story.spans[1].span_id)
+    timeline = Timeline(story.spans)
+    timeline.begin(agent)
+    timeline.add(story.spans[1])
+    (use,) = timeline.lineage.uses(story.spans[1].span_id)
     assert use.provenance.earliest is not None
     assert use.provenance.earliest.place == "input of helper"
 
@@ -259,7 +259,7 @@ def test_equal_messages_are_one_source() -> None:
     """The same object or not."""
     story = Story().user("Cancel KS-20418").call("list_orders", ORDER).call("cancel", {}, order_id="KS-20418")
     copies = [replace(span, operation=_copy(span.operation)) for span in story.spans]
-    assert all_uses(Lineage(story.spans), story.spans) == all_uses(Lineage(copies), copies)
+    assert all_uses(Timeline(story.spans), story.spans) == all_uses(Timeline(copies), copies)
     assert json.dumps(ORDER)
 
 

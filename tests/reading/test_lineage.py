@@ -9,13 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.laws.law_cases import CASES
-from tests.lineage_story import TRACE_ID, Story, all_uses, tool
+from tests.lineage_story import TRACE_ID, Story, all_uses, live_uses, tool
 from tests.reading.story_runs import long_run
 
-from llmtrace.model import Custom, Inference, Message, Span, Text, ToolCall, ToolExecution, replace
-from llmtrace.reading.lineage import Lineage
+from llmtrace.model import (
+    Custom,
+    Inference,
+    Message,
+    Operation,
+    Span,
+    Text,
+    ToolCall,
+    ToolExecution,
+    ToolResult,
+    replace,
+)
 from llmtrace.reading.provenance import ValueUse
 from llmtrace.reading.source_index import MOST_CHARACTERS
+from llmtrace.reading.timeline import Timeline
 
 WORDS = st.sampled_from(
     [
@@ -56,25 +67,25 @@ def test_both_find_the_same_identifiers_ungrounded(turns: list[tuple[str, str, s
     ]
 
 
-def lineages(spans: list[Span]) -> list[Lineage]:
+def timelines(spans: list[Span]) -> list[Timeline]:
     """Bounded or not, with the spans known beforehand or not."""
-    return [Lineage(known, bounded=bounded) for known in (spans, ()) for bounded in (True, False)]
+    return [Timeline(known, bounded=bounded) for known in (spans, ()) for bounded in (True, False)]
 
 
 def assert_all_agree(spans: list[Span]) -> None:
     """Also where values are asked for after each span, or for the last span first."""
     found = []
-    for lineage in lineages(spans):
-        at_once = [use for span in spans for use in lineage.add(span)]
-        uses = [use for span in reversed(spans) for use in reversed(lineage.uses(span.span_id))][::-1]
+    for timeline in timelines(spans):
+        at_once = live_uses(timeline, *spans)
+        uses = [use for span in reversed(spans) for use in reversed(timeline.lineage.uses(span.span_id))][::-1]
         ungrounded = [use for use in uses if use.part == "argument" and use.provenance.status == "ungrounded"]
         assert [without_first(use) for use in at_once] == [without_first(use) for use in ungrounded]
         found.append(uses)
-    for lineage in lineages(spans):
+    for timeline in timelines(spans):
         uses = []
         for span in spans:
-            lineage.add(span)
-            uses += lineage.uses(span.span_id)
+            timeline.add(span)
+            uses += timeline.lineage.uses(span.span_id)
         found.append(uses)
     assert all(uses == found[0] for uses in found)
 
@@ -128,11 +139,11 @@ def test_what_the_user_said_first_is_never_ungrounded(turns: list[tuple[str, str
     """Whatever else happens."""
     story = tell(turns)
     first = Message("user", (Text(" ; ".join(text for _, one, other in turns for text in (one, other))),))
-    live = Lineage(bounded=True)
+    live = Timeline(bounded=True)
     for span in story.spans:
         if isinstance(span.operation, Inference):
             span = replace(span, operation=replace(span.operation, input=(first, *span.operation.input)))
-        assert live.add(span) == ()
+        assert live_uses(live, span) == []
 
 
 def inference(number: int, text: str, *calls: ToolCall) -> Span:
@@ -142,20 +153,20 @@ def inference(number: int, text: str, *calls: ToolCall) -> Span:
 
 def test_nothing_is_said_of_what_may_have_been_forgotten() -> None:
     """Memory is bounded. Once something had to go, nothing is called made up any more."""
-    live = Lineage(bounded=True)
-    assert live.add(inference(0, "go", ToolCall("act", {"it": "ZZ-777777"}, "a")))
+    live = Timeline(bounded=True)
+    assert live_uses(live, inference(0, "go", ToolCall("act", {"it": "ZZ-777777"}, "a")))
     for number in range(1, 9):
         live.add(inference(number, f"order OR-{number:06} " + "x" * (MOST_CHARACTERS // 8)))
-    uses = live.add(inference(9, "go", ToolCall("act", {"it": "OR-000001", "other": "ZZ-888888"}, "b")))
-    assert uses == ()
-    assert live.hidden
+    uses = live_uses(live, inference(9, "go", ToolCall("act", {"it": "OR-000001", "other": "ZZ-888888"}, "b")))
+    assert uses == []
+    assert live.lineage.hidden
 
 
 def test_an_identifier_of_an_old_message_is_found_however_it_was_written() -> None:
-    live = Lineage(bounded=True)
+    live = Timeline(bounded=True)
     for number in range(300):
         live.add(inference(number, f"order OR {number:06}"))
-    uses = live.add(inference(301, "go", ToolCall("act", {"it": "or_000007", "other": "ZZ-777777"}, "a")))
+    uses = live_uses(live, inference(301, "go", ToolCall("act", {"it": "or_000007", "other": "ZZ-777777"}, "a")))
     assert [use.value for use in uses] == ["ZZ-777777"]
 
 
@@ -163,8 +174,8 @@ def test_an_execution_that_ended_before_its_inference_is_not_evidence() -> None:
     """Its result may repeat the value."""
     story = Story().user("go").call("look_up", {"error": "no order KS-20431"}, order_id="KS-20431")
     first, second = story.spans
-    live = Lineage(bounded=True)
-    assert [use.value for span in (second, first) for use in live.add(span)] == ["KS-20431"]
+    live = Timeline(bounded=True)
+    assert [use.value for use in live_uses(live, second, first)] == ["KS-20431"]
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -176,23 +187,23 @@ def test_a_result_of_another_call_of_the_same_output_is_not_evidence(known: bool
     )
     story.answer("It costs 48.37, KS-20431.")
     ask, first, second, answer = story.spans[2:]
-    lineage = Lineage(story.spans if known else ())
-    all_uses(lineage, [*story.spans[:2], first, second, ask, answer])
-    statuses = {use.value: use.provenance.status for use in lineage.uses(ask.span_id)}
+    timeline = Timeline(story.spans if known else ())
+    all_uses(timeline, [*story.spans[:2], first, second, ask, answer])
+    statuses = {use.value: use.provenance.status for use in timeline.lineage.uses(ask.span_id)}
     assert statuses == {"KS-20431": "ungrounded", "KS-10000": "grounded", "some": "unknown", "48.37": "unknown"}
-    assert {use.provenance.status for use in lineage.uses(answer.span_id)} == {"grounded"}
+    assert {use.provenance.status for use in timeline.lineage.uses(answer.span_id)} == {"grounded"}
 
 
 def test_values_are_traced_as_of_their_moment() -> None:
     """What became visible later is not their origin, and what was hidden later hides nothing of them."""
     story = Story().user("It is 17.05.2031").call("act", "48.37", amount=48.37, day="2031-05-17", code="KS-20431")
     story.user("48.37 for KS-20431").answer("KS-20431", previous_response_id="x").answer("ZZ-77777")
-    lineage = Lineage()
+    timeline = Timeline()
     for span in story.spans:
-        lineage.add(span)
-    statuses = [[use.provenance.status for use in lineage.uses(span.span_id)] for span in story.spans]
+        timeline.add(span)
+    statuses = [[use.provenance.status for use in timeline.lineage.uses(span.span_id)] for span in story.spans]
     assert statuses == [["unknown", "grounded", "ungrounded"], [], ["grounded"], ["unknown"]]
-    assert lineage.uses("f" * 16) == []
+    assert timeline.lineage.uses("f" * 16) == []
 
 
 def test_a_call_without_an_identifier_costs_no_reading(monkeypatch: Any) -> None:
@@ -210,3 +221,33 @@ def test_a_call_id_may_come_again() -> None:
     story = Story().user("go").call("look_up", {"id": "KS-20418"}, it="abc")
     story.answer(ToolCall("act", {"it": "KS-20418", "other": "KS-99120"}, "call_1"))
     assert [use.value for use in story.live()] == ["KS-99120"]
+
+
+@pytest.mark.parametrize("with_executions", [True, False])
+def test_call_ids_that_repeat_in_another_conversation(with_executions: bool) -> None:
+    """Agents side by side whose server counts from 0: each result belongs to its own agent's call."""
+
+    def span(number: int, operation: Operation, parent: str = "f") -> Span:
+        return Span(TRACE_ID, f"{number:016x}", "x", number, number + 1, parent_id=parent * 16, operation=operation)
+
+    def asking(number: int, agent: str, call: ToolCall, *before: Message) -> Span:
+        messages = (Message("user", (Text(f"{agent}: go on"),)), *before)
+        return span(number, Inference("o", input=messages, output=(Message("assistant", (call,)),)), agent)
+
+    def told(call: ToolCall, result: str) -> tuple[Message, Message]:
+        return Message("assistant", (call,)), Message("tool", (ToolResult(result, call.id),))
+
+    order, weather = ToolCall("look_up", {"it": "KS-99120"}, "call_0"), ToolCall("weather", {"place": "Ghent"}, "call_0")
+    results = [(weather, "sunny, station ST-20418"), (order, "no order KS-99120")]
+    spans = [asking(1, "a", order), asking(2, "b", weather)]
+    for number, (call, result) in enumerate(results if with_executions else (), 3):
+        spans.append(span(number, ToolExecution(call.name, call.arguments, result, True, call.id)))
+    spans.append(asking(5, "a", ToolCall("cancel", {"it": "KS-99120"}, "call_1"), *told(*results[1])))
+    spans.append(asking(6, "b", ToolCall("report", {"station": "ST-20418"}, "call_1"), *told(*results[0])))
+    for timeline in timelines(spans):
+        found = {(use.tool, use.pointer): use.provenance for use in all_uses(timeline, spans)}
+        assert found["cancel", "/it"].status == "ungrounded"  # the result of its own call only repeats it
+        origin = found["report", "/station"].latest
+        assert origin is not None
+        assert (origin.place, origin.span_id) == ("result of weather", spans[2 if with_executions else 3].span_id)
+        assert timeline.source_of(origin) is timeline.calls.all[1]

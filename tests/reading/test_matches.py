@@ -16,6 +16,7 @@ from llmtrace.reading.graph import analyze
 from llmtrace.reading.lineage import Lineage, find_matches
 from llmtrace.reading.provenance import ValueUse
 from llmtrace.reading.sources import Source
+from llmtrace.reading.timeline import Timeline
 
 
 def identifiers() -> st.SearchStrategy[tuple[Any, str]]:
@@ -76,8 +77,8 @@ def test_what_was_planted_is_found_at_its_characters(planted: tuple[Any, str], p
 
 def last_use(story: Story) -> tuple[Lineage, ValueUse]:
     """The lineage, and the use of the last argument."""
-    lineage = Lineage(story.spans)
-    return lineage, [use for use in all_uses(lineage, story.spans) if use.part == "argument"][-1]
+    timeline = Timeline(story.spans)
+    return timeline.lineage, [use for use in all_uses(timeline, story.spans) if use.part == "argument"][-1]
 
 
 def test_the_name_of_a_member_may_be_the_value() -> None:

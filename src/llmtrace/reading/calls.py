@@ -109,6 +109,8 @@ class Call(Step):
     """Violations by the arguments, as the model wrote them or as the tool was called."""
     decision: str | None = None
     """The newest decision of a person on this call; see `Review`."""
+    ran_before_request: bool = False
+    """True if the execution ended before the model call that requested it, so its result was not known to the model then."""
     is_taken: bool = False
     """True once the program began to run it."""
     _key: str | None = None
@@ -378,17 +380,20 @@ class Calls:
 
     def request(
         self, span: Span, conversation: int, part: ToolCall, where: tuple[int, int], tools: Sequence[ToolDefinition]
-    ) -> Call | None:
-        """Return the call that a model requests; None if another span already reported the same request."""
+    ) -> Call:
+        """Return the call that a model requests. If another span already reported the same request, its ``asking_span`` is that
+        span."""
         call = self._find_early_execution(part, span)
         if call is None:
             earlier = self.find(part.id, part.name, conversation) if part.id is not None else None
             if earlier is not None and _is_same_request(earlier, part, span, conversation):
-                return None
+                return earlier
             call = self._new(Call("call", span.span_id, tool=part.name, id=part.id, arguments=part.arguments), span.parent_id)
-        elif call.id is None and part.id is not None:
-            call.id = part.id
-            self._add_id(part.id, call)
+        else:
+            call.ran_before_request = True
+            if call.id is None and part.id is not None:
+                call.id = part.id
+                self._add_id(part.id, call)
         call.asking_span = call.said_in = span.span_id
         call.conversation, call.parent_id, call.part = conversation, span.parent_id, where
         if tools:

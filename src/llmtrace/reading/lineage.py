@@ -27,7 +27,7 @@ from llmtrace.reading.result_fields import leaves_of, structure_of
 from llmtrace.reading.source_index import SourceIndex
 from llmtrace.reading.sources import Source
 from llmtrace.reading.untrusted import untrusted_values
-from llmtrace.reading.visible_context import VisibleContext, call_key
+from llmtrace.reading.visible_context import SpanCalls, VisibleContext
 from llmtrace.text.dates import dates_in
 from llmtrace.text.matching import normalize_each, occurrences, stands_alone
 from llmtrace.text.numbers import places_of_number
@@ -57,8 +57,8 @@ class Lineage:
         self._readings = {id(part.content): (part.content, _read(part.content)) for span in spans for part in _output(span)}
         """Values read from a text or call, by its id. The text or call is kept, too, so that its id is not reused."""
         self._is_bounded = bounded
-        self._pending: list[tuple[Span, bool]] = []
-        """Spans that are not split into sources yet. False: the span has only begun."""
+        self._pending: list[tuple[Span, SpanCalls | None]] = []
+        """Spans that are not split into sources yet, each with its calls. None: the span has only begun."""
         self._to_trace: deque[_Moment] = deque(maxlen=_MOST_TO_TRACE if bounded else None)
         self._uses: dict[str, list[ValueUse]] = {}
         """The traced values, by span id."""
@@ -88,9 +88,9 @@ class Lineage:
 
     def begin(self, span: Span) -> None:
         """Process the input of an agent or workflow that begins."""
-        self._pending.append((span, False))
+        self._pending.append((span, None))
 
-    def add(self, span: Span) -> tuple[ValueUse, ...]:
+    def add(self, span: Span, calls: SpanCalls) -> tuple[ValueUse, ...]:
         """Process a span that has ended. Returns the ungrounded identifiers that are whole arguments of its calls."""
         doubtful = [
             (part, reading)
@@ -98,9 +98,9 @@ class Lineage:
             for reading in (read_identifiers(part.content.arguments) if isinstance(part.content, ToolCall) else ())
             if not self._is_grounded(reading.value.written, span.operation)
         ]
-        self._pending.append((span, True))
+        self._pending.append((span, calls))
         if doubtful:
-            return self._judge(doubtful)
+            return self._judge(doubtful, calls)
         if len(self._pending) > _MOST_PENDING:
             self._catch_up()
         return ()
@@ -154,30 +154,29 @@ class Lineage:
         """Split the pending spans into sources, and record what was visible when each of them was added."""
         visible, pending = self._visible, self._pending
         self._pending = []
-        for span, has_ended in pending:
-            if not has_ended:
+        for span, calls in pending:
+            if calls is None:
                 self._visible.begin(span)
                 continue
             operation, moment = span.operation, _Moment(span.span_id, _output(span), self._index.count)
             if isinstance(operation, (Inference, FetchResponse)):
-                calls = {part.content.id for part in moment.parts if isinstance(part.content, ToolCall)}
-                moment.own_calls = calls - visible.calls.keys() - {None}
+                moment.own_calls = {call.id for call in calls.requested.values() if call.ran_before_request} - {None}
                 moment.tools = operation.tools if isinstance(operation, Inference) else ()
-                visible.end(span)
-                visible.add_output(span, operation.output)
+                visible.end(span, calls)
+                visible.add_output(span, operation.output, calls)
                 moment.sources = self._index.count
             else:
                 moment.composed = _COMPOSED
                 # The values of the model's own words belong to the inference that wrote them.
                 moment.parts = [part for part in moment.parts if not visible.history.has("own", digest(part.content))]
-                visible.end(span)
+                visible.end(span, calls)
             if self._index.forgotten is not None:
                 visible.hidden.setdefault(_FORGOTTEN, self._index.forgotten)
             moment.hidden = next(iter(visible.hidden), "")
             if moment.parts:
                 self._to_trace.append(moment)
 
-    def _judge(self, doubtful: list[tuple[_OutputPart, Reading]]) -> tuple[ValueUse, ...]:
+    def _judge(self, doubtful: list[tuple[_OutputPart, Reading]], calls: SpanCalls) -> tuple[ValueUse, ...]:
         """Return the ungrounded ones among identifiers of the newest span."""
         self._catch_up()
         moment = self._to_trace[-1]
@@ -193,7 +192,7 @@ class Lineage:
             first = self._first_argument.setdefault(key, place)
             moment.ungrounded[part.choice, part.position, reading.path] = is_first
             uses.append(_build_use(reading, part, moment, Provenance("ungrounded", first=first), is_first=is_first))
-            self._visible.mark_ungrounded(call_key(moment.span_id, part.choice, part.position, place.call_id), (key, missing))
+            self._visible.mark_ungrounded(calls.requested[part.choice, part.position], (key, missing))
         return tuple(uses)
 
     def _trace_all(self) -> None:

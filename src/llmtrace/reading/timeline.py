@@ -40,6 +40,7 @@ from llmtrace.reading.provenance import DoubtfulValue, Origin, ValueUse
 from llmtrace.reading.read_values import read_text
 from llmtrace.reading.result_form import is_empty
 from llmtrace.reading.turns import MOST_REQUESTS, Conversations, Turn
+from llmtrace.reading.visible_context import NO_CALLS, SpanCalls
 from llmtrace.text.matching import squash
 from llmtrace.validation.check_values import find_tool
 
@@ -124,17 +125,17 @@ class Timeline:
 
     def add(self, span: Span) -> None:
         """Process a span that has ended."""
-        operation = span.operation
+        operation, calls = span.operation, NO_CALLS
         self.completed = ()
         if isinstance(operation, Inference):
-            self._add_inference(span, operation)
+            calls = self._add_inference(span, operation)
         elif isinstance(operation, FetchResponse):
             self._conversations.fetch(operation)
-            conversation = self._newest_below.get(span.parent_id, 0)
-            self._read_answer(span, operation.output, (), conversation)
+            calls = SpanCalls(self._newest_below.get(span.parent_id, 0))
+            self._read_answer(span, operation.output, (), calls)
             self._add_model_call(span)
         elif isinstance(operation, ToolExecution):
-            self._add_execution(span, operation)
+            calls = SpanCalls(executed=self._add_execution(span, operation))
         elif isinstance(operation, Review):
             if operation.call_id is not None:
                 self.calls.decide(operation.call_id, operation.decision)
@@ -143,7 +144,7 @@ class Timeline:
         elif isinstance(operation, (Retrieval, Memory)):
             documents = operation.documents if isinstance(operation, Retrieval) else None
             self.has_other_sources = self.has_other_sources or documents is None or not is_empty(documents)
-        self.ungrounded = self.lineage.add(span)
+        self.ungrounded = self.lineage.add(span, calls)
         if self.ungrounded:
             self.all_ungrounded += self.ungrounded
             if self._limit is not None:
@@ -186,7 +187,7 @@ class Timeline:
         definition = definition or find_tool(call.name, self.tools)
         return self.lineage.untrusted_in(call, reads=not is_change(call.name, definition))
 
-    def _add_inference(self, span: Span, inference: Inference) -> None:
+    def _add_inference(self, span: Span, inference: Inference) -> SpanCalls:
         if inference.tools:
             self.tools = inference.tools
         turn = self._conversations.add(span, inference)
@@ -194,9 +195,11 @@ class Timeline:
         remember(self._newest_below, span.parent_id, turn.conversation, self._limit)
         if self._limit is not None and len(self.turns) > self._limit:
             del self.turns[next(iter(self.turns))]
-        self._read_request(span, inference, turn)
-        self._read_answer(span, inference.output, inference.tools, turn.conversation)
+        calls = SpanCalls(turn.conversation)
+        self._read_request(span, inference, turn, calls)
+        self._read_answer(span, inference.output, inference.tools, calls)
         self._add_model_call(span)
+        return calls
 
     def _add_model_call(self, span: Span) -> None:
         operation = span.operation
@@ -209,7 +212,7 @@ class Timeline:
         if self._limit is not None:
             del self.model_calls[: -self._limit]
 
-    def _read_request(self, span: Span, inference: Inference, turn: Turn) -> None:
+    def _read_request(self, span: Span, inference: Inference, turn: Turn, calls: SpanCalls) -> None:
         if not inference.input and not self._is_loop:
             self.turn += 1  # request not recorded: the user may have spoken, unless it only returned results of tools
         self._is_loop = not CALLED.isdisjoint(inference.finish_reasons)
@@ -220,12 +223,18 @@ class Timeline:
         asking = messages[start - 1] if start else None
         self._count_turns(span, messages, start, asking, turn)
         completed: list[Call] = []
-        for message in messages[start:]:
-            for part in message.parts:
-                if type(part) is ToolResult:
-                    call = self.calls.find_by_result(part, turn.conversation, asking, span)
-                    if call is not None and call.return_result(part.response, span.span_id):
-                        completed.append(call)
+        older = [(number, message) for number, message in turn.new if number <= start]
+        for number, message in (*older, *enumerate(messages[start:], start + 1)):
+            is_newest = number > start  # else only a call that is known by its id is completed
+            for position, part in enumerate(message.parts):
+                if type(part) is not ToolResult or not (is_newest or part.id is not None):
+                    continue
+                call = self.calls.find_by_result(part, turn.conversation, asking if is_newest else None, span)
+                if call is None:
+                    continue
+                calls.told[number, position] = call
+                if call.return_result(part.response, span.span_id):
+                    completed.append(call)
         if completed:
             self.completed, self._has_outcome = completed, True
 
@@ -265,7 +274,8 @@ class Timeline:
         is_new_place = self._words.add(f"{number} {text}")  # also if it is new, since `add` records the text
         return is_new or (is_new_place and before is not None and not before.tool_calls())
 
-    def _read_answer(self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition], conversation: int) -> None:
+    def _read_answer(self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition], calls: SpanCalls) -> None:
+        conversation = calls.conversation
         choices: list[tuple[str, Step]] = []
         for choice, message in enumerate(output):
             spoken = [refusal_as_text(part) for part in message.parts]
@@ -275,8 +285,8 @@ class Timeline:
                 if type(part) is not ToolCall:
                     continue
                 has_call = True
-                call = self.calls.request(span, conversation, part, (choice, number), tools)
-                if call is not None:
+                call = calls.requested[choice, number] = self.calls.request(span, conversation, part, (choice, number), tools)
+                if call.asking_span == span.span_id:
                     call.text, call.alternative = words, choice > 0
                     choices.append((words, call))
             if not has_call and words:
@@ -290,13 +300,14 @@ class Timeline:
             if self._limit is not None:
                 del self._choices[: -self._limit]
 
-    def _add_execution(self, span: Span, execution: ToolExecution) -> None:
+    def _add_execution(self, span: Span, execution: ToolExecution) -> Call:
         conversation = self._newest_below.get(span.parent_id)
         if conversation is None:
             conversation = next(reversed(self._newest_below.values()), 0)
         call, is_first = self.calls.execute(span, execution, conversation, self.tools)
         self._has_outcome = True
         self.completed = (call,) if is_first else ()
+        return call
 
     def _add_holder(self, span: Span, operation: AgentInvocation | Workflow) -> None:
         """Process an agent or workflow that ended: its answer may be one of several choices, or composed by the program."""

@@ -8,8 +8,8 @@ an agent that the call started. The model's own earlier messages are not sources
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 
 from llmtrace import semconv
 from llmtrace.model.messages import (
@@ -26,6 +26,7 @@ from llmtrace.model.messages import (
 )
 from llmtrace.model.operations import AgentInvocation, Custom, Inference, Memory, Retrieval, Review, ToolExecution, Workflow
 from llmtrace.model.spans import Span
+from llmtrace.reading.calls import Call
 from llmtrace.reading.message_history import ASSISTANT, SYSTEM, USER_ROLES, MessageHistory, digest, remember
 from llmtrace.reading.provenance import REVIEWED
 from llmtrace.reading.sources import NO_ECHO, Source, Speaker
@@ -41,28 +42,25 @@ _CUT = (semconv.CONTENT_TRUNCATED, semconv.CONTENT_REDACTED, semconv.CONTENT_LEV
 
 
 @dataclass(slots=True)
-class RequestedCall:
-    """A call that the model requested."""
+class SpanCalls:
+    """The calls that a span speaks of, as the timeline joined them."""
 
-    tool: str
-    arguments: JsonValue = None
-    ungrounded: frozenset[str] = NO_ECHO
-    """Keys of the ungrounded values among its arguments."""
-    span_id: str | None = None
-    """The execution, once it has ended."""
-    is_open: bool = True
-    """True until a result of the call is seen, or the model continues after it."""
-    has_id: bool = True
+    conversation: int = 0
+    requested: dict[tuple[int, int], Call] = field(default_factory=dict[tuple[int, int], Call])
+    """The calls that a model requested, by the index of the choice and of the part."""
+    told: dict[tuple[int, int], Call] = field(default_factory=dict[tuple[int, int], Call])
+    """The calls whose results a request contains, by the number of the message, counted from 1, and the index of the part."""
+    executed: Call | None = None
+
+
+NO_CALLS = SpanCalls()
+NONE_TOLD: Mapping[int, Call] = {}
+NONE_EARLIER: Mapping[str | None, ToolCall] = {}
 
 
 def is_whole(span: Span) -> bool:
     """Return False if content of the span was cut, redacted or left out."""
     return not (span.attributes and any(span.attributes.get(name) for name in _CUT))
-
-
-def call_key(span_id: str, choice: int, position: int, call_id: str | None) -> str:
-    """Return the id of a call, or its place if it has no id."""
-    return call_id if call_id is not None else f"{span_id}/{choice}/{position}"
 
 
 class VisibleContext:
@@ -76,8 +74,12 @@ class VisibleContext:
         """Keys of all ungrounded values among the arguments of calls."""
         self.hidden: dict[str, str] = {}
         """The reasons why some context is not visible, each with the id of the first span that shows it."""
-        self.calls: dict[str, RequestedCall] = {}
-        self._open_calls: list[RequestedCall] = []
+        self._echoes: dict[Call, frozenset[str]] = {}
+        """Keys of the ungrounded values among the arguments of a call."""
+        self._executions: dict[Call, str] = {}
+        """Span ids of the executions so far."""
+        self._open_calls: dict[Call, None] = {}
+        """The calls of which no result was seen, and after which the model did not continue."""
         self._tools: tuple[ToolDefinition, ...] = ()
 
     def begin(self, span: Span) -> None:
@@ -88,38 +90,36 @@ class VisibleContext:
                 if self.history.add("input", span.span_id, *map(digest, message.parts)):
                     self._add_message(span, message, f"input of {operation.name}")
 
-    def end(self, span: Span) -> None:
+    def end(self, span: Span, calls: SpanCalls) -> None:
         """Add the content that an ended span makes visible to later spans. For an inference, this is its request."""
         if not is_whole(span):
             self.hidden.setdefault("content was cut, redacted or left out", span.span_id)
         operation = span.operation
         if isinstance(operation, Inference):
-            self._add_request(span, operation)
+            self._add_request(span, operation, calls)
         elif isinstance(operation, ToolExecution):
-            self._add_execution(span, operation)
+            self._add_execution(span, operation, calls.executed)
         else:
             self._add_other(span)
 
-    def add_output(self, span: Span, output: tuple[Message, ...]) -> None:
+    def add_output(self, span: Span, output: tuple[Message, ...], calls: SpanCalls) -> None:
         """Record the model's output as its own words."""
+        for call in calls.requested.values():
+            remember(self._open_calls, call, None, _MOST_OPEN)
         for choice, message in enumerate(output):
-            for position, part in enumerate(message.parts):
+            for part in message.parts:
                 part = refusal_as_text(part)
                 self.history.add("own", digest(part))
-                if isinstance(part, ToolCall):
-                    call = RequestedCall(part.name, part.arguments, has_id=part.id is not None)
-                    remember(self.calls, call_key(span.span_id, choice, position, part.id), call, self._limit)
-                    self._open_calls.append(call)
-                elif not isinstance(part, (Text, Reasoning)):
+                if not isinstance(part, (Text, ToolCall, Reasoning)):
                     self._add_opaque(span, part, f"answer {choice + 1}")
 
-    def mark_ungrounded(self, call: str, keys: Iterable[str]) -> None:
-        """Record the keys of an ungrounded value among a call's arguments. ``call``: from `call_key`."""
-        self.calls[call].ungrounded |= frozenset(keys)
+    def mark_ungrounded(self, call: Call, keys: Iterable[str]) -> None:
+        """Record the keys of an ungrounded value among a call's arguments."""
+        remember(self._echoes, call, self._echoes.get(call, NO_ECHO).union(keys), self._limit)
         for key in keys:
             remember(self.ungrounded, key, None, self._limit)
 
-    def _add_request(self, span: Span, inference: Inference) -> None:
+    def _add_request(self, span: Span, inference: Inference, calls: SpanCalls) -> None:
         if inference.previous_response_id:
             self.hidden.setdefault("the provider keeps earlier responses", span.span_id)
         if not inference.input:
@@ -129,9 +129,14 @@ class VisibleContext:
         for position, part in enumerate(inference.system):
             if self.history.add("system", digest(part)):
                 self._add_part(span, part, "system prompt", position, self._open_echo(), "program")
+        earlier: dict[str | None, ToolCall] = {}
         for number, message in self.history.new_messages(inference.input):
             place = "system prompt" if message.role in SYSTEM else f"message {number} ({message.role})"
-            self._add_message(span, message, place)
+            if message.role in ASSISTANT:
+                self._close(message, calls.conversation)
+                earlier.update((call.id, call) for call in message.tool_calls())
+            told = {position: call for (at, position), call in calls.told.items() if at == number}
+            self._add_message(span, message, place, told, earlier)
         # Most requests repeat the tools of the last one, which one comparison shows.
         for tool in inference.tools if inference.tools != self._tools else ():
             content = [tool.description, tool.parameters]
@@ -140,37 +145,56 @@ class VisibleContext:
                 self._store(source)
         self._tools = inference.tools
 
-    def _add_message(self, span: Span, message: Message, place: str) -> None:
+    def _close(self, message: Message, conversation: int) -> None:
+        """Note that the model continues after the calls of one of its earlier messages."""
+        for part in message.tool_calls() if self._open_calls else ():
+            for call in [call for call in self._open_calls if call.id == part.id and call.conversation == conversation]:
+                if part.id is not None:
+                    del self._open_calls[call]
+
+    def _add_message(
+        self,
+        span: Span,
+        message: Message,
+        place: str,
+        told: Mapping[int, Call] = NONE_TOLD,
+        earlier: Mapping[str | None, ToolCall] = NONE_EARLIER,
+    ) -> None:
+        """``told``: the calls whose results the message contains, by the index of the part. ``earlier``: by id, the calls in
+        messages before it."""
         is_assistant = message.role in ASSISTANT
         echo = self.ungrounded if is_assistant else self._open_echo()
         speaker: Speaker = "program" if message.role in SYSTEM else "user" if message.role in USER_ROLES else "tool"
         # While a call is open, a "user" message may be a prompt that the model wrote for another agent.
-        if is_assistant or (speaker == "user" and any(call.has_id for call in self._open_calls)):
+        if is_assistant or (speaker == "user" and any(call.id is not None for call in self._open_calls)):
             speaker = "model"
         for position, part in enumerate(map(refusal_as_text, message.parts)):
-            if not is_assistant or not self.history.has("own", digest(part)):
+            if isinstance(part, ToolResult):
+                self._add_result(span, part, echo, told.get(position), earlier.get(part.id))
+            elif not is_assistant or not self.history.has("own", digest(part)):
                 self._add_part(span, part, place, position, echo, speaker)
-            elif isinstance(part, ToolCall) and part.id in self.calls:
-                self.calls[part.id].is_open = False  # the model continues after this call
+
+    def _add_result(
+        self, span: Span, part: ToolResult, echo: Container[str], call: Call | None, requested: ToolCall | None
+    ) -> None:
+        """Add a tool's result from a message. ``requested``: the call as the same request shows it."""
+        brought_by, tool, query = span.span_id, "a tool", None
+        if call is not None:
+            self._open_calls.pop(call, None)
+            brought_by = self._executions.get(call, brought_by)
+            tool, query, echo = call.tool, call.arguments, self._echoes.get(call, NO_ECHO)
+        elif requested is not None and part.id is not None:
+            tool, query, echo = requested.name, requested.arguments, NO_ECHO
+        source = Source(brought_by, f"result of {tool}", part.response, echo, part.id, query=query)
+        # The execution's span may have shown the same result already.
+        if part.id is None or not self.history.has("result", part.id, source.text):
+            self._store(source)
 
     def _add_part(self, span: Span, part: Part, place: str, position: int, echo: Container[str], speaker: Speaker) -> None:
         if isinstance(part, Text):
             self._store(Source(span.span_id, place, part.content, echo, part=position, speaker=speaker))
         elif isinstance(part, ToolCall):  # requested before this run began, so it is part of the input
-            if part.id is not None:
-                self.calls.setdefault(part.id, RequestedCall(part.name, part.arguments, is_open=False))
             self._store(Source(span.span_id, place, part.arguments, self.ungrounded, part=position, speaker="model"))
-        elif isinstance(part, ToolResult):
-            call = self.calls.get(part.id) if part.id is not None else None
-            if call is None or part.id is None:
-                self._store(Source(span.span_id, "result of a tool", part.response, echo, part.id))
-                return
-            call.is_open = False
-            place, brought_by = f"result of {call.tool}", call.span_id or span.span_id
-            source = Source(brought_by, place, part.response, call.ungrounded, part.id, query=call.arguments)
-            # The execution's span may have shown the same result already.
-            if not self.history.has("result", part.id, source.text):
-                self._store(source)
         elif not isinstance(part, Reasoning):
             self._add_opaque(span, part, place, position, speaker)
 
@@ -183,29 +207,22 @@ class VisibleContext:
         speaker = "tool" if isinstance(part, ServerToolResult) else speaker
         self._store(Source(span.span_id, place, fields, self._open_echo(), part=position, speaker=speaker))
 
-    def _add_execution(self, span: Span, execution: ToolExecution) -> None:
-        call = self.calls.get(execution.call_id) if execution.call_id is not None else self._find_open_call(execution)
+    def _add_execution(self, span: Span, execution: ToolExecution, call: Call | None) -> None:
         if call is not None:
-            call.span_id, call.is_open = span.span_id, False
+            self._open_calls.pop(call, None)
+            remember(self._executions, call, span.span_id, self._limit)
         if not execution.has_result and span.failure is None:
             return
         error = None if execution.has_result or span.failure is None else span.failure.message
         place = f"{'result' if error is None else 'error'} of {execution.name}"
-        content, echo = execution.result if error is None else error, NO_ECHO if call is None else call.ungrounded
+        content, echo = (
+            execution.result if error is None else error,
+            NO_ECHO if call is None else self._echoes.get(call, NO_ECHO),
+        )
         source = Source(span.span_id, place, content, echo, execution.call_id, query=execution.arguments)
         if execution.call_id is not None:
             self.history.add("result", execution.call_id, source.text)
         self._store(source)
-
-    def _find_open_call(self, execution: ToolExecution) -> RequestedCall | None:
-        """Return the newest open call of the same tool, preferably with the same arguments."""
-        newest = None
-        for call in reversed(self.calls.values()):
-            if call.is_open and call.tool == execution.name:
-                if call.arguments == execution.arguments:
-                    return call
-                newest = newest or call
-        return newest
 
     def _add_other(self, span: Span) -> None:
         """Add the content of other operations.
@@ -233,7 +250,6 @@ class VisibleContext:
 
     def _open_echo(self) -> frozenset[str]:
         """Return the keys of the ungrounded values of open calls."""
-        if not self._open_calls:
+        if not self._echoes:
             return NO_ECHO
-        self._open_calls = [call for call in self._open_calls[-_MOST_OPEN:] if call.is_open]
-        return NO_ECHO.union(*(call.ungrounded for call in self._open_calls))
+        return NO_ECHO.union(*(self._echoes.get(call, NO_ECHO) for call in self._open_calls))
