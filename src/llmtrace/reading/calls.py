@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from llmtrace.codec import json_text
@@ -361,6 +362,8 @@ class Calls:
         self._decisions: dict[str, str | None] = {}
         """A person's decisions by call id."""
         self._by_execution: dict[str, Call] = {}
+        self._unrequested: dict[Call, None] = {}
+        """The calls that no recorded model call requested so far."""
 
     def find(self, call_id: str, tool: str | None = None, conversation: int | None = None) -> Call | None:
         """Return the newest call with this id, preferably of this tool and in this conversation; None if it is not known."""
@@ -390,6 +393,7 @@ class Calls:
                 return earlier
             call = self._new(Call("call", span.span_id, tool=part.name, id=part.id, arguments=part.arguments), span.parent_id)
         else:
+            del self._unrequested[call]
             call.ran_before_request = True
             if call.id is None and part.id is not None:
                 call.id = part.id
@@ -424,6 +428,7 @@ class Calls:
             call = Call("call", span.span_id, tool=execution.name, id=execution.call_id, arguments=execution.arguments)
             call.conversation = conversation
             self._new(call, span.parent_id)
+            remember(self._unrequested, call, None, MOST_CALLS if self._bounded else None)
         elif execution.call_id is not None and execution.call_id != call.id:
             self._add_id(execution.call_id, call)
         call.definition = execution.definition or call.definition or find_tool(execution.name, tools)
@@ -492,6 +497,7 @@ class Calls:
                 call = Call("call", span.span_id, tool=requested.name, id=requested.id, arguments=requested.arguments)
                 call.conversation = conversation
                 self._new(call, span.parent_id)
+                remember(self._unrequested, call, None, MOST_CALLS if self._bounded else None)
         return call
 
     def decide(self, call_id: str, decision: str | None) -> None:
@@ -503,13 +509,15 @@ class Calls:
 
     def _find_early_execution(self, part: ToolCall, span: Span) -> Call | None:
         """Return the call of an execution that ended before the model span that requested it; None if it is not found."""
+        if not self._unrequested:
+            return None
         if part.id is not None:
-            calls = [call for call in self._by_id.get(part.id, ()) if call.asking_span is None and call.tool == part.name]
+            calls = [call for call in self._by_id.get(part.id, ()) if call in self._unrequested and call.tool == part.name]
             later = (call for call in calls if call.execution is not None and call.execution.start >= span.start)
             if (call := calls[0] if len(calls) == 1 else next(later, None)) is not None:
                 return call
-        alike = (call for call in self.all[-_MOST_RECENT:] if call.asking_span is None and call.tool == part.name)
-        alike = (call for call in alike if part.id is None or call.id is None)
+        newest = [call for call in islice(reversed(self._unrequested), _MOST_RECENT) if call.tool == part.name]
+        alike = (call for call in reversed(newest) if part.id is None or call.id is None)
         return next((call for call in alike if _same_arguments(call.arguments, part.arguments)), None)
 
     def _new(self, call: Call, parent_id: str | None) -> Call:
