@@ -346,11 +346,14 @@ def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Tr
     trace = reconcile(trace)
     judged: dict[str, Span] = {}
     unknown: list[str] = []
+    tasks_below: dict[str | None, list[Span]] = {}
+    for task in trace.tasks:
+        tasks_below.setdefault(task.parent_id, []).append(task)
     for spans in reversed(runs_of(trace)):  # the runs of a program before the program, whose verdict includes theirs
         run_id = spans[0].run_id
         if all(map(is_whole, spans)):  # otherwise it cannot be evaluated again
             program = outermost_of(spans)
-            tasks = [judged[task.span_id] for task in trace.tasks if program is not None and task.parent_id == program.span_id]
+            tasks = [judged[task.span_id] for task in tasks_below.get(program.span_id, ())] if program is not None else []
             spans = _replay(evaluator, spans, tasks, derived=run_id is None)
         else:
             unknown.insert(0, run_id or trace.trace_id)

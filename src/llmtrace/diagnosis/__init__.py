@@ -25,7 +25,7 @@ from llmtrace.errors import DiagnosisFailed, LlmtraceError
 from llmtrace.laws.finding import RANK, Finding
 from llmtrace.laws.judging import judge
 from llmtrace.model import Confidence, Trace, run_health
-from llmtrace.reading.graph import Graph, analyze
+from llmtrace.reading.graph import Graph, agent_names, analyze
 from llmtrace.reading.read import read_runs
 from llmtrace.semconv import CHECKPOINT, CHECKPOINT_PASSED
 
@@ -49,7 +49,8 @@ class Reading:
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self.graphs = [Graph(trace, run) for run in read_runs(trace)]
+        agents = agent_names(trace)
+        self.graphs = [Graph(trace, run, agents) for run in read_runs(trace)]
 
     @cached_property
     def whole(self) -> Graph:

@@ -111,8 +111,9 @@ class DefectiveOutput(Law[Timeline]):
         if label in _NOTHING and last_call is not None and last_call.is_change and last_call.failed is False:
             is_last = False  # the tool may have delivered the answer
         confidence: Confidence = "certain" if is_last else "possible"
-        step = next((step for step in run.steps if step.said_in == span_id and step.kind != "user"), None)
-        return Finding(self.name, label, confidence, span_id, title, evidence, advice, step=step, ends_run=is_last)
+        return Finding(
+            self.name, label, confidence, span_id, title, evidence, advice, step=run.first_step(span_id), ends_run=is_last
+        )
 
 
 def _label(span: Span, ending: Ending | None) -> str | None:

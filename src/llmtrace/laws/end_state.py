@@ -160,8 +160,7 @@ class EndState(Law[None]):
         stops += [(span, fact.explanation, fact.label, True) for span, fact in run.facts if fact.name == BUDGET_STOPPED]
         for span, message, limit, was_caught in stops:
             end = math.inf if span.end is None else span.end
-            went_on = any(later.start >= end and not later.has_failed for later in run.model_calls)
-            stopped = run.has_failed or (limit != "repeats" and not went_on)
+            stopped = run.has_failed or (limit != "repeats" and run.last_success < end)
             evidence = f"{message[:1].upper()}{message[1:].rstrip('.')}."
             evidence += " The program caught the error that says so." if was_caught else ""
             yield Finding(
@@ -193,9 +192,8 @@ def _went_on(run: EndedRun, span: Span) -> bool:
     """
     outermost = run.outermost
     if outermost is not None and outermost.failure is not None and span.failure is not None:
-        return not passed_on(span.failure, outermost.failure) and any(later.start > span.start for later in run.model_calls)
-    later = [call for call in run.model_calls if call.start >= span.start and call.span_id != span.span_id]
-    return any(not call.has_failed for call in later)
+        return not passed_on(span.failure, outermost.failure) and run.last_start > span.start
+    return run.last_success >= span.start
 
 
 def _ended_as(run: EndedRun, span: Span) -> tuple[str, str, str] | None:

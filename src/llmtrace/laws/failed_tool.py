@@ -16,7 +16,7 @@ not a failure of the tool.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import chain
 
 from llmtrace.laws._failure_text import advice_for_tool, how_call_failed
@@ -56,10 +56,11 @@ class FailedTool(Law[Timeline]):
     def judge(self, run: EndedRun) -> Iterator[Finding]:
         if all(call.failed is False for call in run.calls):
             return
+        successes = {(call.said_in, call.effect_key) for call in run.calls if call.failed is False}
         for tool, calls in run.calls_by_tool.items():
             # tools that do not exist are left to `invalid_tool_call`, because another tool does their job
             failures = [call for call in calls if call.failed and call.offered is not False]
-            unresolved = [call for call in failures if not _was_made_good(run, call)]
+            unresolved = [call for call in failures if not _was_made_good(run, call, successes)]
             if unresolved:
                 yield self._unresolved(run, tool, unresolved, sum(call.failed is False for call in calls))
             elif failures:
@@ -125,10 +126,12 @@ def _confidence(run: EndedRun, calls: Sequence[Call]) -> Confidence:
     return "likely" if not first.is_change and any(run.feeds(after, run.outcome) for after in later[-1]) else "certain"
 
 
-def _was_made_good(run: EndedRun, failed: Call) -> bool:
-    """Return True if another call did the job of a failed one."""
-    equal = (call for call in run.calls_by_tool[failed.tool] if call.failed is False and call.effect_key == failed.effect_key)
-    if any(call.said_in == failed.said_in for call in equal):
+def _was_made_good(run: EndedRun, failed: Call, successes: Container[tuple[str, str]]) -> bool:
+    """Return True if another call did the job of a failed one.
+
+    ``successes``: of each call that succeeded, the model call that requested it and its `Call.effect_key`.
+    """
+    if (failed.said_in, failed.effect_key) in successes:
         return True
     # each search is bounded, so the calls of the same tool get a search of their own
     later = chain(run.later_calls(failed, failed.tool), run.later_calls(failed))

@@ -80,8 +80,7 @@ def _outcome(run: EndedRun, call: Call) -> tuple[str, Confidence, str]:
     if call.failed:
         if any(_was_right(run, later) for later in run.later_calls(call, call.tool)):
             return "corrected", "possible", f"{call.tool} {how_call_failed(call)}; a later call was right"
-        again = [other for other in run.calls_by_tool[call.tool] if other.failed]
-        is_over = run.is_answered or (len(again) > 1 and run.has_failed and not run.is_running)
+        is_over = run.is_answered or (run.failures_by_tool[call.tool] > 1 and run.has_failed and not run.is_running)
         confidence: Confidence = "certain" if is_over and run.has_one_task else "possible"
         return "never_right", confidence, f"{call.tool} {how_call_failed(call)}; no later call was right"
     if reviewed := how_reviewed(call):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from llmtrace.laws.base import Law
 from llmtrace.laws.finding import Finding, plural
@@ -38,9 +38,8 @@ class LostContext(Law[None]):
         if not losses:
             return
         missing = _made_up_after_loss(run, losses)
-        first_steps = {step.said_in: step for step in reversed(run.steps) if step.kind != "user"}
         for turn in losses:
-            step = first_steps.get(turn.span_id)
+            step = run.first_step(turn.span_id)
             if turn.is_loss or turn.span_id in missing:
                 yield self._messages(run, turn, step, is_missing=turn.span_id in missing)
             if turn.has_lost_system:
@@ -68,12 +67,20 @@ def _looked_up_again(run: EndedRun, turn: Turn, step: Step | None) -> Call | Non
 
     ``step``: the first one after the loss. A repetition before it is not one for want of what was lost.
     """
-    lost_ids = {call.id for message in turn.lost for call in message.tool_calls() if call.id is not None}
-    own = [call for call in run.calls if call.conversation == turn.conversation]
-    lost: Mapping[str, Call] = {call.key: call for call in own if call.id in lost_ids}
+    lost = {call.key: call for call in sorted(_lost_calls(run, turn), key=lambda call: call.position)}
     since = max((call.position for call in lost.values()), default=-1) + 1 if step is None else step.position
-    later = (call for call in own if call.position >= since and call.key in lost and not call.is_polling)
-    return next((call for call in later if call.turn == lost[call.key].turn), None)
+    again = [call for earlier in lost.values() if (call := run.find_equal_call(earlier, since)) is not None]
+    return min(again, key=lambda call: call.position, default=None)
+
+
+def _lost_calls(run: EndedRun, turn: Turn) -> Iterator[Call]:
+    """Yield the calls among the lost messages. If several calls have one id, tool and arguments decide."""
+    for asked in (call for message in turn.lost for call in message.tool_calls()):
+        alike = run.calls_by_id.get((turn.conversation, asked.id), {}) if asked.id is not None else {}
+        if len(alike) == 1:
+            yield from alike.values()
+        elif (key := f"{asked.name} {canonical(asked.arguments)}") in alike:
+            yield alike[key]
 
 
 def _made_up_after_loss(run: EndedRun, losses: Sequence[Turn]) -> set[str]:
@@ -84,8 +91,12 @@ def _made_up_after_loss(run: EndedRun, losses: Sequence[Turn]) -> set[str]:
         if asked is not None and run.call_of(use) is not None:
             made_up[asked.conversation] |= _forms(use.kind, use.value)
     missing: set[str] = set()
+    losses_by_conversation: dict[int, list[Turn]] = defaultdict(list)
+    for turn in losses:
+        if not turn.is_restart:
+            losses_by_conversation[turn.conversation].append(turn)
     for conversation, forms in made_up.items():
-        before = [turn for turn in losses if turn.conversation == conversation and not turn.is_restart]
+        before = losses_by_conversation[conversation]
         visible = squash(" ".join(_texts(before[-1].sent))) if before else ""
         for turn in before:
             readings = (reading.value for text in _lost_texts(run, turn) for reading in read_text(text))

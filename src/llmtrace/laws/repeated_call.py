@@ -66,15 +66,16 @@ class RepeatedCall(Law[None]):
 
         A change by any tool, or a success of this one, begins a new count.
         """
-        groups: dict[tuple[str, int, int], dict[str, list[Call]]] = defaultdict(lambda: defaultdict(list))
+        by_tool: dict[str, dict[tuple[int, int], dict[str, list[Call]]]] = defaultdict(dict)
         for call in run.calls:
             if call.failed:
-                groups[call.tool, call.turn, call.conversation][result_text(call)].append(call)
-            elif call.may_have_succeeded and groups:
-                for key in list(groups):
-                    if key[0] == call.tool or call.is_change:  # the agent did something about it
-                        yield from self._same_error(run, groups.pop(key), went_well=key[0] == call.tool)
-        for failures in groups.values():
+                by_error = by_tool[call.tool].setdefault((call.turn, call.conversation), defaultdict(list))
+                by_error[result_text(call)].append(call)
+            elif call.may_have_succeeded and by_tool:
+                for tool in list(by_tool) if call.is_change else [call.tool]:  # the agent did something about it
+                    for failures in by_tool.pop(tool, {}).values():
+                        yield from self._same_error(run, failures, went_well=tool == call.tool)
+        for failures in (failures for groups in by_tool.values() for failures in groups.values()):
             yield from self._same_error(run, failures, went_well=False)
 
     def _same_error(self, run: EndedRun, failures: Mapping[str, Sequence[Call]], *, went_well: bool) -> Iterator[Finding]:

@@ -120,7 +120,7 @@ def _changes_with(keys: set[str], calls: Sequence[Call]) -> Mapping[str, Sequenc
         for path, content in scalars(call.arguments):
             value = read_value(content)
             is_used = value is not None and value.keys[0] in keys and call.ran_with(pointer(path), content)
-            if value is not None and is_used and call not in changes[value.keys[0]]:
+            if value is not None and is_used and call not in changes[value.keys[0]][-1:]:
                 changes[value.keys[0]].append(call)
     return changes
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+import math
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from llmtrace.model import OUTCOME, AgentInvocation, Evaluation, Span, Trace, Workflow
@@ -108,11 +109,72 @@ class EndedRun:
         return not any(call.position > outcome.position for call in self.calls[-1:])
 
     @cached_property
+    def last_start(self) -> float:
+        """When the last model call began; minus infinity if there is none."""
+        return max((call.start for call in self.model_calls), default=-math.inf)
+
+    @cached_property
+    def last_success(self) -> float:
+        """When the last model call that succeeded began; minus infinity if there is none."""
+        return max((call.start for call in self.model_calls if not call.has_failed), default=-math.inf)
+
+    @cached_property
     def calls_by_tool(self) -> dict[str, list[Call]]:
         calls: dict[str, list[Call]] = defaultdict(list)
         for call in self.calls:
             calls[call.tool].append(call)
         return calls
+
+    @cached_property
+    def calls_by_id(self) -> Mapping[tuple[int, str], Mapping[str, Call]]:
+        """The calls by conversation and id, then by tool and arguments (`Call.key`): of several equal calls, the last.
+
+        An id belongs to several calls if a server counts the calls of each answer from 0.
+        """
+        calls: dict[tuple[int, str], dict[str, Call]] = defaultdict(dict)
+        for call in self.calls:
+            if call.id is not None:
+                calls[call.conversation, call.id][call.key] = call
+        return calls
+
+    @cached_property
+    def failures_by_tool(self) -> Counter[str]:
+        """The number of failed calls of each tool."""
+        return Counter(call.tool for call in self.calls if call.failed)
+
+    @cached_property
+    def _equal_calls(self) -> Mapping[tuple[int, int, str], Sequence[Call]]:
+        """The calls by conversation, turn of the user, tool and arguments. Polled tools are left out."""
+        calls: dict[tuple[int, int, str], list[Call]] = defaultdict(list)
+        for call in self.calls:
+            if not call.is_polling:
+                calls[call.conversation, call.turn, call.key].append(call)
+        return calls
+
+    @cached_property
+    def _steps_by_span(self) -> Mapping[str, Sequence[Step]]:
+        """The calls and answers by the id of the model call that said them."""
+        steps: dict[str, list[Step]] = defaultdict(list)
+        for step in self.steps:
+            if step.kind != "user":
+                steps[step.said_in].append(step)
+        return steps
+
+    @cached_property
+    def _calls_by_place(self) -> Mapping[tuple[str | None, tuple[int, int]], Call]:
+        """The calls by the model call that requested them and the place in its answer; the first if there are several."""
+        return {(call.asking_span, call.part): call for call in reversed(self.calls)}
+
+    @cached_property
+    def _uses_by_place(self) -> Mapping[tuple[str, tuple[int, int]], list[ValueUse]]:
+        """The values in arguments of calls, by the model call that requested the call and the place in its answer."""
+        uses: dict[tuple[str, tuple[int, int]], list[ValueUse]] = defaultdict(list)
+        calls = (step for step in self.timeline.steps if isinstance(step, Call))
+        for span_id in {call.asking_span for call in calls if call.asking_span is not None}:
+            for use in self.timeline.lineage.uses(span_id):
+                if use.part == "argument":
+                    uses[span_id, (use.choice, use.text_part)].append(use)
+        return uses
 
     @property
     def root_causes(self) -> tuple[Span, ...]:
@@ -129,9 +191,19 @@ class EndedRun:
         call = self.timeline.calls.of_execution(span.span_id)
         if call is not None:
             return call
-        steps = [step for step in self.steps if step.said_in == span.span_id and step.kind != "user"]
+        steps = self._steps_by_span.get(span.span_id, ())
         of_call = (step for step in steps if call_id is not None and isinstance(step, Call) and step.id == call_id)
-        return next(of_call, steps[0] if steps else None)
+        return next(of_call, self.first_step(span.span_id))
+
+    def first_step(self, span_id: str) -> Step | None:
+        """Return the first call or answer of a model call."""
+        return next(iter(self._steps_by_span.get(span_id, ())), None)
+
+    def find_equal_call(self, call: Call, since: int) -> Call | None:
+        """Return the first equal call in the same turn of the user and conversation. ``since``: the first position searched."""
+        equal = self._equal_calls.get((call.conversation, call.turn, call.key), ())
+        first = bisect_left(equal, since, key=lambda later: later.position)
+        return equal[first] if first < len(equal) else None
 
     def later_calls(self, call: Call, tool: str | None = None) -> Iterator[Call]:
         """Yield calls that were requested when the model could know the outcome of this one, so none from the same answer.
@@ -163,8 +235,7 @@ class EndedRun:
         if isinstance(step, Call):
             if step.asking_span is None:
                 return []
-            uses = self.timeline.lineage.uses(step.asking_span)
-            return [use for use in uses if (use.choice, use.text_part) == step.part and use.part == "argument"]
+            return self._uses_by_place.get((step.asking_span, step.part), [])
         return (
             [use for use in self.timeline.lineage.uses(step.said_in) if use.part == "answer"] if step.kind == "answer" else []
         )
@@ -176,8 +247,7 @@ class EndedRun:
 
     def call_of(self, use: ValueUse) -> Call | None:
         """Return the call that contains a value; None if the program did not take it, or if it is no longer kept."""
-        place = (use.choice, use.text_part)
-        return next((call for call in self.calls if call.asking_span == use.span_id and call.part == place), None)
+        return self._calls_by_place.get((use.span_id, (use.choice, use.text_part)))
 
     def sources(self, use: ValueUse) -> Iterator[Step]:
         """Yield the calls and the user's turns that a value came from: the latest, then the earliest."""

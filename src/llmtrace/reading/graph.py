@@ -98,10 +98,10 @@ class Reached:
 class Graph:
     """The steps of a run, with the lineage of every value."""
 
-    def __init__(self, trace: Trace, run: EndedRun) -> None:
+    def __init__(self, trace: Trace, run: EndedRun, agents: Mapping[str, str]) -> None:
+        """``agents``: of the trace, see `agent_names`."""
         self.trace, self.run = trace, run
         self.steps = run.timeline.steps
-        agents = _agents(trace)
         for step in self.steps:
             step.agent = agents.get(step.said_in, "")
 
@@ -295,7 +295,7 @@ class Graph:
 
 def analyze(trace: Trace) -> Graph:
     """Find the origin of every value of a trace, and its path through the trace, also from one run of it to another."""
-    return Graph(trace, read_run(trace.spans, trace))
+    return Graph(trace, read_run(trace.spans, trace), agent_names(trace))
 
 
 def arguments_of(step: Step) -> JsonValue:
@@ -307,7 +307,7 @@ def _is_own_words(step: Step) -> bool:
     return isinstance(step, Call) and (step.is_held_back or not (step.executed or step.decision == "answered"))
 
 
-def _agents(trace: Trace) -> dict[str, str]:
+def agent_names(trace: Trace) -> Mapping[str, str]:
     """Return the name of the innermost agent around each span, by span id. An agent's own span counts as inside it."""
     names: dict[str, str] = {}
     for _, span in trace.walk():

@@ -1,6 +1,7 @@
 """Finds the new messages of a request, since an agent sends its whole history every time.
 
-Law: a message seen before costs one look-up, not a search. A request that begins with the last one costs only its new messages.
+Law: a message seen before costs one look-up, not a search. A request that begins with an earlier one costs only its new
+messages, also if a few conversations take turns.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from llmtrace.model import Message, Part, Text, ToolCall, ToolResult
 ASSISTANT, SYSTEM = frozenset({"assistant", "model"}), frozenset({"system", "developer"})
 USER_ROLES = frozenset({"user", "human"})
 """Roles of the model, of system prompts, and of the user."""
+_MOST_CONVERSATIONS = 16
+"""Conversations whose last requests are kept, the newest ones."""
 
 
 class MessageHistory:
@@ -22,14 +25,16 @@ class MessageHistory:
     def __init__(self, limit: int | None = None) -> None:
         """``limit``: most digests that are kept; beyond it, the oldest are dropped."""
         self._limit = limit
-        self._last: tuple[Message, ...] = ()
+        self._requests: list[tuple[Message, ...]] = []
+        """The last request of each of the newest conversations, the newest last."""
         self._seen: dict[int, None] = {}
 
     def new_messages(self, messages: tuple[Message, ...]) -> Iterator[tuple[int, Message]]:
         """Yield the messages that were not sent before, with their position, counted from 1."""
-        start = len(self._last) if begins_with(messages, self._last) else 0
-        self._last = messages
-        for number in range(start, len(messages)):
+        earlier = max((request for request in self._requests if begins_with(messages, request)), key=len, default=())
+        requests = [request for request in self._requests if request is not earlier]
+        self._requests = [*requests[1 - _MOST_CONVERSATIONS :], messages]
+        for number in range(len(earlier), len(messages)):
             if self.add(messages[number].role, *map(digest, messages[number].parts)):
                 yield number + 1, messages[number]
 

@@ -54,33 +54,40 @@ def repeats_in(run: EndedRun) -> Iterator[Repeats]:
     for call in run.calls if len(run.calls) > 1 else ():
         if call.has_arguments and call.is_complete and not call.is_polling:
             groups[call.turn, call.conversation, call.effect_key].append(call)
-    changes: list[Call] | None = None
+    changes: list[int] | None = None
+    changes_by_effect: dict[str, list[int]] = defaultdict(list)
+    changes_by_tool: dict[str, list[int]] = defaultdict(list)
     for calls in groups.values():
         if len(calls) < 2:
             continue
         if changes is None:
-            changes = [call for call in run.calls if call.is_change and call.may_have_succeeded]
-        others = [change for change in changes if change.effect_key != calls[0].effect_key]
-        other_tools = [change for change in others if change.tool != calls[0].tool]
+            changes = []
+            for call in run.calls:
+                if call.is_change and call.may_have_succeeded:
+                    for positions in (changes, changes_by_effect[call.effect_key], changes_by_tool[call.tool]):
+                        positions.append(call.position)
         results = len({result_text(call) for call in calls})
         rounds = [run.round_of(call) for call in calls]
-        streaks = _longest_streak(calls, rounds, others), _longest_streak(calls, rounds, other_tools)
-        yield Repeats(tuple(calls), results, len(set(rounds)), *streaks)
+        streak = _longest_streak(calls, rounds, changes, changes_by_effect[calls[0].effect_key])
+        loose_streak = _longest_streak(calls, rounds, changes, changes_by_tool[calls[0].tool])
+        yield Repeats(tuple(calls), results, len(set(rounds)), streak, loose_streak)
 
 
-def _longest_streak(calls: Sequence[Call], rounds: Sequence[str], changes: Sequence[Call]) -> int:
+def _longest_streak(calls: Sequence[Call], rounds: Sequence[str], changes: Sequence[int], ignored: Sequence[int]) -> int:
+    """Return the most calls with no change in between. ``changes``: positions of all changes. ``ignored``: of those that do
+    not count."""
     longest = streak = 1
     for (before, call), (asked_in, round_) in zip(pairwise(calls), pairwise(rounds), strict=True):
         if asked_in == round_:
             continue  # asked for at once: neither could know the other's result
-        between = changes[_first_after(changes, before) : _first_after(changes, call)]
-        streak = 1 if between else streak + 1
+        is_changed = _count_between(changes, before, call) > _count_between(ignored, before, call)
+        streak = 1 if is_changed else streak + 1
         longest = max(longest, streak)
     return longest
 
 
-def _first_after(calls: Sequence[Call], call: Call) -> int:
-    return bisect_right(calls, call.position, key=lambda other: other.position)
+def _count_between(positions: Sequence[int], before: Call, call: Call) -> int:
+    return bisect_right(positions, call.position) - bisect_right(positions, before.position)
 
 
 def rounds_in(run: EndedRun) -> Iterator[tuple[Call, ...]]:

@@ -211,11 +211,10 @@ class Conversations:
         is_other_agent = previous.span.parent_id != request.span.parent_id
         is_other_agent = is_other_agent or previous.tools != request.tools
         has_lost_system = bool(previous.system) and not request.system and not is_other_agent
-        lost = _lost(previous, request)
-        if lost or has_lost_system:
-            is_other_view = bool(request.system) and request.system != previous.system
-            if is_other_view or _is_compacted(request.messages):
-                lost, has_lost_system = (), False
+        is_other_view = bool(request.system) and request.system != previous.system
+        lost = () if is_other_view else _lost(previous, request)
+        if (lost or has_lost_system) and _is_compacted(request.messages):
+            lost, has_lost_system = (), False
         is_beginning = len(request.messages) <= len(previous.messages) and begins_with(previous.messages, request.messages)
         is_restart = is_beginning and any(message.role not in SYSTEM for message in request.messages)
         facts = (_new_messages(previous, request), lost, has_lost_system, is_restart, request.messages if lost else ())
@@ -292,6 +291,8 @@ def _most_alike(requests: Sequence[_Request], request: _Request, place: int, *, 
     then the one with the same messages before it, else the one that shares most messages, the newest of several. An id alone is
     enough if only one answer has it; a text alone is enough below the same span.
     """
+    if len(requests) == 1 and (is_id or requests[0].span.parent_id == request.span.parent_id):
+        return requests[0]
     answer = message_key(request.messages[place], by_id=False) if place < len(request.messages) else None
     alike = [earlier for earlier in requests if any(message_key(message, by_id=False) == answer for message in earlier.output)]
     alike = alike or list(requests)
@@ -300,7 +301,7 @@ def _most_alike(requests: Sequence[_Request], request: _Request, place: int, *, 
             return earlier
     keys = {message_key(message, by_id=False) for message in request.messages if message.role not in SYSTEM} - {answer}
     shared, best = max((len(keys & earlier.content_keys), number) for number, earlier in enumerate(alike))
-    if shared or (is_id and len(requests) == 1) or alike[best].span.parent_id == request.span.parent_id:
+    if shared or alike[best].span.parent_id == request.span.parent_id:
         return alike[best]
     return None
 
