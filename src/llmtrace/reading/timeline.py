@@ -115,8 +115,8 @@ class Timeline:
         """The texts of users and models, and each user's text with its position."""
         self._by_message: dict[tuple[str, str], Step] = {}
         """The user's turns by the span id of the model call and the place of the message."""
-        self._choices: list[list[tuple[str, Step]]] = []
-        """For each model call with several choices: the text and the step of each choice."""
+        self._choices: dict[str, list[tuple[str, Step]]] = {}
+        """By the text of each choice, of model calls with several: the text and the step of all choices of the call."""
 
     def begin(self, span: Span) -> None:
         """Process an agent or workflow that begins."""
@@ -288,17 +288,16 @@ class Timeline:
                 call = calls.requested[choice, number] = self.calls.request(span, conversation, part, (choice, number), tools)
                 if call.asking_span == span.span_id:
                     call.text, call.alternative = words, choice > 0
-                    choices.append((words, call))
+                    choices.append((words.strip(), call))
             if not has_call and words:
                 self._words.add(message.text().strip())  # so that a prompt that repeats this answer is not a turn of the user
                 answer = Step("answer", span.span_id, words, conversation=conversation, parent_id=span.parent_id)
                 answer.alternative = choice > 0
                 self._append(answer)
-                choices.append((words, answer))
+                choices.append((words.strip(), answer))
         if len(output) > 1:
-            self._choices.append(choices)
-            if self._limit is not None:
-                del self._choices[: -self._limit]
+            for text in {text for text, _ in choices}:
+                remember(self._choices, text, choices, self._limit)
 
     def _add_execution(self, span: Span, execution: ToolExecution) -> Call:
         conversation = self._newest_below.get(span.parent_id)
@@ -312,15 +311,17 @@ class Timeline:
     def _add_holder(self, span: Span, operation: AgentInvocation | Workflow) -> None:
         """Process an agent or workflow that ended: its answer may be one of several choices, or composed by the program."""
         text = "\n".join([message.text() for message in operation.output]).strip()
-        for choices in self._choices if text else ():
-            chosen = [step for words, step in choices if words.strip() == text]
-            if chosen:
-                for _, step in choices:
-                    step.alternative = step not in chosen
-        if not text or self._words.has(text) or (reads_as_data(text) and self._ends_in_words()):
+        for words, step in self._choices.get(text, ()) if text else ():
+            step.alternative = words != text
+        if not text or self._words.has(text):
             return
-        if any(read_text(text)):  # an answer that the program composed, with values
-            self._append(Step("answer", span.span_id, text, parent_id=span.parent_id))
+        last = next((step for step in reversed(self.steps) if step.kind != "user"), None)
+        if last is not None and last.kind == "answer":
+            # data after an answer in words, and words without values, are no answer that the program composed
+            is_composed = any(read_text(text)) and (not reads_as_data(text) or reads_as_data(last.text))
+            if not is_composed:
+                return
+        self._append(Step("answer", span.span_id, text, parent_id=span.parent_id))
 
     def source_of(self, origin: Origin) -> Step | None:
         """Return the call or the user's turn that a value came from; None if it came from anything else."""
@@ -330,12 +331,6 @@ class Timeline:
                 origin.call_id, conversation=None if turn is None else turn.conversation
             )
         return self._by_message.get((origin.span_id, origin.place))
-
-    def _ends_in_words(self) -> bool:
-        """Return True if the last step, apart from the user's turns, is an answer in words. Data that an agent or workflow
-        outputs after such an answer was composed by the program, and is not an answer."""
-        last = next((step for step in reversed(self.steps) if step.kind != "user"), None)
-        return last is not None and last.kind == "answer" and not reads_as_data(last.text)
 
     def _append(self, step: Step) -> None:
         step.position, step.turn = self._position, self.turn
