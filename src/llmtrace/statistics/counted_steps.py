@@ -209,13 +209,14 @@ def corrections_of(trace: Trace) -> Corrections:
 
 def _asking_call(trace: Trace, refused: Span) -> str | None:
     """Return the span id of the model call that requested an execution: by the tool call's id, else the last one before it."""
-    call_id = refused.operation.call_id if isinstance(refused.operation, ToolExecution) else None
-    last = None
+    tool = refused.operation
+    assert isinstance(tool, ToolExecution)
+    last = asking = None
     for span in trace.spans:
         if not isinstance(span.operation, Inference) or span.run_id != refused.run_id or span.start > refused.start:
             continue
         last = span.span_id
-        calls = (call.id for message in span.operation.output for call in message.tool_calls())
-        if call_id is not None and call_id in calls:
-            return span.span_id
-    return last
+        calls = {(call.id, call.name) for message in span.operation.output for call in message.tool_calls()}
+        if tool.call_id is not None and (tool.call_id, tool.name) in calls:
+            asking = span.span_id  # the newest, since some servers count the calls of each answer from 0
+    return asking or last

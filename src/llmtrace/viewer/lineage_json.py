@@ -7,7 +7,7 @@ from typing import Any
 
 from llmtrace.codec import json_text
 from llmtrace.diagnosis import Diagnosis
-from llmtrace.model import ToolExecution, Trace
+from llmtrace.reading.calls import Step
 from llmtrace.reading.graph import Edge, Graph, Reached
 from llmtrace.reading.lineage import Lineage
 from llmtrace.reading.provenance import Origin, ValueUse
@@ -29,19 +29,18 @@ def diagnosis_as_json(diagnosis: Diagnosis) -> dict[str, Any]:
     return {**plain(diagnosis), "verdict": diagnosis.verdict}
 
 
-def uses_of(trace: Trace, graph: Graph) -> dict[str, list[ValueUse]]:
+def uses_of(graph: Graph) -> dict[str, list[ValueUse]]:
     """Return the values that a model wrote, by the span that shows them.
 
     An inference shows the values in its tool calls and its answer; a tool execution, those in its arguments.
     """
     uses: dict[str, list[ValueUse]] = defaultdict(list)
-    executions: dict[str, list[str]] = defaultdict(list)
-    for span in trace.spans:
-        if isinstance(span.operation, ToolExecution) and span.operation.call_id is not None:
-            executions[span.operation.call_id].append(span.span_id)
-    for step_uses in graph.uses_by_step.values():
+    executions: dict[Step, list[str]] = defaultdict(list)
+    for span_id, call in graph.run.timeline.calls.executions():
+        executions[call].append(span_id)
+    for step, step_uses in graph.uses_by_step.items():
         for use in step_uses:
-            for span_id in (use.span_id, *executions.get(use.call_id or "", ())):
+            for span_id in (use.span_id, *executions.get(step, ())):
                 uses[span_id].append(use)
     return dict(uses)
 

@@ -158,8 +158,8 @@ def arguments_of(span: Span, trace: Trace) -> JsonValue:
     call_id = operation.call_id
     if operation.arguments is None and span.end is None and call_id is not None:
         outputs = (_output(earlier.operation) for earlier in reversed(trace.spans))
-        matching_calls = (call for output in outputs for call in _tool_calls(output) if call.id == call_id)
-        return next((call.arguments for call in matching_calls), None)
+        calls = (call for output in outputs for call in _tool_calls(output))
+        return next((call.arguments for call in calls if (call.id, call.name) == (call_id, operation.name)), None)
     return operation.arguments
 
 

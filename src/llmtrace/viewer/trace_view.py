@@ -142,7 +142,7 @@ class TraceView:
     def _uses(self) -> dict[str, list[ValueUse]]:
         from llmtrace.viewer import lineage_json
 
-        return lineage_json.uses_of(self.trace, self._reading.whole)
+        return lineage_json.uses_of(self._reading.whole)
 
     @cached_property
     def _texts(self) -> list[tuple[str, str]]:
