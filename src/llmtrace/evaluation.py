@@ -23,6 +23,7 @@ from llmtrace.model import (
     Inference,
     JsonValue,
     Reasoning,
+    Review,
     Span,
     Text,
     ToolCall,
@@ -72,6 +73,8 @@ class RunState:
         """By name of the law. A state is made when first needed, because many runs are one span."""
         self.timeline = Timeline(spans, bounded=bounded)
         self.verdict = RunVerdict()
+        self.held_tools: set[str] = set()
+        """Names of the tools of which a call was held for a person's decision. They exist, whatever the request shows."""
 
 
 class Evaluator:
@@ -110,6 +113,8 @@ class Evaluator:
             violations = _of_fetched(state, operation)
         elif isinstance(operation, ToolExecution):
             violations = _of_tool_execution(state, span, operation)
+        elif isinstance(operation, Review) and operation.tool is not None:
+            state.held_tools.add(operation.tool)
         if not violations:
             return span
         return replace(span, violations=violations, failure=span.failure or _failure(span, violations))
@@ -273,7 +278,9 @@ def _of_call(call: ToolCall, tools: Sequence[ToolDefinition]) -> tuple[Violation
 def _of_tool_execution(state: RunState, span: Span, execution: ToolExecution) -> tuple[Violation, ...]:
     definition = execution.definition or find_tool(execution.name, state.tools)
     if definition is None:
-        return () if execution.executed else (_unknown(execution),)
+        # somebody answered in the tool's place, or decided on a call of it
+        is_known = execution.executed or execution.has_result or execution.name in state.held_tools
+        return () if is_known else (_unknown(execution),)
     violations: tuple[Violation, ...] = ()
     # arguments that were inferred, or wrapped by a writer, are not what the model wrote
     is_guessed = execution.inferred and execution.definition is None
