@@ -144,9 +144,9 @@ class Evaluator:
         state.timeline.note(span)
         if not outermost:
             return span
-        findings: list[Finding] = []
+        findings: Sequence[Finding] = ()
         if self.laws and not (state.timeline.is_quiet and span.failure is None):
-            findings = judge(EndedRun(state.timeline, span, is_thorough=False), self.laws)
+            findings = judge(EndedRun(state.timeline, span, is_thorough=False), self.laws).findings
         marks = tuple([finding.as_evaluation() for finding in findings if finding.is_marked])
         attributes = {**span.attributes, **state.verdict.attributes(span, findings, has_error=bool(state.timeline.faulty))}
         return replace(span, evaluations=(*span.evaluations, *marks), attributes=attributes)

@@ -87,7 +87,7 @@ class DefectiveOutput(Law[Timeline]):
     name = "defective_output"
     advice = "Treat such an answer as a failed call: ask again, never act on it, and end the run where it stays so."
     looks_at = (Inference, FetchResponse)
-    needs = ("inferences",)
+    needs = ("inferences", "facts")
 
     def start(self, timeline: Timeline) -> Timeline:
         return timeline

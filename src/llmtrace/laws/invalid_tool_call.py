@@ -30,7 +30,7 @@ class InvalidToolCall(Law[None]):
     advice = "Describe the arguments in the tool's schema so that the model can meet it, or answer the call with its errors."
     looks_at = (Inference, ToolExecution)
     when = "violations"
-    needs = ("calls", "schemas")
+    needs = ("calls", "schemas", "facts")
 
     def step(self, state: None, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         calls: dict[tuple[int | None, str | None, str | None], list[Violation]] = {}

@@ -108,6 +108,8 @@ def _is_call(value: JsonValue, tools: set[str]) -> bool:
 
 
 class LeakedToolCall(Stateless):
+    needs = ("content", "facts")
+
     def judge(self, run: EndedRun) -> Iterator[Finding]:
         for span, fact in run.facts:
             if fact.name == self.name:
