@@ -1,7 +1,7 @@
 """Reconciles what the laws say of a stored run with what they said while it ran.
 
 A run that llmtrace recorded was judged over its whole content. If content was cut, redacted or left out afterwards, the marks
-that its outermost span carries stand: no law marks it anew, and none is lost.
+that its outermost span carries stand: no law that looks at content marks the run anew, and no mark is lost.
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ def as_judged_live(run: EndedRun, findings: Sequence[Finding]) -> list[Finding]:
         return list(findings)
     marks = [mark for mark in outermost.evaluations if mark.confidence in ("certain", "likely")]
     confirmed = {(mark.name, mark.label) for mark in marks}
-    # an error, the end of the program and the program's own signals show whatever the content
-    kept = [
-        finding
-        if not finding.is_marked or (finding.law, finding.label) in confirmed or not laws.is_built_in(finding.law)
-        else replace(finding, confidence="possible")
+    loaded = laws.load()
+    # the others need no content: an error, the end of the program and the program's own signals show without it
+    of_content = {law.name for law in loaded if law.needs}
+    reconciled = [
+        replace(finding, confidence="possible")
+        if finding.is_marked and finding.law in of_content and (finding.law, finding.label) not in confirmed
+        else finding
         for finding in findings
     ]
-    derived = {(finding.law, finding.label) for finding in kept}
-    advice = {law.name: law.advice for law in laws.load()}
+    derived = {(finding.law, finding.label) for finding in findings}
+    advice = {law.name: law.advice for law in loaded}
     missing = [mark for mark in marks if (mark.name, mark.label) not in derived]
-    return [*(_finding_of(outermost, mark, advice.get(mark.name, "")) for mark in missing), *kept]
+    return [*(_finding_of(outermost, mark, advice.get(mark.name, "")) for mark in missing), *reconciled]
 
 
 def _finding_of(outermost: Span, mark: Evaluation, advice: str) -> Finding:
