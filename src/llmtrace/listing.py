@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from llmtrace.errors import UnreadableStore
-from llmtrace.list_verdicts import PENDING, Verdict, Verdicts, kept_verdict, verdict_of
+from llmtrace.list_verdicts import PENDING, Verdict, Verdicts, cached_verdict, verdict_of
 from llmtrace.model import HEALTHS, Health, Trace, replace, run_health
 from llmtrace.model.value import value
 from llmtrace.store import Query, Store, TraceSummary, filters
@@ -114,7 +114,7 @@ def with_health(traces: Sequence[TraceSummary], verdicts: Sequence[Verdict]) -> 
 
 def diagnosed_health(store: Store, trace: Trace) -> Health:
     """The one word for a trace of ``store`` that was read whole: by its kept verdict, else by a new diagnosis."""
-    verdict = kept_verdict(store, trace.trace_id) or verdict_of(trace)
+    verdict = cached_verdict(store, trace.trace_id) or verdict_of(trace)
     return verdict.health or undiagnosed_health(trace)
 
 

@@ -95,11 +95,11 @@ def _about_run(run: EndedRun) -> Iterator[str]:
     without_schema = sorted({call.tool for call in calls if call.definition is None or call.definition.parameters is None})
     if without_schema:
         settings = _schema_settings([*inferences, *executions])
-        yield f"Arguments were not checked against a schema, since none was recorded: {_some(without_schema)}.{settings}"
+        yield f"Arguments were not checked against a schema, since none was recorded: {_listed(without_schema)}.{settings}"
     unwritten = sorted({call.tool for call in calls if call.arguments is None and call.definition is not None})
     if unwritten and all(span.run_id is None for span in inferences):
         settings = _content_settings(inferences)
-        yield f"Arguments were not checked, since none were recorded: {_some(unwritten)}.{settings}"
+        yield f"Arguments were not checked, since none were recorded: {_listed(unwritten)}.{settings}"
     if not calls and inferences and _has_results(inferences[0]):
         yield (
             "Earlier steps of this conversation are not in this trace, so the arguments of their calls were not checked: "
@@ -109,17 +109,17 @@ def _about_run(run: EndedRun) -> Iterator[str]:
         f"{call.tool} {use.pointer}" for call in run.calls if call.is_change for use in run.uses(call) if _is_unjudged(use)
     }
     if numbers:
-        yield f"Numbers that stand nowhere were not judged, since they may be computed: {_some(sorted(numbers), 3)}."
+        yield f"Numbers that stand nowhere were not judged, since they may be computed: {_listed(sorted(numbers), 3)}."
     unknown = sorted({call.tool for call in calls if call.failed is None and not call.is_held_back and not run.is_running})
     if unknown:
-        yield f"No result was recorded, so failures do not show: {_some(unknown)}.{_content_settings(executions)}"
+        yield f"No result was recorded, so failures do not show: {_listed(unknown)}.{_content_settings(executions)}"
     silent = next((span.span_id for span in executions if _is_left_out(span)), None)
     if silent is not None:
         yield f"What tools answered was left out, so an error in an answer does not show (span {silent})."
 
 
-def _some(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (" …" if len(names) > most else "")
+def _listed(names: Sequence[str], limit: int = 5) -> str:
+    return ", ".join(names[:limit]) + (" …" if len(names) > limit else "")
 
 
 def _about_writers(trace: Trace) -> Iterator[str]:
