@@ -64,7 +64,7 @@ class EndState(Law[None]):
                 yield self._divergence(run, span, failure)
                 continue
             is_lost = run.final is not None and run.final.span_id == span.span_id and failure_kind(failure) != CANCELLED
-            is_over = run.has_failed and not is_budget_stop and not _is_served_call(outermost)
+            is_over = run.has_failed and not is_budget_stop and not _is_remote_tool_call(outermost)
             ends_run = is_lost or (is_over and not _went_on(run, span))
             if isinstance(span.operation, ToolExecution) and not ends_run:
                 continue  # the laws about calls say more about it
@@ -180,7 +180,7 @@ class EndState(Law[None]):
                 )  # fmt: skip
 
 
-def _is_served_call(outermost: Span | None) -> bool:
+def _is_remote_tool_call(outermost: Span | None) -> bool:
     """Return True for a tool call that another process asked for, as on a server of MCP. Its run shows what came of it."""
     return outermost is not None and outermost.parent_id is not None and isinstance(outermost.operation, ToolExecution)
 

@@ -12,6 +12,8 @@ from llmtrace.reading.provenance import ValueUse
 
 RANK: Mapping[Confidence, int] = {"certain": 0, "likely": 1, "possible": 2}
 
+MOST_SOURCES = 20
+"""Most spans that the evaluation of a finding names."""
 _LONGEST_VALUE = 60
 _LONGEST_MESSAGE = 160
 
@@ -63,7 +65,8 @@ class Finding:
         call_id, pointer = None, self.pointer
         if isinstance(self.step, Call):
             call_id = self.step.id
-            pointer = next((each.known_pointer for each in self.step.violations if each.pointer == pointer), pointer)
+            violations = self.step.violations
+            pointer = next((violation.known_pointer for violation in violations if violation.pointer == pointer), pointer)
         evidence = {"text": self.evidence}
         return Evaluation(
             self.law, severity, self.title, self.label, evidence=evidence, pointer=pointer, call_id=call_id,
@@ -87,9 +90,9 @@ def ranked(findings: Iterable[Finding]) -> list[Finding]:
     if not leads:
         return in_order
     ends = [finding for finding in in_order if finding.is_end]
-    others = [finding for finding in in_order if not finding.is_end]
-    behind = others.index(leads[0]) + 1
-    return [*others[:behind], *ends, *others[behind:]]
+    without_ends = [finding for finding in in_order if not finding.is_end]
+    behind = without_ends.index(leads[0]) + 1
+    return [*without_ends[:behind], *ends, *without_ends[behind:]]
 
 
 def _precedence(finding: Finding) -> tuple[int, int, int]:
@@ -100,10 +103,6 @@ def _precedence(finding: Finding) -> tuple[int, int, int]:
 def position_of(finding: Finding) -> int:
     """Return the position of the finding's step in its run; findings without a step come last."""
     return finding.step.position if finding.step is not None else 1 << 62
-
-
-MOST_SOURCES = 20
-"""Most spans that the evaluation of a finding names."""
 
 
 def of_call(

@@ -57,7 +57,7 @@ class InvalidToolCall(Law[None]):
         label, confidence, outcome = _outcome(run, call)
         evidence = f"{violation.pointer or 'The arguments'}: {violation.message}; {outcome}."
         return of_call(
-            self.name, label, confidence, call, f"{call.name} was called with {_described(violation)}", evidence,
+            self.name, label, confidence, call, f"{call.name} was called with {_fault(violation)}", evidence,
             _advice(call, violation), pointer=violation.pointer or None,
             value=violation.got if violation.pointer else call.arguments,
             cause_key=(call.tool, violation.pointer, violation.code),
@@ -80,9 +80,8 @@ def _outcome(run: EndedRun, call: Call) -> tuple[str, Confidence, str]:
     if call.failed:
         if any(_was_right(run, later) for later in run.later_calls(call, call.tool)):
             return "corrected", "possible", f"{call.tool} {how_call_failed(call)}; a later call was right"
-        again = [other for other in run.calls_by_tool[call.tool] if other.failed]
-        is_over = run.is_answered or (len(again) > 1 and run.has_failed and not run.is_running)
-        confidence: Confidence = "certain" if is_over and run.has_one_task else "possible"
+        failures = [failure for failure in run.calls_by_tool[call.tool] if failure.failed]
+        confidence: Confidence = "certain" if run.is_over_after(failures) and run.has_one_task else "possible"
         return "never_right", confidence, f"{call.tool} {how_call_failed(call)}; no later call was right"
     if reviewed := how_reviewed(call):
         return "corrected", "possible", reviewed
@@ -100,7 +99,8 @@ def _was_right(run: EndedRun, call: Call) -> bool:
     return not call.error_violations and (call.failed is False or is_last_word)
 
 
-def _described(violation: Violation) -> str:
+def _fault(violation: Violation) -> str:
+    """Return a violation as words that follow "was called with"."""
     place = violation.pointer or "arguments"
     return {
         "malformed_json": "arguments that are not JSON",

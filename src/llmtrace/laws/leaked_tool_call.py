@@ -40,10 +40,12 @@ def check(span: Span) -> Iterable[Evaluation]:
     inference = span.operation
     if not isinstance(inference, Inference) or inference.partial or span.failure is not None:
         return ()
-    return [evaluation for choice in range(len(inference.output)) if (evaluation := _judge(inference, choice)) is not None]
+    return [
+        evaluation for choice in range(len(inference.output)) if (evaluation := _check_choice(inference, choice)) is not None
+    ]
 
 
-def _judge(inference: Inference, choice: int) -> Evaluation | None:
+def _check_choice(inference: Inference, choice: int) -> Evaluation | None:
     message = inference.output[choice]
     text = message.text()
     calls = has_call(message)
