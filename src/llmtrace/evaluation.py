@@ -160,10 +160,10 @@ class Evaluator:
         if failure is span.failure and not span.violations and not span.evaluations and not is_judged:
             return span
         remaining = tuple(evaluation for evaluation in span.evaluations if evaluation.name not in self._names)
-        others = span.attributes
+        attributes = span.attributes
         if is_judged:
-            others = {name: stored for name, stored in others.items() if name not in ATTRIBUTES}
-        return replace(span, violations=(), evaluations=remaining, failure=failure, attributes=others)
+            attributes = {name: stored for name, stored in attributes.items() if name not in ATTRIBUTES}
+        return replace(span, violations=(), evaluations=remaining, failure=failure, attributes=attributes)
 
 
 def _state_facts(laws: Iterable[_Step], state: RunState, span: Span) -> Span:
@@ -255,8 +255,8 @@ def _of_inference(state: RunState, span: Span, inference: Inference) -> tuple[Vi
         texts = [part.content for part in message.parts if isinstance(part, Text)]
         if texts and not called and (schema is not None or constrained):
             text = "".join(texts)
-            found = check_structured(text, parameters) if schema is None else check_output(text, schema)
-            violations.extend(replace(violation, choice=choice) for violation in found)
+            broken = check_structured(text, parameters) if schema is None else check_output(text, schema)
+            violations.extend(replace(violation, choice=choice) for violation in broken)
     return tuple(violations)
 
 

@@ -60,19 +60,20 @@ def repeats_in(run: EndedRun) -> Iterator[Repeats]:
             continue
         if changes is None:
             changes = [call for call in run.calls if call.is_change and call.may_have_succeeded]
-        others = [change for change in changes if change.effect_key != calls[0].effect_key]
-        other_tools = [change for change in others if change.tool != calls[0].tool]
+        other_changes = [change for change in changes if change.effect_key != calls[0].effect_key]
+        by_other_tools = [change for change in other_changes if change.tool != calls[0].tool]
         results = len({result_text(call) for call in calls})
         rounds = [run.round_of(call) for call in calls]
-        streaks = _longest_streak(calls, rounds, others), _longest_streak(calls, rounds, other_tools)
+        streaks = _longest_streak(calls, rounds, other_changes), _longest_streak(calls, rounds, by_other_tools)
         yield Repeats(tuple(calls), results, len(set(rounds)), *streaks)
 
 
 def _longest_streak(calls: Sequence[Call], rounds: Sequence[str], changes: Sequence[Call]) -> int:
+    """Return the most calls one after the other without one of ``changes`` in between. ``rounds``: of `EndedRun.round_of`."""
     longest = streak = 1
-    for (before, call), (asked_in, round_) in zip(pairwise(calls), pairwise(rounds), strict=True):
-        if asked_in == round_:
-            continue  # asked for at once: neither could know the other's result
+    for (before, call), (round_before, round_) in zip(pairwise(calls), pairwise(rounds), strict=True):
+        if round_before == round_:
+            continue  # requested at once: neither could know the other's result
         between = changes[_first_after(changes, before) : _first_after(changes, call)]
         streak = 1 if between else streak + 1
         longest = max(longest, streak)
@@ -80,7 +81,8 @@ def _longest_streak(calls: Sequence[Call], rounds: Sequence[str], changes: Seque
 
 
 def _first_after(calls: Sequence[Call], call: Call) -> int:
-    return bisect_right(calls, call.position, key=lambda other: other.position)
+    """Return the index of the first of ``calls`` that came after ``call``."""
+    return bisect_right(calls, call.position, key=lambda later: later.position)
 
 
 def rounds_in(run: EndedRun) -> Iterator[tuple[Call, ...]]:
@@ -92,18 +94,19 @@ def rounds_in(run: EndedRun) -> Iterator[tuple[Call, ...]]:
             conversations[call.conversation].append(call)
     for calls in conversations.values():
         if len(calls) >= 2 * OFTEN:
-            found = _first_round(calls)
-            if found is not None:
-                yield found
+            repetitions = _first_round(calls)
+            if repetitions:
+                yield repetitions
 
 
-def _first_round(calls: Sequence[Call]) -> tuple[Call, ...] | None:
+def _first_round(calls: Sequence[Call]) -> tuple[Call, ...]:
+    """Return the calls of the first round with its repetitions; empty if no round came `OFTEN` times."""
     keys = [(call.turn, call.effect_key, result_text(call)) for call in calls]
     for length in range(2, LONGEST_ROUND + 1):
         for start in range(len(keys) - OFTEN * length + 1):
             part = keys[start : start + length]
             if len(set(part)) > 1 and keys[start : start + OFTEN * length] == part * OFTEN:  # else it is a repeated call
-                found = calls[start : start + OFTEN * length]
-                if not all(call.may_come_again for call in found):
-                    return tuple(found)
-    return None
+                repetitions = tuple(calls[start : start + OFTEN * length])
+                if not all(call.may_come_again for call in repetitions):
+                    return repetitions
+    return ()
