@@ -104,7 +104,7 @@ def suspects_of(causes: Sequence[Cause], graph: Graph) -> tuple[Suspect, ...]:
 
 def _suspect(cause: Cause, graph: Graph) -> Suspect:
     finding = cause.finding
-    way = chain(finding, reached_from(finding, graph), graph) if finding.confidence != "possible" else ()
+    way = chain(finding, reached_from(finding, graph), graph) if finding.is_marked else ()
     symptoms = dict.fromkeys(symptom.title for symptom in cause.symptoms if symptom.title != finding.title)
     return Suspect(
         finding.law,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from llmtrace.diagnosis.result import Suspect
-from llmtrace.laws.finding import name_of
+from llmtrace.laws.finding import OF_NO_LAW, name_of
 from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, AgentInvocation, Evaluation, Span, Trace, Workflow
 
 _SLO = "slo"
@@ -47,7 +47,7 @@ def _reports(trace: Trace, suspected: frozenset[str], evident: frozenset[str]) -
         for evaluation in span.evaluations:
             if evaluation.name == OUTCOME:
                 is_report = evaluation.label == "failure" and not (is_checked and evaluation.source == ACCEPTANCE)
-            elif evaluation.severity == "info" or evaluation.name.startswith(("budget_", "drift.")):
+            elif evaluation.severity == "info" or evaluation.name.startswith(OF_NO_LAW):
                 is_report = False
             else:
                 is_repeated = span.span_id in suspected or not evident.isdisjoint(evaluation.sources)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from llmtrace import laws
-from llmtrace.laws.finding import Finding
+from llmtrace.laws.finding import Finding, as_sentence
 from llmtrace.model import Evaluation, Span
 from llmtrace.reading.ended_run import EndedRun
 from llmtrace.reading.visible_context import is_whole
@@ -22,7 +22,7 @@ def as_judged_live(run: EndedRun, findings: Sequence[Finding]) -> list[Finding]:
     outermost = run.outermost
     if outermost is None or FINDINGS_COUNT not in outermost.attributes or all(map(is_whole, run.spans)):
         return list(findings)
-    marks = [mark for mark in outermost.evaluations if mark.confidence in ("certain", "likely")]
+    marks = [mark for mark in outermost.evaluations if mark.is_mark]
     confirmed = {(mark.name, mark.label) for mark in marks}
     loaded = laws.load()
     # the others need no content: an error, the end of the program and the program's own signals show without it
@@ -41,7 +41,7 @@ def as_judged_live(run: EndedRun, findings: Sequence[Finding]) -> list[Finding]:
 
 def _finding_of(outermost: Span, mark: Evaluation, advice: str) -> Finding:
     text = mark.evidence.get("text")
-    evidence = text if isinstance(text, str) else f"{mark.explanation[:1].upper()}{mark.explanation[1:].rstrip('.')}."
+    evidence = text if isinstance(text, str) else as_sentence(mark.explanation)
     span_id = mark.sources[0] if mark.sources else outermost.span_id
     return Finding(
         mark.name, mark.label or "fail", mark.confidence or "possible", span_id, mark.explanation, evidence, advice,

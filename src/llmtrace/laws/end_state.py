@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from llmtrace.errors import ReplayDiverged
 from llmtrace.laws._failure_text import advice_for_model_call, end_of, has_advice, how_it_ended
 from llmtrace.laws.base import Law
-from llmtrace.laws.finding import Finding, message_of, name_of
+from llmtrace.laws.finding import Finding, as_sentence, message_of, name_of
 from llmtrace.model import (
     BUDGET_EXCEEDED,
     BUDGET_STOPPED,
@@ -162,7 +162,7 @@ class EndState(Law[None]):
             end = math.inf if span.end is None else span.end
             went_on = any(later.start >= end and not later.has_failed for later in run.model_calls)
             stopped = run.has_failed or (limit != "repeats" and not went_on)
-            evidence = f"{message[:1].upper()}{message[1:].rstrip('.')}."
+            evidence = as_sentence(message)
             evidence += " The program caught the error that says so." if was_caught else ""
             yield Finding(
                 self.name, "budget", "certain" if stopped else "possible", span.span_id,

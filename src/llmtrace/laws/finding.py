@@ -14,6 +14,8 @@ RANK: Mapping[Confidence, int] = {"certain": 0, "likely": 1, "possible": 2}
 
 MOST_SOURCES = 20
 """Most spans that the evaluation of a finding names."""
+OF_NO_LAW = ("budget_", "drift.")
+"""Beginnings of the names of evaluations by budgets, and by monitors, which look at many runs."""
 _LONGEST_VALUE = 60
 _LONGEST_MESSAGE = 160
 
@@ -137,6 +139,11 @@ def name_of(span: Span) -> str:
     return getattr(span.operation, "name", None) or span.name
 
 
+def as_sentence(explanation: str) -> str:
+    """Return an explanation or a message with a capital letter and a full stop."""
+    return f"{explanation[:1].upper()}{explanation[1:].rstrip('.')}."
+
+
 def plural(count: int, noun: str) -> str:
     return f"one {noun}" if count == 1 else f"{count} {noun}s"
 
@@ -151,11 +158,10 @@ def is_shown(fact: Evaluation) -> bool:
 
 def finding_of(span: Span, fact: Evaluation, advice: str, run: EndedRun, confidence: Confidence = "possible") -> Finding:
     """Return a fact about a step as a finding."""
-    evidence = fact.explanation[:1].upper() + fact.explanation[1:].rstrip(".") + "."
     name, label = fact.name.replace("_", " "), (fact.label or "fail").replace("_", " ")
     place = name_of(span) if isinstance(span.operation, (ToolExecution, Inference)) else span.name
     title = f"{name} on {place}{'' if label == 'fail' or label in name else f' ({label})'}"
     return Finding(
-        fact.name, fact.label or "fail", confidence, span.span_id, title, evidence, advice, step=run.step_at(span,
-        fact.call_id), pointer=fact.pointer, cause_key=name_of(span), spans=fact.sources,
+        fact.name, fact.label or "fail", confidence, span.span_id, title, as_sentence(fact.explanation), advice,
+        step=run.step_at(span, fact.call_id), pointer=fact.pointer, cause_key=name_of(span), spans=fact.sources,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from llmtrace.laws import is_built_in, load
 from llmtrace.laws.base import AnyLaw, Law
-from llmtrace.laws.finding import Finding, finding_of, is_shown
+from llmtrace.laws.finding import OF_NO_LAW, Finding, finding_of, is_shown
 from llmtrace.log_once import warn_once
 from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Confidence, Evaluation, Span
 from llmtrace.model.value import value
@@ -57,8 +57,7 @@ def judge(run: EndedRun, laws: Iterable[AnyLaw] | None = None) -> Judgement:
 def _is_other(fact: Evaluation) -> bool:
     """Return True for a warning or error by a signal of the program or of another package."""
     name = fact.name
-    is_about_run = name in _REPORTS or name.startswith(("budget_", "drift."))  # drift is about many runs
-    return is_shown(fact) and not is_about_run and not is_built_in(name)
+    return is_shown(fact) and name not in _REPORTS and not name.startswith(OF_NO_LAW) and not is_built_in(name)
 
 
 def _of_other(span: Span, fact: Evaluation, advice: Mapping[str, str], run: EndedRun) -> Finding:
