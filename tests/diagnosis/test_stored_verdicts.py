@@ -42,3 +42,13 @@ def test_a_law_of_content_neither_adds_nor_loses_a_mark(identifier: str) -> None
     assert [(mark.check, mark.label) for mark in diagnose(Trace(without_task)).marked] == [
         (mark.check, mark.label) for mark in live
     ]
+
+
+def test_a_mark_whose_span_was_removed_stands_on_the_run() -> None:
+    """The journal may have lost the oldest spans. A mark that rests on one of them is shown on the outermost span."""
+    story = Story(REFUND).user("Refund KS-1107.")
+    story.call("refund", {"refunded": True}, order_id="KS-20431").answer("Done.")
+    trace = stored(story)
+    diagnosis = diagnose(Trace([span for span in trace.spans if span.span_id in (trace.root.span_id, trace.spans[-1].span_id)]))
+    (mark,) = diagnosis.marked
+    assert (mark.label, mark.span_id, mark.spans) == ("in_change", trace.root.span_id, (trace.root.span_id,))

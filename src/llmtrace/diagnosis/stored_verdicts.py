@@ -36,14 +36,16 @@ def as_judged_live(run: EndedRun, findings: Sequence[Finding]) -> list[Finding]:
     derived = {(finding.law, finding.label) for finding in findings}
     advice = {law.name: law.advice for law in loaded}
     missing = [mark for mark in marks if (mark.name, mark.label) not in derived]
-    return [*(_finding_of(outermost, mark, advice.get(mark.name, "")) for mark in missing), *reconciled]
+    return [*(_finding_of(run, outermost, mark, advice.get(mark.name, "")) for mark in missing), *reconciled]
 
 
-def _finding_of(outermost: Span, mark: Evaluation, advice: str) -> Finding:
+def _finding_of(run: EndedRun, outermost: Span, mark: Evaluation, advice: str) -> Finding:
+    """Return a mark of the live run as a finding. Its first source is the span to look at, if that is still stored."""
+    ids = {span.span_id for span in run.spans}
+    sources = tuple(span_id for span_id in mark.sources if span_id in ids) or (outermost.span_id,)
     text = mark.evidence.get("text")
     evidence = text if isinstance(text, str) else as_sentence(mark.explanation)
-    span_id = mark.sources[0] if mark.sources else outermost.span_id
     return Finding(
-        mark.name, mark.label or "fail", mark.confidence or "possible", span_id, mark.explanation, evidence, advice,
-        pointer=mark.pointer, cause_key=(mark.explanation, mark.pointer), spans=mark.sources,
+        mark.name, mark.label or "fail", mark.confidence or "possible", sources[0], mark.explanation, evidence, advice,
+        pointer=mark.pointer, cause_key=(mark.explanation, mark.pointer), spans=sources,
     )  # fmt: skip
