@@ -154,23 +154,23 @@ def sessions(
     Raises UnreadableStore.
     """
     until, verdicts = time.monotonic() + seconds, verdicts or Verdicts(store)
-    most = MOST_REMOTE_TURNS if store.is_remote else MOST_TURNS
-    matching, undiagnosed = find(store, replace(query, limit=most, sort="age", reverse=False), verdicts, seconds=seconds)
+    most_turns = MOST_REMOTE_TURNS if store.is_remote else MOST_TURNS
+    matching, undiagnosed = find(store, replace(query, limit=most_turns, sort="age", reverse=False), verdicts, seconds=seconds)
     by_conversation = _by_conversation(matching)
     chosen = list(by_conversation)[: query.limit]
-    if query.text or len(matching) >= most or any(filter_.name != "conversation" for filter_, _ in filters.active(query)):
-        whole = {name: store.traces(Query(limit=most, conversation=name)) for name in chosen}
+    if query.text or len(matching) >= most_turns or any(filter_.name != "conversation" for filter_, _ in filters.active(query)):
+        whole = {name: store.traces(Query(limit=most_turns, conversation=name)) for name in chosen}
         by_conversation = {name: turns or by_conversation[name] for name, turns in whole.items()}
     traces = list({turn.trace_id: turn for name in chosen for turn in by_conversation[name]}.values())
     judged = verdicts.get(traces, seconds=max(0.0, until - time.monotonic()))
     shown = {turn.trace_id: turn for turn in with_health(traces, judged)}
     pending = {trace.trace_id for trace, verdict in zip(traces, judged, strict=True) if verdict is PENDING}
-    found = []
+    conversations = []
     for name in chosen:
         turns = sorted(by_conversation[name], key=lambda turn: turn.start)
         ids = frozenset(turn.trace_id for turn in turns)
-        found.append(Session(name, tuple(shown[turn.trace_id] for turn in turns), ids & pending))
-    return found, max(undiagnosed, len(pending))
+        conversations.append(Session(name, tuple(shown[turn.trace_id] for turn in turns), ids & pending))
+    return conversations, max(undiagnosed, len(pending))
 
 
 def _by_conversation(traces: Iterable[TraceSummary]) -> dict[str, list[TraceSummary]]:
