@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from llmtrace import semconv as sc
 from llmtrace.diagnosis import diagnose
 from llmtrace.evaluation import evaluate_trace
-from llmtrace.model import AgentInvocation, Failure, ToolExecution, Trace, replace
+from llmtrace.model import AgentInvocation, Failure, Review, ToolExecution, Trace, replace
 from tests.cli.traces import REFUND, Maker, answers, user
 
 
@@ -43,3 +45,24 @@ def test_a_tool_that_failed_on_a_server_is_not_the_end_of_a_run() -> None:
     trace, _ = evaluate_trace(Trace(spans))
     assert trace.health == "recovered"
     assert diagnose(trace).marked == ()
+
+
+@pytest.mark.parametrize(
+    ("review", "execution", "codes"),
+    [
+        (Review("refund", tool="refund", call_id="c1", decision="rejected"), ToolExecution("refund"), []),
+        (Review("refund", tool="refund", decision="rejected"), ToolExecution("refund"), []),
+        (Review("Go on?", decision="rejected"), ToolExecution("refund", result="no", has_result=True), []),
+        (Review("refund", tool="refund", decision="rejected"), ToolExecution("repay"), ["unknown_tool"]),
+    ],
+)
+def test_a_tool_whose_call_a_person_rejected_is_not_unknown(review: Review, execution: ToolExecution, codes: list[str]) -> None:
+    """A call that did not run, of a tool without a definition, names an unknown tool only if nobody decided on it."""
+    maker = Maker("3" * 32, 0)
+    spans = [
+        maker.span(1, None, "invoke_agent support", AgentInvocation("support"), took=9.0),
+        maker.span(2, 1, "review", review),
+        maker.span(3, 1, "execute_tool", replace(execution, call_id="c1", executed=False)),
+    ]
+    trace, _ = evaluate_trace(Trace(spans))
+    assert [violation.code for span in trace.spans for violation in span.violations] == codes

@@ -23,6 +23,7 @@ from llmtrace.model import (
     Inference,
     JsonValue,
     Reasoning,
+    Review,
     Span,
     Text,
     ToolCall,
@@ -72,6 +73,8 @@ class RunState:
         """By name of the law. A state is made when first needed, because many runs are one span."""
         self.timeline = Timeline(spans, bounded=bounded)
         self.verdict = RunVerdict()
+        self.held_tools: set[str] = set()
+        """Names of the tools of which a call was held for a person's decision. They exist, whatever the request shows."""
 
 
 class Evaluator:
@@ -110,6 +113,8 @@ class Evaluator:
             violations = _of_fetched(state, operation)
         elif isinstance(operation, ToolExecution):
             violations = _of_tool_execution(state, span, operation)
+        elif isinstance(operation, Review) and operation.tool is not None:
+            state.held_tools.add(operation.tool)
         if not violations:
             return span
         return replace(span, violations=violations, failure=span.failure or _failure(span, violations))
@@ -140,9 +145,9 @@ class Evaluator:
         return self._with_findings(state, span) if outermost else span
 
     def _with_findings(self, state: RunState, span: Span) -> Span:
-        findings: list[Finding] = []
+        findings: Sequence[Finding] = ()
         if self.laws and not (state.timeline.is_quiet and span.failure is None):
-            findings = judge(EndedRun(state.timeline, span, is_thorough=False), self.laws)
+            findings = judge(EndedRun(state.timeline, span, is_thorough=False), self.laws).findings
         marks = tuple([finding.as_evaluation() for finding in findings if finding.is_marked])
         attributes = {**span.attributes, **state.verdict.attributes(span, findings, has_error=bool(state.timeline.faulty))}
         return replace(span, evaluations=(*span.evaluations, *marks), attributes=attributes)
@@ -165,10 +170,10 @@ class Evaluator:
         if failure is span.failure and not span.violations and not span.evaluations and not is_judged:
             return span
         remaining = tuple(evaluation for evaluation in span.evaluations if evaluation.name not in self._names)
-        others = span.attributes
+        attributes = span.attributes
         if is_judged:
-            others = {name: stored for name, stored in others.items() if name not in ATTRIBUTES}
-        return replace(span, violations=(), evaluations=remaining, failure=failure, attributes=others)
+            attributes = {name: stored for name, stored in attributes.items() if name not in ATTRIBUTES}
+        return replace(span, violations=(), evaluations=remaining, failure=failure, attributes=attributes)
 
 
 def _state_facts(laws: Iterable[_Step], state: RunState, span: Span) -> Span:
@@ -260,8 +265,8 @@ def _of_inference(state: RunState, span: Span, inference: Inference) -> tuple[Vi
         texts = [part.content for part in message.parts if isinstance(part, Text)]
         if texts and not called and (schema is not None or constrained):
             text = "".join(texts)
-            found = check_structured(text, parameters) if schema is None else check_output(text, schema)
-            violations.extend(replace(violation, choice=choice) for violation in found)
+            broken = check_structured(text, parameters) if schema is None else check_output(text, schema)
+            violations.extend(replace(violation, choice=choice) for violation in broken)
     return tuple(violations)
 
 
@@ -283,7 +288,9 @@ def _of_call(call: ToolCall, tools: Sequence[ToolDefinition]) -> tuple[Violation
 def _of_tool_execution(state: RunState, span: Span, execution: ToolExecution) -> tuple[Violation, ...]:
     definition = execution.definition or find_tool(execution.name, state.tools)
     if definition is None:
-        return () if execution.executed else (_unknown(execution),)
+        # somebody answered in the tool's place, or decided on a call of it
+        is_known = execution.executed or execution.has_result or execution.name in state.held_tools
+        return () if is_known else (_unknown(execution),)
     violations: tuple[Violation, ...] = ()
     is_own = span.scope.name == semconv.SCOPE_NAME
     # arguments that were inferred, or wrapped by a writer, are not what the model wrote

@@ -1,7 +1,7 @@
 """The verdicts that lists show: health and first suspect of each trace, diagnosed in a background thread.
 
-Laws: health and suspect of a trace are those that `llmtrace why` names first. A trace of any length is diagnosed, and once:
-the index of a local store keeps its verdict until one of its spans or this code changes (see `store.kept_verdicts`).
+Laws: health and suspect of a trace are those that `llmtrace why` names first. A trace of any length is diagnosed, and only
+once: the index of a local store caches its verdict until one of its spans or this code changes (see `store.kept_verdicts`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from llmtrace.version import __version__
 _SHORT = 300
 """Spans up to which traces are diagnosed in the order of the list. Longer ones come last, the shortest of them first."""
 _AT_ONCE, _SECONDS = 50, 0.25
-"""Traces and seconds after which new verdicts are kept, at most."""
-_ROOMS = ("diagnosis", "laws", "model", "reading", "text", "validation")
+"""Traces and seconds after which new verdicts are cached, at most."""
+_FOLDERS = ("codec", "diagnosis", "laws", "model", "reading", "text", "validation")
 """Folders whose code decides what a diagnosis says."""
 
 
@@ -66,12 +66,12 @@ class Verdicts:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._kept = KeptVerdicts(store, code_version()) if isinstance(store, LocalStore) else None
+        self._cache = KeptVerdicts(store, code_version()) if isinstance(store, LocalStore) else None
         self._changed = threading.Condition()
         self._queue: dict[str, TraceSummary | Unjudged] = {}
         """The traces that the thread has yet to diagnose, by id."""
-        self._unkept: dict[str, tuple[TraceSummary, Verdict]] = {}
-        """Verdicts that no index keeps, with the summary that the trace had."""
+        self._uncached: dict[str, tuple[TraceSummary, Verdict]] = {}
+        """Verdicts that no index caches, with the summary that the trace had."""
         self._tried: set[tuple[str, int]] = set()
         """The states of traces, as `Unjudged` has them, that were diagnosed."""
         self._thread: threading.Thread | None = None
@@ -79,35 +79,36 @@ class Verdicts:
 
     def get(self, traces: Sequence[TraceSummary], *, seconds: float = float("inf")) -> list[Verdict]:
         """Return the verdict of each trace; `PENDING` for one that is not diagnosed within ``seconds``, but will be."""
-        known = self._known(traces)
-        missing = {trace.trace_id: trace for trace in traces if trace.trace_id not in known}
+        verdicts = self._present(traces)
+        missing = {trace.trace_id: trace for trace in traces if trace.trace_id not in verdicts}
         if missing:
             self._diagnose(missing, seconds)
-            known |= self._known(list(missing.values()))
-        return [known.get(trace.trace_id, PENDING) for trace in traces]
+            verdicts |= self._present(list(missing.values()))
+        return [verdicts.get(trace.trace_id, PENDING) for trace in traces]
 
     def complete(self, query: Query, *, seconds: float = float("inf")) -> int | None:
-        """Have the index keep the verdicts of all traces that match ``query``, which takes at most ``seconds``.
+        """Have the index cache the verdicts of all traces that match ``query``, which takes at most ``seconds``.
 
         Returns the number of traces that are still being diagnosed then; None without an index.
         """
-        missing = None if self._kept is None else self._kept.missing(query)
+        missing = None if self._cache is None else self._cache.missing(query)
         if missing is None:
             return None
         return self._diagnose({trace.trace_id: trace for trace in missing if trace[:2] not in self._tried}, seconds)
 
-    def _known(self, traces: Sequence[TraceSummary]) -> dict[str, Verdict]:
+    def _present(self, traces: Sequence[TraceSummary]) -> dict[str, Verdict]:
+        """Return the verdicts that need no diagnosis, by trace id."""
         if self._store.is_remote:
             return dict.fromkeys([trace.trace_id for trace in traces], _REMOTE)
-        known = {trace.trace_id: NOTHING for trace in traces if trace.health == "running"}
-        if self._kept is not None:
-            kept = self._kept.get([trace.trace_id for trace in traces if trace.trace_id not in known])
-            known |= {trace_id: Verdict(**json_text.read(text)) for trace_id, text in kept.items()}
+        verdicts = {trace.trace_id: NOTHING for trace in traces if trace.health == "running"}
+        if self._cache is not None:
+            cached = self._cache.get([trace.trace_id for trace in traces if trace.trace_id not in verdicts])
+            verdicts |= {trace_id: Verdict(**json_text.read(text)) for trace_id, text in cached.items()}
         for trace in traces:
-            summary, verdict = self._unkept.get(trace.trace_id, (None, NOTHING))
+            summary, verdict = self._uncached.get(trace.trace_id, (None, NOTHING))
             if summary == trace:
-                known.setdefault(trace.trace_id, verdict)
-        return known
+                verdicts.setdefault(trace.trace_id, verdict)
+        return verdicts
 
     # -- the thread
 
@@ -148,33 +149,33 @@ class Verdicts:
         return short[:_AT_ONCE] or sorted(sizes, key=lambda trace_id: sizes[trace_id])[:1]
 
     def _diagnose_some(self, trace_ids: Sequence[str]) -> None:
-        """Diagnose these traces, for about `_SECONDS`, and keep the verdicts."""
+        """Diagnose these traces, for about `_SECONDS`, and cache the verdicts."""
         until = time.monotonic() + _SECONDS
-        states = {} if self._kept is None else {state.trace_id: state for state in self._kept.newest(trace_ids)}
+        states = {} if self._cache is None else {state.trace_id: state for state in self._cache.newest(trace_ids)}
         verdicts: dict[str, Verdict] = {}
         for trace_id in trace_ids:
             verdicts[trace_id], has_ended = _diagnose(self._store, trace_id)
-            if not has_ended:  # its programs may write more, so no index keeps this verdict
+            if not has_ended:  # its programs may write more, so no index caches this verdict
                 states.pop(trace_id, None)
             if time.monotonic() > until:
                 break
-        kept: Collection[str] = ()
-        if self._kept is not None:
+        cached: Collection[str] = ()
+        if self._cache is not None:
             new = {states[trace_id]: verdict for trace_id, verdict in verdicts.items() if trace_id in states}
-            self._kept.keep({state: (verdict.confidence, verdict.health, _text(verdict)) for state, verdict in new.items()})
+            self._cache.keep({state: (verdict.confidence, verdict.health, _text(verdict)) for state, verdict in new.items()})
             self._tried.update(state[:2] for state in new)
-            kept = self._kept.get(list(verdicts))
+            cached = self._cache.get(list(verdicts))
         with self._changed:
             for trace_id, verdict in verdicts.items():
                 summary = self._queue.pop(trace_id, None)
-                self._unkept.pop(trace_id, None)
-                if isinstance(summary, TraceSummary) and trace_id not in kept:
-                    self._unkept[trace_id] = summary, verdict
+                self._uncached.pop(trace_id, None)
+                if isinstance(summary, TraceSummary) and trace_id not in cached:
+                    self._uncached[trace_id] = summary, verdict
             self._changed.notify_all()
 
 
 def _diagnose(store: Store, trace_id: str) -> tuple[Verdict, bool]:
-    """Return the verdict of a trace, and if all its programs have ended."""
+    """Return the verdict of a trace, and True if all its programs have ended."""
     try:
         trace = store.trace(trace_id)
     except TraceNotFound:  # it was removed meanwhile
@@ -182,8 +183,8 @@ def _diagnose(store: Store, trace_id: str) -> tuple[Verdict, bool]:
     return verdict_of(trace), not trace.alive
 
 
-def kept_verdict(store: Store, trace_id: str) -> Verdict | None:
-    """Return the verdict that the index of a local store keeps; None if there is none. Raises UnreadableStore."""
+def cached_verdict(store: Store, trace_id: str) -> Verdict | None:
+    """Return the verdict that the index of a local store caches; None if it has none. Raises UnreadableStore."""
     if not isinstance(store, LocalStore):
         return None
     text = KeptVerdicts(store, code_version()).get([trace_id]).get(trace_id)
@@ -192,7 +193,7 @@ def kept_verdict(store: Store, trace_id: str) -> Verdict | None:
 
 def verdict_of(trace: Trace) -> Verdict:
     """Diagnose a trace, and return the verdict."""
-    from llmtrace.diagnosis import diagnose, wrap_errors  # takes a third of a second; kept verdicts need none of it
+    from llmtrace.diagnosis import diagnose, wrap_errors  # takes a third of a second; cached verdicts do not need it
 
     try:
         with wrap_errors(trace.trace_id):
@@ -213,7 +214,7 @@ def _text(verdict: Verdict) -> str:
 
 @functools.cache
 def code_version() -> str:
-    """A text that changes with the code that diagnoses: the version, and when its newest file was written."""
+    """Return a text that changes with the code that diagnoses: the version, and the time when its newest file was written."""
     package = Path(__file__).parent
-    times = [file.stat().st_mtime_ns for room in _ROOMS for file in (package / room).rglob("*.py")]
+    times = [file.stat().st_mtime_ns for folder in _FOLDERS for file in (package / folder).rglob("*.py")]
     return f"{__version__} {max(times, default=0)}"

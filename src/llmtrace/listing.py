@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from llmtrace.errors import UnreadableStore
-from llmtrace.list_verdicts import PENDING, Verdict, Verdicts, kept_verdict, verdict_of
+from llmtrace.list_verdicts import PENDING, Verdict, Verdicts, cached_verdict, verdict_of
 from llmtrace.model import HEALTHS, Health, Trace, replace, run_health
 from llmtrace.model.value import value
 from llmtrace.store import Query, Store, TraceSummary, filters
@@ -114,7 +114,7 @@ def with_health(traces: Sequence[TraceSummary], verdicts: Sequence[Verdict]) -> 
 
 def diagnosed_health(store: Store, trace: Trace) -> Health:
     """The one word for a trace of ``store`` that was read whole: by its kept verdict, else by a new diagnosis."""
-    verdict = kept_verdict(store, trace.trace_id) or verdict_of(trace)
+    verdict = cached_verdict(store, trace.trace_id) or verdict_of(trace)
     return verdict.health or undiagnosed_health(trace)
 
 
@@ -154,23 +154,23 @@ def sessions(
     Raises UnreadableStore.
     """
     until, verdicts = time.monotonic() + seconds, verdicts or Verdicts(store)
-    most = MOST_REMOTE_TURNS if store.is_remote else MOST_TURNS
-    matching, undiagnosed = find(store, replace(query, limit=most, sort="age", reverse=False), verdicts, seconds=seconds)
+    most_turns = MOST_REMOTE_TURNS if store.is_remote else MOST_TURNS
+    matching, undiagnosed = find(store, replace(query, limit=most_turns, sort="age", reverse=False), verdicts, seconds=seconds)
     by_conversation = _by_conversation(matching)
     chosen = list(by_conversation)[: query.limit]
-    if query.text or len(matching) >= most or any(filter_.name != "conversation" for filter_, _ in filters.active(query)):
-        whole = {name: store.traces(Query(limit=most, conversation=name)) for name in chosen}
+    if query.text or len(matching) >= most_turns or any(filter_.name != "conversation" for filter_, _ in filters.active(query)):
+        whole = {name: store.traces(Query(limit=most_turns, conversation=name)) for name in chosen}
         by_conversation = {name: turns or by_conversation[name] for name, turns in whole.items()}
     traces = list({turn.trace_id: turn for name in chosen for turn in by_conversation[name]}.values())
     judged = verdicts.get(traces, seconds=max(0.0, until - time.monotonic()))
     shown = {turn.trace_id: turn for turn in with_health(traces, judged)}
     pending = {trace.trace_id for trace, verdict in zip(traces, judged, strict=True) if verdict is PENDING}
-    found = []
+    conversations = []
     for name in chosen:
         turns = sorted(by_conversation[name], key=lambda turn: turn.start)
         ids = frozenset(turn.trace_id for turn in turns)
-        found.append(Session(name, tuple(shown[turn.trace_id] for turn in turns), ids & pending))
-    return found, max(undiagnosed, len(pending))
+        conversations.append(Session(name, tuple(shown[turn.trace_id] for turn in turns), ids & pending))
+    return conversations, max(undiagnosed, len(pending))
 
 
 def _by_conversation(traces: Iterable[TraceSummary]) -> dict[str, list[TraceSummary]]:

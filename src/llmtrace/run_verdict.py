@@ -21,19 +21,20 @@ class RunVerdict:
 
     def __init__(self) -> None:
         self._healths: set[JsonValue] = set()
-        """The words of the runs below."""
+        """The healths of the runs below."""
         self._count = 0
-        self._worst: list[tuple[str, Confidence]] = []
-        """The worst findings of the runs below: law and confidence."""
+        """Number of certain and likely findings of the runs below."""
+        self._worst: tuple[str, Confidence] | None = None
+        """Law and confidence of the worst finding of the runs below."""
 
     def absorb(self, attributes: Mapping[str, JsonValue]) -> None:
         """Add the verdict on a run below the span of a program, from the attributes of that run's outermost span."""
         self._healths.add(attributes.get(sc.HEALTH))
         count, name = attributes.get(sc.FINDINGS_COUNT), attributes.get(sc.WORST_FINDING)
         self._count += count if isinstance(count, int) else 0
-        confidence = next((known for known in RANK if known == attributes.get(sc.WORST_FINDING_CONFIDENCE)), None)
+        confidence = next((word for word in RANK if word == attributes.get(sc.WORST_FINDING_CONFIDENCE)), None)
         if isinstance(name, str) and confidence is not None:
-            self._worst.append((name, confidence))
+            self._worst = _worse(self._worst, (name, confidence))
 
     def attributes(self, outermost: Span, findings: Sequence[Finding], *, has_error: bool) -> dict[str, JsonValue]:
         """Return the attributes for the run's outermost span. ``has_error``: any span of the run has an error."""
@@ -43,11 +44,18 @@ class RunVerdict:
         reported = any(evaluation.name == OUTCOME and evaluation.label == "failure" for evaluation in outermost.evaluations)
         has_failed = reported or outermost.failure is not None or "failed" in self._healths
         has_error = has_error or "recovered" in self._healths
-        own = run_health("recovered" if has_error else "ok", is_marked=is_marked, has_failed=has_failed)
-        out: dict[str, JsonValue] = {sc.HEALTH: own, sc.FINDINGS_COUNT: self._count + len(marks)}
-        worst = [*((finding.law, finding.confidence) for finding in in_order[:1]), *self._worst]
-        if worst:
-            out[sc.WORST_FINDING], out[sc.WORST_FINDING_CONFIDENCE] = min(worst, key=lambda finding: RANK[finding[1]])
-        if own in ("failed", "suspect"):
+        health = run_health("recovered" if has_error else "ok", is_marked=is_marked, has_failed=has_failed)
+        out: dict[str, JsonValue] = {sc.HEALTH: health, sc.FINDINGS_COUNT: self._count + len(marks)}
+        worst = _worse((in_order[0].law, in_order[0].confidence), self._worst) if in_order else self._worst
+        if worst is not None:
+            out[sc.WORST_FINDING], out[sc.WORST_FINDING_CONFIDENCE] = worst
+        if health in ("failed", "suspect"):
             out[sc.SUSPECT] = True
         return out
+
+
+def _worse(first: tuple[str, Confidence] | None, second: tuple[str, Confidence] | None) -> tuple[str, Confidence] | None:
+    """Return the finding with the higher confidence, the first of two that are equal."""
+    if first is None or second is None:
+        return first or second
+    return second if RANK[second[1]] < RANK[first[1]] else first

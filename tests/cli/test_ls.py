@@ -306,6 +306,25 @@ def test_filters_and_order(llmtrace: Callable[..., Any], store: str, options: li
     assert [trace["trace_id"] for trace in json.loads(out)] == found
 
 
+@pytest.mark.parametrize(("text", "is_listed"), [("slo", True), ("slo:p95", True), ("slo:p50", False), ("p95", False)])
+def test_a_finding_is_named_with_or_without_its_label(
+    llmtrace: Callable[..., Any], store: str, text: str, *, is_listed: bool
+) -> None:
+    """--finding takes the name of a signal, and name:label for one kind of problem."""
+    span = Maker("c" * 32, time.time_ns() - 5 * SECOND).span(1, None, "slow", Custom())
+    append(store, replace(span, evaluations=(Evaluation("slo", "warning", "took 3 s", "p95"),)))
+    traces = json.loads(llmtrace("ls", "--json", "--store", store, "--finding", text).out)
+    assert [trace["trace_id"] for trace in traces] == ["c" * 32] * is_listed
+
+
+@pytest.mark.parametrize("text", ["failed_tool:", ":raised", " "])
+def test_a_half_finding_is_refused(llmtrace: Callable[..., Any], store: str, text: str) -> None:
+    """A name without its label, or a label without its name, is a usage error that says what was expected."""
+    result = llmtrace("ls", "--store", store, "--finding", text)
+    assert result.code == 2
+    assert "expected a name" in result.err
+
+
 def test_nothing_found(llmtrace: Callable[..., Any], store: str) -> None:
     """No trace is told apart from no such trace; the store that has none is named."""
     assert llmtrace("ls", "--store", store, "--health", "failed").out == "No trace matches these filters.\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from llmtrace.diagnosis.environment import (
     Environment,
     Fact,
@@ -105,3 +107,10 @@ def test_facts_are_read_as_they_were_written() -> None:
     assert facts_from_json(json.loads(json.dumps(facts_as_json(environment)))).facts == environment.facts
     later = [{"kind": "of a later version", "values": []}, {"kind": "model", "where": "a", "values": ["m"]}]
     assert facts_from_json(later) == Environment({Fact("model", "a"): ("m",)}, {})
+
+
+@pytest.mark.parametrize("item", [{"values": ["m"]}, {"kind": "model"}, {"kind": "model", "values": "gpt-4o"}, None])
+def test_data_that_are_no_facts_are_refused(item: Any) -> None:
+    """A fact has a kind and a list of values; a text is not read as a list of letters."""
+    with pytest.raises(ValueError, match="expected a"):
+        facts_from_json([item])

@@ -199,6 +199,16 @@ def test_every_filter_means_the_same_in_every_store(store: Store) -> None:
     assert numbers(store, agent="support", health="failed") == []
 
 
+def test_a_finding_is_found_by_its_name_and_its_label(store: Store) -> None:
+    """A signal with several labels can be narrowed to one. A label that no finding has finds nothing."""
+    for number, label in ((1, "never_succeeded"), (2, "not_approved"), (3, None)):
+        store.append(span(number, evaluations=(Evaluation("failed_tool", "warning", "bad", label),)))
+    assert numbers(store, finding="failed_tool") == [3, 2, 1]
+    assert numbers(store, finding="failed_tool:not_approved") == [2]
+    assert numbers(store, finding="failed_tool:raised") == []
+    assert numbers(store, finding="not_approved") == []
+
+
 def test_every_order_means_the_same_in_every_store(store: Store) -> None:
     """The largest first, the unknown last; of equal ones the newer first; the other way round on demand."""
     varied(store)

@@ -5,11 +5,11 @@ An unknown number is ``-``, never 0.
 
 Health is *failed* if the program reported failure, the outermost span ended in error, or the run was interrupted; else
 *suspect* if a certain or likely suspect marks the run; else *recovered* if any error occurred on the way; else *ok*. It is
-``-`` while only the verdict can tell which. A run whose review nobody has decided says *waits*.
+``-`` until the verdict is known, if it depends on that. A run whose review nobody has decided says *waits*.
 
-Every ended run of a local store is judged, however long it is, and its verdict is kept. On a terminal, the list comes after at
-most 1.5 seconds, and the verdicts of runs that take longer follow below it. Ctrl-C leaves them to the next call. Into a file or
-a pipe, the list waits for all of them.
+Every ended run of a local store is judged, however long it is, and its verdict is stored. On a terminal, the list comes after
+at most 1.5 seconds, and the verdicts of runs that take longer follow below it. Ctrl-C leaves them to the next call. Into a file
+or a pipe, the list waits for all of them.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def _list_sessions(screen: Screen, store: Store, args: argparse.Namespace) -> No
 
 def _list_traces(screen: Screen, store: Store, args: argparse.Namespace) -> None:
     verdicts = Verdicts(store)
-    found = _find(store, _query(args), verdicts)
-    traces = found[: args.limit]
+    matching = _find(store, _query(args), verdicts)
+    traces = matching[: args.limit]
     judged = _judge(verdicts, traces, TERMINAL_SECONDS if screen.is_terminal and not args.json else float("inf"))
     if args.json:
         print_json(list(_as_json(store, traces, judged)))
@@ -131,12 +131,13 @@ def _list_traces(screen: Screen, store: Store, args: argparse.Namespace) -> None
         _show(screen, store, traces, judged)
     else:
         screen.line(nothing_found(store, args, filtered=bool(args.text) or any(filters.active(_query(args)))))
-    _say_more(screen, len(found), args)
+    _say_more(screen, len(matching), args)
     _show_late(screen, verdicts, [trace for trace, verdict in zip(traces, judged, strict=True) if verdict is PENDING])
 
 
-def _say_more(screen: Screen, found: int, args: argparse.Namespace) -> None:
-    if found > args.limit:
+def _say_more(screen: Screen, count: int, args: argparse.Namespace) -> None:
+    """Print how to see more, if more than the limit match. ``count``: of matches, at most one more than the limit."""
+    if count > args.limit:
         screen.line(f"more with --limit {2 * args.limit}", "dim")
 
 
@@ -163,6 +164,7 @@ def _judge(verdicts: Verdicts, traces: Sequence[TraceSummary], seconds: float) -
 
 
 def _runs(traces: Sequence[TraceSummary]) -> str:
+    """Return the number of the runs and the size of the longest, as words."""
     spans = format_text.plural(max(trace.spans for trace in traces), "span")
     return f"1 run of {spans}" if len(traces) == 1 else f"{len(traces)} runs of up to {spans}"
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
-from llmtrace import laws
 from llmtrace.diagnosis.causes import causes_of, suspects_of
 from llmtrace.diagnosis.place_ranker import MOST_PLACES, Ranker, places_of
 from llmtrace.diagnosis.result import ChainStep, Diagnosis, Place, Suspect
@@ -22,8 +22,9 @@ from llmtrace.diagnosis.run_reports import is_known_to_have_failed, reports_of
 from llmtrace.diagnosis.stored_verdicts import as_judged_live
 from llmtrace.diagnosis.visibility import unchecked, visible_needs
 from llmtrace.errors import DiagnosisFailed, LlmtraceError
+from llmtrace.laws.base import AnyLaw, Need
 from llmtrace.laws.finding import RANK, Finding
-from llmtrace.laws.judging import judge
+from llmtrace.laws.judging import Judgement, judge
 from llmtrace.model import Confidence, Trace, run_health
 from llmtrace.reading.graph import Graph, agent_names, analyze
 from llmtrace.reading.read import read_runs
@@ -43,6 +44,9 @@ __all__ = [
     "wrap_errors",
 ]
 
+_ABOUT_ENDINGS: Final[frozenset[Need]] = frozenset({"inferences", "facts"})
+"""The needs of a law that looks at how a run or an answer ended, and not at calls or the content of answers."""
+
 
 class Reading:
     """The runs of a trace, read and judged once, for all who show or explain it."""
@@ -58,9 +62,16 @@ class Reading:
         return self.graphs[0] if len(self.graphs) == 1 else analyze(self.trace)
 
     @cached_property
+    def judgements(self) -> list[Judgement]:
+        """What the laws say of each run over what was stored."""
+        return [judge(graph.run) for graph in self.graphs]
+
+    @cached_property
     def findings(self) -> list[list[Finding]]:
-        """What the laws say of each run, before findings of one cause are joined."""
-        return [as_judged_live(graph.run, judge(graph.run)) for graph in self.graphs]
+        """The findings of each run, before those of one cause are joined."""
+        return [
+            as_judged_live(graph.run, judgement.findings) for graph, judgement in zip(self.graphs, self.judgements, strict=True)
+        ]
 
 
 def diagnose(trace: Trace, reading: Reading | None = None) -> Diagnosis:
@@ -74,15 +85,11 @@ def diagnose(trace: Trace, reading: Reading | None = None) -> Diagnosis:
         failed = is_known_to_have_failed(trace)
         suspects: list[Suspect] = []
         places: list[Place] = []
-        checked: dict[str, bool] = {}
         for graph, findings in zip(reading.graphs, reading.findings, strict=True):
             suspects += suspects_of(causes_of(findings, graph), graph)
             if failed:
                 places += places_of(graph, findings)
-            needs = visible_needs(graph.run)
-            for law in laws.load():
-                if needs.issuperset(law.needs):
-                    checked[law.name] = checked.get(law.name, False) or bool(set(law.needs) - {"inferences"})
+        checked, errors = _checks_of(reading)
         in_order = tuple(sorted(suspects, key=lambda suspect: RANK[suspect.confidence]))
         places.sort(key=lambda place: -place.probability)
         return Diagnosis(
@@ -90,13 +97,27 @@ def diagnose(trace: Trace, reading: Reading | None = None) -> Diagnosis:
             run_health(trace.health, is_marked=any(suspect.is_marked for suspect in in_order), has_failed=failed),
             in_order,
             tuple(places[:MOST_PLACES]),
-            tuple(checked),
-            unchecked(trace, [graph.run for graph in reading.graphs]),
+            tuple(law.name for law in checked),
+            unchecked(trace, [graph.run for graph in reading.graphs], errors),
             reports_of(trace, in_order),
-            any(checked.values()),
+            any(not _ABOUT_ENDINGS.issuperset(law.needs) for law in checked),
             failed,
             _last_good_checkpoint(trace, in_order, failed=failed),
         )
+
+
+def _checks_of(reading: Reading) -> tuple[list[AnyLaw], dict[str, str]]:
+    """Return the laws that judged a run of the trace, and failed for none, and the errors of those that failed.
+
+    A law did not judge a run of which its needs were not recorded.
+    """
+    checked: dict[str, AnyLaw] = {}
+    errors: dict[str, str] = {}
+    for graph, judgement in zip(reading.graphs, reading.judgements, strict=True):
+        needs = visible_needs(graph.run)
+        checked.update((law.name, law) for law in judgement.laws if needs.issuperset(law.needs))
+        errors.update(judgement.errors)
+    return [law for name, law in checked.items() if name not in errors], errors
 
 
 def findings_of(trace: Trace) -> list[Finding]:

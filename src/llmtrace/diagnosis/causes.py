@@ -87,13 +87,12 @@ def _without_symptoms(causes: Sequence[Cause], graph: Graph) -> list[Cause]:
 
 def _leaves_gap(finding: Finding) -> bool:
     """Return True if data was missing after a step: messages were lost, or a lookup never succeeded."""
-    if not finding.is_marked or finding.law == "lost_context":
-        return finding.is_marked
-    return finding.label == "never_succeeded" and isinstance(finding.step, Call) and not finding.step.is_change
+    is_failed_lookup = finding.label == "never_succeeded" and isinstance(finding.step, Call) and not finding.step.is_change
+    return finding.is_marked and (finding.law == "lost_context" or is_failed_lookup)
 
 
 def reached_from(finding: Finding, graph: Graph) -> dict[Step, Flow | None]:
-    """Return the steps that the values of a finding graph into, as `Graph.reach` does."""
+    """Return the steps that the values of a finding flow into, as `Graph.reach` does."""
     if finding.step is None:
         return {}
     return graph.reach(finding.step, (finding.use.key,) if finding.use is not None else ())
@@ -105,7 +104,7 @@ def suspects_of(causes: Sequence[Cause], graph: Graph) -> tuple[Suspect, ...]:
 
 def _suspect(cause: Cause, graph: Graph) -> Suspect:
     finding = cause.finding
-    way = chain(finding, reached_from(finding, graph), graph) if finding.confidence != "possible" else ()
+    way = chain(finding, reached_from(finding, graph), graph) if finding.is_marked else ()
     symptoms = dict.fromkeys(symptom.title for symptom in cause.symptoms if symptom.title != finding.title)
     return Suspect(
         finding.law,
@@ -182,7 +181,7 @@ _LONGEST_TEXT = 400
 def chain(finding: Finding, reached: Mapping[Step, Flow | None], graph: Graph) -> tuple[ChainStep, ...]:
     """Return the steps from the outcome back to the suspect, which is the last step.
 
-    ``reached``: the steps that the finding's values graph into, see `reached_from`.
+    ``reached``: the steps that the finding's values flow into, see `reached_from`.
     """
     if finding.ends_run or finding.step is None:
         return _without_values(finding, graph)

@@ -150,11 +150,11 @@ def environment_of_program(resource: Mapping[str, JsonValue], changes: str | Non
 def compare(before: Environment, now: Environment) -> list[Change]:
     """Return the changes, the likeliest cause first."""
     callers = before.callers() & now.callers()
-    known = before.kinds() & now.kinds() | _OF_SOME_CALLS
+    comparable_kinds = before.kinds() & now.kinds() | _OF_SOME_CALLS
     changes = []
     for fact in sorted({**before.facts, **now.facts}, key=lambda fact: KINDS.index(fact.kind)):
         is_of_a_call = fact.kind not in PROGRAM_KINDS and fact.kind != "task"
-        if fact.kind not in known or (is_of_a_call and fact.where not in callers):
+        if fact.kind not in comparable_kinds or (is_of_a_call and fact.where not in callers):
             continue
         old, new = before.facts.get(fact, ()), now.facts.get(fact, ())
         if fact.kind == "environment variable" and not (old and new):
@@ -317,9 +317,11 @@ def facts_from_json(items: Iterable[Mapping[str, Any]]) -> Environment:
     for item in items:
         try:
             fact = Fact(str(item["kind"]), str(item.get("where", "")), str(item.get("name", "")))
-            contents = tuple(str(content) for content in item["values"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"a fact without {error}") from None
+            contents = item["values"]
+        except (KeyError, TypeError, AttributeError):
+            raise ValueError("expected a fact with a kind and values") from None
+        if not isinstance(contents, list):
+            raise ValueError(f"expected a list of the values of {fact.kind!r}, got {type(contents).__name__}")
         if fact.kind in KINDS:
-            facts[fact] = contents
+            facts[fact] = tuple(map(str, contents))
     return Environment(facts, {})

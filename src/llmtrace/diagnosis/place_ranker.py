@@ -112,7 +112,7 @@ def features_of(graph: Graph, findings: Iterable[Finding]) -> list[dict[str, flo
     """Return the features of every step of the run, in order. Features that are zero are left out."""
     steps = graph.steps
     failed = [_author(number, steps) for number, step in enumerate(steps) if _has_failed(step)]
-    marked = ((finding.step, finding.label) for finding in findings if finding.confidence != "possible")
+    marked = ((finding.step, finding.label) for finding in findings if finding.is_marked)
     evidence = {*failed, *(_origin(step.position, steps, label) for step, label in marked if step is not None)}
     """Positions of the steps at which a failure or a certain or likely finding began."""
     texts = [_text_of(step) for step in steps]

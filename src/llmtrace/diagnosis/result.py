@@ -91,9 +91,9 @@ class Diagnosis:
     places: tuple[Place, ...] = ()
     """Up to five places to look at first. Empty unless the run is known to have failed."""
     checked: tuple[str, ...] = ()
-    """Names of the laws that could judge the run, because their data was recorded."""
+    """Names of the laws that judged, because their data was recorded. A law that failed, or only states facts, is left out."""
     unchecked: tuple[str, ...] = ()
-    """Sentences about what could not be checked, because it was not recorded."""
+    """Sentences about what was not checked: it was not recorded, its spans were not evaluated, or the law failed."""
     reports: tuple[str, ...] = ()
     """Reports by the program, a person or a quality signal about the run as a whole."""
     is_judged: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from llmtrace.diagnosis.result import Suspect
-from llmtrace.laws.finding import name_of
+from llmtrace.laws.finding import OF_NO_LAW, name_of
 from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, AgentInvocation, Evaluation, Span, Trace, Workflow
 
 _SLO = "slo"
@@ -25,10 +25,11 @@ def is_about_run(trace: Trace, span: Span, evaluation: Evaluation) -> bool:
     Outcomes and objectives always are. Feedback and acceptance checks are if they are on the root span; on another span they
     are about that step. Other evaluations are if they are on the root span, or on an agent or workflow.
     """
-    if evaluation.name == _SLO or evaluation.name == OUTCOME:
+    if evaluation.name in (_SLO, OUTCOME):
         return True
-    is_whole = isinstance(span.operation, (AgentInvocation, Workflow)) or trace.is_run_root(span)
-    return is_whole if evaluation.name not in (FEEDBACK, ACCEPTANCE) else trace.is_run_root(span)
+    if evaluation.name in (FEEDBACK, ACCEPTANCE):
+        return trace.is_run_root(span)
+    return isinstance(span.operation, (AgentInvocation, Workflow)) or trace.is_run_root(span)
 
 
 def reports_of(trace: Trace, suspects: Sequence[Suspect]) -> tuple[str, ...]:
@@ -41,17 +42,17 @@ def reports_of(trace: Trace, suspects: Sequence[Suspect]) -> tuple[str, ...]:
 def _reports(trace: Trace, suspected: frozenset[str], evident: frozenset[str]) -> Iterator[str]:
     """Yield the reports. ``suspected``: ids of the spans of suspects. ``evident``: ids of spans that a marked suspect rests
     on."""
-    checked = any(evaluation.name == ACCEPTANCE for span in trace.spans for evaluation in span.evaluations)
+    is_checked = any(evaluation.name == ACCEPTANCE for span in trace.spans for evaluation in span.evaluations)
     for span in trace.spans:
         for evaluation in span.evaluations:
             if evaluation.name == OUTCOME:
-                is_told = evaluation.label == "failure" and not (checked and evaluation.source == ACCEPTANCE)
-            elif evaluation.severity == "info" or evaluation.name.startswith(("budget_", "drift.")):
-                is_told = False
+                is_report = evaluation.label == "failure" and not (is_checked and evaluation.source == ACCEPTANCE)
+            elif evaluation.severity == "info" or evaluation.name.startswith(OF_NO_LAW):
+                is_report = False
             else:
-                is_said = span.span_id in suspected or not evident.isdisjoint(evaluation.sources)
-                is_told = is_about_run(trace, span, evaluation) and not is_said
-            if is_told:
+                is_repeated = span.span_id in suspected or not evident.isdisjoint(evaluation.sources)
+                is_report = is_about_run(trace, span, evaluation) and not is_repeated
+            if is_report:
                 yield f"{name_of(span)}: {sentence_of(evaluation)}"
 
 

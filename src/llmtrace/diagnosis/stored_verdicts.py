@@ -1,7 +1,7 @@
 """Reconciles what the laws say of a stored run with what they said while it ran.
 
 A run that llmtrace recorded was judged over its whole content. If content was cut, redacted or left out afterwards, the marks
-that its outermost span carries stand: no law marks it anew, and none is lost.
+that its outermost span carries stand: no law that looks at content marks the run anew, and no mark is lost.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from llmtrace import laws
-from llmtrace.laws.finding import Finding
+from llmtrace.laws.finding import Finding, as_sentence
 from llmtrace.model import Evaluation, Span
 from llmtrace.reading.ended_run import EndedRun
 from llmtrace.reading.visible_context import is_whole
@@ -22,26 +22,30 @@ def as_judged_live(run: EndedRun, findings: Sequence[Finding]) -> list[Finding]:
     outermost = run.outermost
     if outermost is None or FINDINGS_COUNT not in outermost.attributes or all(map(is_whole, run.spans)):
         return list(findings)
-    marks = [mark for mark in outermost.evaluations if mark.confidence in ("certain", "likely")]
+    marks = [mark for mark in outermost.evaluations if mark.is_mark]
     confirmed = {(mark.name, mark.label) for mark in marks}
-    # an error, the end of the program and the program's own signals show whatever the content
-    kept = [
-        finding
-        if not finding.is_marked or (finding.law, finding.label) in confirmed or not laws.is_built_in(finding.law)
-        else replace(finding, confidence="possible")
+    loaded = laws.load()
+    # the others need no content: an error, the end of the program and the program's own signals show without it
+    of_content = {law.name for law in loaded if law.needs}
+    reconciled = [
+        replace(finding, confidence="possible")
+        if finding.is_marked and finding.law in of_content and (finding.law, finding.label) not in confirmed
+        else finding
         for finding in findings
     ]
-    derived = {(finding.law, finding.label) for finding in kept}
-    advice = {law.name: law.advice for law in laws.load()}
+    derived = {(finding.law, finding.label) for finding in findings}
+    advice = {law.name: law.advice for law in loaded}
     missing = [mark for mark in marks if (mark.name, mark.label) not in derived]
-    return [*(_finding_of(outermost, mark, advice.get(mark.name, "")) for mark in missing), *kept]
+    return [*(_finding_of(run, outermost, mark, advice.get(mark.name, "")) for mark in missing), *reconciled]
 
 
-def _finding_of(outermost: Span, mark: Evaluation, advice: str) -> Finding:
+def _finding_of(run: EndedRun, outermost: Span, mark: Evaluation, advice: str) -> Finding:
+    """Return a mark of the live run as a finding. Its first source is the span to look at, if that is still stored."""
+    ids = {span.span_id for span in run.spans}
+    sources = tuple(span_id for span_id in mark.sources if span_id in ids) or (outermost.span_id,)
     text = mark.evidence.get("text")
-    evidence = text if isinstance(text, str) else f"{mark.explanation[:1].upper()}{mark.explanation[1:].rstrip('.')}."
-    span_id = mark.sources[0] if mark.sources else outermost.span_id
+    evidence = text if isinstance(text, str) else as_sentence(mark.explanation)
     return Finding(
-        mark.name, mark.label or "fail", mark.confidence or "possible", span_id, mark.explanation, evidence, advice,
-        pointer=mark.pointer, cause_key=(mark.explanation, mark.pointer), spans=mark.sources,
+        mark.name, mark.label or "fail", mark.confidence or "possible", sources[0], mark.explanation, evidence, advice,
+        pointer=mark.pointer, cause_key=(mark.explanation, mark.pointer), spans=sources,
     )  # fmt: skip

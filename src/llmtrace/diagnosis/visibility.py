@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from llmtrace.codec.writers import unread_writers, writers_of
 from llmtrace.laws.base import Need
 from llmtrace.model import FetchResponse, Inference, Span, ToolExecution, ToolResult, Trace, double_counted_spans
+from llmtrace.model.traces import short_id
 from llmtrace.reading.answer_endings import ending_of
 from llmtrace.reading.ended_run import EndedRun
 from llmtrace.reading.provenance import ValueUse
-from llmtrace.semconv import CONTENT_LEVEL
+from llmtrace.semconv import CONTENT_LEVEL, HEALTH
 
 
 def visible_needs(run: EndedRun) -> frozenset[Need]:
     """Return the data of a run that laws can see: see `Law.needs`."""
-    spans = [span for span in run.spans if span.end is not None]
-    inferences = [span.operation for span in spans if isinstance(span.operation, Inference)]
+    inferences = [span.operation for span in run.spans if span.end is not None and isinstance(span.operation, Inference)]
     needs: set[Need] = set()
     if inferences:
         needs.add("inferences")
@@ -32,8 +32,16 @@ def visible_needs(run: EndedRun) -> frozenset[Need]:
         needs.add("schemas")
     if "content" in needs and not run.timeline.lineage.hidden:
         needs.add("lineage")
+    if is_evaluated(run):
+        needs.add("facts")
     # with neither answers nor calls, the laws about results and schemas have nothing to look at
-    return frozenset(needs & {"inferences"} if not needs & {"content", "calls"} else needs)
+    return frozenset(needs & {"inferences", "facts"} if not needs & {"content", "calls"} else needs)
+
+
+def is_evaluated(run: EndedRun) -> bool:
+    """Return False for a run of another writer whose steps nobody evaluated, as in a backend that it was sent to."""
+    outermost = run.outermost
+    return outermost is None or outermost.run_id is not None or outermost.end is None or HEALTH in outermost.attributes
 
 
 def can_be_judged(trace: Trace) -> bool:
@@ -46,9 +54,16 @@ def can_be_judged(trace: Trace) -> bool:
     )
 
 
-def unchecked(trace: Trace, runs: Sequence[EndedRun]) -> tuple[str, ...]:
-    """Return sentences about what could not be checked, because it was not recorded."""
-    return tuple(dict.fromkeys([*_about_writers(trace), *_about_model_calls(trace), *chain(*map(_about_run, runs))]))
+def unchecked(trace: Trace, runs: Sequence[EndedRun], errors: Mapping[str, str]) -> tuple[str, ...]:
+    """Return sentences about what was not checked: it was not recorded, or the law failed. ``errors``: as in `Judgement`."""
+    sentences = [f"What {name} looks for was not checked, since it failed with {error}." for name, error in errors.items()]
+    if any((run.model_calls or run.calls) and not is_evaluated(run) for run in runs):
+        sentences.append(
+            "Neither schemas nor the form of answers were checked, since these spans were not evaluated: "
+            f"llmtrace check {short_id(trace.trace_id)} does so."
+        )
+    sentences += [*_about_writers(trace), *_about_model_calls(trace), *chain(*map(_about_run, runs))]
+    return tuple(dict.fromkeys(sentences))
 
 
 def _about_model_calls(trace: Trace) -> Iterator[str]:
@@ -80,11 +95,11 @@ def _about_run(run: EndedRun) -> Iterator[str]:
     without_schema = sorted({call.tool for call in calls if call.definition is None or call.definition.parameters is None})
     if without_schema:
         settings = _schema_settings([*inferences, *executions])
-        yield f"Arguments were not checked against a schema, since none was recorded: {_some(without_schema)}.{settings}"
+        yield f"Arguments were not checked against a schema, since none was recorded: {_listed(without_schema)}.{settings}"
     unwritten = sorted({call.tool for call in calls if call.arguments is None and call.definition is not None})
     if unwritten and all(span.run_id is None for span in inferences):
         settings = _content_settings(inferences)
-        yield f"Arguments were not checked, since none were recorded: {_some(unwritten)}.{settings}"
+        yield f"Arguments were not checked, since none were recorded: {_listed(unwritten)}.{settings}"
     if not calls and inferences and _has_results(inferences[0]):
         yield (
             "Earlier steps of this conversation are not in this trace, so the arguments of their calls were not checked: "
@@ -94,17 +109,17 @@ def _about_run(run: EndedRun) -> Iterator[str]:
         f"{call.tool} {use.pointer}" for call in run.calls if call.is_change for use in run.uses(call) if _is_unjudged(use)
     }
     if numbers:
-        yield f"Numbers that stand nowhere were not judged, since they may be computed: {_some(sorted(numbers), 3)}."
+        yield f"Numbers that stand nowhere were not judged, since they may be computed: {_listed(sorted(numbers), 3)}."
     unknown = sorted({call.tool for call in calls if call.failed is None and not call.is_held_back and not run.is_running})
     if unknown:
-        yield f"No result was recorded, so failures do not show: {_some(unknown)}.{_content_settings(executions)}"
+        yield f"No result was recorded, so failures do not show: {_listed(unknown)}.{_content_settings(executions)}"
     silent = next((span.span_id for span in executions if _is_left_out(span)), None)
     if silent is not None:
         yield f"What tools answered was left out, so an error in an answer does not show (span {silent})."
 
 
-def _some(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (" …" if len(names) > most else "")
+def _listed(names: Sequence[str], limit: int = 5) -> str:
+    return ", ".join(names[:limit]) + (" …" if len(names) > limit else "")
 
 
 def _about_writers(trace: Trace) -> Iterator[str]:

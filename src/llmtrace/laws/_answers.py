@@ -6,23 +6,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llmtrace import semconv
-from llmtrace.model import Evaluation, Inference, Message, Reasoning, ServerToolCall, Span, Text, ToolCall, Violation
+from llmtrace.model import Evaluation, Inference, Message, ServerToolCall, Span, ToolCall, Violation
 from llmtrace.reading.message_history import USER_ROLES
 
 MOST_PLACES = 20
 """Most places in one text that are examined, to limit the time for a text full of marks."""
-EXCERPT = 80
+_EXCERPT = 80
 """Characters of content that evidence shows before and after a place."""
-
-OWN_PARTS = frozenset({Text, Reasoning, ToolCall})
-"""Parts with text by people and models. Other parts, such as images, files and the provider's own tools, are not visible as
-text."""
 _CALLS = frozenset({ToolCall, ServerToolCall})
 _JSON_TYPES = frozenset({"json", "json_object", "json_schema", "application/json"})
-_QUESTION_MARKS = ("?", "？", "؟", "?”", '?"')
 
 
 def has_call(message: Message) -> bool:
+    """Return True if the message requests a tool, of the program or of the provider."""
     for part in message.parts:  # noqa: SIM110 (many signals call this, and any() takes three times as long)
         if type(part) in _CALLS:
             return True
@@ -75,11 +71,6 @@ def user_mentions(inference: Inference, text: str) -> bool:
     return not inference.input or any(text in message.text() for message in inference.input if message.role in USER_ROLES)
 
 
-def is_question(text: str) -> bool:
-    """Return True if the text ends with a question."""
-    return text.rstrip().endswith(_QUESTION_MARKS)
-
-
 def excerpt(text: str, start: int, end: int) -> str:
     """Return the text around a place, for evidence. Its length is bounded, whatever the length of the place."""
-    return text[max(0, start - EXCERPT) : min(end, start + 4 * EXCERPT) + EXCERPT]
+    return text[max(0, start - _EXCERPT) : min(end, start + 4 * _EXCERPT) + _EXCERPT]

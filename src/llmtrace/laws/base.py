@@ -19,8 +19,9 @@ When: TypeAlias = Literal["", "attributes", "results", "ungrounded", "violations
 tool call. ``ungrounded``: it requested a call with an identifier that nothing visible contains. ``words``: the model's answer
 has more than tool calls."""
 
-Need: TypeAlias = Literal["inferences", "content", "calls", "results", "schemas", "lineage"]
-"""Data of a run. ``inferences``: a model call; ``content``: an answer of one; ``lineage``: all that the models saw."""
+Need: TypeAlias = Literal["inferences", "content", "calls", "results", "schemas", "lineage", "facts"]
+"""Data of a run. ``inferences``: a model call; ``content``: an answer of one; ``lineage``: all that the models saw; ``facts``:
+the violations and facts that are stated when a step ends."""
 
 
 class Law(Generic[State]):
@@ -40,7 +41,7 @@ class Law(Generic[State]):
     when: When = ""
     """Condition on a span for `step` to get it; default, none."""
     needs: tuple[Need, ...] = ()
-    """What must have been recorded for `judge` to say that nothing is wrong."""
+    """What must have been recorded for `judge` to say that nothing is wrong. Only then does the law count as a check."""
 
     def start(self, timeline: Timeline) -> State:  # noqa: ARG002  default
         """Return the state for a new run, which `step` gets and updates. ``timeline``: what happened in the run so far."""

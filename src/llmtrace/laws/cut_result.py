@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from llmtrace.laws.base import Law
 from llmtrace.laws.finding import Finding, of_call
@@ -26,7 +27,7 @@ class CutResult(Law[None]):
             if call.failed or not isinstance(call.result, str) or not is_cut_json(call.result):
                 continue
             if "\n" in call.result.strip() and call.result.endswith(("\n", ",", "{", "[")):
-                continue
+                continue  # some lines of a file, which were read on purpose
             is_used = _is_used(run, call)
             evidence = f"The result of {call.tool} begins as JSON and ends in the middle"
             evidence += ", and a value of it was used afterwards." if is_used else "."
@@ -38,8 +39,8 @@ class CutResult(Law[None]):
 
 
 def _is_used(run: EndedRun, call: Call) -> bool:
-    later = [step for step in run.steps if step.position > call.position and step.kind != "user"][:MOST_LATER]
-    return any(run.feeds(call, step) for step in later)
+    later = (step for step in run.steps if step.position > call.position and step.kind != "user")
+    return any(run.feeds(call, step) for step in islice(later, MOST_LATER))
 
 
 SIGNAL = CutResult()

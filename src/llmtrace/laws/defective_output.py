@@ -23,18 +23,20 @@ from llmtrace.reading.ended_run import EndedRun
 from llmtrace.reading.result_form import is_cut_json
 from llmtrace.reading.timeline import Timeline
 
+_CHECK = "Check the answer before it is used, and ask again or end the run with an error."
+_MORE_TOKENS = "Raise the limit on output tokens for this prompt, or ask for less at once. Never use what was cut."
 _TEXTS: dict[str, tuple[Severity, str, str, str]] = {
     "empty": (
         "warning",
         "the answer is empty",
         "The model's answer has no text and no tool call.",
-        "Check the answer before it is used, and ask again or end the run with an error.",
+        _CHECK,
     ),
     "reasoning_only": (
         "warning",
         "the answer has only reasoning",
         "The model's answer has reasoning, but no text and no tool call.",
-        "Check the answer before it is used, and ask again or end the run with an error.",
+        _CHECK,
     ),
     "no_choice": (
         "warning",
@@ -46,19 +48,19 @@ _TEXTS: dict[str, tuple[Severity, str, str, str]] = {
         "warning",
         "the answer was cut by its limit",
         "The finish reason says that the limit on output tokens was reached in mid-answer.",
-        "Raise the limit on output tokens for this prompt, or ask for less at once. Never use what was cut.",
+        _MORE_TOKENS,
     ),
     "cut_arguments": (
         "error",
         "a tool call was cut in the middle of its arguments",
         "The answer ends in the middle of a tool call's arguments.",
-        "Raise the limit on output tokens for this prompt, or ask for less at once. Never use what was cut.",
+        _MORE_TOKENS,
     ),
     "cut_json": (
         "error",
         "an answer was cut in the middle of its JSON",
         "JSON was asked for, and the answer ends in the middle of it.",
-        "Raise the limit on output tokens for this prompt, or ask for less at once. Never use what was cut.",
+        _MORE_TOKENS,
     ),
     "filtered": (
         "warning",
@@ -87,7 +89,7 @@ class DefectiveOutput(Law[Timeline]):
     name = "defective_output"
     advice = "Treat such an answer as a failed call: ask again, never act on it, and end the run where it stays so."
     looks_at = (Inference, FetchResponse)
-    needs = ("inferences",)
+    needs = ("inferences", "facts")
 
     def start(self, timeline: Timeline) -> Timeline:
         return timeline

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from llmtrace.errors import ReplayDiverged
 from llmtrace.laws._failure_text import advice_for_model_call, end_of, has_advice, how_it_ended
 from llmtrace.laws.base import Law
-from llmtrace.laws.finding import Finding, message_of, name_of
+from llmtrace.laws.finding import Finding, as_sentence, message_of, name_of
 from llmtrace.model import (
     BUDGET_EXCEEDED,
     BUDGET_STOPPED,
@@ -64,7 +64,7 @@ class EndState(Law[None]):
                 yield self._divergence(run, span, failure)
                 continue
             is_lost = run.final is not None and run.final.span_id == span.span_id and failure_kind(failure) != CANCELLED
-            is_over = run.has_failed and not is_budget_stop and not _is_served_call(outermost)
+            is_over = run.has_failed and not is_budget_stop and not _is_remote_tool_call(outermost)
             ends_run = is_lost or (is_over and not _went_on(run, span))
             if isinstance(span.operation, ToolExecution) and not ends_run:
                 continue  # the laws about calls say more about it
@@ -161,7 +161,7 @@ class EndState(Law[None]):
         for span, message, limit, was_caught in stops:
             end = math.inf if span.end is None else span.end
             stopped = run.has_failed or (limit != "repeats" and run.last_success < end)
-            evidence = f"{message[:1].upper()}{message[1:].rstrip('.')}."
+            evidence = as_sentence(message)
             evidence += " The program caught the error that says so." if was_caught else ""
             yield Finding(
                 self.name, "budget", "certain" if stopped else "possible", span.span_id,
@@ -179,7 +179,7 @@ class EndState(Law[None]):
                 )  # fmt: skip
 
 
-def _is_served_call(outermost: Span | None) -> bool:
+def _is_remote_tool_call(outermost: Span | None) -> bool:
     """Return True for a tool call that another process asked for, as on a server of MCP. Its run shows what came of it."""
     return outermost is not None and outermost.parent_id is not None and isinstance(outermost.operation, ToolExecution)
 

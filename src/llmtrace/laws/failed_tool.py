@@ -1,8 +1,8 @@
 """A tool failed, nothing did that job later, and the run ended with an answer (`never_succeeded`). `not_approved`: a person
 rejected a call, or nobody decided on it, and the answer does not say so.
 
-* Labels: `never_succeeded`, `not_approved`: certain or likely; `failed_then_succeeded`: possible; `raised`, `error_result`:
-  facts about each failed call
+* Labels: `never_succeeded`: certain, likely or possible; `not_approved`: certain; `failed_then_succeeded`: possible; `raised`,
+  `error_result`: facts about each failed call
 * Bad: `book_table` fails, and the agent answers that the table is booked.
 * Good: `book_table` succeeds with another time. Another search asks for the same. The user spoke after the failure. One of two
   equal calls went well.
@@ -94,8 +94,8 @@ class FailedTool(Law[Timeline]):
         )  # fmt: skip
 
     def _not_approved(self, run: EndedRun, tool: str, calls: Sequence[Call]) -> Iterator[Finding]:
-        held = [call for call in calls if call.is_held_back and call.decision in ("rejected", "timed_out", "unattended")]
-        last = held[-1] if held else None
+        stopped = [call for call in calls if call.is_held_back and call.decision in ("rejected", "timed_out", "unattended")]
+        last = stopped[-1] if stopped else None
         if last is None or not run.is_answered or run.outcome is None or mentions_failure(run.outcome.text):
             return
         if any(later.failed is False for later in run.later_calls(last, tool)):
@@ -105,13 +105,12 @@ class FailedTool(Law[Timeline]):
         yield of_call(
             self.name, "not_approved", "certain", last, f"{last.name} never ran", evidence,
             f"Have the agent say that {tool} did not run, or end the run there.", cause_key=tool,
-            spans=tuple(call.place for call in held),
+            spans=tuple(call.place for call in stopped),
         )  # fmt: skip
 
 
 def _confidence(run: EndedRun, calls: Sequence[Call]) -> Confidence:
-    is_over = run.is_answered or (len(calls) > 1 and run.has_failed and not run.is_running)
-    if not is_over or not run.has_one_task:
+    if not run.is_over_after(len(calls)) or not run.has_one_task:
         return "possible"
     if all(call.may_be_finding for call in calls):  # the error may be the information that was asked for
         return "possible"

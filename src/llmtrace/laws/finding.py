@@ -12,6 +12,10 @@ from llmtrace.reading.provenance import ValueUse
 
 RANK: Mapping[Confidence, int] = {"certain": 0, "likely": 1, "possible": 2}
 
+MOST_SOURCES = 20
+"""Most spans that the evaluation of a finding names."""
+OF_NO_LAW = ("budget_", "drift.")
+"""Beginnings of the names of evaluations by budgets, and by monitors, which look at many runs."""
 _LONGEST_VALUE = 60
 _LONGEST_MESSAGE = 160
 
@@ -63,7 +67,8 @@ class Finding:
         call_id, pointer = None, self.pointer
         if isinstance(self.step, Call):
             call_id = self.step.id
-            pointer = next((each.known_pointer for each in self.step.violations if each.pointer == pointer), pointer)
+            violations = self.step.violations
+            pointer = next((violation.known_pointer for violation in violations if violation.pointer == pointer), pointer)
         evidence = {"text": self.evidence}
         return Evaluation(
             self.law, severity, self.title, self.label, evidence=evidence, pointer=pointer, call_id=call_id,
@@ -87,9 +92,9 @@ def ranked(findings: Iterable[Finding]) -> list[Finding]:
     if not leads:
         return in_order
     ends = [finding for finding in in_order if finding.is_end]
-    others = [finding for finding in in_order if not finding.is_end]
-    behind = others.index(leads[0]) + 1
-    return [*others[:behind], *ends, *others[behind:]]
+    without_ends = [finding for finding in in_order if not finding.is_end]
+    behind = without_ends.index(leads[0]) + 1
+    return [*without_ends[:behind], *ends, *without_ends[behind:]]
 
 
 def _precedence(finding: Finding) -> tuple[int, int, int]:
@@ -100,10 +105,6 @@ def _precedence(finding: Finding) -> tuple[int, int, int]:
 def position_of(finding: Finding) -> int:
     """Return the position of the finding's step in its run; findings without a step come last."""
     return finding.step.position if finding.step is not None else 1 << 62
-
-
-MOST_SOURCES = 20
-"""Most spans that the evaluation of a finding names."""
 
 
 def of_call(
@@ -138,6 +139,11 @@ def name_of(span: Span) -> str:
     return getattr(span.operation, "name", None) or span.name
 
 
+def as_sentence(explanation: str) -> str:
+    """Return an explanation or a message with a capital letter and a full stop."""
+    return f"{explanation[:1].upper()}{explanation[1:].rstrip('.')}."
+
+
 def plural(count: int, noun: str) -> str:
     return f"one {noun}" if count == 1 else f"{count} {noun}s"
 
@@ -152,11 +158,10 @@ def is_shown(fact: Evaluation) -> bool:
 
 def finding_of(span: Span, fact: Evaluation, advice: str, run: EndedRun, confidence: Confidence = "possible") -> Finding:
     """Return a fact about a step as a finding."""
-    evidence = fact.explanation[:1].upper() + fact.explanation[1:].rstrip(".") + "."
     name, label = fact.name.replace("_", " "), (fact.label or "fail").replace("_", " ")
     place = name_of(span) if isinstance(span.operation, (ToolExecution, Inference)) else span.name
     title = f"{name} on {place}{'' if label == 'fail' or label in name else f' ({label})'}"
     return Finding(
-        fact.name, fact.label or "fail", confidence, span.span_id, title, evidence, advice, step=run.step_at(span,
-        fact.call_id), pointer=fact.pointer, cause_key=name_of(span), spans=fact.sources,
+        fact.name, fact.label or "fail", confidence, span.span_id, title, as_sentence(fact.explanation), advice,
+        step=run.step_at(span, fact.call_id), pointer=fact.pointer, cause_key=name_of(span), spans=fact.sources,
     )  # fmt: skip

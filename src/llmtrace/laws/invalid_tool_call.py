@@ -30,7 +30,7 @@ class InvalidToolCall(Law[None]):
     advice = "Describe the arguments in the tool's schema so that the model can meet it, or answer the call with its errors."
     looks_at = (Inference, ToolExecution)
     when = "violations"
-    needs = ("calls", "schemas")
+    needs = ("calls", "schemas", "facts")
 
     def step(self, state: None, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         calls: dict[tuple[int | None, str | None, str | None], list[Violation]] = {}
@@ -57,7 +57,7 @@ class InvalidToolCall(Law[None]):
         label, confidence, outcome = _outcome(run, call)
         evidence = f"{violation.pointer or 'The arguments'}: {violation.message}; {outcome}."
         return of_call(
-            self.name, label, confidence, call, f"{call.name} was called with {_described(violation)}", evidence,
+            self.name, label, confidence, call, f"{call.name} was called with {_fault(violation)}", evidence,
             _advice(call, violation), pointer=violation.pointer or None,
             value=violation.got if violation.pointer else call.arguments,
             cause_key=(call.tool, violation.pointer, violation.code),
@@ -80,7 +80,7 @@ def _outcome(run: EndedRun, call: Call) -> tuple[str, Confidence, str]:
     if call.failed:
         if any(_was_right(run, later) for later in run.later_calls(call, call.tool)):
             return "corrected", "possible", f"{call.tool} {how_call_failed(call)}; a later call was right"
-        is_over = run.is_answered or (run.failures_by_tool[call.tool] > 1 and run.has_failed and not run.is_running)
+        is_over = run.is_over_after(run.failures_by_tool[call.tool])
         confidence: Confidence = "certain" if is_over and run.has_one_task else "possible"
         return "never_right", confidence, f"{call.tool} {how_call_failed(call)}; no later call was right"
     if reviewed := how_reviewed(call):
@@ -99,7 +99,8 @@ def _was_right(run: EndedRun, call: Call) -> bool:
     return not call.error_violations and (call.failed is False or is_last_word)
 
 
-def _described(violation: Violation) -> str:
+def _fault(violation: Violation) -> str:
+    """Return a violation as words that follow "was called with"."""
     place = violation.pointer or "arguments"
     return {
         "malformed_json": "arguments that are not JSON",

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 
 from llmtrace.laws import is_built_in, load
 from llmtrace.laws.base import AnyLaw, Law
-from llmtrace.laws.finding import Finding, finding_of, is_shown
+from llmtrace.laws.finding import OF_NO_LAW, Finding, finding_of, is_shown
 from llmtrace.log_once import warn_once
 from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Confidence, Evaluation, Span
+from llmtrace.model.value import value
 from llmtrace.reading.ended_run import EndedRun
 
 _REPORTS = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE})
@@ -16,31 +17,47 @@ _REPORTS = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE})
 _OWN_ADVICE = "Check for it in the program before the answer goes out."
 
 
-def judge(run: EndedRun, laws: Iterable[AnyLaw] | None = None) -> list[Finding]:
-    """Return what the laws say of a run. A law that raises loses only its own findings.
+@value
+class Judgement:
+    """What the laws said of a run."""
+
+    findings: tuple[Finding, ...]
+    laws: tuple[AnyLaw, ...]
+    """The laws that judged. A law that only states facts about steps, without a `judge` of its own, is not among them."""
+    errors: Mapping[str, str]
+    """The class of the error of each law that failed, by the law's name."""
+
+
+def judge(run: EndedRun, laws: Iterable[AnyLaw] | None = None) -> Judgement:
+    """Have the laws judge a run. A law that raises loses only its own findings.
 
     ``laws``: default, all. An error that the program's own signal stated is certain, since the program decides.
     """
     findings: list[Finding] = []
+    judges: list[AnyLaw] = []
+    errors: dict[str, str] = {}
     laws = load() if laws is None else tuple(laws)
     for law in laws:
-        if type(law).judge is Law.judge and not (run.facts and is_built_in(law.name)):
+        is_judge = type(law).judge is not Law.judge
+        if not is_judge and not (run.facts and is_built_in(law.name)):
             continue  # it has only facts, and those of other signals are judged below, whether they are loaded or not
         try:
-            findings += law.judge(run)
+            findings += tuple(law.judge(run))  # all findings of the law, or none if its iterator raises
         except Exception as error:
             report(law, error)
+            errors[law.name] = type(error).__qualname__
+        else:
+            judges += [law] if is_judge else []
     if run.facts:
         advice = {law.name: law.advice for law in laws}
         findings += (_of_other(span, fact, advice, run) for span, fact in run.facts if _is_other(fact))
-    return findings
+    return Judgement(tuple(findings), tuple(judges), errors)
 
 
 def _is_other(fact: Evaluation) -> bool:
     """Return True for a warning or error by a signal of the program or of another package."""
     name = fact.name
-    is_about_run = name in _REPORTS or name.startswith(("budget_", "drift."))  # drift is about many runs
-    return is_shown(fact) and not is_about_run and not is_built_in(name)
+    return is_shown(fact) and name not in _REPORTS and not name.startswith(OF_NO_LAW) and not is_built_in(name)
 
 
 def _of_other(span: Span, fact: Evaluation, advice: Mapping[str, str], run: EndedRun) -> Finding:

@@ -40,10 +40,12 @@ def check(span: Span) -> Iterable[Evaluation]:
     inference = span.operation
     if not isinstance(inference, Inference) or inference.partial or span.failure is not None:
         return ()
-    return [evaluation for choice in range(len(inference.output)) if (evaluation := _judge(inference, choice)) is not None]
+    return [
+        evaluation for choice in range(len(inference.output)) if (evaluation := _check_choice(inference, choice)) is not None
+    ]
 
 
-def _judge(inference: Inference, choice: int) -> Evaluation | None:
+def _check_choice(inference: Inference, choice: int) -> Evaluation | None:
     message = inference.output[choice]
     text = message.text()
     calls = has_call(message)
@@ -108,6 +110,8 @@ def _is_call(value: JsonValue, tools: set[str]) -> bool:
 
 
 class LeakedToolCall(Stateless):
+    needs = ("content", "facts")
+
     def judge(self, run: EndedRun) -> Iterator[Finding]:
         for span, fact in run.facts:
             if fact.name == self.name:

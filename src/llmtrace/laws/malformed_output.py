@@ -42,9 +42,13 @@ def _check(span: Span, inference: Inference, form: str) -> Iterator[Evaluation]:
             continue
         fault = _fault(text, form)
         if fault is None:
-            broken = [one for one in span.violations if one.where == "output" and one.code != "schema"]
-            if broken := [violation for violation in broken if violation.choice in (None, choice)]:
-                yield breach(SIGNAL.name, "the answer", "the schema that was asked for", broken, "schema")
+            violations = [
+                violation
+                for violation in span.violations
+                if violation.where == "output" and violation.code != "schema" and violation.choice in (None, choice)
+            ]
+            if violations:
+                yield breach(SIGNAL.name, "the answer", "the schema that was asked for", violations, "schema")
         elif not _is_excused(inference, choice, message, text):
             yield Evaluation(SIGNAL.name, *_FINDINGS[fault], fault, evidence={"text": text[:200]})
 

@@ -58,12 +58,12 @@ class UngroundedArgument(Law[Timeline]):
             unseen = {(use.key, call) for use, call in calls}
             for use, call in calls:
                 if use.is_first_ungrounded:
-                    yield self._of_use(call, use, _caused_by(call, use, changes.get(use.key, ()), unseen))
+                    yield self._of_use(call, use, _changes_after(call, use, changes.get(use.key, ()), unseen))
         if run.is_thorough:
             yield from self._answers(run)
 
     def _of_use(self, call: Call, use: ValueUse, changes: Sequence[Call]) -> Finding:
-        """Return the finding for a made-up argument. ``changes``: the unapproved changes that it came to."""
+        """Return the finding for a made-up argument. ``changes``: the unapproved changes that used it."""
         ran = _ran(call, use)
         reviewed = how_reviewed(call)
         if ran and call.corrected is not None:  # the correction was of another argument: the call ran with this value
@@ -103,8 +103,8 @@ def _ran(call: Call, use: ValueUse) -> bool:
     return call.failed is False and call.ran_with(use.pointer, use.value)
 
 
-def _caused_by(call: Call, use: ValueUse, changes: Sequence[Call], unseen: Container[tuple[str, Call]]) -> Sequence[Call]:
-    """Return the changes that a made-up value came to. If its call did not run with it, only those that were still made up.
+def _changes_after(call: Call, use: ValueUse, changes: Sequence[Call], unseen: Container[tuple[str, Call]]) -> Sequence[Call]:
+    """Return the changes that used a made-up value. If its call did not run with it, only changes that made it up again.
 
     ``changes``: all with the value. ``unseen``: values with the calls before which nothing visible contained them.
     """

@@ -76,8 +76,7 @@ def ending_of(span: Span) -> Ending | None:
 def _has_no_choice(span: Span, inference: Inference | FetchResponse) -> bool:
     """Return True for a response without choices.
 
-    A span by llmtrace records the content, so an empty output means no choices. In other writers' spans, output tokens show
-    that content existed.
+    Only a span by llmtrace with its content shows this: another writer may not have recorded the answer.
     """
     if not isinstance(inference, Inference) or not inference.input or inference.finish_reasons:
         return False

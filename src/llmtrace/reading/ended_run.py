@@ -19,7 +19,7 @@ MOST_LATER = 200
 
 
 class EndedRun:
-    """A run that has ended, was cut off, or is read while it runs."""
+    """A run that has ended, or was cut off, or is read while it still goes on."""
 
     def __init__(
         self,
@@ -45,10 +45,10 @@ class EndedRun:
         """What laws, the program and its budgets said of steps."""
         self.steps: list[Step] = [step for step in timeline.steps if not step.alternative]
         self.calls: list[Call] = [step for step in self.steps if isinstance(step, Call)]
-        """The calls that the program took, in order of time."""
+        """The calls, without those in answers that the program did not choose, in order of time."""
         self.answers: list[Step] = [step for step in self.steps if step.kind == "answer"]
         self.outcome: Step | None = self.answers[-1] if self.answers else self.calls[-1] if self.calls else None
-        """The last answer; the last call if there is no answer."""
+        """The last answer, or the last call of a run without an answer."""
 
     @cached_property
     def has_failed(self) -> bool:
@@ -69,16 +69,17 @@ class EndedRun:
 
     @cached_property
     def model_calls(self) -> list[ModelCall]:
-        """The model calls, in the order in which they ended. Of a call around another one, only one counts."""
+        """The model calls, in the order in which they ended. Of a call and those inside it, only one side counts: the outer
+        call if only that reports usage, else the inner ones."""
         calls = sorted(self.timeline.model_calls, key=lambda call: call.end)
-        outer = {call.parent_id: call.has_usage for call in calls}  # by the span around it: the inner one reports usage
         by_id = {call.span_id: call for call in calls}
-        hidden = {
-            span_id if has_usage or not by_id[span_id].has_usage else inner.span_id
-            for inner in calls
-            if (span_id := inner.parent_id) in by_id and span_id is not None
-            for has_usage in (outer[span_id],)
-        }
+        newest_inside = {call.parent_id: call for call in calls}
+        hidden: set[str] = set()
+        for inner in calls:
+            outer = by_id.get(inner.parent_id or "")
+            if outer is not None:
+                is_inner_counted = newest_inside[outer.span_id].has_usage or not outer.has_usage
+                hidden.add(outer.span_id if is_inner_counted else inner.span_id)
         return [call for call in calls if call.span_id not in hidden]
 
     @cached_property
@@ -105,7 +106,12 @@ class EndedRun:
             return False
         return final is None or (not final.has_failed and final.ending not in NOT_ANSWERED)
 
+    def is_over_after(self, failures: int) -> bool:
+        """Return True if the run ended in spite of so many failed calls: with an answer, or by failing after more than one."""
+        return self.is_answered or (failures > 1 and self.has_failed and not self.is_running)
+
     def _is_last(self, outcome: Step) -> bool:
+        """Return True if no call came after the outcome."""
         return not any(call.position > outcome.position for call in self.calls[-1:])
 
     @cached_property
@@ -232,13 +238,10 @@ class EndedRun:
 
     def uses(self, step: Step) -> list[ValueUse]:
         """Return the values that the model put into a call or an answer. Empty for a call that no recorded model requested."""
+        lineage = self.timeline.lineage
         if isinstance(step, Call):
-            if step.asking_span is None:
-                return []
-            return self._uses_by_place.get((step.asking_span, step.part), [])
-        return (
-            [use for use in self.timeline.lineage.uses(step.said_in) if use.part == "answer"] if step.kind == "answer" else []
-        )
+            return self._uses_by_place.get((step.asking_span, step.part), []) if step.asking_span is not None else []
+        return [use for use in lineage.uses(step.said_in) if use.part == "answer"] if step.kind == "answer" else []
 
     @property
     def ungrounded(self) -> Sequence[ValueUse]:
@@ -246,7 +249,7 @@ class EndedRun:
         return self.timeline.all_ungrounded
 
     def call_of(self, use: ValueUse) -> Call | None:
-        """Return the call that contains a value; None if the program did not take it, or if it is no longer kept."""
+        """Return the call that contains a value; None if the program did not run it, or if a bounded run dropped it."""
         return self._calls_by_place.get((use.span_id, (use.choice, use.text_part)))
 
     def sources(self, use: ValueUse) -> Iterator[Step]:

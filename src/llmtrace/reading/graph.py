@@ -52,6 +52,7 @@ Via: TypeAlias = Literal["value", "given", "same value", "call", "handed", "retu
 SHORTEST_QUOTE, _MOST_QUOTED = 40, 8
 """Shortest quotation, in characters, that counts as handed on; number of newest texts that are searched for in a prompt."""
 _ANY_CALL, _NO_CALL = "*", ""
+"""In place of the id of a call: the search reached a span through all its calls, or through none."""
 _SPEAKERS = (Inference, FetchResponse, AgentInvocation, Workflow)
 
 
@@ -299,6 +300,7 @@ def analyze(trace: Trace) -> Graph:
 
 
 def arguments_of(step: Step) -> JsonValue:
+    """Return the arguments of a call; None for a turn of the user and an answer."""
     return step.arguments if isinstance(step, Call) else None
 
 
@@ -324,6 +326,7 @@ def _grouped(pairs: Iterable[tuple[str, Edge]]) -> Mapping[str, list[Edge]]:
 
 
 def _call_back(edge: Edge) -> str | None:
+    """Return the call of the source through which a search back goes on: its id, `_ANY_CALL`, or `_NO_CALL`."""
     if edge.via == "value":
         return _NO_CALL if _is_invented(edge) else _ANY_CALL
     return edge.call_id if edge.via in ("call", "handed") else None
@@ -343,6 +346,7 @@ def _leads_on(edge: Edge, calls: set[str | None], *, is_start: bool, back: bool,
 
 
 def _is_invented(edge: Edge) -> bool:
+    """Return True if no message or result contained the value before a model wrote it."""
     return edge.use is not None and edge.use.provenance.first is not None
 
 

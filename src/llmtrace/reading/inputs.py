@@ -46,18 +46,19 @@ def inputs(trace: Trace) -> dict[str, Input]:
             inferences[span.span_id] = span.operation
             previous = conversations.add(span, span.operation).previous
             earlier = inferences[previous] if previous is not None else None
-            call_inputs[span.span_id] = _compared(span.operation.input, previous, earlier)
+            call_inputs[span.span_id] = _compare(span.operation.input, previous, earlier)
     return call_inputs
 
 
 def fresh(span: Span, call_input: Input | None) -> Span:
-    """Return the span without the messages that an earlier call had already."""
+    """Return a model call's span with only its new messages, and without its system prompt. The first call of a conversation
+    stays whole."""
     if call_input is None or call_input.before is None or not isinstance(span.operation, Inference):
         return span
     return replace(span, operation=replace(span.operation, system=(), input=call_input.new_messages(span.operation)))
 
 
-def _compared(messages: Sequence[Message], before: str | None, previous: Inference | None) -> Input:
+def _compare(messages: Sequence[Message], before: str | None, previous: Inference | None) -> Input:
     earlier = () if previous is None else (*previous.input, *previous.output)
     places: Mapping[Hashable, list[int]] = defaultdict(list)
     for at in range(len(earlier) - 1, -1, -1):

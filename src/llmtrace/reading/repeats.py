@@ -77,9 +77,9 @@ def _longest_streak(calls: Sequence[Call], rounds: Sequence[str], changes: Seque
     """Return the most calls with no change in between. ``changes``: positions of all changes. ``ignored``: of those that do
     not count."""
     longest = streak = 1
-    for (before, call), (asked_in, round_) in zip(pairwise(calls), pairwise(rounds), strict=True):
-        if asked_in == round_:
-            continue  # asked for at once: neither could know the other's result
+    for (before, call), (round_before, round_) in zip(pairwise(calls), pairwise(rounds), strict=True):
+        if round_before == round_:
+            continue  # requested at once: neither could know the other's result
         is_changed = _count_between(changes, before, call) > _count_between(ignored, before, call)
         streak = 1 if is_changed else streak + 1
         longest = max(longest, streak)
@@ -99,18 +99,19 @@ def rounds_in(run: EndedRun) -> Iterator[tuple[Call, ...]]:
             conversations[call.conversation].append(call)
     for calls in conversations.values():
         if len(calls) >= 2 * OFTEN:
-            found = _first_round(calls)
-            if found is not None:
-                yield found
+            repetitions = _first_round(calls)
+            if repetitions:
+                yield repetitions
 
 
-def _first_round(calls: Sequence[Call]) -> tuple[Call, ...] | None:
+def _first_round(calls: Sequence[Call]) -> tuple[Call, ...]:
+    """Return the calls of the first round with its repetitions; empty if no round came `OFTEN` times."""
     keys = [(call.turn, call.effect_key, result_text(call)) for call in calls]
     for length in range(2, LONGEST_ROUND + 1):
         for start in range(len(keys) - OFTEN * length + 1):
             part = keys[start : start + length]
             if len(set(part)) > 1 and keys[start : start + OFTEN * length] == part * OFTEN:  # else it is a repeated call
-                found = calls[start : start + OFTEN * length]
-                if not all(call.may_come_again for call in found):
-                    return tuple(found)
-    return None
+                repetitions = tuple(calls[start : start + OFTEN * length])
+                if not all(call.may_come_again for call in repetitions):
+                    return repetitions
+    return ()

@@ -18,6 +18,8 @@ _LONGEST_ERROR = 8192
 _MOST_MEMBERS = 4
 """Most members of an object whose ``success``, ``ok``, ``errors`` and ``status`` count as an outcome of the call itself."""
 _LONGEST_ACKNOWLEDGEMENT = 40
+_LONGEST_EMPTY = 300
+"""Longest text, in characters, that is parsed to find out if it is empty."""
 _DEEPEST = 8
 _MARKS = ('"error', '"isError', '"is_error', '"success"', '"ok"', '"status')
 """JSON text of an object that contains none of these is not an error, and need not be parsed."""
@@ -112,7 +114,7 @@ def is_empty(result: JsonValue, depth: int = _DEEPEST) -> bool:
     Zeros may occur beside empty members, as in ``{"results": [], "count": 0}``, but an object of zeros only is not empty.
     """
     if isinstance(result, str):
-        if len(result) > 300:
+        if len(result) > _LONGEST_EMPTY:
             return False
         if result.strip() in _EMPTY_TEXTS:
             return True

@@ -53,7 +53,7 @@ class Query:
     conversation: str | None = None
     tag: str | None = None
     finding: str | None = None
-    """Name of a failed signal, code of a violation or type of an error."""
+    """Name of a failed signal, alone or as ``name:label``; code of a violation; or type of an error."""
     confidence: str | None = None
     """certain or likely: the confidence of the first suspect. `listing.find` applies it in every store."""
     min_cost: float | None = None

@@ -103,9 +103,21 @@ def _choice(*names: str) -> Callable[[str], str]:
     return parse
 
 
-def _named(kind: str, what: str) -> Filter:
+def _finding(text: str) -> str:
+    if ":" in (text[:1], text[-1:]):
+        raise ValueError(f"expected a name, or a name and a label such as failed_tool:never_succeeded, got {text[:40]!r}")
+    return _name(text)
+
+
+def names_of(summary: TraceSummary, kind: str) -> tuple[str, ...]:
+    """Return the names of a kind of `KINDS` that a trace is found by; for findings, also each name with its label."""
+    names: tuple[str, ...] = getattr(summary, f"{kind}s")
+    return (*names, *summary.finding_labels) if kind == "finding" else names
+
+
+def _named(kind: str, what: str, parse: Callable[[str], str] = _name) -> Filter:
     condition = f"trace IN (SELECT trace FROM names WHERE kind = '{kind}' AND name = ?)"  # noqa: S608
-    return Filter(kind, what, _name, "NAME", condition, lambda trace, name: name in getattr(trace, f"{kind}s"))
+    return Filter(kind, what, parse, "NAME", condition, lambda trace, name: name in names_of(trace, kind))
 
 
 def _bound(
@@ -139,7 +151,11 @@ FILTERS: Final = (
         lambda _trace, _confidence: True,  # a summary does not know it: see `listing`
         CONFIDENCES,
     ),
-    _named("finding", "in which this was found: a signal, a broken rule of a schema, or an error"),
+    _named(
+        "finding",
+        "in which this was found: a signal (failed_tool, or failed_tool:not_approved), a broken rule of a schema, or an error",
+        _finding,
+    ),
     _named("agent", "in which this agent took part"),
     _named("workflow", "of this workflow"),
     _named("model", "in which this model was asked for or answered"),

@@ -286,7 +286,7 @@ def _write_summary(db: sqlite3.Connection, trace: Trace, summary: TraceSummary) 
     assignments = ", ".join(f"{column} = ?" for column in columns)
     db.execute(f"UPDATE traces SET {assignments} WHERE trace = ?", (*columns.values(), summary.trace_id))  # noqa: S608
     db.execute("DELETE FROM names WHERE trace = ?", (summary.trace_id,))
-    names = [(kind, sql_text(name), summary.trace_id) for kind in filters.KINDS for name in getattr(summary, f"{kind}s")]
+    names = [(kind, sql_text(name), summary.trace_id) for kind in filters.KINDS for name in filters.names_of(summary, kind)]
     db.executemany("INSERT OR IGNORE INTO names (kind, name, trace) VALUES (?, ?, ?)", names)
 
 

@@ -34,7 +34,7 @@ from llmtrace.text.patterns import lazy_pattern
 
 N = TypeVar("N", int, float)
 
-FORM: Final = 11
+FORM: Final = 12
 """Version of the summaries. Raise it if a change of the code gives the same trace a different summary: an index then makes
 older summaries again when they are shown."""
 TEXT_LIMIT = 200
@@ -88,6 +88,8 @@ class TraceSummary:
     users: tuple[str, ...] = ()
     conversations: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    finding_labels: tuple[str, ...] = ()
+    """The failed evaluations that have a label, as ``name:label``, in the order of ``findings``."""
     outer_workflow: str | None = None
     """Name of the workflow around the trace's agents, if there are several agents."""
 
@@ -134,6 +136,7 @@ def summarise(trace: Trace) -> TraceSummary:
         tags=_once(_attributes(trace, TAGS)),
         errors=len(trace.root_causes),
         findings=_findings(trace),
+        finding_labels=_finding_labels(trace),
         input_tokens=_sum(call.usage.input_tokens for call in calls if call.usage),
         output_tokens=_sum(call.usage.output_tokens for call in calls if call.usage),
         cost_usd=_sum(call.cost_usd for call in calls if isinstance(call, Inference)),
@@ -256,6 +259,16 @@ def _findings(trace: Trace) -> tuple[str, ...]:
             if evaluation.name != OUTCOME:
                 names.get(evaluation.severity, []).append(evaluation.name)
     return _once([*names["error"], *names["warning"]])
+
+
+def _finding_labels(trace: Trace) -> tuple[str, ...]:
+    evaluations = [evaluation for span in trace.spans for evaluation in span.evaluations if evaluation.name != OUTCOME]
+    return _once(
+        f"{evaluation.name}:{evaluation.label}"
+        for severity in ("error", "warning")
+        for evaluation in evaluations
+        if evaluation.severity == severity and evaluation.label
+    )
 
 
 def _once(names: Iterable[str | None]) -> tuple[str, ...]:
