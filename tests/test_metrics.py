@@ -255,6 +255,9 @@ def test_evaluations_count_by_name_and_label() -> None:
         "gen_ai.tool.name": "t",
     }
     assert reading.points("llmtrace.evaluations") == [(labels, 2)]
+    mark = Evaluation("repeated_call", "warning", "", label="repeat", confidence="certain")
+    points = fed(span(1, ToolExecution("t"), evaluations=(found, mark))).points("llmtrace.evaluations")
+    assert sorted(point.get("llmtrace.evaluation.confidence", "") for point, _ in points) == ["", "certain"]
 
 
 def test_calls_under_way() -> None:

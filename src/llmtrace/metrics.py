@@ -155,6 +155,7 @@ class Metrics(Sink):
         for evaluation in span.evaluations:
             labels = {sc.EVALUATION_NAME: evaluation.name, sc.EVALUATION_SCORE_LABEL: evaluation.label}
             labels |= {sc.EVALUATION_PREFIX + "severity": evaluation.severity, **_whose(operation)}
+            labels |= {sc.EVALUATION_CONFIDENCE: evaluation.confidence}  # of a mark; a fact about a step has none
             put(self._evaluations.add, 1, _labels(labels))
 
     def is_idle(self) -> bool:
