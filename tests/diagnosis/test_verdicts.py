@@ -101,19 +101,14 @@ def test_refused_three_times_and_then_claimed_is_certain() -> None:
     assert found.marked[0].title == "refund never ran"
 
 
-@pytest.mark.parametrize("how", ["by a tool", "without spans of model calls"])
-def test_an_answer_that_only_the_agents_span_shows_is_an_answer(how: str) -> None:
-    """Some agents answer by a tool, or their model calls have no spans. The run is judged like any other."""
+def test_an_answer_by_a_tool_is_an_answer() -> None:
+    """As smolagents' agents answer. The run is judged like any other."""
     story = Story(REFUND, tool("final_answer", "answer")).user("Refund KS-1107, 42 EUR.")
     for amount in (42, 41):
         story.call("refund", ran=False, order_id="KS-1107", amount=amount)
-    if how == "by a tool":
-        story.call("final_answer", "It is done.", answer="It is done.")
-    else:
-        story.spans = [span for span in story.spans if isinstance(span.operation, ToolExecution)]
+    story.call("final_answer", "It is done.", answer="It is done.")
     answered = AgentInvocation("helper", output=(Message("assistant", (Text("It is done."),)),))
-    found = diagnose(story.trace(operation=answered, end=999, sequence=99))
-    assert marks(found) == [("certain", "failed_tool never_succeeded")]
+    assert marks(diagnose(story.trace(operation=answered))) == [("certain", "failed_tool never_succeeded")]
 
 
 def test_a_payment_that_failed_beside_others_is_certain() -> None:

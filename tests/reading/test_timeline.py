@@ -203,12 +203,14 @@ def test_a_call_of_another_choice_is_not_taken() -> None:
 
 @pytest.mark.parametrize("kind", [AgentInvocation, Workflow])
 def test_an_answer_with_values_that_the_program_composed_is_a_step(kind: type[AgentInvocation] | type[Workflow]) -> None:
-    """Words of a model are one already. Words without values are one only where no model answered."""
+    """Words of a model are one already, and words without values tell nothing, but where the model answered by a tool."""
     run = AgentRun().user("Where is it?").call("look_up", {"at": "sea"}, it="KS-20418").answer("At sea.")
     assert kinds(ended(run, "Parcel KS-20418: 17.50 EUR", kind))[-1] == ("answer", "Parcel KS-20418: 17.50 EUR")
     for answer in ("At sea.", "All done", ""):
         assert kinds(ended(run, answer, kind))[-1] == ("answer", "At sea.")
     run = AgentRun().user("Where is it?").call("look_up", {"at": "sea"}, it="KS-20418")
+    assert kinds(ended(run, "All done", kind))[-1] == ("call", "look_up")
+    run.call("final_answer", "All done", answer="All done")
     assert kinds(ended(run, "All done", kind))[-1] == ("answer", "All done")
 
 

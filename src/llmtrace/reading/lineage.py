@@ -168,7 +168,7 @@ class Lineage:
             else:
                 moment.composed = _COMPOSED
                 # The values of the model's own words belong to the inference that wrote them.
-                moment.parts = [part for part in moment.parts if not visible.history.has("own", digest(part.content))]
+                moment.parts = [part for part in moment.parts if not visible.seen.has("own", digest(part.content))]
                 visible.end(span, calls)
             if self._index.forgotten is not None:
                 visible.hidden.setdefault(_FORGOTTEN, self._index.forgotten)

@@ -1,12 +1,8 @@
-"""Finds the new messages of a request, since an agent sends its whole history every time.
-
-Law: a message seen before costs one look-up, not a search. A request that begins with an earlier one costs only its new
-messages, also if a few conversations take turns.
-"""
+"""What was seen before in a run, by digest, since an agent sends its whole history every time; and the roles of messages."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from typing import Any
 
 from llmtrace.codec import json_text
@@ -15,28 +11,15 @@ from llmtrace.model import Message, Part, Text, ToolCall, ToolResult
 ASSISTANT, SYSTEM = frozenset({"assistant", "model"}), frozenset({"system", "developer"})
 USER_ROLES = frozenset({"user", "human"})
 """Roles of the model, of system prompts, and of the user."""
-_MOST_CONVERSATIONS = 16
-"""Conversations whose last requests are kept, the newest ones."""
 
 
-class MessageHistory:
-    """Messages and other content seen before, by digest."""
+class Seen:
+    """Messages, results and other content seen before, by digest."""
 
     def __init__(self, limit: int | None = None) -> None:
         """``limit``: most digests that are kept; beyond it, the oldest are dropped."""
         self._limit = limit
-        self._requests: list[tuple[Message, ...]] = []
-        """The last request of each of the newest conversations, the newest last."""
         self._seen: dict[int, None] = {}
-
-    def new_messages(self, messages: tuple[Message, ...]) -> Iterator[tuple[int, Message]]:
-        """Yield the messages that were not sent before, with their position, counted from 1."""
-        earlier = max((request for request in self._requests if begins_with(messages, request)), key=len, default=())
-        requests = [request for request in self._requests if request is not earlier]
-        self._requests = [*requests[1 - _MOST_CONVERSATIONS :], messages]
-        for number in range(len(earlier), len(messages)):
-            if self.add(messages[number].role, *map(digest, messages[number].parts)):
-                yield number + 1, messages[number]
 
     def add(self, *key: Hashable) -> bool:
         """Remember a key. Returns True if it is new."""

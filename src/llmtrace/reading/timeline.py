@@ -35,7 +35,7 @@ from llmtrace.model.operations import CALLED
 from llmtrace.reading.answer_endings import Ending, ending_of, is_visible
 from llmtrace.reading.calls import MOST_CALLS, Call, Calls, Step, canonical, is_change
 from llmtrace.reading.lineage import Lineage
-from llmtrace.reading.message_history import ASSISTANT, USER_ROLES, MessageHistory, remember
+from llmtrace.reading.message_history import ASSISTANT, USER_ROLES, Seen, remember
 from llmtrace.reading.provenance import DoubtfulValue, Origin, ValueUse
 from llmtrace.reading.read_values import read_text
 from llmtrace.reading.result_form import is_empty
@@ -111,7 +111,7 @@ class Timeline:
         self._conversations = Conversations(self._limit)
         self._newest_below: dict[str | None, int] = {}
         """The newest conversation by the id of the span around its model calls, the newest last."""
-        self._words = MessageHistory(_MOST_WORDS if bounded else None)
+        self._words = Seen(_MOST_WORDS if bounded else None)
         """The texts of users and models, and each user's text with its position."""
         self._by_message: dict[tuple[str, str], Step] = {}
         """The user's turns by the span id of the model call and the place of the message."""
@@ -131,8 +131,8 @@ class Timeline:
             calls = self._add_inference(span, operation)
         elif isinstance(operation, FetchResponse):
             self._conversations.fetch(operation)
-            calls = SpanCalls(self._newest_below.get(span.parent_id, 0))
-            self._read_answer(span, operation.output, (), calls)
+            calls = SpanCalls()
+            self._read_answer(span, operation.output, (), self._newest_below.get(span.parent_id, 0), calls)
             self._add_model_call(span)
         elif isinstance(operation, ToolExecution):
             calls = SpanCalls(executed=self._add_execution(span, operation))
@@ -195,9 +195,9 @@ class Timeline:
         remember(self._newest_below, span.parent_id, turn.conversation, self._limit)
         if self._limit is not None and len(self.turns) > self._limit:
             del self.turns[next(iter(self.turns))]
-        calls = SpanCalls(turn.conversation)
+        calls = SpanCalls(turn)
         self._read_request(span, inference, turn, calls)
-        self._read_answer(span, inference.output, inference.tools, calls)
+        self._read_answer(span, inference.output, inference.tools, turn.conversation, calls)
         self._add_model_call(span)
         return calls
 
@@ -274,8 +274,9 @@ class Timeline:
         is_new_place = self._words.add(f"{number} {text}")  # also if it is new, since `add` records the text
         return is_new or (is_new_place and before is not None and not before.tool_calls())
 
-    def _read_answer(self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition], calls: SpanCalls) -> None:
-        conversation = calls.conversation
+    def _read_answer(
+        self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition], conversation: int, calls: SpanCalls
+    ) -> None:
         choices: list[tuple[str, Step]] = []
         for choice, message in enumerate(output):
             spoken = [refusal_as_text(part) for part in message.parts]
@@ -309,19 +310,19 @@ class Timeline:
         return call
 
     def _add_holder(self, span: Span, operation: AgentInvocation | Workflow) -> None:
-        """Process an agent or workflow that ended: its answer may be one of several choices, or composed by the program."""
+        """Process an agent or workflow that ended: its answer may be one of several choices, the result of a tool that the
+        model answered by, or composed by the program."""
         text = "\n".join([message.text() for message in operation.output]).strip()
         for words, step in self._choices.get(text, ()) if text else ():
             step.alternative = words != text
         if not text or self._words.has(text):
             return
         last = next((step for step in reversed(self.steps) if step.kind != "user"), None)
-        if last is not None and last.kind == "answer":
-            # data after an answer in words, and words without values, are no answer that the program composed
-            is_composed = any(read_text(text)) and (not reads_as_data(text) or reads_as_data(last.text))
-            if not is_composed:
-                return
-        self._append(Step("answer", span.span_id, text, parent_id=span.parent_id))
+        is_by_tool = isinstance(last, Call) and canonical(last.result).strip() == text  # as smolagents' `final_answer`
+        # data after an answer in words was composed by the program, and is no answer
+        is_data = last is not None and last.kind == "answer" and reads_as_data(text) and not reads_as_data(last.text)
+        if is_by_tool or (any(read_text(text)) and not is_data):
+            self._append(Step("answer", span.span_id, text, parent_id=span.parent_id))
 
     def source_of(self, origin: Origin) -> Step | None:
         """Return the call or the user's turn that a value came from; None if it came from anything else."""

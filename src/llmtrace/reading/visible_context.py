@@ -27,9 +27,10 @@ from llmtrace.model.messages import (
 from llmtrace.model.operations import AgentInvocation, Custom, Inference, Memory, Retrieval, Review, ToolExecution, Workflow
 from llmtrace.model.spans import Span
 from llmtrace.reading.calls import Call
-from llmtrace.reading.message_history import ASSISTANT, SYSTEM, USER_ROLES, MessageHistory, digest, remember
+from llmtrace.reading.message_history import ASSISTANT, SYSTEM, USER_ROLES, Seen, digest, remember
 from llmtrace.reading.provenance import REVIEWED
 from llmtrace.reading.sources import NO_ECHO, Source, Speaker
+from llmtrace.reading.turns import Turn
 
 _HIDING_PARAMETERS = {
     "conversation": "the provider keeps the conversation",
@@ -43,9 +44,9 @@ _CUT = (semconv.CONTENT_TRUNCATED, semconv.CONTENT_REDACTED, semconv.CONTENT_LEV
 
 @dataclass(slots=True)
 class SpanCalls:
-    """The calls that a span speaks of, as the timeline joined them."""
+    """What the timeline found out about a span: its turn, and the calls that it speaks of."""
 
-    conversation: int = 0
+    turn: Turn | None = None
     requested: dict[tuple[int, int], Call] = field(default_factory=dict[tuple[int, int], Call])
     """The calls that a model requested, by the index of the choice and of the part."""
     told: dict[tuple[int, int], Call] = field(default_factory=dict[tuple[int, int], Call])
@@ -69,7 +70,7 @@ class VisibleContext:
     def __init__(self, store: Callable[[Source], None], *, limit: int | None = None) -> None:
         """``limit``: most calls, values and messages that are kept; beyond it, the oldest are dropped."""
         self._store, self._limit = store, limit
-        self.history = MessageHistory(limit)
+        self.seen = Seen(limit)
         self.ungrounded: dict[str, None] = {}
         """Keys of all ungrounded values among the arguments of calls."""
         self.hidden: dict[str, str] = {}
@@ -87,7 +88,7 @@ class VisibleContext:
         operation = span.operation
         if isinstance(operation, (AgentInvocation, Workflow)):
             for message in operation.input:
-                if self.history.add("input", span.span_id, *map(digest, message.parts)):
+                if self.seen.add("input", span.span_id, *map(digest, message.parts)):
                     self._add_message(span, message, f"input of {operation.name}")
 
     def end(self, span: Span, calls: SpanCalls) -> None:
@@ -109,7 +110,7 @@ class VisibleContext:
         for choice, message in enumerate(output):
             for part in message.parts:
                 part = refusal_as_text(part)
-                self.history.add("own", digest(part))
+                self.seen.add("own", digest(part))
                 if not isinstance(part, (Text, ToolCall, Reasoning)):
                     self._add_opaque(span, part, f"answer {choice + 1}")
 
@@ -120,20 +121,19 @@ class VisibleContext:
             remember(self.ungrounded, key, None, self._limit)
 
     def _add_request(self, span: Span, inference: Inference, calls: SpanCalls) -> None:
-        if inference.previous_response_id:
-            self.hidden.setdefault("the provider keeps earlier responses", span.span_id)
-        if not inference.input:
-            self.hidden.setdefault("the messages of an inference were not recorded", span.span_id)
-        for name in sorted(_HIDING_PARAMETERS.keys() & inference.parameters.keys()) if inference.parameters else ():
-            self.hidden.setdefault(_HIDING_PARAMETERS[name], span.span_id)
+        self._note_hidden(span, inference)
         for position, part in enumerate(inference.system):
-            if self.history.add("system", digest(part)):
+            if self.seen.add("system", digest(part)):
                 self._add_part(span, part, "system prompt", position, self._open_echo(), "program")
-        earlier: dict[str | None, ToolCall] = {}
-        for number, message in self.history.new_messages(inference.input):
+        turn, earlier = calls.turn, dict[str | None, ToolCall]()
+        assert turn is not None
+        if self._open_calls and turn.previous is not None:  # the model continues after the calls of its answer before
+            self._open_calls = {call: None for call in self._open_calls if call.asking_span != turn.previous}
+        for number, message in turn.new:
+            if not self.seen.add(message.role, *map(digest, message.parts)):
+                continue
             place = "system prompt" if message.role in SYSTEM else f"message {number} ({message.role})"
             if message.role in ASSISTANT:
-                self._close(message, calls.conversation)
                 earlier.update((call.id, call) for call in message.tool_calls())
             told = {position: call for (at, position), call in calls.told.items() if at == number}
             self._add_message(span, message, place, told, earlier)
@@ -141,16 +141,18 @@ class VisibleContext:
         for tool in inference.tools if inference.tools != self._tools else ():
             content = [tool.description, tool.parameters]
             source = Source(span.span_id, f"definition of {tool.name}", content, speaker="program", is_definition=True)
-            if self.history.add(source.place, source.text):
+            if self.seen.add(source.place, source.text):
                 self._store(source)
         self._tools = inference.tools
 
-    def _close(self, message: Message, conversation: int) -> None:
-        """Note that the model continues after the calls of one of its earlier messages."""
-        for part in message.tool_calls() if self._open_calls else ():
-            for call in [call for call in self._open_calls if call.id == part.id and call.conversation == conversation]:
-                if part.id is not None:
-                    del self._open_calls[call]
+    def _note_hidden(self, span: Span, inference: Inference) -> None:
+        """Note why some of what a model was sent is not visible."""
+        if inference.previous_response_id:
+            self.hidden.setdefault("the provider keeps earlier responses", span.span_id)
+        if not inference.input:
+            self.hidden.setdefault("the messages of an inference were not recorded", span.span_id)
+        for name in sorted(_HIDING_PARAMETERS.keys() & inference.parameters.keys()) if inference.parameters else ():
+            self.hidden.setdefault(_HIDING_PARAMETERS[name], span.span_id)
 
     def _add_message(
         self,
@@ -171,7 +173,7 @@ class VisibleContext:
         for position, part in enumerate(map(refusal_as_text, message.parts)):
             if isinstance(part, ToolResult):
                 self._add_result(span, part, echo, told.get(position), earlier.get(part.id))
-            elif not is_assistant or not self.history.has("own", digest(part)):
+            elif not is_assistant or not self.seen.has("own", digest(part)):
                 self._add_part(span, part, place, position, echo, speaker)
 
     def _add_result(
@@ -187,7 +189,7 @@ class VisibleContext:
             tool, query, echo = requested.name, requested.arguments, NO_ECHO
         source = Source(brought_by, f"result of {tool}", part.response, echo, part.id, query=query)
         # The execution's span may have shown the same result already.
-        if part.id is None or not self.history.has("result", part.id, source.text):
+        if part.id is None or not self.seen.has("result", part.id, source.text):
             self._store(source)
 
     def _add_part(self, span: Span, part: Part, place: str, position: int, echo: Container[str], speaker: Speaker) -> None:
@@ -221,7 +223,7 @@ class VisibleContext:
         )
         source = Source(span.span_id, place, content, echo, execution.call_id, query=execution.arguments)
         if execution.call_id is not None:
-            self.history.add("result", execution.call_id, source.text)
+            self.seen.add("result", execution.call_id, source.text)
         self._store(source)
 
     def _add_other(self, span: Span) -> None:
@@ -234,7 +236,7 @@ class VisibleContext:
         if isinstance(operation, (AgentInvocation, Workflow)):
             self.begin(span)
             texts = [part for message in operation.output for part in message.parts if isinstance(part, Text)]
-            text = "\n".join([text.content for text in texts if not self.history.has("own", digest(text))])
+            text = "\n".join([text.content for text in texts if not self.seen.has("own", digest(text))])
             brought, speaker = {f"answer of {operation.name}": text or None}, "model"
         elif isinstance(operation, Retrieval):
             brought = {"retrieved documents": operation.documents}
