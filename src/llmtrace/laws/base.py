@@ -43,9 +43,10 @@ class Law(Generic[State]):
     needs: tuple[Need, ...] = ()
     """What must have been recorded for `judge` to say that nothing is wrong. Only then does the law count as a check."""
 
-    def start(self, timeline: Timeline) -> State:  # noqa: ARG002  default
-        """Return the state for a new run, which `step` gets and updates. ``timeline``: what happened in the run so far."""
-        return None  # type: ignore[return-value]
+    def start(self, timeline: Timeline) -> State:
+        """Return the state for a new run, which `step` gets; default, the timeline. ``timeline``: what happened in the run so
+        far, kept up to date."""
+        return timeline  # type: ignore[return-value]
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002  default
         """State facts about a span that has just ended. Spans come in the order in which they ended, validated and already in

@@ -91,9 +91,6 @@ class DefectiveOutput(Law[Timeline]):
     looks_at = (Inference, FetchResponse)
     needs = ("inferences", "facts")
 
-    def start(self, timeline: Timeline) -> Timeline:
-        return timeline
-
     def step(self, state: Timeline, span: Span) -> Iterable[Evaluation]:
         label = _label(span, state.model_calls[-1].ending)
         if label is None or label not in _TEXTS:

@@ -39,9 +39,6 @@ class FailedTool(Law[Timeline]):
     when = "results"
     needs = ("calls", "results")
 
-    def start(self, timeline: Timeline) -> Timeline:
-        return timeline
-
     def step(self, state: Timeline, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         evaluations = []
         for call in state.completed:

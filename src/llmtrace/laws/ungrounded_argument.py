@@ -37,9 +37,6 @@ class UngroundedArgument(Law[Timeline]):
     when = "ungrounded"
     needs = ("calls", "lineage")
 
-    def start(self, timeline: Timeline) -> Timeline:
-        return timeline
-
     def step(self, state: Timeline, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         return [self._made_up(use) for use in state.ungrounded]
 
