@@ -26,7 +26,7 @@ from llmtrace.model.messages import (
 )
 from llmtrace.model.operations import AgentInvocation, Custom, Inference, Memory, Retrieval, Review, ToolExecution, Workflow
 from llmtrace.model.spans import Span
-from llmtrace.reading.calls import Call
+from llmtrace.reading.calls import MOST_CALLS, Call
 from llmtrace.reading.message_history import ASSISTANT, SYSTEM, USER_ROLES, Seen, digest, remember
 from llmtrace.reading.provenance import REVIEWED
 from llmtrace.reading.sources import NO_ECHO, Source, Speaker
@@ -68,8 +68,9 @@ class VisibleContext:
     """Passes every new source of a run to ``store``."""
 
     def __init__(self, store: Callable[[Source], None], *, limit: int | None = None) -> None:
-        """``limit``: most calls, values and messages that are kept; beyond it, the oldest are dropped."""
+        """``limit``: most values and messages that are kept; beyond it, the oldest are dropped, as are the oldest calls."""
         self._store, self._limit = store, limit
+        self._most_calls = None if limit is None else MOST_CALLS
         self.seen = Seen(limit)
         self.ungrounded: dict[str, None] = {}
         """Keys of all ungrounded values among the arguments of calls."""
@@ -116,7 +117,7 @@ class VisibleContext:
 
     def mark_ungrounded(self, call: Call, keys: Iterable[str]) -> None:
         """Record the keys of an ungrounded value among a call's arguments."""
-        remember(self._echoes, call, self._echoes.get(call, NO_ECHO).union(keys), self._limit)
+        remember(self._echoes, call, self._echoes.get(call, NO_ECHO).union(keys), self._most_calls)
         for key in keys:
             remember(self.ungrounded, key, None, self._limit)
 
@@ -212,7 +213,7 @@ class VisibleContext:
     def _add_execution(self, span: Span, execution: ToolExecution, call: Call | None) -> None:
         if call is not None:
             self._open_calls.pop(call, None)
-            remember(self._executions, call, span.span_id, self._limit)
+            remember(self._executions, call, span.span_id, self._most_calls)
         if not execution.has_result and span.failure is None:
             return
         error = None if execution.has_result or span.failure is None else span.failure.message
