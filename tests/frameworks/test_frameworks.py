@@ -23,8 +23,6 @@ REFUSES_ITSELF = {"agent_framework"}
 """Frameworks that do not run, or tell of, a tool whose arguments are of the wrong type."""
 RUNS_IT_ALL_THE_SAME = {"google_adk", "haystack", "llama_index"}
 """Frameworks that run a tool with wrong arguments: it answers. By the others it fails, and no later call is right."""
-ANSWERS_BY_A_TOOL = {"smolagents"}
-"""Frameworks whose agents give their answer to a tool, so that no text of a model ends the run."""
 WRITERS = {"pydantic_ai": "pydantic-ai", "strands": "strands", "agent_framework": "agent_framework"}
 """Frameworks whose own spans tell all of it; the others have an instrumentor of ours."""
 
@@ -41,7 +39,7 @@ def traces_of(name: str, home: Path, **environment: str) -> list[Trace]:
 
 def check(name: str, trace: Trace, writer: str) -> None:
     assert [one.title for one in diagnose(trace).suspects if one.label == "in_answer"] == []
-    health = "recovered" if name in RUNS_IT_ALL_THE_SAME | ANSWERS_BY_A_TOOL else "suspect"
+    health = "recovered" if name in RUNS_IT_ALL_THE_SAME else "suspect"
     assert (len(trace.roots), trace.health) == (1, health)
     assert len({span.run_id for span in trace.spans} - {None}) == 1
     assert all(span.sequence is not None for span in trace.spans)

@@ -242,4 +242,6 @@ def test_what_makes_up_for_a_failed_tool() -> None:
     equal = infer(call(call_id="c1"), call(call_id="c2"))
     assert ends_with(equal, execute("a depot", call_id="c1"), execute(ERROR, call_id="c2")) == set()
     assert ends_with(refund, ToolExecution("refund", {"q": "else"})) == {"possible"}  # how that went is not visible
-    assert ends_with(refund, infer(DONE, request=(user("thanks, and now?"),))) == {"possible"}  # the user goes on from there
+    goes_on = (Message("assistant", (Text(DONE),)), user("thanks, and now?"))
+    assert ends_with(refund, infer(DONE), infer("It is.", request=goes_on)) == {"possible"}  # the user goes on from there
+    assert ends_with(refund, infer(DONE), infer("It is.", request=(user("Another task"),))) == {"certain"}

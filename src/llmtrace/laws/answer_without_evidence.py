@@ -25,7 +25,7 @@ class AnswerWithoutEvidence(Law[None]):
     def judge(self, run: EndedRun) -> Iterator[Finding]:
         answer, calls = run.outcome, run.calls
         may_lack_lookup = run.is_thorough and bool(run.timeline.tools)
-        if answer is None or not (calls or may_lack_lookup) or not run.is_answered or not run.has_one_task:
+        if answer is None or not (calls or may_lack_lookup) or not run.is_answered or run.is_in_dialogue(answer):
             return
         is_barren = all(call.failed or (call.has_result and not call.is_change and is_empty(call.result)) for call in calls)
         if not is_barren or run.timeline.has_other_sources or run.timeline.lineage.hidden:

@@ -107,7 +107,7 @@ class FailedTool(Law[Timeline]):
 
 
 def _confidence(run: EndedRun, calls: Sequence[Call]) -> Confidence:
-    if not run.is_over_after(len(calls)) or not run.has_one_task:
+    if not run.is_over_after(len(calls)) or any(map(run.is_in_dialogue, calls)):
         return "possible"
     if all(call.may_be_finding for call in calls):  # the error may be the information that was asked for
         return "possible"

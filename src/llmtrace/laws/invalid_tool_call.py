@@ -66,7 +66,7 @@ class InvalidToolCall(Law[None]):
     def _unknown_tool(self, run: EndedRun, call: Call) -> Finding:
         replaced = any(later.offered and later.failed is False for later in run.later_calls(call))
         then = "another tool was used later" if replaced else "nothing replaced it"
-        certain = not replaced and run.is_answered and run.has_one_task
+        certain = not replaced and run.is_answered and not run.is_in_dialogue(call)
         confidence: Confidence = "certain" if certain else "possible"
         return of_call(
             self.name, "unknown_tool", confidence, call, "a tool that does not exist was called",
@@ -81,7 +81,7 @@ def _outcome(run: EndedRun, call: Call) -> tuple[str, Confidence, str]:
         if any(_was_right(run, later) for later in run.later_calls(call, call.tool)):
             return "corrected", "possible", f"{call.tool} {how_call_failed(call)}; a later call was right"
         is_over = run.is_over_after(run.failures_by_tool[call.tool])
-        confidence: Confidence = "certain" if is_over and run.has_one_task else "possible"
+        confidence: Confidence = "certain" if is_over and not run.is_in_dialogue(call) else "possible"
         return "never_right", confidence, f"{call.tool} {how_call_failed(call)}; no later call was right"
     if reviewed := how_reviewed(call):
         return "corrected", "possible", reviewed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
@@ -20,6 +21,8 @@ Kind: TypeAlias = Literal["internal", "client", "server", "producer", "consumer"
 AttributeValue: TypeAlias = Union[str, bool, int, float, Sequence[str], Sequence[bool], Sequence[int], Sequence[float]]
 """Value of an OpenTelemetry attribute. Structured values of other writers (dicts, nested lists) are kept unchanged."""
 
+_FOLDER: Final = os.path.dirname(os.path.dirname(__file__))
+"""The folder of llmtrace itself."""
 _NUMBERED = re.compile(r"(?<=\w)\s+#?\d+$")
 
 
@@ -193,10 +196,11 @@ def failure_kind(failure: Failure) -> str:
 
 
 def raised_at(failure: Failure | None) -> str:
-    """Return the last frame outside of libraries in which a Python exception was raised, such as ``agent.py:17 in support``.
-    Returns "" without a stack trace."""
+    """Return the last frame outside of libraries and llmtrace in which a Python exception was raised, such as
+    ``agent.py:17 in support``. Returns "" without a stack trace."""
     frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)', failure.stacktrace or "") if failure is not None else []
-    own_frames = [frame for frame in frames if not re.search(r"site-packages|[\\/]lib[\\/]python", frame[0])] or frames
+    of_libraries = re.compile(rf"site-packages|[\\/]lib[\\/]python|^{re.escape(_FOLDER)}[\\/]")
+    own_frames = [frame for frame in frames if not of_libraries.search(frame[0])] or frames
     if not own_frames:
         return ""
     path, line, function = own_frames[-1]

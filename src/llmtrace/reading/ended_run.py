@@ -59,13 +59,22 @@ class EndedRun:
         reported = any(evaluation.name == OUTCOME and evaluation.label == "failure" for evaluation in outermost.evaluations)
         return reported or outermost.failure is not None
 
-    @property
-    def has_one_task(self) -> bool:
-        """True if the user wrote at most one message.
+    def is_in_dialogue(self, step: Step) -> bool:
+        """Return True if the user wrote more than one message in the step's conversation, or in one around it.
 
-        In a longer conversation the user has seen each failure and could react, so a failure there is part of the conversation.
+        There the user has seen each failure and could react, so a failure is part of the conversation. Tasks that a program
+        gives one after the other, or side by side, are conversations of their own.
         """
-        return self.timeline.turn <= 1
+        return any(number == step.conversation or first < step.position < last for number, first, last in self._dialogues)
+
+    @cached_property
+    def _dialogues(self) -> list[tuple[int, int, int]]:
+        """The conversations with more than one message of the user: number, and positions of the first and the last step."""
+        positions: dict[int, list[int]] = defaultdict(list)
+        for step in self.timeline.steps:
+            if self.timeline.tasks.get(step.conversation, 0) > 1:
+                positions[step.conversation].append(step.position)
+        return [(number, steps[0], steps[-1]) for number, steps in positions.items()]
 
     @cached_property
     def model_calls(self) -> list[ModelCall]:

@@ -103,6 +103,8 @@ class Timeline:
         """Spans that failed, or have a violation or an evaluation of severity error."""
         self.facts: list[tuple[Span, Evaluation]] = []
         """What laws, the program and its budgets said of steps."""
+        self.tasks: dict[int, int] = {}
+        """Number of the user's messages by conversation, also of those before this run began."""
         self.all_ungrounded: list[ValueUse] = []
         """The ungrounded identifiers in all calls, in order."""
         self.has_other_sources = False
@@ -215,6 +217,7 @@ class Timeline:
     def _read_request(self, span: Span, inference: Inference, turn: Turn, calls: SpanCalls) -> None:
         if not inference.input and not self._is_loop:
             self.turn += 1  # request not recorded: the user may have spoken, unless it only returned results of tools
+            self._count_task(turn)
         self._is_loop = not CALLED.isdisjoint(inference.finish_reasons)
         messages = inference.input
         start = len(messages)
@@ -240,10 +243,8 @@ class Timeline:
 
     def _count_turns(self, span: Span, messages: Sequence[Message], start: int, asking: Message | None, turn: Turn) -> None:
         """Count the user's turns among the messages after the model's last one, which is ``asking``, before ``start``."""
-        if not self._has_begun:  # first request: count the user's turns before this run began
-            self._has_begun, self._first_parent = True, span.parent_id
-            for message in messages[:start]:
-                self.turn += message.role in USER_ROLES and self._words.add(message.text().strip())
+        if turn.previous is None:
+            self._count_earlier_turns(span, messages[:start], turn)
         waiting: list[Call] | None = None
         for number, message in enumerate(messages[start:], start + 1):
             if message.role not in USER_ROLES or not (text := message.text().strip()):
@@ -261,7 +262,22 @@ class Timeline:
                     self.turn += 1  # otherwise it is the prompt of another agent
                 step = Step("user", span.span_id, text, conversation=turn.conversation, parent_id=span.parent_id)
                 self._append(step)
+                if asking is not None or turn.conversation not in self.tasks or span.parent_id == self._first_parent:
+                    self._count_task(turn)
                 remember(self._by_message, (span.span_id, f"message {number} ({message.role})"), step, self._limit)
+
+    def _count_earlier_turns(self, span: Span, messages: Sequence[Message], turn: Turn) -> None:
+        """Count the user's turns before the first recorded request of a conversation."""
+        is_first, self._has_begun = not self._has_begun, True
+        if is_first:
+            self._first_parent = span.parent_id
+        for message in messages:
+            if message.role in USER_ROLES and (text := message.text().strip()):
+                self._count_task(turn)
+                self.turn += is_first and self._words.add(text)
+
+    def _count_task(self, turn: Turn) -> None:
+        remember(self.tasks, turn.conversation, self.tasks.get(turn.conversation, 0) + 1, self._limit)
 
     def _without_sent_result(self) -> list[Call]:
         """Return the newest executed calls whose results no model was sent."""
