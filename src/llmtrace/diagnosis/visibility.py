@@ -7,6 +7,7 @@ from itertools import chain
 
 from llmtrace.codec.writers import unread_writers, writers_of
 from llmtrace.laws.base import Need
+from llmtrace.laws.finding import plural
 from llmtrace.model import FetchResponse, Inference, Span, ToolExecution, ToolResult, Trace, double_counted_spans
 from llmtrace.model.traces import short_id
 from llmtrace.reading.answer_endings import ending_of
@@ -110,9 +111,10 @@ def _about_run(run: EndedRun) -> Iterator[str]:
     }
     if numbers:
         yield f"Numbers that stand nowhere were not judged, since they may be computed: {_listed(sorted(numbers), 3)}."
-    unknown = sorted({call.tool for call in calls if call.failed is None and not call.is_held_back and not run.is_running})
+    unknown = [call for call in calls if call.failed is None and not call.is_held_back and not run.is_running]
     if unknown:
-        yield f"No result was recorded, so failures do not show: {_listed(unknown)}.{_content_settings(executions)}"
+        tools, count = _listed(sorted({call.tool for call in unknown})), plural(len(unknown), "call")
+        yield f"No result of {count} was recorded, so a failure does not show: {tools}.{_content_settings(executions)}"
     silent = next((span.span_id for span in executions if _is_left_out(span)), None)
     if silent is not None:
         yield f"What tools answered was left out, so an error in an answer does not show (span {silent})."

@@ -53,7 +53,7 @@ class FailedTool(Law[Timeline]):
     def judge(self, run: EndedRun) -> Iterator[Finding]:
         if all(call.failed is False for call in run.calls):
             return
-        successes = {(call.said_in, call.effect_key) for call in run.calls if call.failed is False}
+        successes = {(call.turn, call.conversation, call.effect_key) for call in run.calls if call.failed is False}
         for tool, calls in run.calls_by_tool.items():
             # tools that do not exist are left to `invalid_tool_call`, because another tool does their job
             failures = [call for call in calls if call.failed and call.offered is not False]
@@ -97,8 +97,9 @@ class FailedTool(Law[Timeline]):
             return
         if any(later.failed is False for later in run.later_calls(last, tool)):
             return
-        how = "a person rejected the call" if last.decision == "rejected" else "nobody decided on the call in time"
-        evidence = f"{tool} did not run: {how}. The answer does not say so."
+        how = {"rejected": "a person rejected the call", "unattended": "nobody was there to decide on the call"}
+        why = how.get(last.decision or "", "nobody decided on the call in time")
+        evidence = f"{tool} did not run: {why}. The answer does not say so."
         yield of_call(
             self.name, "not_approved", "certain", last, f"{last.name} never ran", evidence,
             f"Have the agent say that {tool} did not run, or end the run there.", cause_key=tool,
@@ -122,12 +123,12 @@ def _confidence(run: EndedRun, calls: Sequence[Call]) -> Confidence:
     return "likely" if not first.is_change and any(run.feeds(after, run.outcome) for after in later[-1]) else "certain"
 
 
-def _was_made_good(run: EndedRun, failed: Call, successes: Container[tuple[str, str]]) -> bool:
-    """Return True if another call did the job of a failed one.
+def _was_made_good(run: EndedRun, failed: Call, successes: Container[tuple[int, int, str]]) -> bool:
+    """Return True if another call did the job of a failed one: an equal one in the same turn, also before it, or a later one.
 
-    ``successes``: of each call that succeeded, the model call that requested it and its `Call.effect_key`.
+    ``successes``: of each call that succeeded, the user's turn, the conversation and its `Call.effect_key`.
     """
-    if (failed.said_in, failed.effect_key) in successes:
+    if (failed.turn, failed.conversation, failed.effect_key) in successes:
         return True
     # each search is bounded, so the calls of the same tool get a search of their own
     later = chain(run.later_calls(failed, failed.tool), run.later_calls(failed))

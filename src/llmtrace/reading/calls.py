@@ -16,6 +16,8 @@ from typing import Literal
 from llmtrace.codec import json_text
 from llmtrace.codec.fields import as_object
 from llmtrace.model import (
+    BUDGET_EXCEEDED,
+    CANCELLED,
     DEADLINE,
     TIMEOUT,
     Failure,
@@ -145,6 +147,13 @@ class Call(Step):
     def timed_out(self) -> bool:
         """True if the execution ended by a time-out or a deadline. A change may have taken effect all the same."""
         return self.failure is not None and failure_kind(self.failure) in (TIMEOUT, DEADLINE)
+
+    @property
+    def was_stopped(self) -> bool:
+        """True if the execution was ended from outside: by Ctrl-C, a cancellation, a budget, a time-out or a deadline."""
+        if self.failure is None or self.timed_out:
+            return self.timed_out
+        return failure_kind(self.failure) in (CANCELLED, BUDGET_EXCEEDED) or self.failure.type.endswith("KeyboardInterrupt")
 
     @property
     def quoted_name(self) -> str:

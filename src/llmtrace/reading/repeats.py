@@ -66,7 +66,9 @@ def repeats_in(run: EndedRun) -> Iterator[Repeats]:
                 if call.is_change and call.may_have_succeeded:
                     for positions in (changes, changes_by_effect[call.effect_key], changes_by_tool[call.tool]):
                         positions.append(call.position)
-        results = len({result_text(call) for call in calls})
+        # how the last one was stopped is no other result
+        answered = calls[:-1] if calls[-1].was_stopped and len(calls) > OFTEN else calls
+        results = len({result_text(call) for call in answered})
         rounds = [run.round_of(call) for call in calls]
         streak = _longest_streak(calls, rounds, changes, changes_by_effect[calls[0].effect_key])
         loose_streak = _longest_streak(calls, rounds, changes, changes_by_tool[calls[0].tool])
