@@ -83,10 +83,10 @@ class FailedTool(Law[Timeline]):
         )  # fmt: skip
 
     def _resolved(self, tool: str, first: Call) -> Finding:
-        evidence = f"{tool} failed: it {how_call_failed(first)}. A later call went well"
+        evidence = f"{tool} failed: it {how_call_failed(first)}. Another call went well"
         evidence += ", so the change may have been made twice." if first.is_change and first.timed_out else "."
         return of_call(
-            self.name, "failed_then_succeeded", "possible", first, f"{first.name} failed at first", evidence,
+            self.name, "failed_then_succeeded", "possible", first, f"{first.name} failed once", evidence,
             advice_for_tool(first), cause_key=tool,
         )  # fmt: skip
 

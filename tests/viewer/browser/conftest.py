@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,15 @@ def long(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with showing(tmp_path_factory.mktemp("long"), made.spans) as served:
         served.store.traces()
         yield served, made
+
+
+def wait_until(page: Any, expression: str, argument: Any = None) -> None:
+    """Wait until an expression is true in the page. Playwright's own `wait_for_function` needs `eval`, which the policy
+    forbids from the second look on."""
+    deadline = time.monotonic() + SECONDS / 1000
+    while not page.evaluate(expression, argument):
+        assert time.monotonic() < deadline, f"never true: {expression}"
+        page.wait_for_timeout(50)
 
 
 def press(page: Any, key: str, shows: str, **state: Any) -> None:

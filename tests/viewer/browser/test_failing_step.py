@@ -10,7 +10,7 @@ import pytest
 
 from llmtrace.model import AgentInvocation, Evaluation, ToolCall, ToolExecution
 from tests.cli.traces import LOOK_UP, RECOVERED, SILENT, Maker, asks, chat, user
-from tests.viewer.browser.conftest import DIAGNOSED, chosen, click, press
+from tests.viewer.browser.conftest import DIAGNOSED, chosen, click, press, wait_until
 from tests.viewer.conftest import Served, showing
 from tests.viewer.made import Made, trace
 
@@ -35,7 +35,7 @@ def test_long_traces(long: tuple[Served, Made], open_page: Callable[..., Any]) -
     for key in ("End", "Home", "c", "End"):
         page.keyboard.press(key)
         page.wait_for_timeout(300)
-        page.wait_for_function(f"document.querySelectorAll('*').length <= {MOST_NODES}")
+        wait_until(page, f"document.querySelectorAll('*').length <= {MOST_NODES}")
     page.keyboard.press("w")
     page.keyboard.press("/")
     page.keyboard.type("AR-0003-05")

@@ -12,7 +12,7 @@ import pytest
 from llmtrace.model import Fingerprint, Span, replace
 from llmtrace.semconv import USER_ID
 from tests.cli.traces import Maker, answers, chat, user
-from tests.viewer.browser.conftest import click, missing, press, visit
+from tests.viewer.browser.conftest import click, missing, press, visit, wait_until
 from tests.viewer.conftest import Served, showing
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
@@ -49,7 +49,7 @@ def _opened(open_page: Callable[..., Any], address: str, place: str, **options: 
 def test_a_point_leads_to_its_traces_and_a_drag_zooms(served: Served, open_page: Callable[..., Any]) -> None:
     """The shortest window that shows all is chosen; a gap has no point; the change is named; keys do what the mouse does."""
     page = _opened(open_page, served.address, "#/time")
-    page.wait_for_function("location.hash.includes('window=24+h')")
+    wait_until(page, "location.hash.includes('window=24+h')")
     page.wait_for_selector(".changes:has-text('first run with system prompt bbbb')")
     plot = page.locator(".chart .u-over").first
     box = plot.bounding_box()

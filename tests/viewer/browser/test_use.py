@@ -28,7 +28,7 @@ from llmtrace.model import (
 from llmtrace.semconv import CONVERSATION_ID
 from llmtrace.store import open_store
 from tests.cli.traces import RECOVERED, REVIEWED, SILENT, Maker, answers, asks, chat, reviewed, silent, user
-from tests.viewer.browser.conftest import DIAGNOSED, click, press, visit
+from tests.viewer.browser.conftest import DIAGNOSED, click, press, visit, wait_until
 from tests.viewer.conftest import Served, serving, showing
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
@@ -105,7 +105,7 @@ def test_the_focus_stays_in_the_pane(viewer: Served, open_page: Callable[..., An
     page.focus(".suspicion .chain a")
     before = page.url
     page.keyboard.press("Enter")
-    page.wait_for_function("url => location.href !== url && document.activeElement.matches('.pane')", arg=before)
+    wait_until(page, "url => location.href !== url && document.activeElement.matches('.pane')", before)
     page.focus(".pane a")
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement.matches('.rows')")
@@ -304,6 +304,6 @@ def test_in_the_few_colours_of_high_contrast(viewer: Served, open_page: Callable
     bar = "one => getComputedStyle(one, '::before').backgroundColor !== getComputedStyle(document.body).backgroundColor"
     assert page.eval_on_selector(".row.error .bar", bar)
     chosen = "document.querySelector('.row[aria-selected=true]')"  # it is drawn anew when the suspects come
-    page.wait_for_function(f"() => {chosen} !== null && getComputedStyle({chosen}).outlineStyle === 'solid'")
+    wait_until(page, f"() => {chosen} !== null && getComputedStyle({chosen}).outlineStyle === 'solid'")
     grounds = "all => new Set(all.map((one) => getComputedStyle(one).backgroundColor)).size"
     assert page.eval_on_selector_all(".toggle button", grounds) == 2
