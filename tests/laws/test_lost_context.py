@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.agent_run import AgentRun, tool
 from tests.instrumentation.openai_server import MODEL, Server, completion, message, whole
 
 import llmtrace
@@ -43,6 +44,19 @@ def test_a_history_that_is_cut_is_reported_once(kept: int) -> None:
 def test_one_turn_at_a_time_is_no_loss_by_itself(kept: int) -> None:
     """A window that drops a question and its answer each time: agents drop one or two messages on purpose."""
     assert losses(lambda history: history[:1] + history[1:][-kept:]) == []
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_call_that_slid_out_of_the_window_and_is_made_again(again: bool) -> None:
+    """However little is lost at once: what it held was missing."""
+    look_up = tool("look_up", "order_id")
+    run = AgentRun(look_up).user("Compare my orders.")
+    for number in ("KS-1", "KS-2", "KS-3", "KS-1" if again else "KS-4"):
+        run.call("look_up", {"of": number}, order_id=number)
+        run.messages[1:] = run.messages[1:][-4:]
+    found = findings_of(run.answer("They are equal.").trace())
+    expected = [("lost_context", "looked_up_again", "likely")] if again else []
+    assert [(one.law, one.label, one.confidence) for one in found if one.law == "lost_context"] == expected
 
 
 @pytest.mark.parametrize("kept", [2, 3, 4])

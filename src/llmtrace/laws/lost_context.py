@@ -39,16 +39,16 @@ class LostContext(Law[None]):
             return
         missing = _made_up_after_loss(run, losses)
         for turn in losses:
-            step = run.first_step(turn.span_id)
-            if turn.is_loss or turn.span_id in missing:
-                yield self._messages(run, turn, step, is_missing=turn.span_id in missing)
+            step, is_missing = run.first_step(turn.span_id), turn.span_id in missing
+            again = None if turn.is_restart else _looked_up_again(run, turn, step)
+            if turn.is_loss or again is not None or is_missing:
+                yield self._messages(turn, step, again, is_missing=is_missing)
             if turn.has_lost_system:
                 evidence = "An earlier request of this conversation had a system prompt, and this one has none."
                 yield self._finding(turn, "system", "possible", _SYSTEM, evidence, step)
 
-    def _messages(self, run: EndedRun, turn: Turn, step: Step | None, *, is_missing: bool) -> Finding:
+    def _messages(self, turn: Turn, step: Step | None, again: Call | None, *, is_missing: bool) -> Finding:
         evidence = f"This request lacks {plural(len(turn.lost), 'message')} that an earlier one had"
-        again = None if turn.is_restart else _looked_up_again(run, turn, step)
         if again is not None:
             evidence += f"; {again.tool} was then called again for what they held."
             return self._finding(turn, "looked_up_again", "likely", _MESSAGES, evidence, step)
