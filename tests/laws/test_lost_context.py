@@ -59,6 +59,17 @@ def test_a_call_that_slid_out_of_the_window_and_is_made_again(again: bool) -> No
     assert [(one.law, one.label, one.confidence) for one in found if one.law == "lost_context"] == expected
 
 
+def test_a_call_that_was_repeated_while_it_could_be_seen_is_not_repeated_for_want_of_it() -> None:
+    """A loop under a sliding window is a loop."""
+    run = AgentRun(tool("look_up", "order_id")).user("Is my order ready?")
+    for _ in range(6):
+        run.call("look_up", {"state": "packing"}, order_id="KS-1")
+        run.messages[1:] = run.messages[1:][-4:]
+    found = [one.law for one in findings_of(run.answer("Not yet.").trace())]
+    assert "repeated_call" in found
+    assert "lost_context" not in found
+
+
 @pytest.mark.parametrize("kept", [2, 3, 4])
 def test_a_window_that_slides_over_the_system_prompt(kept: int) -> None:
     """The system prompt is what matters most."""

@@ -65,12 +65,20 @@ class LostContext(Law[None]):
 def _looked_up_again(run: EndedRun, turn: Turn, step: Step | None) -> Call | None:
     """Return the first call after a loss that repeats a call among the lost messages; the user may ask for the same again.
 
-    ``step``: the first one after the loss. A repetition before it is not one for want of what was lost.
+    ``step``: the first one after the loss. A call that was repeated before it, while it could be seen, is repeated for another
+    reason.
     """
-    lost = {call.key: call for call in sorted(_lost_calls(run, turn), key=lambda call: call.position)}
-    since = max((call.position for call in lost.values()), default=-1) + 1 if step is None else step.position
-    again = [call for earlier in lost.values() if (call := run.find_equal_call(earlier, since)) is not None]
+    lost = list(_lost_calls(run, turn))
+    since = max((call.position for call in lost), default=-1) + 1 if step is None else step.position
+    repeated = {call.key for call in lost if _is_before(run.find_equal_call(call, call.position + 1), since)}
+    again = [
+        call for earlier in lost if earlier.key not in repeated and (call := run.find_equal_call(earlier, since)) is not None
+    ]
     return min(again, key=lambda call: call.position, default=None)
+
+
+def _is_before(call: Call | None, position: int) -> bool:
+    return call is not None and call.position < position
 
 
 def _lost_calls(run: EndedRun, turn: Turn) -> Iterator[Call]:

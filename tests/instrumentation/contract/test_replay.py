@@ -60,7 +60,8 @@ def content_of(spans: tuple[Span, ...]) -> list[Span]:
 def without_place(evidence: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """The evidence of a finding without the line that raised: a recorded exception is raised elsewhere."""
     return {
-        name: re.sub(r", raised at \S+ in \w+", "", text) if isinstance(text, str) else text for name, text in evidence.items()
+        name: re.sub(r", raised at \S+ in [\w.<>]*[\w>]", "", text) if isinstance(text, str) else text
+        for name, text in evidence.items()
     }
 
 
