@@ -1,6 +1,6 @@
 """Our own cost on a simulated processor: instructions and cache misses of an operation, whatever else the machine does.
 
-    python benchmarks/overhead/simulated.py [--operation chat_fresh] [--json]
+    python benchmarks/overhead/misses.py [--operation chat_fresh] [--json]
 
 Needs valgrind and a C compiler. Each measure runs in a process of its own, and the main thread is counted while its operations
 run. The caches have the sizes of a small server's: 32 KB of instructions, 32 KB of data, 1 MB behind both. Estimated cycles are
