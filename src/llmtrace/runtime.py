@@ -39,6 +39,7 @@ from llmtrace.recorder import context as _context  # noqa: F401
 from llmtrace.recorder import feedback as _feedback  # noqa: F401
 from llmtrace.recorder import open_span as _open_span  # noqa: F401
 from llmtrace.recorder.guard import guard, report
+from llmtrace.recorder.hooks import Hooks
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.repository import WorkingTree
 from llmtrace.recorder.resource import describe, program_folder
@@ -160,16 +161,24 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
         if forwarding is not None:
             forwarder = forwarding[0]
             sinks += forwarding[1]
-    recorder = build(config, sinks=[*sinks, *exporters], tracer_provider=tracer_provider, content=content, resource=resource)
-    if config.replayable and store is not None and not store.is_remote:
-        recorder.make_replay_key = store.replay_key
-    if store is not None:
-        recorder.reviewing = (config, store.folder, store.replay_key)
-    if store is not None:
-        recorder.working_tree = WorkingTree(program_folder())
-        guard(recorder.working_tree.read_in_background)
-    recorder.external_run = None if external is None else external.run_at
-    recorder.external_conversation = None if external is None else external.conversation_at
+    tree = None if store is None else WorkingTree(program_folder())
+    hooks = Hooks(
+        external_run=None if external is None else external.run_at,
+        external_conversation=None if external is None else external.conversation_at,
+        make_replay_key=store.replay_key if config.replayable and store is not None and not store.is_remote else None,
+        working_tree=tree,
+        review_store=store,
+    )
+    recorder = build(
+        config,
+        sinks=[*sinks, *exporters],
+        tracer_provider=tracer_provider,
+        content=content,
+        resource=resource,
+        hooks=hooks,
+    )
+    if tree is not None:
+        guard(tree.read_in_background)
     activate(recorder)
     _running = _Running(config, store, external, forwarder)
     if before is not None:
@@ -310,6 +319,7 @@ def build(
     identity: Identity | None = None,
     content: Content | None = None,
     resource: Mapping[str, JsonValue] | None = None,
+    hooks: Hooks | None = None,
 ) -> Recorder:
     """A recorder with all its parts, for `configure` and for tests."""
 
@@ -321,19 +331,16 @@ def build(
         )
 
     recorder = Recorder(
+        config,
         content=content or Content(config),
         make_evaluator=lambda: _make_evaluator(config),
         sinks=sinks,
-        enrich=enrich,
+        hooks=dataclasses.replace(hooks or Hooks(), enrich=enrich),
         resource=describe(config.service_name, env=config.fingerprint_env) if resource is None else resource,
         scope=Scope(SCOPE_NAME, __version__),
         identity=identity,
         tracer_provider=tracer_provider,
-        on_invalid=config.on_invalid,
     )
-    recorder.signal_names = config.signals
-    recorder.vllm_tool_parser = config.vllm_tool_parser
-    recorder.request_id_hosts = frozenset(host.lower() for host in config.request_id_hosts)
     background.join(recorder)
     return recorder
 

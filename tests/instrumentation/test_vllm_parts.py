@@ -131,7 +131,7 @@ def test_only_servers_of_the_programs_own_are_told_our_id() -> None:
     with capture(request_id_hosts=("LLM.example.com",)):
         configured = active()
         assert configured is not None
-        recorder.request_id_hosts = configured.request_id_hosts
+        recorder.config = configured.config
         assert sent("llm.example.com", {}) == ours
         assert sent("other.example.com", {}) == {}
 

@@ -270,7 +270,7 @@ def _reply(tool: str, violations: tuple[Violation, ...], offered: tuple[ToolDefi
 
 def _policy(on_invalid: OnInvalid | None) -> OnInvalid:
     recorder = configured()
-    return on_invalid or (recorder.on_invalid if recorder is not None else "record")
+    return on_invalid or (recorder.config.on_invalid if recorder is not None else "record")
 
 
 def _start(

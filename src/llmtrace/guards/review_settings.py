@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from llmtrace.config import Unattended
 from llmtrace.recorder.current import configured
 from llmtrace.store import replay_key
 from llmtrace.store.reviews import Reviews
+
+if TYPE_CHECKING:
+    from llmtrace.recorder import Recorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +42,24 @@ class ReviewSettings:
 
 
 _nobody = ReviewSettings()
+_by_recorder: WeakKeyDictionary[Recorder, ReviewSettings] = WeakKeyDictionary()
+"""Made with the first review of a process: most programs hold none."""
 
 
 def review_settings() -> ReviewSettings:
     """Return the settings of this process. Without ``configure()``, nobody can decide."""
     recorder = configured()
-    if recorder is None or recorder.reviewing is None:
+    store = None if recorder is None else recorder.hooks.review_store
+    if recorder is None or store is None:
         return _nobody
-    if not isinstance(recorder.reviewing, ReviewSettings):
-        config, folder, make_key = recorder.reviewing
+    settings = _by_recorder.get(recorder)
+    if settings is None:
+        config, folder = recorder.config, store.folder
         if folder is not None and folder.name == replay_key.REPLAYS:  # a replay's reviews are kept in the store itself
             folder = folder.parent
         times = config.review_timeout, config.review_wait
-        recorder.reviewing = ReviewSettings(Reviews(folder), make_key(), config.notify, *times, config.unattended)
-    settings: ReviewSettings = recorder.reviewing
+        settings = ReviewSettings(Reviews(folder), store.replay_key(), config.notify, *times, config.unattended)
+        _by_recorder[recorder] = settings
     return settings
 
 

@@ -40,7 +40,7 @@ class Chat(OpenAIEndpoint):
         """Return a request id by which the span of a self-hosted server can be joined to ours."""
         if call.fields["provider"] != OPENAI:
             return {}
-        is_own = is_own_server(call.fields.get("server_address"), call.recording.recorder.request_id_hosts)
+        is_own = is_own_server(call.fields.get("server_address"), call.recording.recorder.config.request_id_hosts)
         return request_id(call.client, headers, call.recording) if is_own else {}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:

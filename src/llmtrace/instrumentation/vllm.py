@@ -97,7 +97,7 @@ def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwarg
     batch = engine.Batch(recorder.start(Custom(), name=name) if count > 1 else None, prompts)
     if chats is not None:
         batch.chats, batch.tools = chats, kwargs.get("tools")
-        parser = recorder.vllm_tool_parser
+        parser = recorder.config.vllm_tool_parser
         if batch.tools and not parser:
             batch.calls = read_hermes
         elif batch.tools:

@@ -80,8 +80,8 @@ class Background(Sink):
 
 def join(recorder: Recorder) -> None:
     """Let the background signals, if there are any, judge the spans of ``recorder``."""
-    if load_background(recorder.signal_names) and not any(isinstance(sink, Background) for sink in recorder.sinks):
-        recorder.sinks = (*recorder.sinks, Background(recorder, recorder.signal_names))
+    if load_background(recorder.config.signals) and not any(isinstance(sink, Background) for sink in recorder.sinks):
+        recorder.add_sink(Background(recorder, recorder.config.signals))
 
 
 class _Pool:

@@ -8,7 +8,7 @@ Sinks never see raw content, and no error of theirs reaches the program.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import context as otel_context
@@ -17,7 +17,7 @@ from opentelemetry.trace import TracerProvider
 
 from llmtrace import semconv
 from llmtrace.codec import genai
-from llmtrace.config import OnInvalid
+from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.content.clean import Opening
 from llmtrace.errors import LlmtraceError
@@ -46,10 +46,10 @@ from llmtrace.model import (
 from llmtrace.recorder import keys, objectives, otel, root
 from llmtrace.recorder.failures import failure_of, is_failure
 from llmtrace.recorder.guard import guard, report
+from llmtrace.recorder.hooks import Hooks
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.player import player
 from llmtrace.recorder.recording import NoRecording, Recording
-from llmtrace.recorder.repository import WorkingTree
 from llmtrace.recorder.run import Run
 
 if TYPE_CHECKING:
@@ -80,46 +80,28 @@ class Watcher(Protocol):
 class Recorder:
     def __init__(
         self,
+        config: Config,
         *,
         content: Content,
         make_evaluator: Callable[[], Evaluator],
+        hooks: Hooks | None = None,
         sinks: Sequence[Sink] = (),
-        enrich: Callable[[Inference], Inference] = lambda inference: inference,
         resource: Mapping[str, JsonValue] | None = None,
         scope: Scope | None = None,
         identity: Identity | None = None,
         tracer_provider: TracerProvider | None = None,
-        on_invalid: OnInvalid = "record",
     ) -> None:
-        """``make_evaluator``: called with the first span, and again after `use_evaluator`. ``enrich`` adds values computed from
-        an inference (cost, fingerprint). ``tracer_provider``: default, the global one if the program has set it by the time
-        that a span starts; else no OpenTelemetry span is recorded."""
+        """``make_evaluator``: called with the first span, and again after `use_evaluator`. ``tracer_provider``: default, the
+        global one if the program has set it by the time that a span starts; else no OpenTelemetry span is recorded."""
+        self.config = config
         self.content = content
         self._make_evaluator = make_evaluator
         self._evaluator: Evaluator | None = None
+        self.hooks = hooks or Hooks()
         self.sinks = tuple(sinks)
         self.identity = identity or Identity()
-        self.on_invalid: OnInvalid = on_invalid
-        self.external_run: Callable[[Context], Run | None] | None = None
-        """Returns the run of another instrumentation's agent, for a span of ours below it; see `external.open_spans`."""
-        self.external_conversation: Callable[[Context], str | None] | None = None
-        """Returns the conversation id of the agent around such a span."""
-        self.signal_names: tuple[str, ...] | None = None
-        """Names of the enabled quality signals, see `llmtrace.laws.load`."""
-        self.vllm_tool_parser = ""
-        """See `Config`; read by the instrumentor of vLLM."""
-        self.request_id_hosts: frozenset[str] = frozenset()
-        """See `Config`; read by the instrumentor of OpenAI."""
-        self._enrich = enrich
         self._resource = dict(resource or {})
         self._scope = scope or Scope()
-        self.working_tree: WorkingTree | None = None
-        """Tells whether the program's files differ from the commit; None: not recorded."""
-        self.reviewing: Any = None
-        """Raw settings, from which `guards.review_settings` makes its own with the first review. None: reviews are off."""
-        self.make_replay_key: Callable[[], bytes] | None = None
-        """Returns the secret key for the digests of requests. None: spans keep nothing for a replay."""
-        self._replay_key: bytes | None = None
         self._tracers = otel.Tracers(tracer_provider, self._scope)
 
     @property
@@ -129,13 +111,14 @@ class Recorder:
             self._evaluator = guard(self._make_evaluator)
         return self._evaluator
 
-    @property
+    @cached_property
     def replay_key(self) -> bytes | None:
-        """The secret key for the digests of requests; None if spans keep nothing for a replay."""
-        if self._replay_key is None and self.make_replay_key is not None:
-            self._replay_key = guard(self.make_replay_key)
-            self.make_replay_key = None  # asked once, even if it failed
-        return self._replay_key
+        """The secret key for the digests of requests; None if spans keep nothing for a replay. Asked once, even if it fails."""
+        return None if self.hooks.make_replay_key is None else guard(self.hooks.make_replay_key)
+
+    def add_sink(self, sink: Sink) -> None:
+        """Give the spans that start or end from now on to this sink, too."""
+        self.sinks = (*self.sinks, sink)
 
     def use_evaluator(self, make_evaluator: Callable[[], Evaluator] | None = None) -> None:
         """Use another evaluator from the next run on. None: make it again, since the program has registered a signal."""
@@ -189,8 +172,13 @@ class Recorder:
 
     def cost_of(self, inference: Inference) -> float | None:
         """Return the cost of a model call in US dollars, or None if its price is unknown. Never raises."""
-        enriched = guard(self._enrich, inference)
-        return None if enriched is None else enriched.cost_usd
+        enriched = self._enrich(inference)
+        return enriched.cost_usd if isinstance(enriched, Inference) else None
+
+    def _enrich(self, operation: Operation) -> Operation:
+        if self.hooks.enrich is None or not isinstance(operation, Inference):
+            return operation
+        return guard(self.hooks.enrich, operation) or operation
 
     def _start(
         self,
@@ -207,8 +195,9 @@ class Recorder:
         run = owner.run if owner is not None and owner.run.is_here else None
         is_below_program = run is not None and root.is_program(owner)
         external_run = None
-        if parent.is_valid and self.external_run is not None and (run is None or is_below_program):
-            external_run = guard(self.external_run, context)
+        hooks = self.hooks
+        if parent.is_valid and hooks.external_run is not None and (run is None or is_below_program):
+            external_run = guard(hooks.external_run, context)
         if external_run is not None:
             run = external_run
         elif is_below_program and isinstance(operation, (AgentInvocation, Custom, Workflow)):
@@ -219,8 +208,8 @@ class Recorder:
         name, kind = name or usual_name, kind or usual_kind
         inherited: Any = context.get(keys.ATTRIBUTES)
         span_attributes: dict[str, JsonValue] = {**(inherited or {}), **(attributes or {})}
-        if run is not None and (owner is None or owner.run is not run) and self.external_conversation is not None:
-            conversation = guard(self.external_conversation, context)
+        if run is not None and (owner is None or owner.run is not run) and hooks.external_conversation is not None:
+            conversation = guard(hooks.external_conversation, context)
             if conversation is not None:
                 span_attributes.setdefault(semconv.CONVERSATION_ID, conversation)
         events: list[Event] = []
@@ -301,8 +290,6 @@ class Recorder:
     ) -> Span:
         """Do the work of `Recording.end`, which calls this once."""
         end = self.identity.clock() if end is None else end
-        if isinstance(operation, Inference):
-            operation = guard(self._enrich, operation) or operation
         if failure is None and exception is None:
             failure = recording.recorded_failure
         if failure is None and exception is not None and is_failure(exception):
@@ -313,26 +300,10 @@ class Recorder:
             _add_wait(recording, end)
         if recording.waits:
             recording.attributes[semconv.REVIEW_WAITED] = _seconds(recording.waits)
-        run = recording.run
-        outermost = recording.outermost
-        if outermost and self.working_tree is not None and self.working_tree.changes is not None:
-            recording.attributes[semconv.VCS_CHANGES] = self.working_tree.changes
-        span = run.end_span(partial(self._span, recording, operation, failure, end), outermost=outermost)
-        try:
-            if run.evaluator is not None and run.evaluator.has_user_signals:
-                span = run.judge(span, outermost=outermost)
-            outcome = run.outcome if outermost else run.outcomes.pop(span.span_id, None)
-            if outcome is not None or recording.refusals or recording.watchers:
-                span = self._with_reports(span, outcome, recording.watchers, recording)
-            if outermost or span.failure or span.evaluations or span.violations:
-                span = self._conclude(run, span, outermost=outermost)
-        finally:  # after Ctrl-C in a signal of the program, only its verdict is missing, not the span
-            clean, raw = self._export(span)
-            otel.finish(recording, span, clean, raw, self.content, self._scope)
-        return span
-
-    def _span(self, recording: Recording, operation: Operation, failure: Failure | None, end: int, sequence: int) -> Span:
-        return Span(
+        tree = self.hooks.working_tree
+        if recording.outermost and tree is not None and tree.changes is not None:
+            recording.attributes[semconv.VCS_CHANGES] = tree.changes
+        span = Span(
             recording.trace_id,
             recording.span_id,
             recording.name,
@@ -340,10 +311,8 @@ class Recorder:
             max(end, recording.start),
             recording.parent_id,
             recording.kind,
-            operation,
-            recording.run.id,
-            sequence,
-            failure,
+            self._enrich(operation),
+            failure=failure,
             attributes=dict(recording.attributes),
             events=tuple(recording.events),
             links=recording.links,
@@ -351,6 +320,44 @@ class Recorder:
             scope=self._scope,
             recorded=recording.recorded,
         )
+        fill = partial(otel.finish, recording)
+        return self._end(span, recording.run, recording.watchers, fill, recording, outermost=recording.outermost)
+
+    def adopt(self, span: Span, run: Run, watchers: Sequence[Watcher], *, outermost: bool) -> None:
+        """Add a span of another instrumentation to a run, as if it were ours."""
+        operation = span.operation
+        operation = run.join_call(operation) if isinstance(operation, ToolExecution) else self._enrich(operation)
+        self._end(replace(span, operation=operation), run, watchers, otel.report_evaluations, outermost=outermost)
+
+    def _end(
+        self,
+        span: Span,
+        run: Run,
+        watchers: Sequence[Watcher],
+        fill: Callable[[Span, Span | None, RawSpan | None, Content, Scope], None],
+        recording: Recording | None = None,
+        *,
+        outermost: bool,
+    ) -> Span:
+        """Judge a span, add what the program and its watchers report, give it to the sinks, and ``fill`` OpenTelemetry's.
+
+        ``recording``: None for a span of another instrumentation.
+        """
+        span = run.end_span(span, outermost=outermost)
+        try:
+            if run.evaluator is not None and run.evaluator.has_user_signals:
+                span = run.judge(span, outermost=outermost)
+            outcome = run.outcome if outermost else run.outcomes.pop(span.span_id, None)
+            if outcome is not None or watchers or (recording is not None and recording.refusals):
+                span = self._with_reports(span, outcome, watchers, recording)
+            if outermost or span.failure or span.evaluations or span.violations:
+                span = run.conclude(span, outermost=outermost)
+                if outermost:
+                    guard(root.absorb, span)
+        finally:  # after Ctrl-C in a signal of the program, only its verdict is missing, not the span
+            clean, raw = self._export(span)
+            guard(fill, span, clean, raw, self.content, self._scope)
+        return span
 
     @staticmethod
     def _with_reports(span: Span, outcome: Evaluation | None, watchers: Sequence[Watcher], recording: Recording | None) -> Span:
@@ -362,30 +369,8 @@ class Recorder:
             reports += tuple(guard(watcher.after, span, recording) or ())
         return replace(span, evaluations=(*span.evaluations, *reports)) if reports else span
 
-    @staticmethod
-    def _conclude(run: Run, span: Span, *, outermost: bool) -> Span:
-        span = run.conclude(span, outermost=outermost)
-        if outermost:
-            guard(root.absorb, span)
-        return span
-
     def new_run(self) -> Run:
         return Run(self.identity.run_id(), self.evaluator)
-
-    def adopt(self, span: Span, run: Run, watchers: Sequence[Watcher], *, outermost: bool) -> None:
-        """Add a span of another instrumentation to a run, as if it were ours."""
-        operation = span.operation
-        if isinstance(operation, Inference):
-            operation = guard(self._enrich, operation) or operation
-        elif isinstance(operation, ToolExecution):
-            operation = run.join_call(operation)
-        span = replace(span, run_id=run.id, operation=operation)
-        span = run.end_span(lambda sequence: replace(span, sequence=sequence), outermost=outermost)
-        span = run.judge(span, outermost=outermost)
-        outcome = run.outcome if outermost else run.outcomes.pop(span.span_id, None)
-        span = self._conclude(run, self._with_reports(span, outcome, watchers, None), outermost=outermost)
-        clean, raw = self._export(span)
-        guard(otel.report_evaluations, span, clean, raw, self.content, self._scope)
 
     def _export(self, span: Span) -> tuple[Span | None, RawSpan | None]:
         """Clean a span and give it to the sinks. Returns its cleaned and encoded forms, or None for a form that no sink

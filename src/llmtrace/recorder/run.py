@@ -97,14 +97,14 @@ class Run:
             with self._lock:
                 self._state.timeline.begin(span)
 
-    def end_span(self, make: Callable[[int], Span], *, outermost: bool) -> Span:
-        """Return a span that has ended with its verdicts. ``make`` builds it, given its position among the ended spans.
+    def end_span(self, span: Span, *, outermost: bool) -> Span:
+        """Return a span that has ended with the run's id, its position among the ended spans, and its verdicts.
 
         Tool calls that it asks for may be run from now on. ``outermost``: also add what is only known at the end of the run.
         """
         evaluator = self.evaluator
         with self._lock:
-            span = make(self._sequence)
+            span = replace(span, run_id=self.id, sequence=self._sequence)
             self._sequence += 1
             try:
                 if evaluator is None or not evaluator.laws:

@@ -11,6 +11,7 @@ from llmtrace import instrumentation, runtime
 from llmtrace.config import Config
 from llmtrace.model import Span, Trace
 from llmtrace.recorder import activate, background, collected
+from llmtrace.recorder.hooks import Hooks
 from llmtrace.recorder.identity import Identity
 from llmtrace.store import Query
 from llmtrace.store.memory import MemoryStore
@@ -58,9 +59,10 @@ def capture(*, identity: Identity | None = None, tracer_provider: Any = None, **
     store = MemoryStore()
     config = Config.read(**options)
     runtime.check_values(config, [name for name, value in options.items() if value is not None], tracer_provider)
-    recorder = runtime.build(config, sinks=[store], identity=identity or counting_identity(), tracer_provider=tracer_provider)
-    if config.replayable:
-        recorder.make_replay_key = store.replay_key
+    hooks = Hooks(make_replay_key=store.replay_key if config.replayable else None)
+    recorder = runtime.build(
+        config, sinks=[store], identity=identity or counting_identity(), tracer_provider=tracer_provider, hooks=hooks
+    )
     before = activate(recorder)
     instrumentation.enable(config.instrument)
     try:
