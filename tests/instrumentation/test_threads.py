@@ -132,9 +132,25 @@ def test_what_is_raised_looks_the_same() -> None:
         assert frames() == plain
 
 
-def test_taken_off_it_is_as_before() -> None:
+def test_a_block_without_a_span_is_carried_into_a_thread() -> None:
+    with capture(instrument=("threads",)) as captured:
+
+        def work() -> None:
+            with llmtrace.span("below"):
+                pass
+
+        with llmtrace.context(user="u-1"):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+    assert captured.spans[0].attributes["user.id"] == "u-1"
+
+
+def test_it_is_put_in_place_with_the_first_span_and_taken_off_it_is_as_before() -> None:
     before = threading.Thread.__dict__["start"], threading.Thread.__dict__["_bootstrap_inner"]
     with capture(instrument=("threads",)):
-        assert threading.Thread.__dict__["start"] is not before[0]
+        assert threading.Thread.__dict__["start"] is before[0]
+        with llmtrace.span("first"):
+            assert threading.Thread.__dict__["start"] is not before[0]
     assert (threading.Thread.__dict__["start"], threading.Thread.__dict__["_bootstrap_inner"]) == before
     assert "threads" in instrumentation.available()

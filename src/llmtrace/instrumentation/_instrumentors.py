@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from llmtrace import installed
 from llmtrace.instrumentation._patches import Patch, Patches, after_import
 from llmtrace.near_names import most_like
+from llmtrace.recorder import first_use
 from llmtrace.recorder.guard import guard
 
 if TYPE_CHECKING:
@@ -143,7 +144,9 @@ class _Switch:
     def turn_on(self) -> None:
         self._on = True
         deselect(self._library.module)
-        if self._library.module in sys.modules:
+        if not self._library.distribution:  # a part of Python, loaded in every program
+            first_use.waiting.append(lambda: self._apply() if self._on else None)
+        elif self._library.module in sys.modules:
             self._apply()
         elif not self._is_awaited:
             self._is_awaited = True

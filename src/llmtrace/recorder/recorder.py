@@ -8,7 +8,7 @@ Sinks never see raw content, and no error of theirs reaches the program.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import context as otel_context
@@ -21,6 +21,7 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.content.clean import Opening
 from llmtrace.errors import LlmtraceError
+from llmtrace.locks import lazy_property
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -43,7 +44,7 @@ from llmtrace.model import (
     is_stopped_by_budget,
     replace,
 )
-from llmtrace.recorder import keys, objectives, otel, root
+from llmtrace.recorder import first_use, keys, objectives, otel, root
 from llmtrace.recorder.failures import failure_of, is_failure
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.hooks import Hooks
@@ -111,7 +112,7 @@ class Recorder:
             self._evaluator = guard(self._make_evaluator)
         return self._evaluator
 
-    @cached_property
+    @lazy_property
     def replay_key(self) -> bytes | None:
         """The secret key for the digests of requests; None if spans keep nothing for a replay. Asked once, even if it fails."""
         return None if self.hooks.make_replay_key is None else guard(self.hooks.make_replay_key)
@@ -190,6 +191,8 @@ class Recorder:
         watchers: tuple[Watcher, ...],
         links: tuple[Link, ...],
     ) -> Recording:
+        if first_use.waiting:
+            first_use.run()
         owner: Any = context.get(keys.RECORDING)
         parent = otel.span_context_in(context)
         run = owner.run if owner is not None and owner.run.is_here else None

@@ -6,12 +6,12 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import context as otel_context
 
 from llmtrace.laws.user_signals import is_judging
+from llmtrace.locks import lazy_property
 from llmtrace.model import (
     AgentInvocation,
     Evaluation,
@@ -84,7 +84,7 @@ class Run:
         if self.evaluator is not None:
             self._state = self.evaluator.start()
 
-    @cached_property
+    @lazy_property
     def _calls(self) -> Calls:
         """The calls of the model, each joined with its execution."""
         from llmtrace.reading.calls import Calls  # most runs have imported it with their evaluator
