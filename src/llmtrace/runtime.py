@@ -324,7 +324,7 @@ def build(
         content=content or Content(config),
         make_evaluator=lambda: _make_evaluator(config),
         sinks=sinks,
-        hooks=dataclasses.replace(hooks or Hooks(), enrich=enrich),
+        hooks=(hooks or Hooks())._replace(enrich=enrich),
         resource=describe(config.service_name, env=config.fingerprint_env) if resource is None else resource,
         scope=Scope(SCOPE_NAME, __version__),
         identity=identity,

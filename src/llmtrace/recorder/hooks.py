@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from opentelemetry.context import Context
 
@@ -13,8 +13,7 @@ from llmtrace.recorder.run import Run
 from llmtrace.store import Store
 
 
-@dataclass(frozen=True)
-class Hooks:
+class Hooks(NamedTuple):
     """Functions that the recorder calls, and parts that spans need. What is None is not asked."""
 
     enrich: Callable[[Inference], Inference] | None = None
