@@ -157,7 +157,7 @@ def joined(asked: Span, executions: list[ToolExecution]) -> dict[str, list[str |
     """The id of the call that each execution belongs to: live, in the timeline, and in an evaluated trace."""
     spans = [replace(span(execution, number), parent_id="e" * 16) for number, execution in enumerate(executions, 10)]
     run = Run("r", None)
-    run.end_span(lambda _: asked, outermost=False)
+    run.end_span(asked, outermost=False)
     timeline, (evaluated, _) = Timeline(), evaluate_trace(Trace([asked, *spans]))
     for each in (asked, *spans):
         timeline.add(each)

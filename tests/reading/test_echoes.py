@@ -52,6 +52,52 @@ def test_what_runs_while_the_call_is_open_is_not_evidence() -> None:
     assert story.use("/id").provenance.status == "ungrounded"
 
 
+TASK = "Refund order KS-20431 of the customer in full."
+
+
+def asked_for(task: str, *, user: str, told: str, seen: str = "") -> Story:
+    """An agent hands a task to another one, which sends it to its own model as ``told``. ``seen``: what the first one looked
+    up before."""
+    story = Story().user(user)
+    if seen:
+        story.call("list_orders", seen)
+    story.answer(ToolCall("ask_refunds", {"task": task}, "outer"))
+    call = ToolCall("refund", {"order_id": "KS-20431"}, "inner")
+    story.span(Inference("openai", input=(Message("user", (Text(told),)),), output=(Message("assistant", (call,)),)))
+    return story
+
+
+@pytest.mark.parametrize("told", [TASK, f"You handle refunds.\nTask: {TASK}"])
+@pytest.mark.parametrize(
+    ("user", "seen", "status"),
+    [
+        ("Refund my kettle", "", "ungrounded"),
+        ("Refund my kettle, KS-20431", "", "grounded"),
+        ("Refund my kettle", "KS-20431 kettle", "grounded"),
+    ],
+)
+def test_a_task_that_a_model_wrote_is_no_evidence_for_what_it_made_up(told: str, user: str, seen: str, status: str) -> None:
+    """It is handed on in words, not as an argument of its own."""
+    story = asked_for(TASK, user=user, told=told, seen=seen)
+    assert story.use("/order_id").provenance.status == status
+    found = [(use.value, use.provenance.status) for use in story.live()]
+    assert found == ([("KS-20431", "ungrounded")] if status == "ungrounded" else [])
+
+
+def test_what_the_program_adds_to_a_task_is_evidence() -> None:
+    story = asked_for("Refund the kettle.", user="Refund my kettle", told="Refund the kettle.\nOrder: KS-20431")
+    assert story.use("/order_id").provenance.status == "grounded"
+
+
+@pytest.mark.parametrize("user", ["Refund my kettle", "Refund my kettle, KS-20431"])
+def test_an_answer_that_is_another_agents_message_is_no_evidence_for_what_it_made_up(user: str) -> None:
+    """As in a group chat, or a pipeline of agents."""
+    story = Story().user(user).answer(TASK)
+    call = ToolCall("refund", {"order_id": "KS-20431"}, "c")
+    story.span(Inference("openai", input=(Message("user", (Text(TASK),)),), output=(Message("assistant", (call,)),)))
+    assert story.use("/order_id").provenance.status == ("grounded" if "KS" in user else "ungrounded")
+
+
 def test_an_independent_source_confirms_a_guess() -> None:
     """A result of a call that did not have the value, or the user, also where the call was never answered."""
     story = Story().user("Refund my kettle").call("look_up", {"order": "KS-20431"}, order_id="KS-20431")

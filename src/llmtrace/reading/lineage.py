@@ -22,7 +22,7 @@ from llmtrace.model.operations import AgentInvocation, FetchResponse, Inference,
 from llmtrace.model.spans import Span
 from llmtrace.reading.message_history import ASSISTANT, digest, remember
 from llmtrace.reading.provenance import DoubtfulValue, Match, Origin, Provenance, ValueUse
-from llmtrace.reading.read_values import Path, Reading, Value, parts_of, read_arguments, read_identifiers, read_text, read_value
+from llmtrace.reading.read_values import Path, Reading, parts_of, read_arguments, read_identifiers, read_text, read_value
 from llmtrace.reading.result_fields import leaves_of, structure_of
 from llmtrace.reading.source_index import SourceIndex
 from llmtrace.reading.sources import Source
@@ -78,7 +78,7 @@ class Lineage:
 
     @cached_property
     def _visible(self) -> VisibleContext:
-        return VisibleContext(self._index.add, limit=_MOST_REMEMBERED if self._is_bounded else None)
+        return VisibleContext(self._index, limit=_MOST_REMEMBERED if self._is_bounded else None)
 
     @property
     def hidden(self) -> Mapping[str, str]:
@@ -96,7 +96,7 @@ class Lineage:
             (part, reading)
             for part in (_output(span) if isinstance(span.operation, (Inference, FetchResponse)) else ())
             for reading in (read_identifiers(part.content.arguments) if isinstance(part.content, ToolCall) else ())
-            if not self._is_grounded(reading.value.written, span.operation)
+            if not self._is_grounded(reading.value.written, span.operation, calls)
         ]
         self._pending.append((span, calls))
         if doubtful:
@@ -131,7 +131,7 @@ class Lineage:
         return tuple(
             DoubtfulValue(pointer(reading.path), reading.value.content, reading.value.kind)
             for reading in read_identifiers(call.arguments)
-            if _missing_part(reading.value, self._index, self._index.count, ())
+            if self._index.missing_part(reading.value)
         )
 
     def untrusted_in(self, call: ToolCall, *, reads: bool) -> tuple[DoubtfulValue, ...]:
@@ -140,12 +140,14 @@ class Lineage:
         definitions_first = sorted(self._index.sources.values(), key=lambda source: not source.is_definition)
         return untrusted_values(definitions_first, call, reads=reads)
 
-    def _is_grounded(self, written: str, operation: Operation) -> bool:
+    def _is_grounded(self, written: str, operation: Operation, calls: SpanCalls) -> bool:
         """Return True if the identifier was found before, or occurs in one of the newest messages. A fast check."""
         if written in self._grounded:
             return True
-        # Once a value is ungrounded, new messages may only repeat it.
-        if self._first_argument or not isinstance(operation, Inference) or not _stands_in_newest(written, operation.input):
+        # Once a value is ungrounded, new messages may only repeat it; and what another agent is told, a model may have written.
+        if self._first_argument or not isinstance(operation, Inference) or calls.turn is None or calls.turn.conversation > 0:
+            return False
+        if not _stands_in_newest(written, operation.input):
             return False
         remember(self._grounded, written, None, _MOST_REMEMBERED)
         return True
@@ -182,7 +184,7 @@ class Lineage:
         moment = self._to_trace[-1]
         uses: list[ValueUse] = []
         for part, reading in () if moment.hidden else doubtful:
-            missing = _missing_part(reading.value, self._index, moment.sources, moment.own_calls)
+            missing = self._index.missing_part(reading.value, moment.sources, moment.own_calls)
             if not missing:
                 remember(self._grounded, reading.value.written, None, _MOST_REMEMBERED)
                 continue
@@ -229,7 +231,7 @@ class Lineage:
             return reason
         # An identifier composed of visible parts is unknown, not made up. For calls, `_judge` has looked for the parts.
         is_call = isinstance(part.content, ToolCall)
-        return "its parts are visible" if is_call or not _missing_part(value, index, moment.sources, moment.own_calls) else ""
+        return "its parts are visible" if is_call or not index.missing_part(value, moment.sources, moment.own_calls) else ""
 
 
 class _OutputPart(NamedTuple):
@@ -283,13 +285,6 @@ def _keys_of(readings: Iterable[Reading]) -> list[str]:
         if reading.can_be_ungrounded:
             keys += parts_of(reading.value)
     return keys
-
-
-def _missing_part(identifier: Value, index: SourceIndex, before: int, own_calls: Collection[str | None]) -> str:
-    """Return a part of an identifier that is not visible; empty if the whole identifier or all its parts are visible."""
-    if index.has(identifier.keys[0], identifier.written, before, own_calls):
-        return ""
-    return next((part for part in parts_of(identifier) if not index.has(part, part, before, own_calls)), "")
 
 
 def _stands_in_newest(written: str, messages: tuple[Message, ...]) -> bool:

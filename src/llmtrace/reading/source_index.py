@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 from llmtrace.reading.provenance import Origin
+from llmtrace.reading.read_values import Value, parts_of
 from llmtrace.reading.sources import Source
 from llmtrace.text.dates import dates_in
 from llmtrace.text.matching import contains, normalize, stands_alone, tokens_of_normalized
@@ -100,6 +101,13 @@ class SourceIndex:
             for number, source in reversed(self.sources.items())
             if key in source.squashed and key not in source.echo and source.call_id not in own_calls and number < before
         )
+
+    def missing_part(self, identifier: Value, before: int | None = None, own_calls: Collection[str | None] = ()) -> str:
+        """Return a part of an identifier that is not visible; empty if the whole identifier or all its parts are visible."""
+        before = self.count if before is None else before
+        if self.has(identifier.keys[0], identifier.written, before, own_calls):
+            return ""
+        return next((part for part in parts_of(identifier) if not self.has(part, part, before, own_calls)), "")
 
     def _read(self, number: int, source: Source) -> None:
         numbers_of = self._definitions_of if source.is_definition else self._numbers_of

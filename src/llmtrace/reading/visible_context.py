@@ -2,13 +2,14 @@
 
 A source is evidence for a value unless it is an echo, which only repeats a value that the model made up. Echoes are the result
 of a call that had the value among its arguments, and all content that appears while such a call is open, such as the prompt of
-an agent that the call started. The model's own earlier messages are not sources.
+an agent that the call started. The model's own earlier messages are not sources; if one is sent to another agent, it is no
+evidence for the identifiers that nothing held when it was sent.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from llmtrace import semconv
@@ -29,6 +30,8 @@ from llmtrace.model.spans import Span
 from llmtrace.reading.calls import MOST_CALLS, Call
 from llmtrace.reading.message_history import ASSISTANT, SYSTEM, USER_ROLES, Seen, digest, remember
 from llmtrace.reading.provenance import REVIEWED
+from llmtrace.reading.read_values import IDENTIFIERS, LONGEST_TEXT, read_text, scalars
+from llmtrace.reading.source_index import SourceIndex
 from llmtrace.reading.sources import NO_ECHO, Source, Speaker
 from llmtrace.reading.turns import Turn
 
@@ -65,11 +68,11 @@ def is_whole(span: Span) -> bool:
 
 
 class VisibleContext:
-    """Passes every new source of a run to ``store``."""
+    """Adds every new source of a run to an index."""
 
-    def __init__(self, store: Callable[[Source], None], *, limit: int | None = None) -> None:
+    def __init__(self, index: SourceIndex, *, limit: int | None = None) -> None:
         """``limit``: most values and messages that are kept; beyond it, the oldest are dropped, as are the oldest calls."""
-        self._store, self._limit = store, limit
+        self._index, self._store, self._limit = index, index.add, limit
         self._most_calls = None if limit is None else MOST_CALLS
         self.seen = Seen(limit)
         self.ungrounded: dict[str, None] = {}
@@ -169,13 +172,33 @@ class VisibleContext:
         echo = self.ungrounded if is_assistant else self._open_echo()
         speaker: Speaker = "program" if message.role in SYSTEM else "user" if message.role in USER_ROLES else "tool"
         # While a call is open, a "user" message may be a prompt that the model wrote for another agent.
-        if is_assistant or (speaker == "user" and any(call.id is not None for call in self._open_calls)):
+        asking = [call for call in self._open_calls if call.id is not None] if speaker == "user" else []
+        if is_assistant or asking:
             speaker = "model"
+        for call in asking:
+            echo = self._note_made_up(call).union(self._open_echo())
         for position, part in enumerate(map(refusal_as_text, message.parts)):
             if isinstance(part, ToolResult):
                 self._add_result(span, part, echo, told.get(position), earlier.get(part.id))
-            elif not is_assistant or not self.seen.has("own", digest(part)):
+            elif not self.seen.has("own", digest(part)):
                 self._add_part(span, part, place, position, echo, speaker)
+            elif not is_assistant and isinstance(part, Text):  # one agent's answer is the other's message
+                self._add_part(span, part, place, position, self._made_up_in(part.content).union(self._open_echo()), "model")
+
+    def _note_made_up(self, call: Call) -> frozenset[str]:
+        """Return the keys of the ungrounded values of a call, those inside its longer texts included, and keep them."""
+        keys = self._echoes.get(call, NO_ECHO)
+        texts = [value for _, value in scalars(call.arguments) if isinstance(value, str)]
+        inside = NO_ECHO.union(*(self._made_up_in(text) for text in texts)) - keys
+        if inside:
+            self.mark_ungrounded(call, inside)
+        return keys | inside
+
+    def _made_up_in(self, text: str) -> frozenset[str]:
+        """Return the keys of the identifiers in the model's words that nothing visible contains, and of their missing parts."""
+        readings = [reading.value for reading in read_text(text[:LONGEST_TEXT]) if reading.value.kind in IDENTIFIERS]
+        found = [(value.keys[0], part) for value in readings if (part := self._index.missing_part(value))]
+        return frozenset(key for keys in found for key in keys)
 
     def _add_result(
         self, span: Span, part: ToolResult, echo: Container[str], call: Call | None, requested: ToolCall | None
