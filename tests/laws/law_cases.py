@@ -604,6 +604,9 @@ CASES: dict[str, Cases] = {
             ),
             "same_result": ("certain", run(execute(), execute(name="search"), execute(), execute())),
             "same_result, failures": ("certain", run(*[BREAKING] * 3)),
+            "same_result, after another": ("certain", run(execute("none yet"), *[execute()] * 3)),
+            "same_result, after a failure": ("certain", run(BREAKING, *[execute()] * 3)),
+            "same_result, until it changed": ("possible", run(*[execute()] * 3, execute("another"))),
             "same_result, as with a shell": (
                 "likely",
                 run(

@@ -2,7 +2,7 @@
 of two to four calls (`cycle`), or failing in the same words (`same_error`).
 
 * Labels: `same_result`, `cycle`, `same_error`: certain from three times on, or likely; else possible
-* Bad: `look_up(W1)` brings the same result three times.
+* Bad: `look_up(W1)` brings the same result three times, also after another one.
 * Good: The result changed, or another tool changed something; the user spoke; several calls were asked for at once; agents work
   side by side; the tool is polled; a person rejected the call; a key is pressed again, or a page scrolled.
 

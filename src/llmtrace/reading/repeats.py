@@ -54,25 +54,39 @@ def repeats_in(run: EndedRun) -> Iterator[Repeats]:
     for call in run.calls if len(run.calls) > 1 else ():
         if call.has_arguments and call.is_complete and not call.is_polling:
             groups[call.turn, call.conversation, call.effect_key].append(call)
-    changes: list[int] | None = None
-    changes_by_effect: dict[str, list[int]] = defaultdict(list)
-    changes_by_tool: dict[str, list[int]] = defaultdict(list)
+    changes: _Changes | None = None
     for calls in groups.values():
         if len(calls) < 2:
             continue
         if changes is None:
-            changes = []
-            for call in run.calls:
-                if call.is_change and call.may_have_succeeded:
-                    for positions in (changes, changes_by_effect[call.effect_key], changes_by_tool[call.tool]):
-                        positions.append(call.position)
+            changes = _Changes(run)
         # how the last one was stopped is no other result
         answered = calls[:-1] if calls[-1].was_stopped and len(calls) > OFTEN else calls
-        results = len({result_text(call) for call in answered})
-        rounds = [run.round_of(call) for call in calls]
-        streak = _longest_streak(calls, rounds, changes, changes_by_effect[calls[0].effect_key])
-        loose_streak = _longest_streak(calls, rounds, changes, changes_by_tool[calls[0].tool])
-        yield Repeats(tuple(calls), results, len(set(rounds)), streak, loose_streak)
+        texts = [result_text(call) for call in answered]
+        tail = next((at for at in range(len(texts), 0, -1) if texts[at - 1] != texts[-1]), 0)
+        newest = _compare(run, calls[tail:], texts[tail:], changes)
+        # what the first of them brought does not excuse the last ones, which brought nothing new
+        yield newest if tail == 0 or newest.is_loop else _compare(run, calls, texts, changes)
+
+
+class _Changes:
+    """The positions of the calls of a run that changed something: all, and by effect and tool."""
+
+    def __init__(self, run: EndedRun) -> None:
+        self.all: list[int] = []
+        self.by_effect: dict[str, list[int]] = defaultdict(list)
+        self.by_tool: dict[str, list[int]] = defaultdict(list)
+        for call in run.calls:
+            if call.is_change and call.may_have_succeeded:
+                for positions in (self.all, self.by_effect[call.effect_key], self.by_tool[call.tool]):
+                    positions.append(call.position)
+
+
+def _compare(run: EndedRun, calls: Sequence[Call], results: Sequence[str], changes: _Changes) -> Repeats:
+    rounds = [run.round_of(call) for call in calls]
+    streak = _longest_streak(calls, rounds, changes.all, changes.by_effect[calls[0].effect_key])
+    loose_streak = _longest_streak(calls, rounds, changes.all, changes.by_tool[calls[0].tool])
+    return Repeats(tuple(calls), len(set(results)), len(set(rounds)), streak, loose_streak)
 
 
 def _longest_streak(calls: Sequence[Call], rounds: Sequence[str], changes: Sequence[int], ignored: Sequence[int]) -> int:

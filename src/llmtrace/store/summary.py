@@ -34,7 +34,7 @@ from llmtrace.text.patterns import lazy_pattern
 
 N = TypeVar("N", int, float)
 
-FORM: Final = 12
+FORM: Final = 13
 """Version of the summaries. Raise it if a change of the code gives the same trace a different summary: an index then makes
 older summaries again when they are shown."""
 TEXT_LIMIT = 200
@@ -91,7 +91,7 @@ class TraceSummary:
     finding_labels: tuple[str, ...] = ()
     """The failed evaluations that have a label, as ``name:label``, in the order of ``findings``."""
     outer_workflow: str | None = None
-    """Name of the workflow around the trace's agents, if there are several agents."""
+    """Name of the workflow around the trace's agents, if agents run several times in it."""
 
     @property
     def title(self) -> tuple[str, ...]:
@@ -156,14 +156,14 @@ def _is_of_run(span: Span) -> bool:
 
 
 def _workflow_around(trace: Trace) -> Workflow | None:
-    """Return the outermost workflow if all agents are inside it, and there are several. A whole program is no workflow."""
+    """Return the outermost workflow if all runs of agents are inside it, and there are several. A program is no workflow."""
     wholes = [span for _, span in trace.walk() if isinstance(span.operation, (AgentInvocation, Workflow))]
     outer = next((span for span in wholes if PROGRAM not in span.attributes), None)
     if outer is None or not isinstance(outer.operation, Workflow):
         return None
-    agents = [(span, span.operation.name) for span in wholes if isinstance(span.operation, AgentInvocation)]
-    is_inside = all(any(above is outer for above in trace.ancestors(span)) for span, _ in agents)
-    return outer.operation if is_inside and len({name for _, name in agents}) > 1 else None
+    agents = [span for span in wholes if isinstance(span.operation, AgentInvocation)]
+    is_inside = all(any(above is outer for above in trace.ancestors(span)) for span in agents)
+    return outer.operation if is_inside and len(agents) > 1 else None
 
 
 def _of_workflow(trace: Trace, workflow: Workflow) -> tuple[str | None, str | None]:
