@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,22 +65,3 @@ def test_an_error_that_is_looked_for_at_the_top_is_named_where_it_is() -> None:
         llmtrace.BudgetExceeded  # noqa: B018
     with pytest.raises(AttributeError, match=r"no attribute 'Sequence'$"):
         llmtrace.Sequence  # noqa: B018
-
-
-LATER = (
-    "asyncio",
-    "ssl",
-    "email",
-    "importlib.metadata",
-    "urllib.request",
-    "wrapt",
-    "jsonschema",
-    "llmtrace.laws.defective_output",
-)
-"""Modules that take long to be imported, and that the first span, patch or request needs."""
-
-
-def test_configure_does_not_import_what_is_needed_later(tmp_path: Path) -> None:
-    program = f"import sys, llmtrace; llmtrace.configure(store={str(tmp_path)!r}); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()).isdisjoint(LATER)

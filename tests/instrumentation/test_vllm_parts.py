@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmtrace import semconv
+from llmtrace.config import Config
 from llmtrace.evaluation import Evaluator
 from llmtrace.instrumentation import _vllm_engine, vllm
 from llmtrace.instrumentation._logprobs import Confidence
@@ -112,7 +113,7 @@ def test_vllm_is_not_imported() -> None:
 
 def test_only_servers_of_the_programs_own_are_told_our_id() -> None:
     """By ``X-Request-Id``: not OpenAI itself, not a server that is not known, and never in place of the program's own."""
-    recorder = SimpleNamespace(request_id_hosts=frozenset[str]())
+    recorder = SimpleNamespace(config=Config())
     recording = SimpleNamespace(trace_id="a" * 32, span_id="b" * 16, recorder=recorder)
     client = SimpleNamespace(_custom_headers={})
 
