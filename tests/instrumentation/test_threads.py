@@ -146,6 +146,20 @@ def test_a_block_without_a_span_is_carried_into_a_thread() -> None:
     assert captured.spans[0].attributes["user.id"] == "u-1"
 
 
+def test_what_was_extracted_without_a_span_is_carried_into_a_thread() -> None:
+    with capture(instrument=("threads",)) as captured:
+
+        def work() -> None:
+            with llmtrace.span("below"):
+                pass
+
+        with llmtrace.extract({"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+    assert (captured.spans[0].trace_id, captured.spans[0].parent_id) == ("a" * 32, "b" * 16)
+
+
 def test_it_is_put_in_place_with_the_first_span_and_taken_off_it_is_as_before() -> None:
     before = threading.Thread.__dict__["start"], threading.Thread.__dict__["_bootstrap_inner"]
     with capture(instrument=("threads",)):

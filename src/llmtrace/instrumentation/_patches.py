@@ -15,7 +15,6 @@ from functools import partial
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from llmtrace.locks import importing
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 
@@ -41,8 +40,9 @@ class _HookFinder:
         if name not in _hooks or name in _handed_on:
             return None
         _handed_on.add(name)
-        with importing:
-            import wrapt.importer as importer
+        # without the lock `importing`: the program holds Python's lock on the module that it imports
+        import wrapt.importer as importer
+
         importer.register_post_import_hook(lambda _: _run(name), name)
         finders = [finder for finder in sys.meta_path if isinstance(finder, importer.ImportHookFinder)]
         return finders[0].find_spec(name, path, target) if finders else None
@@ -146,8 +146,8 @@ class Patches:
         present = getattr(owner, name, None)
         if present is None:
             return None  # this version of the library has no such function
-        with importing:
-            from llmtrace.instrumentation._patched_functions import BoundFunctionWrapper, PatchedFunction
+        from llmtrace.instrumentation._patched_functions import BoundFunctionWrapper, PatchedFunction
+
         members: Mapping[str, Any] = vars(owner)
         original = members.get(name, _INHERITED)
         if isinstance(original, BoundFunctionWrapper) and original._self_wrapper is patch.wrapper:
