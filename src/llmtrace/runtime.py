@@ -26,6 +26,7 @@ from llmtrace.external.processor import ExternalSpans
 from llmtrace.fingerprints import fingerprint
 from llmtrace.guards import budget as _budget  # noqa: F401 - what a program may use first when it has no descriptor left …
 from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
+from llmtrace.instrumentation import Patch, Patches
 from llmtrace.laws import names as signal_names
 from llmtrace.laws import user_signals
 from llmtrace.locks import finish_imports, fork_safe_lock, importing
@@ -271,8 +272,18 @@ def _external(
     external_provider.record_proxies(resource)
     external_provider.listen(tracer_provider)
     external_provider.listen()
-    external_provider.watch()
+    _SETTING.apply()
     return spans
+
+
+def _set_provider(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        guard(external_provider.listen)
+
+
+_SETTING = Patches([Patch("opentelemetry.trace", "set_tracer_provider", _set_provider)])
 
 
 def _close(running: _Running, keep: Store | None = None, successor: Forwarder | None = None) -> None:
@@ -388,7 +399,7 @@ def shutdown() -> None:
         running, _running = _running, None
         activate(None)
         guard(instrumentation.disable)
-        guard(external_provider.stop_watching)
+        guard(_SETTING.undo)
         guard(external_provider.forward_to, None)
         guard(external_provider.restore_proxies)
     if running is not None:

@@ -103,49 +103,6 @@ def test_what_is_not_loaded_is_patched_when_it_is(library: Any) -> None:
     assert library().function() == "function"
 
 
-def test_an_import_of_the_program_waits_for_no_import_of_ours(tmp_path: Path) -> None:
-    """The program imports a library that is to be patched, while we import it on another thread, under our own lock."""
-    (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.5)\ndef function(): return 'function'\n")
-    program = f"""
-        import sys, threading, time
-        sys.path.insert(0, {str(tmp_path)!r})
-        from llmtrace.instrumentation._patches import Patch, Patches
-        from llmtrace.locks import importing
-        Patches([Patch("slow", "function", lambda wrapped, *_: "patched")]).apply()
-        def ours():
-            with importing:
-                entered.set()
-                time.sleep(0.1)
-                import slow
-        entered = threading.Event()
-        thread = threading.Thread(target=ours, daemon=True)
-        thread.start()
-        entered.wait()
-        import slow
-        thread.join()
-        print(slow.function())
-    """
-    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=30)
-    assert ran.stdout == "patched\n", ran.stderr
-
-
-def test_a_failed_import_that_succeeds_later_is_patched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "b_library.py"
-    file.write_text("raise ImportError('not yet')")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    patches = Patches([Patch("b_library", "function", loud)])
-    patches.apply()
-    with pytest.raises(ImportError, match="not yet"):
-        __import__("b_library")
-    file.write_text(_LIBRARY)
-    try:
-        assert __import__("b_library").function() == "<function>"
-    finally:
-        patches.undo()
-        sys.modules.pop("b_library", None)
-
-
 def test_taken_off_before_the_import_means_never_put_on(library: Any) -> None:
     """A hook that is no longer wanted does nothing."""
     patches = Patches([Patch("a_library", "function", loud)])

@@ -30,11 +30,11 @@ EVALUATION = frozenset({"llmtrace.evaluation", "llmtrace.reading", "llmtrace.val
 LATER_PACKAGES = frozenset(
     {
         *("genai_prices", "google", "grpc", "httpx", "jsonschema", "jsonschema_rs", "openai", "opentelemetry.exporter"),
-        *("prometheus_client", "pydantic", "requests", "sqlite3", "starlette", "uvicorn", "wrapt"),
+        *("prometheus_client", "pydantic", "requests", "sqlite3", "starlette", "uvicorn"),
     }
 )
-LATER_STANDARD = frozenset({"asyncio", "ssl", "email", "importlib.metadata", "urllib.request"})
-"""Modules of Python that take long to be imported. The first patch needs some of them, by wrapt."""
+INSTRUMENTORS_AT_ONCE = frozenset({"threads"})
+"""Instrumentors whose library every program has loaded."""
 
 
 def imported_by(program: str, folder: Path, *, first: str = "opentelemetry.sdk.trace") -> set[str]:
@@ -58,9 +58,9 @@ def test_what_configure_imports(tmp_path: Path) -> None:
     rooms = {name.split(".")[1] for name in imported if name.startswith("llmtrace.")}
     assert rooms & LATER_ROOMS == set()
     assert imported & LATER_MODULES == set()
-    assert imported & (LATER_PACKAGES | LATER_STANDARD) == set()
+    assert imported & LATER_PACKAGES == set()
     instrumentors = {name.rpartition(".")[2] for name in imported if name.startswith("llmtrace.instrumentation.")}
-    assert {name for name in instrumentors if not name.startswith("_")} == set()
+    assert {name for name in instrumentors if not name.startswith("_")} == INSTRUMENTORS_AT_ONCE
     assert {name for name in imported if name.startswith("llmtrace.laws.")} <= {
         "llmtrace.laws.base",
         "llmtrace.laws.user_signals",

@@ -8,7 +8,6 @@ not have it, nothing is done.
 
 from __future__ import annotations
 
-import functools
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,13 +18,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.trace import NoOpTracer, ProxyTracer
 
-from llmtrace.recorder.guard import guard
 from llmtrace.recorder.otel import SystemIds
 from llmtrace.semconv import SCOPE_NAME
 
 _SLOT = "_tracer"
-_WATCHED = "_llmtrace_watched"
-"""Attribute of our `set_tracer_provider`: the one that it stands for."""
 _GIVEN = ("_instrumenting_module_name", "_instrumenting_library_version", "_schema_url", "_attributes")
 
 
@@ -78,36 +74,6 @@ def listen(provider: object = None) -> None:
     if wrapped is not None and wrapped not in _relayed:
         _relayed.add(wrapped)
         wrapped.add_span_processor(_relay)
-
-
-_is_watching = False
-
-
-def watch() -> None:
-    """Listen to the program's provider as soon as the program sets it, until `stop_watching`."""
-    global _is_watching
-    _is_watching = True
-    setter = trace.set_tracer_provider
-    if hasattr(setter, _WATCHED):
-        return
-
-    @functools.wraps(setter)
-    def set_tracer_provider(*args: Any, **kwargs: Any) -> None:
-        try:
-            setter(*args, **kwargs)
-        finally:
-            if _is_watching:
-                guard(listen)
-
-    setattr(set_tracer_provider, _WATCHED, setter)
-    trace.set_tracer_provider = set_tracer_provider
-
-
-def stop_watching() -> None:
-    """Put OpenTelemetry's own function back, unless somebody else has replaced ours."""
-    global _is_watching
-    _is_watching = False
-    trace.set_tracer_provider = getattr(trace.set_tracer_provider, _WATCHED, trace.set_tracer_provider)
 
 
 def _sdk_provider(provider: object) -> TracerProvider | None:

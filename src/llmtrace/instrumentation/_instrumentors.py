@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from llmtrace import installed
 from llmtrace.instrumentation._patches import Patch, Patches, after_import
 from llmtrace.near_names import most_like
-from llmtrace.recorder import first_use
 from llmtrace.recorder.guard import guard
 
 if TYPE_CHECKING:
@@ -144,9 +143,7 @@ class _Switch:
     def turn_on(self) -> None:
         self._on = True
         deselect(self._library.module)
-        if not self._library.distribution:  # a part of Python, loaded in every program
-            first_use.waiting.append(lambda: self._apply() if self._on else None)
-        elif self._library.module in sys.modules:
+        if self._library.module in sys.modules:
             self._apply()
         elif not self._is_awaited:
             self._is_awaited = True

@@ -7,59 +7,54 @@ wrapper, ours stays below it and does nothing.
 
 from __future__ import annotations
 
+import copy
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pkgutil import resolve_name
 from types import ModuleType
 from typing import Any, TypeAlias
+
+import wrapt
 
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 
 # -- after an import
 #
-# wrapt's post-import hooks wrap the loader that runs a module's code. Importing wrapt takes as long as a tenth of `configure`,
-# so a hook is handed to it when its module is looked up. A namespace package (a folder without ``__init__.py``, such as
-# ``mistralai`` since 2.0) has no code and no loader: its hooks run when the first module inside it is looked up.
+# wrapt's post-import hooks wrap the loader that runs a module's code. A namespace package (a folder without ``__init__.py``,
+# such as ``mistralai`` since 2.0) has no code and no loader: its hooks run when the first module inside it is looked up.
 
 _hooks: dict[str, list[Callable[[], None]]] = {}
 """By the name of a module that is not imported yet."""
-_handed_on: set[str] = set()
-"""Names of modules whose hooks wrapt runs."""
 
 
-class _HookFinder:
-    """Python asks it first for each module. It finds none by itself."""
+class _NamespaceFinder:
+    """A finder that finds nothing. Python calls it first for each module, after importing the package that contains the
+    module."""
 
-    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:  # noqa: ARG002
         package = name.rpartition(".")[0]
         if package in _hooks and getattr(sys.modules.get(package), "__file__", "") is None:
             _run(package)
-        if name not in _hooks or name in _handed_on:
-            return None
-        _handed_on.add(name)
-        # without the lock `importing`: the program holds Python's lock on the module that it imports
-        import wrapt.importer as importer
-
-        importer.register_post_import_hook(lambda _: _run(name), name)
-        finders = [finder for finder in sys.meta_path if isinstance(finder, importer.ImportHookFinder)]
-        return finders[0].find_spec(name, path, target) if finders else None
 
 
 def after_import(module: str, hook: Callable[[], None]) -> None:
     """Call ``hook`` once ``module`` is imported; at once if it is. An exception of the hook reaches the program's import."""
     if module in sys.modules:
         hook()
-        return
-    _hooks.setdefault(module, []).append(hook)
-    if not any(isinstance(finder, _HookFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _HookFinder())
+    elif module in _hooks:
+        _hooks[module].append(hook)
+    else:
+        _hooks[module] = [hook]
+        wrapt.register_post_import_hook(lambda _: _run(module), module)
+        if not any(isinstance(finder, _NamespaceFinder) for finder in sys.meta_path):
+            sys.meta_path.insert(0, _NamespaceFinder())
 
 
 def _run(module: str) -> None:
-    _handed_on.discard(module)
     for hook in _hooks.pop(module, ()):
         hook()
 
@@ -68,6 +63,48 @@ Wrapper: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[st
 """Called by wrapt instead of the wrapped function: (wrapped, instance, args, kwargs)."""
 
 _INHERITED = object()
+
+
+class _Bound(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
+    """A bound wrapped method, with the repr, copy and pickle of the method itself."""
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        owner = getattr(self, "__self__", None)
+        if owner is None:  # looked up on its class
+            return resolve_name, (f"{self.__module__}:{self.__qualname__}",)
+        return getattr, (owner, self.__name__)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        owner = getattr(self, "__self__", None)
+        return self if owner is None else getattr(copy.deepcopy(owner, memo), self.__name__)
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
+
+class _Wrapped(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
+    """A wrapped function, with the repr and copy of the function; unpickled by looking it up again."""
+
+    __bound_function_wrapper__ = _Bound
+
+    def __init__(self, wrapped: Any, patch: Patch, enabled: Callable[[], bool]) -> None:
+        super().__init__(wrapped, patch.wrapper, enabled=enabled)
+        self._self_place = f"{patch.module}:{patch.path}"
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return resolve_name, (self._self_place,)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +183,14 @@ class Patches:
         present = getattr(owner, name, None)
         if present is None:
             return None  # this version of the library has no such function
-        from llmtrace.instrumentation._patched_functions import BoundFunctionWrapper, PatchedFunction
-
         members: Mapping[str, Any] = vars(owner)
         original = members.get(name, _INHERITED)
-        if isinstance(original, BoundFunctionWrapper) and original._self_wrapper is patch.wrapper:
+        if isinstance(original, wrapt.BoundFunctionWrapper) and original._self_wrapper is patch.wrapper:
             original = original.__wrapped__  # the class was made of the functions of one that is patched already
         is_ours = any(applied.ours is original for done in self._done.values() for applied in done)
         if is_ours and getattr(original, "_self_wrapper", None) is patch.wrapper:
             return None  # wrapped already: another module names the same class
-        place = f"{patch.module}:{patch.path}"
-        ours = PatchedFunction(present if original is _INHERITED else original, patch.wrapper, place, self.is_on)
+        ours = _Wrapped(present if original is _INHERITED else original, patch, self.is_on)
         setattr(owner, name, ours)
         done = _AppliedPatch(owner, name, original, ours)
         _applied.append(done)

@@ -2,8 +2,7 @@
 
 This covers ``threading.Thread`` (subclasses and timers too) and ``concurrent.futures.ThreadPoolExecutor``, which asyncio's
 ``run_in_executor`` uses; ``asyncio`` tasks carry their context themselves. Only OpenTelemetry's context is passed on, and only
-if llmtrace has data in it: so the patches wait for its first span or block. The program's other context variables are not
-touched.
+if llmtrace has data in it. The program's other context variables are not touched.
 """
 
 from __future__ import annotations

@@ -12,14 +12,11 @@ from contextlib import contextmanager
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from llmtrace.recorder import first_use
 from llmtrace.recorder.recording import Recording
 
 
 @contextmanager
 def attached(context: Context) -> Iterator[None]:
-    if first_use.waiting:
-        first_use.run()
     token = otel_context.attach(context)
     is_current = True
     try:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar, cast
 from urllib.parse import quote, unquote
 
+import wrapt
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -19,9 +20,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.errors import ConfigurationError
-from llmtrace.locks import importing
 from llmtrace.model import JsonValue
-from llmtrace.recorder import first_use, functions, keys
+from llmtrace.recorder import functions, keys
 from llmtrace.recorder.attached import attached
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
@@ -100,7 +100,7 @@ class ContextBlock:
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         if not callable(function) and not isinstance(function, (classmethod, staticmethod)):
             raise ConfigurationError(f"{function!r} cannot be decorated: expected a function")
-        return _bind(function, self._context, is_named=True)
+        return _bind(_Decorated, function, self._context)
 
     def _context(self) -> Context:
         return self._change(otel_context.get_current())
@@ -108,8 +108,6 @@ class ContextBlock:
 
 def enter_block(key: str, context: Context) -> None:
     """Make ``context`` current until `leave_block`; ``key`` names the block, which may be open many times, also at once."""
-    if first_use.waiting:
-        first_use.run()
     opened: list[Any] = []
     context = otel_context.set_value(key, opened, context)
     opened += [otel_context.attach(context), id(context)]
@@ -153,16 +151,11 @@ def wrap(function: Callable[P, R]) -> Callable[P, R]:
     if not callable(function):
         raise ConfigurationError(f"wrap({function!r}): expected a function")
     context = otel_context.get_current()
-    return _bind(function, lambda: context)
+    return _bind(_Wrapped, function, lambda: context)
 
 
-def _bind(function: Callable[P, R], context: Callable[[], Context], *, is_named: bool = False) -> Callable[P, R]:
-    """Bind ``function`` to the context that ``context`` returns when its body begins.
-
-    ``is_named``: the result replaces the function under its name, so it is pickled by that name.
-    """
-    with importing:
-        from llmtrace.recorder.bound_functions import BoundFunction, NamedFunction
+def _bind(proxy: type[_Wrapped], function: Callable[P, R], context: Callable[[], Context]) -> Callable[P, R]:
+    """Bind ``function`` to the context that ``context`` returns when its body begins."""
     kind = functions.kind_of(function)
 
     def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -171,7 +164,24 @@ def _bind(function: Callable[P, R], context: Callable[[], Context], *, is_named:
 
         return functions.call(kind, wrapped, args, kwargs, begin)
 
-    return cast(Callable[P, R], (NamedFunction if is_named else BoundFunction)(function, call))
+    return cast(Callable[P, R], proxy(function, call))
+
+
+class _Wrapped(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
+    """A function bound to a context. It is of the function's kind (async, generator), and copied as functions are."""
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+
+class _Decorated(_Wrapped):
+    """A decorated function; it replaces the original under its name, so it is pickled by that name."""
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return self.__qualname__
 
 
 def inject(carrier: MutableMapping[str, str] | None = None) -> MutableMapping[str, str]:

@@ -44,7 +44,7 @@ from llmtrace.model import (
     is_stopped_by_budget,
     replace,
 )
-from llmtrace.recorder import first_use, keys, objectives, otel, root
+from llmtrace.recorder import keys, objectives, otel, root
 from llmtrace.recorder.failures import failure_of, is_failure
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.hooks import Hooks
@@ -191,8 +191,6 @@ class Recorder:
         watchers: tuple[Watcher, ...],
         links: tuple[Link, ...],
     ) -> Recording:
-        if first_use.waiting:
-            first_use.run()
         owner: Any = context.get(keys.RECORDING)
         parent = otel.span_context_in(context)
         run = owner.run if owner is not None and owner.run.is_here else None
