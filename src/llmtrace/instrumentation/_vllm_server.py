@@ -9,7 +9,7 @@ program.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -36,7 +36,7 @@ _PRIVATE_NAMES = (".localhost", ".local", ".internal", ".lan", ".intranet", ".ho
 
 
 @lru_cache(maxsize=256)
-def is_own_server(host: str | None, named: Collection[str]) -> bool:
+def is_own_server(host: str | None, named: tuple[str, ...]) -> bool:
     """Return True if a host is in a private network, by its address or name, or is one that the program ``named``."""
     host = (host or "").lower().rstrip(".")
     if not host or host in (name.lower() for name in named):
