@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from llmtrace.config import Unattended
+from llmtrace.locks import fork_safe_lock
 from llmtrace.recorder.current import configured
 from llmtrace.store import replay_key
 from llmtrace.store.reviews import Reviews
@@ -44,6 +45,7 @@ class ReviewSettings:
 _nobody = ReviewSettings()
 _by_recorder: WeakKeyDictionary[Recorder, ReviewSettings] = WeakKeyDictionary()
 """Made with the first review of a process: most programs hold none."""
+_making = fork_safe_lock()
 
 
 def review_settings() -> ReviewSettings:
@@ -52,14 +54,15 @@ def review_settings() -> ReviewSettings:
     store = None if recorder is None else recorder.hooks.review_store
     if recorder is None or store is None:
         return _nobody
-    settings = _by_recorder.get(recorder)
-    if settings is None:
-        config, folder = recorder.config, store.folder
-        if folder is not None and folder.name == replay_key.REPLAYS:  # a replay's reviews are kept in the store itself
-            folder = folder.parent
-        times = config.review_timeout, config.review_wait
-        settings = ReviewSettings(Reviews(folder), store.replay_key(), config.notify, *times, config.unattended)
-        _by_recorder[recorder] = settings
+    with _making:
+        settings = _by_recorder.get(recorder)
+        if settings is None:
+            config, folder = recorder.config, store.folder
+            if folder is not None and folder.name == replay_key.REPLAYS:  # a replay's reviews are kept in the store itself
+                folder = folder.parent
+            times = config.review_timeout, config.review_wait
+            settings = ReviewSettings(Reviews(folder), store.replay_key(), config.notify, *times, config.unattended)
+            _by_recorder[recorder] = settings
     return settings
 
 
