@@ -98,6 +98,12 @@ def test_an_answer_that_is_another_agents_message_is_no_evidence_for_what_it_mad
     assert story.use("/order_id").provenance.status == ("grounded" if "KS" in user else "ungrounded")
 
 
+def test_the_user_may_repeat_what_the_model_said() -> None:
+    """Word by word, in the conversation in which the model said it: then the user has said it, too."""
+    story = Story().user("Which order is it?").answer("KS-20431").user("KS-20431")
+    assert story.call("refund", {}, order_id="KS-20431").use("/order_id").provenance.status == "grounded"
+
+
 def test_an_independent_source_confirms_a_guess() -> None:
     """A result of a call that did not have the value, or the user, also where the call was never answered."""
     story = Story().user("Refund my kettle").call("look_up", {"order": "KS-20431"}, order_id="KS-20431")

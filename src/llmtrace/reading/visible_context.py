@@ -115,6 +115,8 @@ class VisibleContext:
             for part in message.parts:
                 part = refusal_as_text(part)
                 self.seen.add("own", digest(part))
+                if calls.turn is not None:
+                    self.seen.add("own", calls.turn.conversation, digest(part))
                 if not isinstance(part, (Text, ToolCall, Reasoning)):
                     self._add_opaque(span, part, f"answer {choice + 1}")
 
@@ -140,7 +142,7 @@ class VisibleContext:
             if message.role in ASSISTANT:
                 earlier.update((call.id, call) for call in message.tool_calls())
             told = {position: call for (at, position), call in calls.told.items() if at == number}
-            self._add_message(span, message, place, told, earlier)
+            self._add_message(span, message, place, told, earlier, turn.conversation)
         # Most requests repeat the tools of the last one, which one comparison shows.
         for tool in inference.tools if inference.tools != self._tools else ():
             content = [tool.description, tool.parameters]
@@ -165,34 +167,37 @@ class VisibleContext:
         place: str,
         told: Mapping[int, Call] = NONE_TOLD,
         earlier: Mapping[str | None, ToolCall] = NONE_EARLIER,
+        conversation: int | None = None,
     ) -> None:
         """``told``: the calls whose results the message contains, by the index of the part. ``earlier``: by id, the calls in
-        messages before it."""
+        messages before it. ``conversation``: the one that the message belongs to, if it is known."""
         is_assistant = message.role in ASSISTANT
-        echo = self.ungrounded if is_assistant else self._open_echo()
         speaker: Speaker = "program" if message.role in SYSTEM else "user" if message.role in USER_ROLES else "tool"
         # While a call is open, a "user" message may be a prompt that the model wrote for another agent.
         asking = [call for call in self._open_calls if call.id is not None] if speaker == "user" else []
         if is_assistant or asking:
             speaker = "model"
         for call in asking:
-            echo = self._note_made_up(call).union(self._open_echo())
+            self._mark_made_up(call)
+        echo = self.ungrounded if is_assistant else self._open_echo()
         for position, part in enumerate(map(refusal_as_text, message.parts)):
             if isinstance(part, ToolResult):
                 self._add_result(span, part, echo, told.get(position), earlier.get(part.id))
             elif not self.seen.has("own", digest(part)):
                 self._add_part(span, part, place, position, echo, speaker)
-            elif not is_assistant and isinstance(part, Text):  # one agent's answer is the other's message
-                self._add_part(span, part, place, position, self._made_up_in(part.content).union(self._open_echo()), "model")
+            elif not is_assistant and isinstance(part, Text):
+                if self.seen.has("own", conversation, digest(part)):  # the user repeats what the model said
+                    self._add_part(span, part, place, position, echo, speaker)
+                else:  # one agent's answer is another's message
+                    echo_of_answer = self._made_up_in(part.content).union(self._open_echo())
+                    self._add_part(span, part, place, position, echo_of_answer, "model")
 
-    def _note_made_up(self, call: Call) -> frozenset[str]:
-        """Return the keys of the ungrounded values of a call, those inside its longer texts included, and keep them."""
-        keys = self._echoes.get(call, NO_ECHO)
+    def _mark_made_up(self, call: Call) -> None:
+        """Record the identifiers inside the texts of a call's arguments that nothing visible contains."""
         texts = [value for _, value in scalars(call.arguments) if isinstance(value, str)]
-        inside = NO_ECHO.union(*(self._made_up_in(text) for text in texts)) - keys
-        if inside:
-            self.mark_ungrounded(call, inside)
-        return keys | inside
+        keys = NO_ECHO.union(*map(self._made_up_in, texts)) - self._echoes.get(call, NO_ECHO)
+        if keys:
+            self.mark_ungrounded(call, keys)
 
     def _made_up_in(self, text: str) -> frozenset[str]:
         """Return the keys of the identifiers in the model's words that nothing visible contains, and of their missing parts."""
