@@ -129,6 +129,13 @@ def test_a_finding_of_messages_names_the_model_call_that_asked() -> None:
     assert (mark.label, mark.call_id, mark.sources) == ("same_result", "c0", repeated.spans)
 
 
+def test_calls_before_another_result_are_counted_apart() -> None:
+    (repeated,) = (one for one in judged(run(execute("none yet"), *[execute()] * 3)) if one.law == "repeated_call")
+    assert "was called 3 times" in repeated.evidence
+    assert repeated.evidence.endswith("the same result, within one turn, after one earlier call.")
+    assert len(repeated.spans) == 3
+
+
 def test_repeats_begin_anew_with_another_task() -> None:
     """What a program looks up for one task, it may look up for the next."""
     tasks = [infer(call(), request=(user("Where is A-1?"),)), execute(), infer("There.", request=(user("Where is A-1?"),))]

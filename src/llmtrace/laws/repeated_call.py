@@ -2,7 +2,7 @@
 of two to four calls (`cycle`), or failing in the same words (`same_error`).
 
 * Labels: `same_result`, `cycle`, `same_error`: certain from three times on, or likely; else possible
-* Bad: `look_up(W1)` brings the same result three times, also after another one.
+* Bad: `look_up(W1)` brings the same result three times, whatever it brought before.
 * Good: The result changed, or another tool changed something; the user spoke; several calls were asked for at once; agents work
   side by side; the tool is polled; a person rejected the call; a key is pressed again, or a page scrolled.
 
@@ -52,7 +52,8 @@ class RepeatedCall(Law[None]):
         first, times = repeats.calls[0], plural(len(repeats.calls), "time")
         confidence: Confidence = "certain" if repeats.is_strict_loop else "likely" if repeats.is_loop else "possible"
         same = "the same result" if repeats.results == 1 else "other results"
-        evidence = f"{first.tool} was called {times} with the same arguments and brought {same}, within one turn."
+        evidence = f"{first.tool} was called {times} with the same arguments and brought {same}, within one turn"
+        evidence += f", after {plural(repeats.earlier, 'earlier call')}." if repeats.earlier else "."
         title = f"{first.name} was called again and again with the same result"
         if confidence == "possible":
             title = f"{first.name} was called again with the same arguments"

@@ -30,6 +30,8 @@ class Repeats:
     """Most calls that were requested one after the other, without a change in between."""
     loose_streak: int
     """The same, but changes by the same tool may come in between, as with a shell."""
+    earlier: int = 0
+    """Number of calls before them that brought something else, or the same before something else came."""
 
     @property
     def is_effect(self) -> bool:
@@ -63,10 +65,10 @@ def repeats_in(run: EndedRun) -> Iterator[Repeats]:
         # how the last one was stopped is no other result
         answered = calls[:-1] if calls[-1].was_stopped and len(calls) > OFTEN else calls
         texts = [result_text(call) for call in answered]
-        tail = next((at for at in range(len(texts), 0, -1) if texts[at - 1] != texts[-1]), 0)
-        newest = _compare(run, calls[tail:], texts[tail:], changes)
+        earlier = next((at for at in range(len(texts), 0, -1) if texts[at - 1] != texts[-1]), 0)
+        newest = _repeats_of(run, calls, texts, changes, earlier)
         # what the first of them brought does not excuse the last ones, which brought nothing new
-        yield newest if tail == 0 or newest.is_loop else _compare(run, calls, texts, changes)
+        yield newest if earlier == 0 or newest.is_loop else _repeats_of(run, calls, texts, changes)
 
 
 class _Changes:
@@ -82,11 +84,13 @@ class _Changes:
                     positions.append(call.position)
 
 
-def _compare(run: EndedRun, calls: Sequence[Call], results: Sequence[str], changes: _Changes) -> Repeats:
+def _repeats_of(run: EndedRun, calls: Sequence[Call], results: Sequence[str], changes: _Changes, earlier: int = 0) -> Repeats:
+    """Compare equal calls, without the first ``earlier`` ones."""
+    calls, results = calls[earlier:], results[earlier:]
     rounds = [run.round_of(call) for call in calls]
     streak = _longest_streak(calls, rounds, changes.all, changes.by_effect[calls[0].effect_key])
     loose_streak = _longest_streak(calls, rounds, changes.all, changes.by_tool[calls[0].tool])
-    return Repeats(tuple(calls), len(set(results)), len(set(rounds)), streak, loose_streak)
+    return Repeats(tuple(calls), len(set(results)), len(set(rounds)), streak, loose_streak, earlier)
 
 
 def _longest_streak(calls: Sequence[Call], rounds: Sequence[str], changes: Sequence[int], ignored: Sequence[int]) -> int:
