@@ -33,8 +33,11 @@ void stop(void) { CALLGRIND_DUMP_STATS_AT("operations"); CALLGRIND_STOP_INSTRUME
 """
 
 
-def operations(measure: str, operation: str, switch: ctypes.CDLL) -> None:
-    """Run operations in this process and count them, after some that fill the caches of Python and of llmtrace."""
+def operations(measure: str, operation: str, switch: ctypes.CDLL, folder: str) -> None:
+    """Run operations in this process and count them, after some that fill the caches of Python and of llmtrace.
+
+    ``folder``: of the store.
+    """
     import llmtrace
     import workload
     from adapters import _otelsink
@@ -45,7 +48,7 @@ def operations(measure: str, operation: str, switch: ctypes.CDLL) -> None:
     provider = _otelsink.provider("otlp")
     decorated = workload.Workloads(plain, asynchronous, lambda function, _: function)
     if measure != "off":
-        llmtrace.configure(**{"store": tempfile.mkdtemp(), **MEASURES[measure]})
+        llmtrace.configure(**{"store": folder, **MEASURES[measure]})
         decorated = workload.Workloads(
             plain, asynchronous, lambda function, kind: (llmtrace.tool if kind == "tool" else llmtrace.workflow)(function)
         )
@@ -63,7 +66,7 @@ def operations(measure: str, operation: str, switch: ctypes.CDLL) -> None:
 
 
 def switch_of(folder: str) -> str:
-    """A library that starts and stops the counting, compiled for this machine."""
+    """Compile a library that starts and stops the counting, and return its path."""
     source, library = Path(folder, "switch.c"), Path(folder, "switch.so")
     source.write_text(SWITCH)
     done = subprocess.run(
@@ -75,7 +78,7 @@ def switch_of(folder: str) -> str:
 
 
 def cost(measure: str, operation: str, folder: str, switch: str) -> dict[str, float]:
-    """One operation: instructions, misses of the first caches, misses of the last, estimated cycles."""
+    """Return what one operation costs: instructions, misses of the first caches, misses of the last, estimated cycles."""
     out = Path(folder, measure.replace(" ", "-"))
     counter = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes", *CACHES]
     worker = [sys.executable, __file__, "--worker", measure, "--operation", operation, "--switch", switch]
@@ -104,7 +107,8 @@ def main() -> int:
     parser.add_argument("--switch", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker is not None:
-        operations(arguments.worker, arguments.operation, ctypes.CDLL(arguments.switch))
+        store = str(Path(arguments.switch).with_name(arguments.worker.replace(" ", "-") + "-store"))
+        operations(arguments.worker, arguments.operation, ctypes.CDLL(arguments.switch), store)
     import report
 
     found: dict[str, dict[str, float]] = {}

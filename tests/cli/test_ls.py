@@ -247,10 +247,16 @@ def test_a_workflow_around_agents_has_its_own_name_task_and_answer(llmtrace: Cal
     def alone(topic: str) -> str:
         return writer(topic)
 
+    @api.workflow
+    def batch() -> None:
+        for topic in ("cups", "pots"):
+            writer(topic)
+
     with recording(store):
-        for start in (lambda: article("kettles", words=50), lambda: order({"pan": 2}), nightly, lambda: alone("cups")):
+        for start in (lambda: article("kettles", words=50), lambda: order({"pan": 2}), nightly, lambda: alone("cups"), batch):
             start()
     rows = [
+        ("batch, writer", "cups", "An article: pots"),
         ("writer", "cups", "An article: cups"),
         ("nightly, researcher, writer", "Find news", "An article: Facts about Find news"),
         ("order, researcher, writer", '{"cart":{"pan":2}}', '{"done":true}'),

@@ -91,7 +91,7 @@ class TraceSummary:
     finding_labels: tuple[str, ...] = ()
     """The failed evaluations that have a label, as ``name:label``, in the order of ``findings``."""
     outer_workflow: str | None = None
-    """Name of the workflow around the trace's agents, if agents run several times in it."""
+    """Name of the workflow around all agents of the trace; None if agents ran only once."""
 
     @property
     def title(self) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ def _is_of_run(span: Span) -> bool:
 
 
 def _workflow_around(trace: Trace) -> Workflow | None:
-    """Return the outermost workflow if all runs of agents are inside it, and there are several. A program is no workflow."""
+    """Return the outermost workflow if agents ran several times, and always inside it. A whole program is no workflow."""
     wholes = [span for _, span in trace.walk() if isinstance(span.operation, (AgentInvocation, Workflow))]
     outer = next((span for span in wholes if PROGRAM not in span.attributes), None)
     if outer is None or not isinstance(outer.operation, Workflow):
