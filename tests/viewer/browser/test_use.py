@@ -112,6 +112,16 @@ def test_the_focus_stays_in_the_pane(viewer: Served, open_page: Callable[..., An
     assert f"#/trace/{SILENT}" in page.url
 
 
+def test_a_focused_link_keeps_the_focus_while_the_pane_is_redrawn(viewer: Served, open_page: Callable[..., Any]) -> None:
+    """The pane is drawn again when it is known where its values come from; whoever stands on a link stays there."""
+    page = open_page(f"{viewer.address}#/trace/{SILENT}", ".suspicion .chain a")
+    page.focus(".suspicion .chain a")
+    held = page.evaluate_handle("document.activeElement")
+    page.keyboard.press("r")
+    wait_until(page, "held => !held.isConnected", held)
+    assert page.evaluate("held => document.activeElement.href === held.href", held)
+
+
 def test_a_deep_tree_keeps_its_columns(served: Served, open_page: Callable[..., Any]) -> None:
     """However deep a step is, its name can be read and its bar stands on the axis; the arrow before the name folds it."""
     maker = Maker(TRACE, 1_780_000_000_000_000_000)

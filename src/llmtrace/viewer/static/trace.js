@@ -161,8 +161,6 @@ export class TraceView extends Page {
     fill(this.curveBox, this.mode === "w" && curveNode(this));
   }
 
-  // -- where the cursor is
-
   /** The cursor at first: where the address says, on the problem, else on the root. */
   async begin() {
     const problem = this.tree.problems[0];
@@ -222,7 +220,7 @@ export class TraceView extends Page {
     this.light([]);
     const before = this.cursor;
     this.cursor = key;
-    if (chosen) this.chosen = true;
+    this.chosen ||= chosen;
     const row = this.row(key);
     if (row && this.focus.span !== key) this.focus = { span: key, pointer: "" };
     follow(this, row);
@@ -248,7 +246,7 @@ export class TraceView extends Page {
     if (!row) return fill(this.pane, quiet(at(this) >= 0 ? "Repeated steps, folded. → or Enter opens them." : ""));
     const wanted = this.cursor;
     if (!this.payloads.has(row.id) || !this.uses.has(row.id)) {
-      const wait = setTimeout(() => { if (wanted === this.cursor) this.pane.classList.add("waiting"); }, 150);
+      const wait = setTimeout(() => this.pane.classList.toggle("waiting", wanted === this.cursor), 150);
       await this.need([row.id]);
       clearTimeout(wait);
     }
@@ -264,19 +262,18 @@ export class TraceView extends Page {
     }
     const samePlace = this.drawn === wanted;
     const top = this.pane.scrollTop;
-    const within = this.pane.contains(document.activeElement);
+    const held = this.pane.contains(document.activeElement) && document.activeElement;
     fill(this.pane, detail(this, row, payload));
-    if (within) this.pane.focus({ preventScroll: true });
+    const link = samePlace && [...this.pane.querySelectorAll("a")].find((one) => one.href === held.href);
+    if (held) (link || this.pane).focus({ preventScroll: true });
     this.pane.scrollTop = samePlace ? top : 0;
     this.drawn = wanted;
     forgetColours();
     const word = markWords(this.pane, this.query.words);
     if (!samePlace) word?.scrollIntoView({ block: "nearest" });
     if (this.focus.pointer) this.pane.querySelector("mark.origin")?.scrollIntoView({ block: "center" });
-    if (!this.uses.has(row.id) && this.diagnosis) this.origins([row.id]).then(() => { if (wanted === this.cursor && this.usesOf(row.id).length) this.drawPane(); });
+    if (!this.uses.has(row.id) && this.diagnosis) this.origins([row.id]).then(() => wanted === this.cursor && this.usesOf(row.id).length && this.drawPane());
   }
-
-  // -- what spans hold, fetched when looked at
 
   async need(ids) {
     const missing = [...new Set(ids)].filter((id) => !this.payloads.has(id));
@@ -312,8 +309,6 @@ export class TraceView extends Page {
     this.lit = new Set(ids);
   }
 
-  // -- search inside
-
   async search(words, jump = true) {
     this.query.words = words;
     const ids = words ? await this.data.search(this.id, words) : [];
@@ -325,8 +320,6 @@ export class TraceView extends Page {
     if (jump && this.hits.length) this.go(this.hits[0].id);
     else this.drawPane();
   }
-
-  // -- news
 
   changed(traces) {
     if (traces && !traces.includes(this.id)) return;
