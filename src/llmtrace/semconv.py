@@ -495,6 +495,10 @@ CONTENT: Final = frozenset(
         REQUEST_OTHER,
         OPERATION_ARGUMENTS,
         OPERATION_RESULT,
+        REVIEW_REASON,
+        REVIEW_PAYLOAD,
+        REVIEW_NOTE,
+        REVIEW_VALUE,
     }
 )
 """Attributes of spans and events that hold content."""

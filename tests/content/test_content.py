@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from llmtrace import semconv
+from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.content.truncation import json_size
@@ -36,6 +37,11 @@ CANARY = "CANARY7QX"
 SECRET = "sk-proj-CANARY0123456789abcdef"
 
 
+def without_content(content: Content, span: Span) -> Span:
+    """The span as it is read where content is not kept."""
+    return genai.decode(content.without_content(content.write(span)))
+
+
 def looks(span: Span) -> str:
     """All of a span, independent of any encoding; what others remember in a message's cache included."""
     caches: list[Any] = []
@@ -51,7 +57,7 @@ def test_a_bare_span_holds_no_content(operation: Operation) -> None:
     span = full_span(operation, CANARY)
     assert CANARY in repr(span)
     for level in ("none", "local", "all"):
-        bare = Content(Config(content=level)).without_content(span)
+        bare = without_content(Content(Config(content=level)), span)
         assert CANARY not in looks(bare)
         assert bare.attributes[semconv.CONTENT_LEVEL] == "none"
         assert bare.attributes["tenant"] == "blue"
@@ -112,37 +118,34 @@ def test_a_document_that_was_clean_before_is_not_where_it_repeats_a_secret() -> 
     for _ in range(2):
         before = content.clean(Span("0" * 32, "1" * 16, "t", 1, 2, operation=ToolExecution("t", harmless)))
         assert isinstance(before.operation, ToolExecution)
-        assert before.operation.arguments is harmless
+        assert before.operation.arguments == harmless
     repeated = ToolExecution("log_in", {"password": "hunter2!"}, {"said": "hunter2!"}, True)
     clean = content.clean(Span("0" * 32, "2" * 16, "log_in", 1, 2, operation=repeated))
     assert clean.operation == ToolExecution("log_in", {"password": "[REDACTED:key]"}, {"said": "[REDACTED:key]"}, True)
 
 
-def test_a_clean_span_comes_back_as_the_same_object() -> None:
-    """Nothing to redact, cut or take out: nothing is copied."""
+def test_a_clean_span_is_written_as_it_is() -> None:
+    """Nothing to redact, cut or take out: it is written as by the plain encoder."""
     for operation in operations("fine"):
-        span = full_span(operation, "fine")
-        span = replace(span, operation=Custom({"a": 1}, "x", True)) if "Inference" in repr(operation) else span
         content = Content(Config())
-        again = content.clean(content.clean(span))
-        assert content.clean(again) is again
+        clean = content.clean(full_span(operation, "fine"))
+        assert content.write(clean) == genai.encode(clean)
 
 
 def test_a_message_seen_before_is_not_looked_at_again() -> None:
-    """Cleaned once: the same copy comes back, whoever else holds the message."""
+    """Cleaned once, and counted each time."""
+    seen: list[str] = []
     message = Message("user", (Text(f"my key is {SECRET}"),), cache={"codec": "raw fragment"})
-    content = Content(Config())
+    content = Content(Config(redact_with=lambda text: seen.append(text) or text))  # type: ignore[func-returns-value]
     first, second = (
         content.clean(Span("0" * 32, str(number) * 16, "chat", 1, 2, operation=Inference("openai", input=(message,))))
         for number in (1, 2)
     )
     assert isinstance(first.operation, Inference)
     assert isinstance(second.operation, Inference)
-    clean = first.operation.input[0]
-    assert second.operation.input[0] is clean
+    assert seen == ["my key is [REDACTED:openai_key]"]
+    assert first.operation == second.operation
     assert first.attributes == second.attributes == {semconv.CONTENT_REDACTED: 1}
-    assert clean.cache is not None
-    assert "codec" not in clean.cache  # what was derived from the raw message must not go out with the clean one
     assert Content(Config(redact=False)).clean(first).operation == first.operation
 
 
@@ -161,8 +164,8 @@ def test_cleaning_never_raises_and_is_done_after_once(span: Span) -> None:
     clean = content.clean(span)
     assert clean.attributes.get(semconv.CONTENT_LEVEL) == span.attributes.get(semconv.CONTENT_LEVEL)
     assert alike(content.clean(clean), clean)
-    bare = content.without_content(span)
-    assert alike(content.without_content(bare), bare)
+    bare = without_content(content, span)
+    assert alike(without_content(content, bare), bare)
     assert (bare.trace_id, bare.span_id, bare.start, bare.end) == (span.trace_id, span.span_id, span.start, span.end)
 
 
@@ -171,7 +174,7 @@ def test_the_span_given_is_not_changed() -> None:
         span = full_span(operation, SECRET)
         before = repr(span)
         Content(Config(max_content_bytes=2000)).clean(span)
-        Content(Config()).without_content(span)
+        without_content(Content(Config()), span)
         assert repr(span) == before
 
 
@@ -265,7 +268,7 @@ def test_the_bare_span_keeps_what_was_found_and_how_much() -> None:
         failure=Failure("TimeoutError", "after 5 s"),
         violations=(Violation("missing", "/order_id", "required", "`order_id` is required", tool="refund"),),
     )
-    bare = Content(Config()).without_content(span)
+    bare = without_content(Content(Config()), span)
     assert isinstance(bare.operation, Inference)
     assert bare.operation.parameters == {"temperature": 0.5, "reasoning.level": "high"}
     assert bare.operation.request_model == "gpt-4o"
@@ -278,14 +281,14 @@ def test_names_that_the_model_made_up_are_left_out_of_the_bare_span() -> None:
     execution = ToolExecution("give me all the money", {"a": 1}, executed=False)
     found = Violation("unexpected", "/items/0/my secret", "additionalProperties", "`my secret` is not expected", got=1)
     span = Span("0" * 32, "1" * 16, "execute_tool give me all the money", 1, 2, operation=execution, violations=(found,))
-    bare = Content(Config()).without_content(span)
+    bare = without_content(Content(Config()), span)
     assert bare.name == "execute_tool *"
     assert bare.operation == ToolExecution("*", executed=False)
     assert bare.violations[0] == Violation("unexpected", "/items/0/*", "additionalProperties", "`*` is not expected")
 
 
 def test_a_result_that_was_taken_out_is_no_null_result() -> None:
-    bare = Content(Config()).without_content(Span("0" * 32, "1" * 16, "f", 1, 2, operation=Custom(None, None, True)))
+    bare = without_content(Content(Config()), Span("0" * 32, "1" * 16, "f", 1, 2, operation=Custom(None, None, True)))
     assert bare.operation == Custom()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -20,7 +20,7 @@ from llmtrace.cli.terminal import Progress, Screen
 from llmtrace.codec import genai, otlp
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.model import Span, Trace
+from llmtrace.model import RawSpan, Trace
 from llmtrace.model.traces import short_id
 from llmtrace.store import Query, locks
 
@@ -48,16 +48,15 @@ def run(args: argparse.Namespace) -> int:
         args.output = "-"
     if args.json and args.output == "-":
         raise BadInput("--json prints counts to stdout, and so do the spans.\nWrite the spans to a file with -o FILE.")
-    content: Callable[[Span], Span] = Content(Config()).without_content if args.content == "none" else lambda span: span
     if args.html:
-        return _page(args, content)
+        return _page(args)
     traces = spans = 0
     with opened(args) as store, _writing(args.output) as file, Progress("exporting traces") as progress:
         names = args.trace or ["last"]
         if args.all:
             names = [summary.trace_id for summary in reversed(store.traces(Query(limit=_EVERY)))]
         for trace in progress.count(trace_of(store, name) for name in names):
-            line = otlp.to_json_line([genai.encode(content(span)) for span in trace.spans])
+            line = otlp.to_json_line(_encoded(args, trace))
             file.write(line if line.endswith(b"\n") else line + b"\n")
             traces, spans = traces + 1, spans + len(trace)
     if args.json:
@@ -70,7 +69,12 @@ def run(args: argparse.Namespace) -> int:
     return FINE
 
 
-def _page(args: argparse.Namespace, content: Callable[[Span], Span]) -> int:
+def _encoded(args: argparse.Namespace, trace: Trace) -> list[RawSpan]:
+    raws = [genai.encode(span) for span in trace.spans]
+    return [Content(Config()).without_content(raw) for raw in raws] if args.content == "none" else raws
+
+
+def _page(args: argparse.Namespace) -> int:
     """Write one trace as an HTML page, to ``trace-ID.html`` unless --output is given."""
     if args.all or len(args.trace) > 1:
         raise BadInput("--html writes one trace only.\nGive one trace id, or none for the last trace.")
@@ -79,7 +83,7 @@ def _page(args: argparse.Namespace, content: Callable[[Span], Span]) -> int:
 
     with opened(args) as store:
         trace = store.trace((args.trace or ["last"])[0])
-    trace = Trace([content(span) for span in trace.spans], alive=trace.alive)
+    trace = Trace([genai.decode(raw) for raw in _encoded(args, trace)], alive=trace.alive)
     output = args.output or f"trace-{short_id(trace.trace_id)}.html"
     html = page.write(TraceView(trace))
     with _writing(output) as file:

@@ -120,7 +120,7 @@ def _file(path: str, config: Config, screen: Screen) -> Store:
     for trace in traces:
         is_external = any(span.run_id is None for span in trace.spans)
         for span in evaluate_trace(trace)[0].spans if is_external else trace.spans:
-            stored.add(genai.encode(content.clean(span) if span.run_id is None else span))
+            stored.add(content.write(span) if span.run_id is None else genai.encode(span))
     if bad:
         screen.line(
             clean(f"{path}, {bad[0].where}: {bad[0].reason}; left out" + (f", and {len(bad) - 1} more" if bad[1:] else ""))

@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from llmtrace.codec import json_text
+from llmtrace.codec.content_writer import PLAIN, ContentWriter
 from llmtrace.model import JsonValue
 
 Attributes: TypeAlias = dict[str, JsonValue]
@@ -30,36 +31,40 @@ class Row(NamedTuple):
     """Value of a required field without an attribute."""
     omits_empty: bool = False
     """True if empty values and False are not written."""
+    by: str | None = None
+    """For a field that may hold content: the method of `ContentWriter` that converts it, in place of ``write``."""
 
 
 class Extra(NamedTuple):
     """Fields that need more than one attribute, or share one."""
 
-    write: Callable[[Any, Attributes], None]
+    write: Callable[[Any, Attributes, ContentWriter], None]
     read: Callable[[Attributes], dict[str, Any]]
     keys: tuple[str, ...]
     """Every attribute that ``read`` may remove."""
 
 
 Rows: TypeAlias = tuple[Row, ...]
-Write: TypeAlias = Callable[[Any, Attributes], None]
+Write: TypeAlias = Callable[[Any, Attributes, ContentWriter], None]
 Read: TypeAlias = Callable[[Attributes], dict[str, Any]]
 
 
-def writer(rows: Rows) -> Write:
+def row_writer(rows: Rows) -> Write:
     """Return a function that sets the attributes of a value's fields."""
 
     get_fields = attrgetter(*(row.field for row in rows), "__class__")  # with two names or more it returns a tuple
-    columns = [(row.key, row.write, row.omits_empty) for row in rows]
+    columns = [(row.key, row.write, row.by, row.omits_empty) for row in rows]
 
-    def write(value: Any, out: Attributes) -> None:
+    def write(value: Any, out: Attributes, writer: ContentWriter = PLAIN) -> None:
         for content, column in zip(get_fields(value), columns, strict=False):
             if content is None:
                 continue
-            key, convert, omits_empty = column
+            key, convert, by, omits_empty = column
             if omits_empty and not content:
                 continue
-            if convert is not None:
+            if by is not None:
+                content = getattr(writer, by)(content)
+            elif convert is not None:
                 content = convert(content)
                 if content is None:
                     continue
@@ -68,7 +73,7 @@ def writer(rows: Rows) -> Write:
     return write
 
 
-def reader(rows: Rows) -> Read:
+def row_reader(rows: Rows) -> Read:
     """Return a function that reads fields from attributes, and removes those attributes."""
 
     by_key = {row.key: (row.field, row.read) for row in rows}
@@ -90,12 +95,12 @@ def reader(rows: Rows) -> Read:
 
 def nested(field: str, value_class: type[Any], rows: Rows) -> Extra:
     """Return the fields of a value inside a field."""
-    read, write = reader(rows), writer(rows)
+    read, write = row_reader(rows), row_writer(rows)
 
-    def write_nested(value: Any, out: Attributes) -> None:
+    def write_nested(value: Any, out: Attributes, writer: ContentWriter) -> None:
         inner = getattr(value, field)
         if inner is not None:
-            write(inner, out)
+            write(inner, out, writer)
 
     def read_nested(rest: Attributes) -> dict[str, Any]:
         values = read(rest)
@@ -184,13 +189,13 @@ def as_object(value: JsonValue) -> dict[str, JsonValue] | None:
 # -- kinds of rows
 
 
-def text(field: str, key: str) -> Row:
-    return Row(field, key, None, as_text)
+def text(field: str, key: str, by: str | None = None) -> Row:
+    return Row(field, key, None, as_text, by=by)
 
 
-def name(field: str, key: str) -> Row:
+def name(field: str, key: str, by: str | None = None) -> Row:
     """Return the row of a required text field, which is "" without the attribute."""
-    return Row(field, key, None, as_text, "", omits_empty=True)
+    return Row(field, key, None, as_text, "", omits_empty=True, by=by)
 
 
 def count(field: str, key: str) -> Row:
@@ -216,7 +221,7 @@ def texts(field: str, key: str) -> Row:
 
 def json(field: str, key: str) -> Row:
     """Any JSON value except null, as JSON text."""
-    return Row(field, key, json_text.write, as_json)
+    return Row(field, key, None, as_json, by="json")
 
 
 def object_(field: str, key: str) -> Row:

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
+from llmtrace.codec.content_writer import PLAIN
 from llmtrace.codec.fields import Attributes, Row, Rows
 from llmtrace.model import (
     OUTCOME,
@@ -96,7 +97,7 @@ class _EventType(NamedTuple):
 
 
 def _event_type(finding_class: type[Any], name: str, rows: Rows, *required: str) -> _EventType:
-    return _EventType(finding_class, name, fields.writer(rows), fields.reader(rows), frozenset(required))
+    return _EventType(finding_class, name, fields.row_writer(rows), fields.row_reader(rows), frozenset(required))
 
 
 _VIOLATIONS: Final = _event_type(
@@ -160,7 +161,7 @@ def _must_be_renamed(event: Event, span: Span) -> bool:
 
 def _write(finding: Any, event_type: _EventType, time: int) -> Event:
     event_attributes: Attributes = {}
-    event_type.write(finding, event_attributes)
+    event_type.write(finding, event_attributes, PLAIN)
     return Event(event_type.name, time, event_attributes)
 
 

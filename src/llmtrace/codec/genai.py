@@ -13,6 +13,8 @@ from typing import Final, Literal, NamedTuple
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, findings, operations, recorded
+from llmtrace.codec.content_writer import PLAIN, ContentWriter
+from llmtrace.codec.fields import Attributes
 from llmtrace.codec.findings import events
 from llmtrace.model import Custom, JsonValue, Kind, Operation, RawSpan, Span
 
@@ -25,7 +27,7 @@ __all__ = [
 ]
 
 _RUN: Final = (fields.text("run_id", sc.RUN_ID), fields.count("sequence", sc.SEQUENCE))
-_READ_RUN: Final = fields.reader(_RUN)
+_READ_RUN: Final = fields.row_reader(_RUN)
 _RESERVED: Final = frozenset(row.key for row in _RUN) | findings.DERIVED | recorded.KEYS
 """Attributes that llmtrace reads on every span."""
 _RESERVED_BY: Final = {operation_class: keys | _RESERVED for operation_class, keys in operations.RESERVED.items()}
@@ -36,23 +38,28 @@ _STATUS_KEYS: Final = (sc.OTEL_STATUS_CODE, sc.OTEL_STATUS_DESCRIPTION)
 _OK: Final = "OK"
 
 
-def encode(span: Span) -> RawSpan:
-    """Return the span in OpenTelemetry's form. It shares the values of attributes, the resource and the links."""
-    status, message = _status(span)
-    span_attributes = attributes(span)
+def encode(span: Span, writer: ContentWriter = PLAIN) -> RawSpan:
+    """Return the span in OpenTelemetry's form. Its attributes are a new dict. It shares the values of the user's attributes,
+    the resource and the links. ``writer``: default, content is written unchanged.
+    """
+    out: Attributes = {}
+    operations.write(span.operation, out, writer)
+    name, span = writer.name(span.name), writer.rest(span)
+    _write_rest(span, out)
     if span.recorded is not None:
-        recorded.write(span.recorded, span_attributes)
+        recorded.write(writer.recorded(span.recorded), out, PLAIN)
+    status, message = _status(span)
     return RawSpan(
         span.trace_id,
         span.span_id,
-        span.name,
+        name,
         span.start,
         span.end,
         span.parent_id,
         span.kind,
         status,
         message,
-        span_attributes,
+        out,
         events(span),
         span.links,
         span.resource,
@@ -60,10 +67,16 @@ def encode(span: Span) -> RawSpan:
     )
 
 
-def attributes(span: Span) -> dict[str, JsonValue]:
+def attributes(span: Span) -> Attributes:
     """Return every attribute of the span as a new dict: llmtrace's first, then the user's."""
-    out: dict[str, JsonValue] = {}
+    out: Attributes = {}
     operations.write(span.operation, out)
+    _write_rest(span, out)
+    return out
+
+
+def _write_rest(span: Span, out: Attributes) -> None:
+    """Set the attributes that are not the operation's."""
     if span.run_id is not None:
         out[sc.RUN_ID] = span.run_id
     if span.sequence is not None:
@@ -71,10 +84,9 @@ def attributes(span: Span) -> dict[str, JsonValue]:
     findings.attributes(span, out)
     if span.attributes:
         _add_user_attributes(span, out)
-    return out
 
 
-def _add_user_attributes(span: Span, out: dict[str, JsonValue]) -> None:
+def _add_user_attributes(span: Span, out: Attributes) -> None:
     reserved = _RESERVED_BY[type(span.operation)]
     for key, value in span.attributes.items():
         is_reserved = key in reserved or (key in _AMBIGUOUS and _is_reserved(key, value, span))

@@ -22,22 +22,34 @@ def write_parts(system: Iterable[Part]) -> str:
     return f"[{','.join([parts.write(part) for part in system])}]"
 
 
-def _array_of(write: Callable[[Any], str]) -> Callable[[Iterable[Any]], str]:
-    """Return a function that writes values as a JSON array, using their caches."""
+def _cached(value: Any, write: Callable[[Any], str]) -> str:
+    cache = value.cache
+    text: str | None = None if cache is None else cache.get(_CACHE_KEY)
+    if text is None:
+        text = write(value)
+        if cache is not None:
+            cache[_CACHE_KEY] = text
+    return text
 
-    def write_all(values: Iterable[Any]) -> str:
-        texts = []
-        for value in values:
-            cache = value.cache
-            text = None if cache is None else cache.get(_CACHE_KEY)
-            if text is None:
-                text = write(value)
-                if cache is not None:
-                    cache[_CACHE_KEY] = text
-            texts.append(text)
-        return f"[{','.join(texts)}]"
 
-    return write_all
+def write_message(message: Message) -> str:
+    """Write one message as a JSON object."""
+    return _cached(message, _write_message)
+
+
+def write_definition(tool: ToolDefinition) -> str:
+    """Write one tool definition as a JSON object."""
+    return _cached(tool, _write_definition)
+
+
+def write_messages(items: Iterable[Message]) -> str:
+    """Write messages as a JSON array."""
+    return f"[{','.join([write_message(message) for message in items])}]"
+
+
+def write_definitions(tools: Iterable[ToolDefinition]) -> str:
+    """Write tool definitions as a JSON array."""
+    return f"[{','.join([write_definition(tool) for tool in tools])}]"
 
 
 _TEXT_MESSAGES: Final = {
@@ -81,12 +93,6 @@ def _write_definition(tool: ToolDefinition) -> str:
         "polls": tool.polls or None,
     }
     return json_text.write({name: member for name, member in item.items() if member is not None})
-
-
-write_messages: Final = _array_of(_write_message)
-"""A JSON array of messages."""
-write_definitions: Final = _array_of(_write_definition)
-"""A JSON array of tool definitions."""
 
 
 def read_list(value: JsonValue) -> list[JsonValue] | None:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, messages, request_parameters, tool_attributes
+from llmtrace.codec.content_writer import PLAIN, ContentWriter
 from llmtrace.codec.fields import Attributes, Extra, Row, Rows
 from llmtrace.model import (
     AgentInvocation,
@@ -41,7 +42,9 @@ class Shape(NamedTuple):
     """Values of gen_ai.operation.name. If there are several, the field ``operation`` has the right one."""
     kind: Kind
     rows: Rows
+    """In the order in which they are written. A secret that is found in one is removed from later ones."""
     extras: tuple[Extra, ...] = ()
+    """Written before the rows of a tool, whose name may repeat a secret, and after those of any other operation."""
     subject: str | None = None
     """The field that follows the operation's name in the name of the span."""
     start: tuple[str, ...] = ()
@@ -51,17 +54,17 @@ class Shape(NamedTuple):
 # -- fields that several operations share
 
 
-def _messages(field: str, key: str, read: Callable[[JsonValue], tuple[Message, ...] | None]) -> Row:
-    return Row(field, key, messages.write_messages, read, omits_empty=True)
+def _messages(field: str, key: str, by: str, read: Callable[[JsonValue], tuple[Message, ...] | None]) -> Row:
+    return Row(field, key, None, read, omits_empty=True, by=by)
 
 
 _PROVIDER: Final = fields.name("provider", sc.PROVIDER_NAME)
-_REQUEST_MODEL: Final = fields.text("request_model", sc.REQUEST_MODEL)
-_RESPONSE_MODEL: Final = fields.text("response_model", sc.RESPONSE_MODEL)
+_REQUEST_MODEL: Final = fields.text("request_model", sc.REQUEST_MODEL, by="name")
+_RESPONSE_MODEL: Final = fields.text("response_model", sc.RESPONSE_MODEL, by="name")
 _RESPONSE_ID: Final = fields.text("response_id", sc.RESPONSE_ID)
 _SERVER: Final = (fields.text("server_address", sc.SERVER_ADDRESS), fields.count("server_port", sc.SERVER_PORT))
-_INPUT: Final = _messages("input", sc.INPUT_MESSAGES, lambda value: messages.read_messages(value, "user"))
-_OUTPUT: Final = _messages("output", sc.OUTPUT_MESSAGES, messages.read_output)
+_INPUT: Final = _messages("input", sc.INPUT_MESSAGES, "messages", lambda value: messages.read_messages(value, "user"))
+_OUTPUT: Final = _messages("output", sc.OUTPUT_MESSAGES, "output", messages.read_output)
 
 _USAGE: Final = fields.nested(
     "usage",
@@ -112,10 +115,10 @@ SHAPES: Final = (
             fields.flag("partial", sc.PARTIAL),
             fields.text("status", sc.RESPONSE_STATUS),
             fields.number("cost_usd", sc.COST_USD),
-            Row("system", sc.SYSTEM_INSTRUCTIONS, messages.write_parts, messages.read_parts, omits_empty=True),
             _INPUT,
             _OUTPUT,
-            Row("tools", sc.TOOL_DEFINITIONS, messages.write_definitions, messages.read_definitions, omits_empty=True),
+            Row("system", sc.SYSTEM_INSTRUCTIONS, None, messages.read_parts, omits_empty=True, by="parts"),
+            Row("tools", sc.TOOL_DEFINITIONS, None, messages.read_definitions, omits_empty=True, by="definitions"),
         ),
         (_USAGE, _FINGERPRINT, request_parameters.PARAMETERS),
         subject="request_model",
@@ -126,7 +129,7 @@ SHAPES: Final = (
         (sc.EXECUTE_TOOL,),
         "internal",
         (
-            fields.name("name", sc.TOOL_NAME),
+            fields.name("name", sc.TOOL_NAME, by="free_name"),
             fields.text("type", sc.TOOL_TYPE),
             fields.text("call_id", sc.TOOL_CALL_ID),
             fields.flag("executed", sc.TOOL_EXECUTED, default=True),
@@ -141,7 +144,12 @@ SHAPES: Final = (
         AgentInvocation,
         (sc.INVOKE_AGENT,),
         "internal",
-        (fields.name("name", sc.AGENT_NAME), fields.text("description", sc.AGENT_DESCRIPTION), _INPUT, _OUTPUT),
+        (
+            fields.name("name", sc.AGENT_NAME, by="free_name"),
+            fields.text("description", sc.AGENT_DESCRIPTION, by="text"),
+            _INPUT,
+            _OUTPUT,
+        ),
         subject="name",
         start=("name",),
     ),
@@ -149,7 +157,7 @@ SHAPES: Final = (
         Workflow,
         (sc.INVOKE_WORKFLOW,),
         "internal",
-        (fields.name("name", sc.WORKFLOW_NAME), _INPUT, _OUTPUT),
+        (fields.name("name", sc.WORKFLOW_NAME, by="free_name"), _INPUT, _OUTPUT),
         subject="name",
         start=("name",),
     ),
@@ -157,7 +165,7 @@ SHAPES: Final = (
         Plan,
         (sc.PLAN,),
         "internal",
-        (fields.text("agent_name", sc.AGENT_NAME),),
+        (fields.text("agent_name", sc.AGENT_NAME, by="free_name"),),
         subject="agent_name",
         start=("agent_name",),
     ),
@@ -169,8 +177,8 @@ SHAPES: Final = (
             fields.text("provider", sc.PROVIDER_NAME),
             _REQUEST_MODEL,
             *_SERVER,
-            fields.text("data_source_id", sc.DATA_SOURCE_ID),
-            fields.text("query", sc.RETRIEVAL_QUERY),
+            fields.text("data_source_id", sc.DATA_SOURCE_ID, by="free_name"),
+            fields.text("query", sc.RETRIEVAL_QUERY, by="text"),
             fields.json("documents", sc.RETRIEVAL_DOCUMENTS),
             fields.count("top_k", sc.RETRIEVAL_TOP_K),
         ),
@@ -199,9 +207,9 @@ SHAPES: Final = (
         "client",
         (
             fields.text("provider", sc.PROVIDER_NAME),
-            fields.text("store_id", sc.MEMORY_STORE_ID),
-            fields.text("record_id", sc.MEMORY_RECORD_ID),
-            fields.text("query", sc.MEMORY_QUERY),
+            fields.text("store_id", sc.MEMORY_STORE_ID, by="free_name"),
+            fields.text("record_id", sc.MEMORY_RECORD_ID, by="free_name"),
+            fields.text("query", sc.MEMORY_QUERY, by="text"),
             fields.json("records", sc.MEMORY_RECORDS),
         ),
         start=("provider", "store_id"),
@@ -228,18 +236,18 @@ SHAPES: Final = (
         (sc.REVIEW,),
         "internal",
         (
-            fields.name("question", sc.REVIEW_QUESTION),
-            fields.text("review_id", sc.REVIEW_ID),
-            fields.text("tool", sc.TOOL_NAME),
-            fields.text("call_id", sc.TOOL_CALL_ID),
-            fields.text("reason", sc.REVIEW_REASON),
             fields.json("payload", sc.REVIEW_PAYLOAD),
+            fields.json("value", sc.REVIEW_VALUE),
+            fields.name("question", sc.REVIEW_QUESTION, by="text"),
+            fields.text("reason", sc.REVIEW_REASON, by="text"),
+            fields.text("note", sc.REVIEW_NOTE, by="text"),
+            fields.text("tool", sc.TOOL_NAME, by="free_name"),
+            fields.text("decided_by", sc.REVIEW_DECIDED_BY, by="text"),
+            fields.text("review_id", sc.REVIEW_ID),
+            fields.text("call_id", sc.TOOL_CALL_ID),
             fields.text("digest", sc.REVIEW_DIGEST),
             fields.text("decision", sc.REVIEW_DECISION),
-            fields.text("decided_by", sc.REVIEW_DECIDED_BY),
             fields.count("decided_at", sc.REVIEW_DECIDED_AT),
-            fields.text("note", sc.REVIEW_NOTE),
-            fields.json("value", sc.REVIEW_VALUE),
         ),
         subject="tool",
         start=("review_id", "tool", "call_id"),
@@ -257,13 +265,18 @@ BY_CLASS: Final[dict[type, Shape]] = {shape.operation_class: shape for shape in 
 BY_NAME: Final[dict[str, Shape]] = {name: shape for shape in SHAPES for name in shape.names}
 _CUSTOM: Final = BY_CLASS[Custom]
 _WRITERS: Final[dict[type, tuple[fields.Write, ...]]] = {
-    shape.operation_class: (fields.writer(shape.rows), *(extra.write for extra in shape.extras)) for shape in SHAPES
+    shape.operation_class: (
+        (*(extra.write for extra in shape.extras), fields.row_writer(shape.rows))
+        if shape.operation_class is ToolExecution
+        else (fields.row_writer(shape.rows), *(extra.write for extra in shape.extras))
+    )
+    for shape in SHAPES
 }
 _READERS: Final[dict[type, tuple[fields.Read, ...]]] = {
-    shape.operation_class: (fields.reader(shape.rows), *(extra.read for extra in shape.extras)) for shape in SHAPES
+    shape.operation_class: (fields.row_reader(shape.rows), *(extra.read for extra in shape.extras)) for shape in SHAPES
 }
 _START_WRITERS: Final = {
-    shape.operation_class: fields.writer(tuple(row for row in shape.rows if row.field in shape.start))
+    shape.operation_class: fields.row_writer(tuple(row for row in shape.rows if row.field in shape.start))
     for shape in SHAPES
     if shape.start
 }
@@ -287,13 +300,13 @@ def is_known(name: JsonValue) -> bool:
     return isinstance(name, str) and name in BY_NAME
 
 
-def write(operation: Operation, out: Attributes) -> None:
+def write(operation: Operation, out: Attributes, writer: ContentWriter = PLAIN) -> None:
     """Set all attributes of an operation."""
     name = name_of(operation)
     if name is not None:
         out[sc.OPERATION_NAME] = name
     for write_fields in _WRITERS[type(operation)]:
-        write_fields(operation, out)
+        write_fields(operation, out, writer)
 
 
 def at_start(operation: Operation) -> Attributes:
@@ -304,7 +317,7 @@ def at_start(operation: Operation) -> Attributes:
         out[sc.OPERATION_NAME] = name
     write_start = _START_WRITERS.get(type(operation))
     if write_start is not None:
-        write_start(operation, out)
+        write_start(operation, out, PLAIN)
     return out
 
 

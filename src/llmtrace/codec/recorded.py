@@ -97,9 +97,9 @@ _ROWS: Final = (
     fields.name("unusable", sc.REPLAY_UNUSABLE),
 )
 KEYS: Final = frozenset(row.key for row in _ROWS)
-write: Final = fields.writer(_ROWS)
+write: Final = fields.row_writer(_ROWS)
 """Add the attributes of a `Recorded`."""
-_READ: Final = fields.reader(_ROWS)
+_READ: Final = fields.row_reader(_ROWS)
 
 
 def read(rest: dict[str, JsonValue]) -> Recorded | None:

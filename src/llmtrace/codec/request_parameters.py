@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_text
+from llmtrace.codec.content_writer import ContentWriter
 from llmtrace.codec.fields import Attributes, Extra
 from llmtrace.model import JsonValue
 
@@ -58,9 +59,11 @@ _TYPES: Final[Mapping[str, _Type]] = {
 _NAMED: Final = {name: (sc.REQUEST_PREFIX + name, _TYPES[name]) for name in sc.REQUEST_PARAMETERS}
 
 
-def _write(operation: Any, out: Attributes) -> None:
+def _write(operation: Any, out: Attributes, writer: ContentWriter) -> None:
+    if not operation.parameters:
+        return
     others: dict[str, JsonValue] = {}
-    for name, value in operation.parameters.items():
+    for name, value in writer.parameters(operation.parameters).items():
         fitted = None
         if name in _NAMED:
             key, attribute_type = _NAMED[name]

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_text, messages
+from llmtrace.codec.content_writer import ContentWriter
 from llmtrace.codec.fields import Attributes, Extra
 from llmtrace.model import Custom, JsonValue, ToolExecution
 
@@ -32,10 +33,12 @@ def _content(
     ``json_types``: types whose JSON text needs no second attribute, since ``parse`` restores the value.
     """
 
-    def write(operation: ToolExecution, out: Attributes) -> None:
+    def write(operation: ToolExecution, out: Attributes, writer: ContentWriter) -> None:
         value = getattr(operation, field)
         if operation.has_result if is_result else value is not None:
-            out[key], form = _as_text(value, json_types)
+            text, written = writer.result(value) if is_result else writer.document(value)
+            out[key] = text
+            form = _form(text, written, json_types)
             if form is not None:
                 out[form_key] = form
 
@@ -57,11 +60,11 @@ def _content(
     return Extra(write, read, (key, form_key))
 
 
-def _as_text(value: JsonValue, json_types: tuple[type, ...]) -> tuple[str, str | None]:
-    """Return a value as text, and its form if the text alone would be read as another value."""
-    if isinstance(value, str):
-        return value, _TEXT if value.lstrip()[:1] in ("{", "[") else None
-    return json_text.write(value), None if isinstance(value, json_types) else _JSON
+def _form(text: str, written: type, json_types: tuple[type, ...]) -> str | None:
+    """Return how to read ``text``, in which a value of a class was written, if it would be read as another value."""
+    if issubclass(written, str):
+        return _TEXT if text.lstrip()[:1] in ("{", "[") else None
+    return None if issubclass(written, json_types) else _JSON
 
 
 def _parse_arguments(text: str) -> JsonValue:
@@ -76,12 +79,11 @@ def _parse_result(text: str) -> JsonValue:
     return value if isinstance(value, (dict, list)) else text
 
 
-def _write_definition(operation: ToolExecution, out: Attributes) -> None:
-    definition = operation.definition
-    if definition is not None:
-        out[sc.TOOL_DEFINITIONS] = messages.write_definitions((definition,))
-        if definition.description is not None:
-            out[sc.TOOL_DESCRIPTION] = definition.description
+def _write_definition(operation: ToolExecution, out: Attributes, writer: ContentWriter) -> None:
+    if operation.definition is not None:
+        out[sc.TOOL_DEFINITIONS], description = writer.definition(operation.definition)
+        if description is not None:
+            out[sc.TOOL_DESCRIPTION] = description
 
 
 def _read_definition(rest: Attributes) -> dict[str, Any]:
@@ -95,9 +97,9 @@ def _read_definition(rest: Attributes) -> dict[str, Any]:
     return {"definition": definition}
 
 
-def _write_custom_result(operation: Custom, out: Attributes) -> None:
+def _write_custom_result(operation: Custom, out: Attributes, writer: ContentWriter) -> None:
     if operation.has_result:
-        out[sc.OPERATION_RESULT] = json_text.write(operation.result)
+        out[sc.OPERATION_RESULT] = writer.json_result(operation.result)
 
 
 def _read_custom_result(rest: Attributes) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""Cleaning of messages and tool definitions.
+"""Writing of messages, system instructions and tool definitions, cleaned.
 
-Law: each is cleaned once; the result is kept in its ``cache``. A cleaned copy gets a cache of its own, because values derived
-from the raw one must not leave with it.
+Law: each message and definition is cleaned and written once; the result is kept in its ``cache``.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from llmtrace.codec import messages as codec
 from llmtrace.content.blobs import without_bytes
 from llmtrace.content.redaction_stats import RedactionStats
 from llmtrace.content.truncation import fit, fit_messages, message_size
@@ -39,11 +39,13 @@ _PART = 32
 class _Cleaned:
     """Result of cleaning one message or definition."""
 
-    __slots__ = ("bytes", "clean", "redacted", "secrets", "size")
+    __slots__ = ("bytes", "clean", "redacted", "secrets", "size", "text")
 
-    def __init__(self, clean: Any, redacted: int, size: int, secrets: Sequence[str] = ()) -> None:
+    def __init__(self, clean: Any, text: str, redacted: int, size: int, secrets: Sequence[str] = ()) -> None:
         self.clean = clean
         """The cleaned copy; None if the original is clean (a reference to it would be a cycle through its cache)."""
+        self.text = text
+        """JSON."""
         self.redacted = redacted
         self.size = size
         self.secrets = secrets
@@ -53,50 +55,56 @@ class _Cleaned:
 
 
 class Messages:
-    """Cleans messages, system instructions and tool definitions by the rules of ``values``."""
+    """Writes messages, system instructions and tool definitions, cleaned by the rules of ``values``."""
 
     def __init__(self, values: Values) -> None:
         self._values = values
         self._redactor = values.redactor
         self._limit = values.limit
 
-    def messages(self, messages: tuple[Message, ...], stats: RedactionStats) -> tuple[Message, ...]:
-        clean, results, size = self._clean_all(messages, self._message, stats)
-        return clean if size * WIDEST <= self._limit else self._truncate_messages(clean, results, stats)
+    def messages(self, items: tuple[Message, ...], stats: RedactionStats) -> tuple[str, bool]:
+        """Return the messages as JSON text, and True if something was changed in them."""
+        results, size, is_changed = self._clean_all(items, self._message, stats)
+        if size * WIDEST > self._limit:
+            clean = tuple(_clean_of(item, result) for item, result in zip(items, results, strict=True))
+            shortened = self._truncate_messages(clean, results, stats)
+            if shortened is not clean:
+                return codec.write_messages(shortened), True
+        return f"[{','.join([result.text for result in results])}]", is_changed
 
     def _clean_all(
         self, items: tuple[T, ...], read: Callable[[Any], _Cleaned], stats: RedactionStats
-    ) -> tuple[tuple[T, ...], list[_Cleaned], int]:
-        """Return the cleaned items, the result of each, and their size together."""
-        size = 0
-        cleaned: list[T] | None = None
+    ) -> tuple[list[_Cleaned], int, bool]:
+        """Return the result of each item, their size together, and True if something was changed in them."""
+        size, is_changed = 0, False
         results: list[_Cleaned] = []
-        for index, item in enumerate(items):
+        for item in items:
             cache = item.cache
             result = (cache and cache.get(self)) or read(item)
             results.append(result)
             size += result.size
             if result.clean is not None:
+                is_changed = True
                 stats.redacted += result.redacted
                 stats.remember(result.secrets)
-                cleaned = cleaned or list(items)
-                cleaned[index] = result.clean
-        return items if cleaned is None else tuple(cleaned), results, size
+        return results, size, is_changed
 
     def _message(self, message: Message) -> _Cleaned:
         stats = RedactionStats()
         parts = map_items(message.parts, lambda part: self.part(part, stats))
         role = self._values.name(message.role, stats)
-        name = self._values.optional_untrusted_name(message.name, stats)
+        name = self._values.optional_free_name(message.name, stats)
         same = parts is message.parts and role is message.role and name is message.name
-        cleaned = message if same else replace(message, parts=parts, role=role, name=name)
-        return self._store_result(message, cleaned, stats, stats.size + len(role) + _PART * (len(parts) + 1))
+        cleaned = message if same else replace(message, parts=parts, role=role, name=name, cache=None)
+        size = stats.size + len(role) + _PART * (len(parts) + 1)
+        return self._store_result(message, cleaned, codec.write_message, stats, size)
 
-    def _store_result(self, owner: Message | ToolDefinition, cleaned: Any, stats: RedactionStats, size: int) -> _Cleaned:
-        """Keep the result in the caches of the original and of the cleaned copy."""
-        result = _Cleaned(None, 0, size)
-        if cleaned is not owner:
-            result = _Cleaned(replace(cleaned, cache={self: result}), stats.redacted, size, stats.secrets)
+    def _store_result(self, owner: T, cleaned: T, write: Callable[[T], str], stats: RedactionStats, size: int) -> _Cleaned:
+        """Keep the result in the cache of the original."""
+        if cleaned is owner:
+            result = _Cleaned(None, write(owner), 0, size)
+        else:
+            result = _Cleaned(cleaned, write(cleaned), stats.redacted, size, stats.secrets)
         if owner.cache is not None:
             owner.cache[self] = result
         return result
@@ -114,16 +122,16 @@ class Messages:
         stats.cut += cut
         return shortened
 
-    def system(self, parts: tuple[Part, ...], stats: RedactionStats) -> tuple[Part, ...]:
-        """Clean system instructions that are separate from the messages."""
+    def parts(self, parts: tuple[Part, ...], stats: RedactionStats) -> str:
+        """Return system instructions that are separate from the messages as JSON text."""
         before = stats.size
         cleaned = map_items(parts, lambda part: self.part(part, stats))
-        if (stats.size - before + _PART * len(parts)) * WIDEST <= self._limit:
-            return cleaned
-        message = Message("system", cleaned)
-        (shortened,), cut = fit_messages((message,), (message_size(message),), self._limit)
-        stats.cut += cut
-        return shortened.parts if cut else cleaned
+        if (stats.size - before + _PART * len(parts)) * WIDEST > self._limit:
+            message = Message("system", cleaned)
+            (shortened,), cut = fit_messages((message,), (message_size(message),), self._limit)
+            stats.cut += cut
+            cleaned = shortened.parts if cut else cleaned
+        return codec.write_parts(cleaned)
 
     def part(self, part: Part, stats: RedactionStats) -> Part:
         """Redact a part and replace its inline bytes. Returns the same object if nothing had to be changed."""
@@ -132,7 +140,7 @@ class Messages:
             redacted = self._redactor.in_text(content, stats) if content else content
             return part if redacted is content else replace(part, content=redacted)
         if isinstance(part, ToolCall):
-            name, arguments = self._values.untrusted_name(part.name, stats), self._redactor.in_document(part.arguments, stats)
+            name, arguments = self._values.free_name(part.name, stats), self._redactor.in_document(part.arguments, stats)
             return part if name is part.name and arguments is part.arguments else ToolCall(name, arguments, part.id)
         if isinstance(part, ToolResult):
             response = self._redactor.in_document(part.response, stats)
@@ -144,7 +152,7 @@ class Messages:
             old = getattr(part, name)
             if old is None:
                 continue
-            new: Any = self._values.untrusted_name(old, stats) if read == "name" else getattr(self._redactor, read)(old, stats)
+            new: Any = self._values.free_name(old, stats) if read == "name" else getattr(self._redactor, read)(old, stats)
             if name in _OBJECTS and not isinstance(new, dict):
                 new = {"…": new}
             if new is not old:
@@ -153,14 +161,22 @@ class Messages:
 
     # -- tools
 
-    def definitions(self, tools: tuple[ToolDefinition, ...], stats: RedactionStats) -> tuple[ToolDefinition, ...]:
-        clean, _, size = self._clean_all(tools, self._definition, stats)
+    def definitions(self, tools: tuple[ToolDefinition, ...], stats: RedactionStats) -> str:
+        """Return tool definitions as JSON text."""
+        results, size, _ = self._clean_all(tools, self._definition, stats)
         if size * WIDEST <= self._limit:
-            return clean
-        return map_items(clean, lambda tool: _truncate_definition(tool, self._limit // len(clean), stats))
+            return f"[{','.join([result.text for result in results])}]"
+        clean = [_clean_of(tool, result) for tool, result in zip(tools, results, strict=True)]
+        return codec.write_definitions([_truncate_definition(tool, self._limit // len(clean), stats) for tool in clean])
 
-    def definition(self, tool: ToolDefinition, stats: RedactionStats) -> ToolDefinition:
-        return self.definitions((tool,), stats)[0]
+    def definition(self, tool: ToolDefinition, stats: RedactionStats) -> tuple[str, str | None]:
+        """Return the list with this definition as JSON text, and its description."""
+        (result,), size, _ = self._clean_all((tool,), self._definition, stats)
+        clean = _clean_of(tool, result)
+        if size * WIDEST <= self._limit:
+            return f"[{result.text}]", clean.description
+        clean = _truncate_definition(clean, self._limit, stats)
+        return codec.write_definitions((clean,)), clean.description
 
     def _definition(self, tool: ToolDefinition) -> _Cleaned:
         stats = RedactionStats()
@@ -171,7 +187,13 @@ class Messages:
             parameters=self._redactor.in_value(tool.parameters, stats),
             output=self._redactor.in_value(tool.output, stats),
         )
-        return self._store_result(tool, cleaned, stats, stats.size + 2 * _PART)
+        cleaned = cleaned if cleaned is tool else replace(cleaned, cache=None)
+        return self._store_result(tool, cleaned, codec.write_definition, stats, stats.size + 2 * _PART)
+
+
+def _clean_of(item: T, result: _Cleaned) -> T:
+    clean: T = item if result.clean is None else result.clean
+    return clean
 
 
 def _truncate_definition(tool: ToolDefinition, limit: int, stats: RedactionStats) -> ToolDefinition:
@@ -181,7 +203,7 @@ def _truncate_definition(tool: ToolDefinition, limit: int, stats: RedactionStats
         changes[name], gone = fit(getattr(tool, name), room)
         cut += gone
     stats.cut += cut
-    return replace(tool, **changes, cache={}) if cut else tool
+    return replace(tool, **changes, cache=None) if cut else tool
 
 
 _FIELDS: dict[type, tuple[tuple[str, str], ...]] = {

@@ -1,4 +1,6 @@
-"""Removes the content of a span: kind, times, usage and findings stay; what people, models and tools wrote goes.
+"""Removes the content of a written span: kind, times, usage and findings stay; what people, models and tools wrote goes.
+
+It is a filter over the attributes: `semconv` knows which of them hold content. Only findings and events are read for it.
 
 Law: no message, argument, result, definition, prompt, document, error text, offending value or evidence is left, and no name
 that the model may have invented. Names that the program chose (spans, agents, models, attributes) stay.
@@ -7,32 +9,13 @@ that the model may have invented. Names that the program chose (spans, agents, m
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 from llmtrace import semconv
+from llmtrace.codec import findings, genai
 from llmtrace.content.values import changed, map_items
-from llmtrace.model import (
-    OUTCOME,
-    AgentInvocation,
-    Custom,
-    Evaluation,
-    Event,
-    Failure,
-    FetchResponse,
-    Inference,
-    JsonValue,
-    Memory,
-    Operation,
-    Retrieval,
-    Review,
-    Span,
-    ToolExecution,
-    Violation,
-    Workflow,
-    replace,
-)
+from llmtrace.model import OUTCOME, Evaluation, Event, Failure, JsonValue, RawSpan, Violation, replace
 from llmtrace.text.patterns import lazy_pattern
 
 HIDDEN = "*"
@@ -51,140 +34,62 @@ _OF_OPERATIONS = frozenset(
         semconv.REPLAY_UNUSABLE,
     }
 )
-"""Attributes that are content only where an operation wrote them, not where the program did."""
-_STRIPPED = semconv.CONTENT | _OF_OPERATIONS
-"""Attributes of an encoded span that hold content or describe it."""
-_STRIPPED_BY_ATTRIBUTE = frozenset({Inference, AgentInvocation, Workflow, Custom})
-_AMBIGUOUS = _OF_OPERATIONS | {_REASONING_LEVEL}
+"""Attributes that are content only where an operation wrote them: not those of the program, which are escaped."""
 _INDEX = lazy_pattern(r"\d{1,9}|-")
 _WORD = lazy_pattern(r"[A-Za-z_]{1,16}", re.ASCII)
 
 
-def without_content(span: Span) -> Span:
-    """Return a copy without content, or the same object if it had none."""
-    operation = strip_operation(span.operation)
-    attributes = _attributes(span.attributes)
-    changes: dict[str, Any] = (
-        _findings_changes(span) if span.failure or span.violations or span.evaluations or span.events or span.links else {}
-    )
-    if operation is not span.operation:
-        changes |= {"operation": operation, "name": _span_name(span, operation)}
-    if span.recorded is not None:
-        changes["recorded"] = None
-    if not changes and attributes is span.attributes:
-        return span
-    return replace(span, **changes, attributes={**attributes, semconv.CONTENT_LEVEL: "none"})
+def without_content(raw: RawSpan) -> RawSpan:
+    """Return a written span without content, with content level "none"."""
+    name, attributes = raw.name, _without_content(raw.attributes)
+    tool = raw.attributes.get(semconv.TOOL_NAME)
+    if isinstance(tool, str) and tool and (shown := attributes[semconv.TOOL_NAME]) != tool:
+        name = name.replace(tool, str(shown))
+    raw = replace(raw, name=name, attributes=attributes)
+    return _without_findings_content(raw) if raw.events or raw.links or raw.status_message else raw
 
 
-def has_only_known_content(span: Span) -> bool:
-    """True if `strip_attributes` removes from the encoded span what `without_content` does: the quick way, for most spans."""
-    if span.attributes and not _AMBIGUOUS.isdisjoint(span.attributes):
-        return False  # encoded, the program's own attribute looks like one of the operation
-    operation = span.operation
-    if type(operation) is ToolExecution:
-        return strip_tool_name(operation.name) == operation.name
-    return type(operation) in _STRIPPED_BY_ATTRIBUTE
-
-
-def strip_attributes(attributes: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """Return the attributes of an encoded span without content, with content level "none"."""
+def _without_content(attributes: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the attributes of a written span without content, with content level "none"."""
     harmless = {name: item for name, item in attributes.items() if not _is_stripped(name)}
-    level = harmless.get(_REASONING_LEVEL)
+    level, tool = harmless.get(_REASONING_LEVEL), harmless.get(semconv.TOOL_NAME)
     if isinstance(level, str) and not _WORD.fullmatch(level):
         del harmless[_REASONING_LEVEL]
+    if isinstance(tool, str):
+        harmless[semconv.TOOL_NAME] = shown_name(tool)
+    if semconv.REVIEW_QUESTION in harmless:
+        is_name = harmless[semconv.REVIEW_QUESTION] == tool
+        harmless[semconv.REVIEW_QUESTION] = harmless[semconv.TOOL_NAME] if is_name else HIDDEN
     harmless[semconv.CONTENT_LEVEL] = "none"
     return harmless
 
 
 @lru_cache(maxsize=1024)
 def _is_stripped(name: str) -> bool:
-    return name in _STRIPPED or _is_content(name.removeprefix(semconv.ATTRIBUTE_PREFIX))
+    return name in _OF_OPERATIONS or _is_content(name.removeprefix(semconv.ATTRIBUTE_PREFIX))
 
 
-def _findings_changes(span: Span) -> dict[str, Any]:
-    """Strip failure, violations, evaluations, events and links; returns the fields that changed. Most spans have none."""
-    changes = {
-        "failure": _failure(span.failure),
-        "violations": map_items(span.violations, _violation),
-        "evaluations": map_items(span.evaluations, _evaluation),
-        "events": map_items(span.events, _event),
-        "links": map_items(span.links, lambda link: changed(link, attributes=_attributes(link.attributes))),
-    }
-    return {name: new for name, new in changes.items() if new is not getattr(span, name)}
-
-
-def strip_operation(operation: Operation) -> Operation:
-    strip = _OPERATIONS.get(type(operation))
-    return operation if strip is None else strip(operation)
-
-
-def _without(operation: Any, **empty: Any) -> Any:
-    """Return the operation with these fields emptied, or the same object if they are empty already."""
-    for name, nothing in empty.items():
-        if getattr(operation, name) != nothing:
-            return replace(operation, **empty)
-    return operation
-
-
-def _inference(call: Inference) -> Inference:
-    parameters = call.parameters
-    settings = {name: value for name, value in parameters.items() if _is_setting(name, value)}
-    if len(settings) == len(parameters) and not (call.system or call.input or call.output or call.tools):
-        return call
-    return replace(call, system=(), input=(), output=(), tools=(), parameters=settings)
-
-
-def _is_setting(name: str, value: JsonValue) -> bool:
-    """Return True for a number, switch or single word of a known parameter. Other texts (stop sequences) are content."""
-    if name not in semconv.REQUEST_PARAMETERS:
-        return False
-    return value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and bool(_WORD.fullmatch(value)))
-
-
-def _tool_execution(execution: ToolExecution) -> ToolExecution:
-    stripped: ToolExecution = _without(
-        execution,
-        arguments=None,
-        result=None,
-        has_result=False,
-        definition=None,
-        repaired=None,
-        name=strip_tool_name(execution.name),
+def _without_findings_content(raw: RawSpan) -> RawSpan:
+    """Strip failure, violations, evaluations, events and links of a span whose attributes hold no content. Verdicts stay."""
+    span = genai.decode(raw)
+    stripped = changed(
+        span,
+        failure=_failure(span.failure),
+        violations=map_items(span.violations, _violation),
+        evaluations=map_items(span.evaluations, _evaluation),
+        events=map_items(span.events, _event),
+        links=map_items(span.links, lambda link: changed(link, attributes=_attributes(link.attributes))),
     )
-    return stripped
+    if stripped is span:
+        return raw
+    encoded = genai.encode(stripped)
+    verdicts = {name: raw.attributes[name] for name in findings.derived_in(raw.attributes)}
+    return replace(encoded, attributes={**encoded.attributes, **verdicts})
 
 
-def _review(review: Review) -> Review:
-    tool = None if review.tool is None else strip_tool_name(review.tool)
-    question = tool if review.question == review.tool else HIDDEN
-    stripped: Review = _without(review, question=question, tool=tool, payload=None, note=None, value=None, reason=None)
-    return stripped
-
-
-_OPERATIONS: dict[type, Callable[[Any], Any]] = {
-    Inference: _inference,
-    ToolExecution: _tool_execution,
-    AgentInvocation: lambda it: _without(it, input=(), output=()),
-    Workflow: lambda it: _without(it, input=(), output=()),
-    Retrieval: lambda it: _without(it, query=None, documents=None),
-    Memory: lambda it: _without(it, query=None, records=None),
-    Review: _review,
-    FetchResponse: lambda it: _without(it, output=()),
-    Custom: lambda it: _without(it, arguments=None, result=None, has_result=False),
-}
-
-
-def strip_tool_name(name: str) -> str:
+def shown_name(name: str) -> str:
+    """Return the name of a tool, or `HIDDEN` if the model may have invented it."""
     return name if _NAME.fullmatch(name) else HIDDEN
-
-
-def _span_name(span: Span, operation: Operation) -> str:
-    before, after = span.operation, operation
-    if isinstance(before, ToolExecution) and isinstance(after, ToolExecution) and after.name != before.name:
-        return span.name.replace(before.name, after.name) if before.name else span.name
-    if isinstance(before, Review) and isinstance(after, Review) and before.tool and after.tool and after.tool != before.tool:
-        return span.name.replace(before.tool, after.tool)
-    return span.name
 
 
 def _failure(failure: Failure | None) -> Failure | None:
@@ -201,7 +106,7 @@ def _violation(violation: Violation) -> Violation:
             message = _hide(message, segment.replace("~1", "/").replace("~0", "~"))
     tool = violation.tool
     if tool is not None and (violation.code == "unknown_tool" or not _NAME.fullmatch(tool)):
-        tool = strip_tool_name(tool)
+        tool = shown_name(tool)
         message = message if tool == violation.tool else _hide(message, violation.tool)
     if violation.got is None and (pointer, message, tool) == (violation.pointer, violation.message, violation.tool):
         return violation

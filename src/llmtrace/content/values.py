@@ -42,12 +42,12 @@ class Values:
         stats.redacted += 1
         return cleaned
 
-    def untrusted_name(self, name: str, stats: RedactionStats) -> str:
+    def free_name(self, name: str, stats: RedactionStats) -> str:
         """Redact a name that a model may have invented. If it does not look like a declared name, it is cleaned as text."""
         return self.name(name, stats) if _DECLARED.fullmatch(name) else self.text(name, stats)
 
-    def optional_untrusted_name(self, name: str | None, stats: RedactionStats) -> str | None:
-        return name and self.untrusted_name(name, stats)
+    def optional_free_name(self, name: str | None, stats: RedactionStats) -> str | None:
+        return name and self.free_name(name, stats)
 
     def text(self, text: str, stats: RedactionStats) -> str:
         cleaned = self.redactor.in_text(text, stats)

@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmtrace.content import Content
-from llmtrace.model import Sink, Span
+from llmtrace.model import RawSpan, Sink
 from llmtrace.store.otlp_file import OtlpFileStore
 
 
 class Jsonl(Sink):
     wants_start_marks = False
+    takes_encoded = True
 
     def __init__(self, path: Path, content: Content) -> None:
         self._file = OtlpFileStore(path)
         self._content = content
 
-    def append(self, span: Span) -> None:
-        self._file.append(span if self._content.exports_content else self._content.without_content(span))
+    def append_encoded(self, raw: RawSpan) -> None:
+        self._file.append_encoded(raw if self._content.exports_content else self._content.without_content(raw))
 
 
 def open(argument: str, content: Content) -> Jsonl:  # noqa: A001

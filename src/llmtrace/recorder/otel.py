@@ -26,10 +26,9 @@ from opentelemetry.trace import (
 from opentelemetry.trace.status import Status, StatusCode
 
 from llmtrace import semconv
-from llmtrace.codec import fields, findings, genai, recorded
+from llmtrace.codec import fields, findings, recorded
 from llmtrace.content import Content, to_json
 from llmtrace.content.snapshot import well_formed
-from llmtrace.content.strip import has_only_known_content, strip_attributes
 from llmtrace.model import Event, Failure, JsonValue, Kind, Link, RawSpan, Scope, Span, replace
 from llmtrace.recorder import log_events
 from llmtrace.recorder.failures import failure_of
@@ -237,17 +236,17 @@ def read_program_changes(recording: Recording, *, has_failed: bool) -> Failure |
         return None
 
 
-def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan | None, content: Content, scope: Scope) -> None:
+def finish(recording: Recording, ended: Span, written: RawSpan | None, content: Content, scope: Scope) -> None:
     """Fill the OpenTelemetry span at the allowed content level, and end it in any case. The program's LoggerProvider, if it has
     one, gets the same (`log_events`).
 
-    ``clean``, ``raw``: the cleaned form of ``ended`` and its encoded form, if they were made already.
+    ``written``: ``ended`` as `Content.write` wrote it, if it did already.
     """
     span = recording.otel
     try:
         exported: RawSpan | None = None
         if not isinstance(span, LocalSpan) and span.is_recording():
-            exported = _exported(ended, clean, raw, content)
+            exported = _exported(ended, written, content)
             if exported.name != recording.otel_name:
                 span.update_name(well_formed(exported.name))
             attributes = dict(exported.attributes)
@@ -262,7 +261,7 @@ def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan |
                 span.set_status(Status(StatusCode.ERROR, message))
         logger = log_events.find_logger(scope)
         if logger is not None:
-            exported = exported or _exported(ended, clean, raw, content)
+            exported = exported or _exported(ended, written, content)
             guard(log_events.emit_events, logger, ended, span, _own_events(recording, exported))
             guard(log_events.emit_details, logger, ended, span, exported.attributes)
     except Exception as error:
@@ -279,28 +278,17 @@ def _own_events(recording: Recording, exported: RawSpan) -> Sequence[Event]:
     return [event for event in exported.events if (event.name, event.time) not in present] if present else exported.events
 
 
-def report_evaluations(span: Span, clean: Span | None, raw: RawSpan | None, content: Content, scope: Scope) -> None:
+def report_evaluations(span: Span, written: RawSpan | None, content: Content, scope: Scope) -> None:
     """Emit the evaluations of another instrumentation's span to the program's LoggerProvider, if it has one."""
     logger = log_events.find_logger(scope) if span.evaluations else None
     if logger is not None:
-        log_events.emit_evaluations(logger, span, _exported(span, clean, raw, content).events)
+        log_events.emit_evaluations(logger, span, _exported(span, written, content).events)
 
 
-def _exported(ended: Span, clean: Span | None, raw: RawSpan | None, content: Content) -> RawSpan:
-    """Return the encoded span at the content level allowed for OpenTelemetry spans."""
-    clean = clean or content.clean(ended)
-    raw = raw or genai.encode(clean)
+def _exported(ended: Span, written: RawSpan | None, content: Content) -> RawSpan:
+    """Return the written span at the content level allowed for OpenTelemetry spans."""
+    raw = written or content.write(ended)
     if not content.exports_content:
-        return without_content(clean, raw, content)
+        return content.without_content(raw)
     attributes = recorded.without(raw.attributes)
     return raw if attributes is raw.attributes else replace(raw, attributes=attributes)
-
-
-def without_content(clean: Span, raw: RawSpan, content: Content) -> RawSpan:
-    """Return the encoded span without content. ``raw`` is ``clean`` encoded. Verdicts stay, because they are not content."""
-    has_findings = clean.failure or clean.violations or clean.evaluations or clean.events or clean.links
-    if not has_findings and has_only_known_content(clean):
-        return replace(raw, attributes=strip_attributes(raw.attributes))
-    stripped = genai.encode(content.without_content(clean))
-    verdicts = {name: raw.attributes[name] for name in findings.derived_in(raw.attributes)}
-    return replace(stripped, attributes={**stripped.attributes, **verdicts}) if verdicts else stripped

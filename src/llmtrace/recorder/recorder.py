@@ -168,7 +168,7 @@ class Recorder:
         return recording
 
     def clean(self, operation: Operation) -> Operation:
-        """Return an operation as it may be stored: redacted and truncated."""
+        """Return an operation as it is read from the store: redacted and truncated."""
         return self.content.clean(Span("0" * 32, "0" * 16, "", 0, operation=operation)).operation
 
     def cost_of(self, inference: Inference) -> float | None:
@@ -278,7 +278,7 @@ class Recorder:
         task = _short_task(recording.operation)
         if recording.attributes or task is not None:
             mark = replace(genai.decode(raw), attributes=recording.attributes)
-            raw = genai.encode(self.content.clean(mark if task is None else replace(mark, operation=task)))
+            raw = self.content.write(mark if task is None else replace(mark, operation=task))
         return raw
 
     def finish(
@@ -335,7 +335,7 @@ class Recorder:
         span: Span,
         run: Run,
         watchers: Sequence[Watcher],
-        fill: Callable[[Span, Span | None, RawSpan | None, Content, Scope], None],
+        fill: Callable[[Span, RawSpan | None, Content, Scope], None],
         recording: Recording | None = None,
         *,
         outermost: bool,
@@ -356,8 +356,7 @@ class Recorder:
                 if outermost:
                     guard(root.absorb, span)
         finally:  # after Ctrl-C in a signal of the program, only its verdict is missing, not the span
-            clean, raw = self._export(span)
-            guard(fill, span, clean, raw, self.content, self._scope)
+            guard(fill, span, self._export(span), self.content, self._scope)
         return span
 
     @staticmethod
@@ -373,31 +372,24 @@ class Recorder:
     def new_run(self) -> Run:
         return Run(self.identity.run_id(), self.evaluator)
 
-    def _export(self, span: Span) -> tuple[Span | None, RawSpan | None]:
-        """Clean a span and give it to the sinks. Returns its cleaned and encoded forms, or None for a form that no sink
-        needed."""
-        clean: Span | None = None
+    def _export(self, span: Span) -> RawSpan | None:
+        """Write a span as it may be stored, and give it to the sinks. Returns the written span; None if no sink needed it."""
         raw: RawSpan | None = None
         for sink in self.sinks:
             step: Any = sink.on_span_end
             try:
                 if not step(span):
                     continue
-                if clean is None:
-                    step = self.content.clean
-                    clean = step(span)
-                if not sink.takes_encoded:
+                raw = raw or self.content.write(span)
+                if sink.takes_encoded:
+                    step = sink.append_encoded
+                    step(raw)
+                else:
                     step = sink.append
-                    step(clean)
-                    continue
-                if raw is None:
-                    step = genai.encode
-                    raw = step(clean)
-                step = sink.append_encoded
-                step(raw)
+                    step(genai.decode(raw))
             except Exception as error:
                 report(step, error)
-        return clean, raw
+        return raw
 
 
 def _add_wait(review: Recording, end: int) -> None:

@@ -114,6 +114,8 @@ class _Entry(NamedTuple):
 class SpansStore(Store):
     """A store that answers from `Spans`."""
 
+    takes_encoded = True
+
     def __init__(self, spans: Spans) -> None:
         self._spans = spans
 

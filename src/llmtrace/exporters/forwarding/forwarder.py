@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from llmtrace.codec import genai, recorded
+from llmtrace.codec import recorded
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.exporters.forwarding.counts import ABOUT, Counts, CountsFile
@@ -33,7 +33,6 @@ from llmtrace.exporters.forwarding.transport import LEAST_SECONDS, Answer, trans
 from llmtrace.installed import NO_GRPC
 from llmtrace.model import RawSpan, replace
 from llmtrace.recorder.guard import report
-from llmtrace.recorder.otel import without_content
 from llmtrace.semconv import ERROR_TYPE, SAMPLING_RATE
 from llmtrace.store import locks
 from llmtrace.store.journal import Journal
@@ -294,7 +293,7 @@ class Forwarder:
                 item.settle()
                 continue
             if not item.whole:
-                raw = without_content(genai.decode(raw), raw, self._content)
+                raw = self._content.without_content(raw)
             if item.rate is not None:
                 raw = replace(raw, attributes={**raw.attributes, SAMPLING_RATE: item.rate})
             items.append(item)

@@ -22,7 +22,6 @@ from llmtrace.content import Content
 from llmtrace.exporters.forwarding.counts import Counts
 from llmtrace.exporters.forwarding.journal_cursor import QueuedSpan, queued
 from llmtrace.model import RawSpan, Sink, Span
-from llmtrace.recorder.otel import without_content
 from llmtrace.store.local import LocalStore
 from llmtrace.store.send_positions import UNSENT
 
@@ -41,25 +40,19 @@ class SendQueue(LocalStore):
         self._content = Content(config)
         self._begun = False
 
-    def append(self, span: Span) -> None:
-        if self.mark():
-            raw = genai.encode(span)
-            is_whole = not self.strips or self._content.exports_content
-            self._append(raw if is_whole else without_content(span, raw, self._content))
-
     def append_all(self, spans: Iterable[Span]) -> None:
         for span in spans:
             self.append(span)
 
     def append_encoded(self, raw: RawSpan) -> None:
-        """Keep an encoded span. A start mark has no content, so it is kept unchanged."""
-        if raw.end is not None and self.strips and not self._content.exports_content:
-            self.append(genai.decode(raw))
-        elif self.mark():
-            self._append(raw)
+        """Keep an encoded span. A start mark has no content, so it is kept unchanged.
 
-    def _append(self, raw: RawSpan) -> None:
-        """Keep an encoded span. First create the outer folder, for the user only; the journal creates the inner two."""
+        First create the outer folder, for the user only; the journal creates the inner two.
+        """
+        if not self.mark():
+            return
+        if raw.end is not None and self.strips and not self._content.exports_content:
+            raw = self._content.without_content(raw)
         if not self._begun:
             self._begun = True
             with contextlib.suppress(OSError):  # the journal will report it
