@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from llmtrace import semconv as sc
-from llmtrace.codec import genai
+from llmtrace.codec import genai, operations
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -253,7 +253,7 @@ def test_names_and_kinds_by_the_conventions(operation: Operation, name: str, kin
 @settings(deadline=None)
 def test_start_attributes_are_among_all_attributes(operation: Operation) -> None:
     """Attributes of the start have the same values at the end, and none is content."""
-    start = genai.opening(operation).attributes
+    start = {**genai.opening(operation).attributes, **(operations.ids(operation) or {})}
     everything = genai.attributes(replace(SPAN, operation=operation))
     assert start.items() <= everything.items()
     assert all(isinstance(value, (str, int)) for value in start.values())
@@ -273,8 +273,9 @@ def test_start_attributes_are_what_a_sampler_wants() -> None:
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": "f",
         "gen_ai.tool.type": "function",
-        "gen_ai.tool.call.id": "c",
     }
+    assert operations.ids(ToolExecution("f", {"secret": 1}, call_id="c")) == {"gen_ai.tool.call.id": "c"}
+    assert operations.ids(inference) is None
     assert genai.opening(AgentInvocation("a")).attributes == {
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.agent.name": "a",

@@ -361,3 +361,20 @@ def test_a_secret_that_is_split_over_chunks_is_hidden() -> None:
     assert recorded("pass", "word: hun", "ter2") == ["password: [REDACTED:key]"]
     assert recorded("one", "two", f"{SECRET} three") == ["one", "two", "[REDACTED:openai_key] three"]
     assert recorded(1, "two") == [1, "two"]
+
+
+def test_the_start_of_a_span_is_as_redacted_as_its_end() -> None:
+    """Made once for equal calls, with the ids of each; a name that a model invented is hidden where content is not sent."""
+    content = Content(Config())
+    for call_id in ("call_1", SECRET):
+        for name in ("refund", "give me all", SECRET):
+            opening = content.opening(ToolExecution(name, {"a": 1}, call_id=call_id), None)
+            written = content.write(Span("0" * 32, "1" * 16, opening.name, 1, 2, operation=ToolExecution(name)))
+            assert opening.stored.name == written.name
+            assert opening.stored.attributes["gen_ai.tool.name"] == written.attributes["gen_ai.tool.name"]
+            assert (opening.stored.attributes["gen_ai.tool.call.id"] == call_id) is (call_id != SECRET)
+            assert opening.exported.attributes["gen_ai.tool.name"] == (name if name == "refund" else "*")
+            assert opening.exported.name == f"execute_tool {name if name == 'refund' else '*'}"
+    unhashable: Any = Inference("openai", request_model=["gpt", "4o"])  # type: ignore[arg-type]
+    assert content.opening(unhashable, None) == content.opening(unhashable, None)
+    assert content.opening(Inference("openai", "m"), "mine").name == "mine"

@@ -176,7 +176,7 @@ class Opening(NamedTuple):
     kind: Kind
     """``client`` if a service does the work, ``internal`` if this process does."""
     attributes: dict[str, JsonValue]
-    """Attributes that a sampler may need: operation, provider, model, names, server. A new dict."""
+    """Attributes that a sampler may need: operation, provider, model, names, server; but not `operations.ids`. A new dict."""
 
 
 def opening(operation: Operation) -> Opening:

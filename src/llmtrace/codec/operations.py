@@ -7,6 +7,7 @@ attribute with such a name can be escaped. A `Usage` or `Fingerprint` with no va
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from llmtrace import semconv as sc
@@ -49,6 +50,8 @@ class Shape(NamedTuple):
     """The field that follows the operation's name in the name of the span."""
     start: tuple[str, ...] = ()
     """Fields that are known at the start and that a sampler may need."""
+    ids: tuple[str, ...] = ()
+    """More of them, which differ in each call."""
 
 
 # -- fields that several operations share
@@ -138,7 +141,8 @@ SHAPES: Final = (
         ),
         tool_attributes.EXTRAS,
         subject="name",
-        start=("name", "type", "call_id"),
+        start=("name", "type"),
+        ids=("call_id",),
     ),
     Shape(
         AgentInvocation,
@@ -250,7 +254,8 @@ SHAPES: Final = (
             fields.count("decided_at", sc.REVIEW_DECIDED_AT),
         ),
         subject="tool",
-        start=("review_id", "tool", "call_id"),
+        start=("tool",),
+        ids=("review_id", "call_id"),
     ),
     Shape(
         Custom,
@@ -279,6 +284,15 @@ _START_WRITERS: Final = {
     shape.operation_class: fields.row_writer(tuple(row for row in shape.rows if row.field in shape.start))
     for shape in SHAPES
     if shape.start
+}
+_ID_WRITERS: Final = {
+    shape.operation_class: fields.row_writer(tuple(row for row in shape.rows if row.field in shape.ids))
+    for shape in SHAPES
+    if shape.ids
+}
+_KEYS: Final = {
+    shape.operation_class: attrgetter(*shape.start, *(("operation",) if len(shape.names) > 1 else ()), "__class__")
+    for shape in SHAPES
 }
 RESERVED: Final[dict[type, frozenset[str]]] = {
     shape.operation_class: frozenset([*(row.key for row in shape.rows), *(key for extra in shape.extras for key in extra.keys)])
@@ -309,8 +323,23 @@ def write(operation: Operation, out: Attributes, writer: ContentWriter = PLAIN) 
         write_fields(operation, out, writer)
 
 
+def start_key(operation: Operation) -> object:
+    """Return a value that is equal for operations with the same `at_start`. Not hashable if a field holds a wrong value."""
+    return _KEYS[type(operation)](operation)
+
+
+def ids(operation: Operation) -> Attributes | None:
+    """Return the ids that are known when an operation starts, as attributes in a new dict; None: its class has none."""
+    write_ids = _ID_WRITERS.get(type(operation))
+    if write_ids is None:
+        return None
+    out: Attributes = {}
+    write_ids(operation, out, PLAIN)
+    return out
+
+
 def at_start(operation: Operation) -> Attributes:
-    """Return the attributes that are known when an operation starts, as a new dict."""
+    """Return the attributes, other than `ids`, that are known when an operation starts, as a new dict."""
     out: Attributes = {}
     name = name_of(operation)
     if name is not None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from llmtrace import semconv
-from llmtrace.codec import genai
+from llmtrace.codec import genai, operations
 from llmtrace.codec.content_writer import ContentWriter
 from llmtrace.config import Config
 from llmtrace.content import strip
@@ -25,6 +25,7 @@ from llmtrace.model import (
     Evaluation,
     Failure,
     JsonValue,
+    Kind,
     Message,
     Operation,
     Part,
@@ -40,11 +41,25 @@ from llmtrace.model import (
 logger = logging.getLogger("llmtrace")
 
 
-class Opening(NamedTuple):
-    """Name and attributes with which a span may start."""
+class Start(NamedTuple):
+    """Redacted name and attributes with which a span may start."""
 
     name: str
     attributes: Mapping[str, JsonValue]
+
+
+class Opening(NamedTuple):
+    """What is known of a span when it starts."""
+
+    name: str
+    """As the program gave it, else by the conventions."""
+    kind: Kind
+    stored: Start
+    exported: Start
+
+
+_MOST_OPENINGS = 1024
+_LONGEST_NAME = 256
 
 
 class Content:
@@ -55,6 +70,7 @@ class Content:
         self._level = "none" if redactor.broken else config.content
         self.values = values = Values(redactor, config.max_content_bytes)
         self.messages = Messages(values)
+        self._openings: dict[object, Opening] = {}
         self._resource: tuple[Any, Mapping[str, JsonValue]] = (None, {})
         self._has_reported = False
 
@@ -82,18 +98,50 @@ class Content:
         """Return the span as it is read after `write`. Never raises."""
         return genai.decode(self.write(span))
 
-    def opening(self, name: str, operation: Operation, attributes: Mapping[str, JsonValue]) -> tuple[Opening, Opening]:
-        """Return the redacted start of a span, for the local store and for OpenTelemetry. Without content, a tool's
-        name that a model invented is hidden."""
-        redact, stats = self.values.name, RedactionStats()
-        shown = {key: redact(value, stats) if type(value) is str else value for key, value in attributes.items()}
-        stored = exported = Opening(redact(name, stats), shown)
-        if isinstance(operation, ToolExecution) and self._level != "all":
-            hidden = strip.shown_name(operation.name)
+    def opening(self, operation: Operation, name: str | None) -> Opening:
+        """Return the start of a span, for the local store and for OpenTelemetry. Without content, a tool's name that a model
+        invented is hidden. ``name``: default, by the conventions.
+
+        It is made once for all calls with the same model, server, tool or agent.
+        """
+        key = name, operations.start_key(operation)
+        try:
+            opening = self._openings.get(key)
+        except TypeError:  # a field with a wrong value, such as a list as the model
+            opening = self._make_opening(operation, name)
+        if opening is None:
+            opening = self._make_opening(operation, name)
+            if len(opening.name) <= _LONGEST_NAME:
+                if len(self._openings) >= _MOST_OPENINGS:
+                    self._openings.clear()
+                self._openings[key] = opening
+        ids = operations.ids(operation)
+        if ids:
+            ids = self._redacted(ids)
+            stored, exported = opening.stored, opening.exported
+            opening = Opening(
+                opening.name,
+                opening.kind,
+                Start(stored.name, {**stored.attributes, **ids}),
+                Start(exported.name, {**exported.attributes, **ids}),
+            )
+        return opening
+
+    def _make_opening(self, operation: Operation, name: str | None) -> Opening:
+        usual_name, kind, attributes = genai.opening(operation)
+        name, stats = name or usual_name, RedactionStats()
+        shown = self._redacted(attributes)
+        stored = exported = Start(self.values.name(name, stats), shown)
+        if isinstance(operation, ToolExecution) and operation.name and self._level != "all":
+            hidden = strip.shown_name(str(shown[semconv.TOOL_NAME]))
             if hidden != operation.name:
-                name = name.replace(operation.name, hidden) if operation.name else name
-                exported = Opening(redact(name, stats), {**shown, semconv.TOOL_NAME: hidden})
-        return exported if self._level == "none" else stored, exported
+                shown_name = self.values.name(name.replace(operation.name, hidden), stats)
+                exported = Start(shown_name, {**shown, semconv.TOOL_NAME: hidden})
+        return Opening(name, kind, exported if self._level == "none" else stored, exported)
+
+    def _redacted(self, attributes: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        redact, stats = self.values.name, RedactionStats()
+        return {key: redact(value, stats) if type(value) is str else value for key, value in attributes.items()}
 
     def without_content(self, raw: RawSpan) -> RawSpan:
         """Return a written span without content (see `llmtrace.content.strip`). Verdicts stay, because they are not content.

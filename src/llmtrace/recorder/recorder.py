@@ -19,7 +19,7 @@ from llmtrace import semconv
 from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.content.clean import Opening
+from llmtrace.content.clean import Start
 from llmtrace.errors import LlmtraceError
 from llmtrace.locks import lazy_property
 from llmtrace.model import (
@@ -205,8 +205,8 @@ class Recorder:
             run = None  # each task of a program is a run of its own
         elif run is not None and run.evaluator is not self.evaluator:
             run.renew(self.evaluator)
-        usual_name, usual_kind, start_attributes = genai.opening(operation)
-        name, kind = name or usual_name, kind or usual_kind
+        opening = self.content.opening(operation, name)
+        name, kind, exported = opening.name, kind or opening.kind, opening.exported
         inherited: Any = context.get(keys.ATTRIBUTES)
         span_attributes: dict[str, JsonValue] = {**(inherited or {}), **(attributes or {})}
         if run is not None and (owner is None or owner.run is not run) and hooks.external_conversation is not None:
@@ -215,11 +215,11 @@ class Recorder:
                 span_attributes.setdefault(semconv.CONVERSATION_ID, conversation)
         events: list[Event] = []
         if objectives.declared:
-            span_attributes.update(objectives.attributes_of(operation, name, start_attributes.get(semconv.OPERATION_NAME)))
+            kind_name = opening.stored.attributes.get(semconv.OPERATION_NAME)
+            span_attributes.update(objectives.attributes_of(operation, name, kind_name))
         start = self.identity.clock()
-        opening, (otel_name, otel_attributes) = self.content.opening(name, operation, start_attributes)
         started = self._tracers.start(
-            context, parent, otel_name, kind, start, self.identity, otel_attributes, links, span_attributes, events
+            context, parent, exported.name, kind, start, self.identity, exported.attributes, links, span_attributes, events
         )
         recording = Recording(
             self,
@@ -234,18 +234,18 @@ class Recorder:
             attributes=span_attributes,
             events=events,
             watchers=watchers,
-            otel_name=otel_name,
-            otel_attributes=otel_attributes,
+            otel_name=exported.name,
+            otel_attributes=exported.attributes,
             around=context,
             links=links,
         )
         if isinstance(operation, (AgentInvocation, Workflow)):
             opened = Span(recording.trace_id, recording.span_id, name, start, None, recording.parent_id, operation=operation)
             guard(recording.run.begin_span, opened)
-        self._tell_start(recording, opening)
+        self._tell_start(recording, opening.stored)
         return recording
 
-    def _tell_start(self, recording: Recording, opening: Opening) -> None:
+    def _tell_start(self, recording: Recording, opening: Start) -> None:
         """Tell the sinks that a span started, and write a start mark, which shows what a killed run was doing."""
         mark: RawSpan | None = None
         for sink in self.sinks:
