@@ -17,10 +17,12 @@ from llmtrace.content.truncation import json_size
 from llmtrace.model import (
     Custom,
     Evaluation,
+    Exchange,
     Failure,
     Inference,
     Message,
     Operation,
+    Recorded,
     Span,
     Text,
     ToolCall,
@@ -378,3 +380,13 @@ def test_the_start_of_a_span_is_as_redacted_as_its_end() -> None:
     unhashable: Any = Inference("openai", request_model=["gpt", "4o"])  # type: ignore[arg-type]
     assert content.opening(unhashable, None) == content.opening(unhashable, None)
     assert content.opening(Inference("openai", "m"), "mine").name == "mine"
+
+
+def test_a_recorded_answer_that_repeats_a_password_is_not_kept() -> None:
+    """Such as the exception of a tool that quotes an argument; the other answers of the span go with it."""
+    answers = (Exchange(body=b'{"args": ["hunter2! is wrong"]}'), Exchange(body=b"fine"))
+    execution = ToolExecution("log_in", {"password": "hunter2!"})
+    span = Span("0" * 32, "1" * 16, "t", 1, 2, operation=execution, recorded=Recorded("digest", answers))
+    assert Content(Config()).clean(span).recorded == Recorded("digest", (), "", "redacted")
+    fine = Content(Config()).clean(replace(span, operation=ToolExecution("log_in", {"user": "hunter2!"})))
+    assert fine.recorded == Recorded("digest", answers)

@@ -254,7 +254,7 @@ class _Cleaner(ContentWriter):
             reason, exchanges = "cut", ()
         for exchange in exchanges:
             for text in (exchange.body.decode(errors="replace"), exchange.message):
-                if text and not redactor.is_clean_body(text):
+                if text and (not redactor.is_clean_body(text) or any(secret in text for secret in self.stats.secrets)):
                     reason = "redacted"
             if redactor.in_value(exchange.headers, stats) is not exchange.headers:
                 reason = "redacted"
