@@ -1,7 +1,8 @@
 """A store that an earlier version of this library wrote is read without a difference.
 
-``kept/spans.txt`` is what that version read from its own journal, one span a line: an agent with a model call, valid and invalid
-tool calls, a tool that raised, results cut and redacted, a retrieval, plain spans with odd values, and a program that was killed.
+``kept/spans.txt`` is what that version read from its own journal, one span a line: an agent with a model call, valid and
+invalid tool calls, a tool that raised, results cut and redacted, a retrieval, plain spans with odd values, and a program that
+was killed.
 """
 
 from __future__ import annotations
