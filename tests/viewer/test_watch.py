@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from llmtrace.codec import genai
 from llmtrace.model import replace
 from llmtrace.store import open_store
 from llmtrace.store.local import LocalStore
@@ -60,7 +61,7 @@ def test_a_trace_that_is_opened_by_a_part_of_its_id_goes_on(tmp_path: Path) -> N
     """Its version does not begin again, since another page may have it open by its whole id."""
     source = Source(LocalStore(tmp_path / "store", background=False))
     *spans, last = recovered()
-    source.store.append_all(spans)
+    source.store.append_all([genai.encode(span) for span in spans])
     source.trace_view(RECOVERED)
     source.add([last])
     seen = source.trace_view(RECOVERED).version

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from llmtrace.codec import genai
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
@@ -47,16 +48,16 @@ _MOST_KNOWN = 50_000
 class _WaitingTrace:
     due: float = 0.0
     """Time at which the trace will have been quiet long enough (monotonic seconds)."""
-    spans: dict[str, tuple[Span, Span]] = field(default_factory=dict)
-    """Each span as it arrived and as it was stored, by id."""
+    spans: dict[str, Span] = field(default_factory=dict)
+    """The spans as they arrived, by id."""
     missing: set[str] = field(default_factory=set)
     """Ids of parents that have not arrived."""
     has_root: bool = False
     is_cut: bool = False
     """True if some spans are not kept here, because too many waited."""
 
-    def add(self, span: Span, stored: Span) -> None:
-        self.spans[span.span_id] = span, stored
+    def add(self, span: Span) -> None:
+        self.spans[span.span_id] = span
         self.missing.discard(span.span_id)
         if span.parent_id is None:
             self.has_root = True
@@ -123,22 +124,23 @@ class Ingestor:
         if self._patience and self._count >= MOST_HELD:
             with self._lock:
                 self._lock.wait_for(lambda: self._count < MOST_HELD or self._closed, self._patience)
-        pairs = [pair for raw in spans if (pair := guard(self._read, raw)) is not None]
+        arrived = [span for raw in spans if (span := guard(self._read, raw)) is not None]
+        written = [self._content.write(span) for span in arrived]
         try:
-            self._store.append_all([stored for _, stored in pairs])
+            self._store.append_all(written)
         except Exception:  # one span cannot be written: write the others
-            for _, stored in pairs:
-                guard(self._store.append, stored)
-        self._wait_for(pairs)
-        return len(pairs)
+            for raw in written:
+                guard(self._store.append_all, [raw])
+        self._wait_for(arrived)
+        return len(arrived)
 
-    def _read(self, raw: RawSpan) -> tuple[Span, Span]:
+    def _read(self, raw: RawSpan) -> Span:
         with importing:
             from llmtrace.codec.dialects import decode
 
         if raw.end is not None and raw.end < raw.start:  # if two clocks differ, for example: the duration is unknown, so 0
             raw = replace(raw, end=raw.start)
-        return self._cleaned(decode(raw if self._logs.is_empty else self._logs.join(raw)))
+        return self._with_cost(decode(raw if self._logs.is_empty else self._logs.join(raw)))
 
     def ingest_logs(self, records: Sequence[LogRecord]) -> None:
         """Add log records to their spans, which may have arrived or not. Never raises."""
@@ -173,7 +175,7 @@ class Ingestor:
     def _join_logs(self, trace_id: str, span_id: str, may_be_here: bool) -> None:
         with self._lock:
             trace = self._partial.get(trace_id) or self._complete.get(trace_id)
-            span = trace.spans[span_id][0] if trace is not None and span_id in trace.spans else None
+            span = trace.spans[span_id] if trace is not None and span_id in trace.spans else None
         if span is None and may_be_here:
             try:
                 span = self._store.trace(trace_id).span(span_id)
@@ -181,43 +183,38 @@ class Ingestor:
                 return
         if span is not None and span.run_id is None:
             with importing:
-                from llmtrace.codec import genai
                 from llmtrace.codec.dialects import decode
 
             self.ingest_span(decode(self._logs.join(genai.encode(span), is_bare=False)))
 
-    def _cleaned(self, span: Span) -> tuple[Span, Span]:
-        """Return the span with its price, and the form in which it may be stored."""
+    def _with_cost(self, span: Span) -> Span:
         operation = with_cost(span.operation, self._prices)
-        if operation is not span.operation:
-            span = replace(span, operation=operation)
-        return span, self._content.clean(span)
+        return span if operation is span.operation else replace(span, operation=operation)
 
-    def ingest_span(self, span: Span) -> Span:
-        """Store a decoded span. Returns it as it was stored."""
-        pair = self._cleaned(span)
-        self._store.append(pair[1])
-        self._wait_for([pair])
-        return pair[1]
+    def ingest_span(self, span: Span) -> None:
+        """Store a decoded span."""
+        span = self._with_cost(span)
+        self._store.append_all([self._content.write(span)])
+        self._wait_for([span])
 
-    def _wait_for(self, stored: list[tuple[Span, Span]]) -> None:
+    def _wait_for(self, arrived: list[Span]) -> None:
         if self._process != os.getpid():
             self._begin()
         now = time.monotonic()
         with self._lock:
-            for span, cleaned in stored:
-                self._note(span, cleaned, now)
-            if self._thread is None and not self._closed and stored:
+            for span in arrived:
+                self._note(span, now)
+            if self._thread is None and not self._closed and arrived:
                 self._thread = threading.Thread(target=self._run, name="llmtrace-ingest", daemon=True)
                 self._thread.start()
             self._lock.notify_all()
 
-    def _note(self, span: Span, stored: Span, now: float) -> None:
+    def _note(self, span: Span, now: float) -> None:
         trace_id = span.trace_id
         trace = self._partial.pop(trace_id, None) or self._complete.pop(trace_id, None) or _WaitingTrace()
         before = len(trace.spans)
         if self._count < 2 * MOST_HELD:
-            trace.add(span, stored)
+            trace.add(span)
         else:
             trace.is_cut = True
         self._count += len(trace.spans) - before
@@ -261,31 +258,31 @@ class Ingestor:
             self._lock.notify_all()
 
     def _evaluate(self, trace_id: str, trace: _WaitingTrace) -> None:
-        was_known = trace_id in self._evaluated_ids
+        is_new = self._is_only_writer and trace.is_complete and trace_id not in self._evaluated_ids
         remember(self._evaluated_ids, trace_id, None, _MOST_KNOWN)
-        alive: frozenset[str] = frozenset()
-        if self._is_only_writer and trace.is_complete and not was_known:
-            stored = {span_id: cleaned for span_id, (_, cleaned) in trace.spans.items()}
-        else:
+        stored, alive = trace.spans, frozenset[str]()  # of a new trace, which is not read again, as they arrived
+        if not is_new:
             try:
                 read = self._store.trace(trace_id)
             except LlmtraceError:  # removed, or not readable now; `llmtrace check` can evaluate it later
                 return
             stored, alive = {span.span_id: span for span in read.spans}, read.alive
-        before = {span_id: trace.spans[span_id][0] if span_id in trace.spans else span for span_id, span in stored.items()}
-        evaluated: list[Span] = []
+        before = {span_id: trace.spans.get(span_id, span) for span_id, span in stored.items()}
+        evaluated: list[RawSpan] = []
         for span in self._judged(Trace(list(before.values()), alive=alive)).spans:
             stored_span, has_arrived = stored[span.span_id], span.span_id in trace.spans
             is_changed = span is not before[span.span_id] and span != before[span.span_id]
-            if span.run_id is None and (is_changed or (has_arrived and _is_judged(stored_span))):
-                span = self._content.clean(span) if has_arrived else span
-                if span != stored_span:
-                    self._store.append(_count_round(span, stored_span))
-                evaluated.append(span)
+            if span.run_id is None and (is_changed or (has_arrived and not is_new and _is_judged(stored_span))):
+                raw = self._content.write(span) if has_arrived else genai.encode(span)
+                if is_new or genai.decode(raw) != stored_span:
+                    self._store.append_all([_count_round(raw, stored_span)])
+            elif self._on_evaluated is not None:
+                raw = self._content.write(span) if is_new else genai.encode(stored_span)
             else:
-                evaluated.append(stored_span)
+                continue
+            evaluated.append(raw)
         if self._on_evaluated is not None:
-            self._on_evaluated(Trace(evaluated, alive=alive))
+            self._on_evaluated(Trace([genai.decode(raw) for raw in evaluated], alive=alive))
 
     def _judged(self, trace: Trace) -> Trace:
         with importing:
@@ -296,11 +293,13 @@ class Ingestor:
         after, _ = evaluate_trace(trace, self._evaluator)
         return with_verdict(after)
 
-    def judge(self, spans: list[Span]) -> list[Span]:
-        """Evaluate stored spans of one trace that an earlier process did not evaluate, and clean the added evaluations. Never
-        raises."""
+    def judge(self, spans: list[Span]) -> list[RawSpan]:
+        """Evaluate stored spans of one trace that an earlier process did not evaluate, and write them with the evaluations.
+        Never raises."""
         judged = guard(self._judged, Trace(spans)) if spans else None
-        return spans if judged is None else [self._content.clean(span) for span in judged.spans]
+        return (
+            [genai.encode(span) for span in spans] if judged is None else [self._content.write(span) for span in judged.spans]
+        )
 
     def is_waiting(self, trace_id: str) -> bool:
         """Return True if a trace waits to be evaluated, or is being evaluated now."""
@@ -346,10 +345,10 @@ def _is_judged(span: Span) -> bool:
     return bool(span.violations) or HEALTH in span.attributes or any(evaluation.derived for evaluation in span.evaluations)
 
 
-def _count_round(span: Span, stored: Span) -> Span:
+def _count_round(raw: RawSpan, stored: Span) -> RawSpan:
     """Number an evaluation that replaces an earlier one, so that the store keeps it even if it is shorter."""
     earlier = stored.attributes.get(EVALUATION_ROUND)
     if earlier is None and not _is_judged(stored):
-        return span
+        return raw
     number = earlier + 1 if isinstance(earlier, int) else 2
-    return replace(span, attributes={**span.attributes, EVALUATION_ROUND: number})
+    return replace(raw, attributes={**raw.attributes, EVALUATION_ROUND: number})

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from llmtrace import installed
+from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError, UnreadableStore
-from llmtrace.model import Sink, Span, Trace
+from llmtrace.model import RawSpan, Sink, Span, Trace
 from llmtrace.model.traces import in_traces
 from llmtrace.model.value import value
 from llmtrace.near_names import most_like
@@ -95,10 +96,13 @@ class Store(Sink, ABC):
     def append(self, span: Span) -> None:
         """Keep a span. ``end`` None makes it a start mark, which the ended span replaces."""
 
-    def append_all(self, spans: Iterable[Span]) -> None:
-        """Keep several spans. Some stores write them at once."""
-        for span in spans:
-            self.append(span)
+    def append_all(self, raws: Iterable[RawSpan]) -> None:
+        """Keep several encoded spans. Some stores write them at once."""
+        for raw in raws:
+            if self.takes_encoded:
+                self.append_encoded(raw)
+            else:
+                self.append(genai.decode(raw))
 
     def flush(self) -> None:
         """Write spans that still wait in memory."""

@@ -141,8 +141,8 @@ class LocalStore(Store):
         """Encode a span and write it to the journal. Never raises for disk errors (see `Journal`)."""
         self.append_encoded(genai.encode(span))
 
-    def append_all(self, spans: Iterable[Span]) -> None:
-        self._journal.append_all([self._entry(genai.encode(span)) for span in spans])
+    def append_all(self, raws: Iterable[RawSpan]) -> None:
+        self._journal.append_all([self._entry(raw) for raw in raws])
 
     def append_encoded(self, raw: RawSpan) -> None:
         self._journal.append_all([self._entry(raw)])

@@ -132,10 +132,10 @@ class Sampler:
         self._number -= len(items)
         if self._judge is not None and trace.external and not trace.has_verdict:
             spans = {item.span_id: genai.decode(raw) for item in items if (raw := item.load_whole()) is not None}
-            judged = {span.span_id: span for span in self._judge.judge(list(spans.values()))}
+            judged = {raw.span_id: raw for raw in self._judge.judge(list(spans.values()))}
             for item in items:
                 if item.span_id in judged:  # keep it in memory from now on, because the journal has it without verdicts
-                    item.raw, item.length = genai.encode(judged[item.span_id]), 0
+                    item.raw, item.length = judged[item.span_id], 0
             rate = 1.0 if any(item.raw is not None and _is_bad(item.raw) for item in items) else rate
         if rate is None:
             rate = 1.0 if self._share >= 1 else self._share if int(trace_id[-14:], 16) < self._share * (1 << 56) else 0.0

@@ -40,9 +40,9 @@ class SendQueue(LocalStore):
         self._content = Content(config)
         self._begun = False
 
-    def append_all(self, spans: Iterable[Span]) -> None:
-        for span in spans:
-            self.append(span)
+    def append_all(self, raws: Iterable[RawSpan]) -> None:
+        for raw in raws:
+            self.append_encoded(raw)
 
     def append_encoded(self, raw: RawSpan) -> None:
         """Keep an encoded span. A start mark has no content, so it is kept unchanged.
