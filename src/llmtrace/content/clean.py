@@ -231,20 +231,14 @@ class _Cleaner(ContentWriter):
         return self._messages.definition(tool, self.stats)
 
     def rest(self, span: Span) -> Span:
-        stats = self.stats
-        changes: dict[str, Any] = {}
         if span.failure or span.violations or span.evaluations or span.events or span.links:
-            changes = {
-                "failure": span.failure and self._failure(span.failure, stats),
-                "violations": map_items(span.violations, lambda violation: self._violation(violation, stats)),
-                "evaluations": map_items(span.evaluations, lambda evaluation: self._evaluation(evaluation, stats)),
-                "events": map_items(span.events, lambda event: self._clean_owner(event, stats)),
-                "links": map_items(span.links, lambda link: self._clean_owner(link, stats)),
-            }
-        if span.attributes:
-            changes["attributes"] = self._values.attributes(span.attributes, stats)
-        changes["resource"] = self._content.clean_resource(span.resource)
-        return changed(span, **changes)
+            span = self._clean_findings(span, self.stats)
+        attributes, resource = span.attributes, self._content.clean_resource(span.resource)
+        if attributes:
+            attributes = self._values.attributes(attributes, self.stats)
+        if attributes is span.attributes and resource is span.resource:
+            return span
+        return replace(span, attributes=attributes, resource=resource)
 
     def recorded(self, recorded: Recorded) -> Recorded:
         """Drop the recorded answer if it cannot be stored exactly as received, and note why a replay cannot use it."""
@@ -261,6 +255,16 @@ class _Cleaner(ContentWriter):
         return replace(recorded, exchanges=(), unusable=reason) if reason else recorded
 
     # -- findings, and what the program added
+
+    def _clean_findings(self, span: Span, stats: RedactionStats) -> Span:
+        return changed(
+            span,
+            failure=span.failure and self._failure(span.failure, stats),
+            violations=map_items(span.violations, lambda violation: self._violation(violation, stats)),
+            evaluations=map_items(span.evaluations, lambda evaluation: self._evaluation(evaluation, stats)),
+            events=map_items(span.events, lambda event: self._clean_owner(event, stats)),
+            links=map_items(span.links, lambda link: self._clean_owner(link, stats)),
+        )
 
     def _failure(self, failure: Failure, stats: RedactionStats) -> Failure:
         return changed(

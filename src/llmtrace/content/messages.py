@@ -64,32 +64,34 @@ class Messages:
 
     def messages(self, items: tuple[Message, ...], stats: RedactionStats) -> tuple[str, bool]:
         """Return the messages as JSON text, and True if something was changed in them."""
-        results, size, is_changed = self._clean_all(items, self._message, stats)
+        text, size, is_changed = self._write_all(items, self._message, stats)
         if size * WIDEST > self._limit:
-            clean = tuple(_clean_of(item, result) for item, result in zip(items, results, strict=True))
+            results = [self._message(message) for message in items]
+            clean = tuple([_clean_of(message, result) for message, result in zip(items, results, strict=True)])
             shortened = self._truncate_messages(clean, results, stats)
             if shortened is not clean:
                 return codec.write_messages(shortened), True
-        return f"[{','.join([result.text for result in results])}]", is_changed
+        return text, is_changed
 
-    def _clean_all(
-        self, items: tuple[T, ...], read: Callable[[Any], _Cleaned], stats: RedactionStats
-    ) -> tuple[list[_Cleaned], int, bool]:
-        """Return the result of each item, their size together, and True if something was changed in them."""
+    def _write_all(self, items: tuple[T, ...], read: Callable[[Any], _Cleaned], stats: RedactionStats) -> tuple[str, int, bool]:
+        """Return the items as JSON text, their size together, and True if something was changed in them."""
         size, is_changed = 0, False
-        results: list[_Cleaned] = []
+        texts: list[str] = []
         for item in items:
             cache = item.cache
             result = (cache and cache.get(self)) or read(item)
-            results.append(result)
+            texts.append(result.text)
             size += result.size
             if result.clean is not None:
                 is_changed = True
                 stats.redacted += result.redacted
                 stats.remember(result.secrets)
-        return results, size, is_changed
+        return f"[{','.join(texts)}]", size, is_changed
 
     def _message(self, message: Message) -> _Cleaned:
+        if message.cache is not None and self in message.cache:
+            known: _Cleaned = message.cache[self]
+            return known
         stats = RedactionStats()
         parts = map_items(message.parts, lambda part: self.part(part, stats))
         role = self._values.name(message.role, stats)
@@ -163,22 +165,25 @@ class Messages:
 
     def definitions(self, tools: tuple[ToolDefinition, ...], stats: RedactionStats) -> str:
         """Return tool definitions as JSON text."""
-        results, size, _ = self._clean_all(tools, self._definition, stats)
+        text, size, _ = self._write_all(tools, self._definition, stats)
         if size * WIDEST <= self._limit:
-            return f"[{','.join([result.text for result in results])}]"
-        clean = [_clean_of(tool, result) for tool, result in zip(tools, results, strict=True)]
+            return text
+        clean = [_clean_of(tool, self._definition(tool)) for tool in tools]
         return codec.write_definitions([_truncate_definition(tool, self._limit // len(clean), stats) for tool in clean])
 
     def definition(self, tool: ToolDefinition, stats: RedactionStats) -> tuple[str, str | None]:
         """Return the list with this definition as JSON text, and its description."""
-        (result,), size, _ = self._clean_all((tool,), self._definition, stats)
-        clean = _clean_of(tool, result)
+        text, size, _ = self._write_all((tool,), self._definition, stats)
+        clean = _clean_of(tool, self._definition(tool))
         if size * WIDEST <= self._limit:
-            return f"[{result.text}]", clean.description
+            return text, clean.description
         clean = _truncate_definition(clean, self._limit, stats)
         return codec.write_definitions((clean,)), clean.description
 
     def _definition(self, tool: ToolDefinition) -> _Cleaned:
+        if tool.cache is not None and self in tool.cache:
+            known: _Cleaned = tool.cache[self]
+            return known
         stats = RedactionStats()
         cleaned = changed(
             tool,
