@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b, sha256
 from typing import Any, Final
 
+from pydantic_core import to_json
+
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_text, messages
 from llmtrace.codec.fields import Row
@@ -141,7 +143,7 @@ def request_digest(operation: Operation, key: bytes = b"") -> str:
                 messages.write_parts(operation.system),
                 _digests(operation.input, messages.write_messages),
                 _digests(operation.tools, messages.write_definitions),
-                _sorted(dict(operation.parameters)),
+                _parameters(operation.parameters),
             )
         )
     elif isinstance(operation, ToolExecution):
@@ -167,6 +169,27 @@ def _digests(values: Iterable[Any], write: Callable[[Iterable[Any]], str]) -> st
                 cache[_CACHE_KEY] = digest
         digests.append(digest)
     return ",".join(digests)
+
+
+def _parameters(parameters: Mapping[str, JsonValue]) -> str:
+    """Return what `_sorted` does. Most calls of a program have the same parameters."""
+    try:
+        key = to_json(parameters, inf_nan_mode="constants")
+    except ValueError:  # not plain JSON
+        return _sorted(dict(parameters))
+    text = _parameter_texts.get(key)
+    if text is None:
+        text = _sorted(dict(parameters))
+        if len(key) <= _LONGEST_PARAMETERS:
+            if len(_parameter_texts) >= _MOST_PARAMETERS:
+                _parameter_texts.clear()
+            _parameter_texts[key] = text
+    return text
+
+
+_parameter_texts: dict[bytes, str] = {}
+_MOST_PARAMETERS = 64
+_LONGEST_PARAMETERS = 16 << 10
 
 
 def _sorted(value: JsonValue) -> str:
