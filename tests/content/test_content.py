@@ -23,6 +23,7 @@ from llmtrace.model import (
     Message,
     Operation,
     Recorded,
+    Review,
     Span,
     Text,
     ToolCall,
@@ -390,3 +391,48 @@ def test_a_recorded_answer_that_repeats_a_password_is_not_kept() -> None:
     assert Content(Config()).clean(span).recorded == Recorded("digest", (), "", "redacted")
     fine = Content(Config()).clean(replace(span, operation=ToolExecution("log_in", {"user": "hunter2!"})))
     assert fine.recorded == Recorded("digest", answers)
+
+
+@pytest.mark.parametrize(
+    ("rules", "tool", "arguments"),
+    [
+        ({"redact_with": lambda text: text.replace("Bob", "XX")}, f"wire Bob {CANARY}", None),
+        ({"redact_with": lambda text: 1 / 0}, f"wire Bob {CANARY}", None),
+        ({"redact_patterns": ("(",)}, f"wire Bob {CANARY}", None),
+        ({"max_content_bytes": 1024}, f"wire {CANARY} " * 200, None),
+        ({}, f"do {CANARY}-and-3 now", {"password": f"{CANARY}-and-3"}),
+    ],
+)
+def test_a_name_that_a_model_made_up_is_in_no_form_left_in_the_name_of_its_span(
+    rules: dict[str, Any], tool: str, arguments: Any
+) -> None:
+    """However the tool's own name was redacted or cut."""
+    for operation in (ToolExecution(tool, arguments), Review(tool, tool=tool, payload=arguments)):
+        span = Span("0" * 32, "1" * 16, f"execute_tool {tool}", 1, 2, operation=operation)
+        assert CANARY not in repr(Content(Config(content="none", **rules)).write(span))
+        content = Content(Config(**rules))
+        assert CANARY not in repr(content.without_content(content.write(span)))
+
+
+def test_a_secret_of_repaired_arguments_is_nowhere_else_in_the_call() -> None:
+    execution = ToolExecution(f"say {CANARY}-3", "broken", f"welcome {CANARY}-3", True, repaired={"password": f"{CANARY}-3"})
+    assert CANARY not in repr(Content(Config()).write(Span("0" * 32, "1" * 16, "step", 1, 2, operation=execution)))
+
+
+def test_only_plain_starts_are_remembered() -> None:
+    """Not what equals another value and is written in another way, nor what is long; whatever its hash raises."""
+
+    class Odd(str):
+        __slots__ = ()
+
+    class Unhashable(str):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            raise ValueError
+
+    content = Content(Config())
+    for model in (Odd(SECRET), Unhashable("m"), "m" * 1000):
+        content.opening(Inference("o", request_model=model), "short")
+    assert content.opening(Inference("o", request_model=SECRET), "short").stored.attributes["gen_ai.request.model"] != SECRET
+    assert len(content._openings) == 1

@@ -20,6 +20,10 @@ class ContentWriter:
         """A name that the program or a server chose: of a model, a span, an agent."""
         return name
 
+    def span_name(self, span: Span) -> str:
+        """The name of the span, which may hold that of a tool. Called after the operation was written."""
+        return span.name
+
     def free_name(self, name: str) -> str:
         """A name that a model may have invented: of a tool, a record."""
         return name

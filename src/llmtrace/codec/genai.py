@@ -44,7 +44,7 @@ def encode(span: Span, writer: ContentWriter = PLAIN) -> RawSpan:
     """
     out: Attributes = {}
     operations.write(span.operation, out, writer)
-    name, span = writer.name(span.name), writer.rest(span)
+    name, span = writer.span_name(span), writer.rest(span)
     _write_rest(span, out)
     if span.recorded is not None:
         recorded.write(writer.recorded(span.recorded), out, PLAIN)

@@ -45,7 +45,8 @@ class Shape(NamedTuple):
     rows: Rows
     """In the order in which they are written. A secret that is found in one is removed from later ones."""
     extras: tuple[Extra, ...] = ()
-    """Written before the rows of a tool, whose name may repeat a secret, and after those of any other operation."""
+    """Written after the rows. Of a tool, the order is: arguments, ``repaired``, result, definition, then the other rows, since
+    its name may repeat a secret."""
     subject: str | None = None
     """The field that follows the operation's name in the name of the span."""
     start: tuple[str, ...] = ()
@@ -269,14 +270,18 @@ SHAPES: Final = (
 BY_CLASS: Final[dict[type, Shape]] = {shape.operation_class: shape for shape in SHAPES}
 BY_NAME: Final[dict[str, Shape]] = {name: shape for shape in SHAPES for name in shape.names}
 _CUSTOM: Final = BY_CLASS[Custom]
-_WRITERS: Final[dict[type, tuple[fields.Write, ...]]] = {
-    shape.operation_class: (
-        (*(extra.write for extra in shape.extras), fields.row_writer(shape.rows))
-        if shape.operation_class is ToolExecution
-        else (fields.row_writer(shape.rows), *(extra.write for extra in shape.extras))
-    )
-    for shape in SHAPES
-}
+
+
+def _writers(shape: Shape) -> tuple[fields.Write, ...]:
+    extras = [extra.write for extra in shape.extras]
+    if shape.operation_class is not ToolExecution:
+        return (fields.row_writer(shape.rows), *extras)
+    repaired = tuple(row for row in shape.rows if row.field == "repaired")
+    others = tuple(row for row in shape.rows if row.field != "repaired")
+    return (extras[0], fields.row_writer(repaired), *extras[1:], fields.row_writer(others))
+
+
+_WRITERS: Final = {shape.operation_class: _writers(shape) for shape in SHAPES}
 _READERS: Final[dict[type, tuple[fields.Read, ...]]] = {
     shape.operation_class: (fields.row_reader(shape.rows), *(extra.read for extra in shape.extras)) for shape in SHAPES
 }
@@ -291,7 +296,9 @@ _ID_WRITERS: Final = {
     if shape.ids
 }
 _KEYS: Final = {
-    shape.operation_class: attrgetter(*shape.start, *(("operation",) if len(shape.names) > 1 else ()), "__class__")
+    shape.operation_class: attrgetter(
+        *shape.start, *(("operation",) if len(shape.names) > 1 else ()), "__class__", "__class__"
+    )  # with two names or more it returns a tuple
     for shape in SHAPES
 }
 RESERVED: Final[dict[type, frozenset[str]]] = {
@@ -323,9 +330,10 @@ def write(operation: Operation, out: Attributes, writer: ContentWriter = PLAIN) 
         write_fields(operation, out, writer)
 
 
-def start_key(operation: Operation) -> object:
-    """Return a value that is equal for operations with the same `at_start`. Not hashable if a field holds a wrong value."""
-    return _KEYS[type(operation)](operation)
+def start_key(operation: Operation) -> tuple[Any, ...]:
+    """Return values that are equal for operations with the same `at_start`. Not hashable if a field holds a wrong value."""
+    key: tuple[Any, ...] = _KEYS[type(operation)](operation)
+    return key
 
 
 def ids(operation: Operation) -> Attributes | None:

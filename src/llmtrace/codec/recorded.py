@@ -173,9 +173,11 @@ def _digests(values: Iterable[Any], write: Callable[[Iterable[Any]], str]) -> st
 
 def _parameters(parameters: Mapping[str, JsonValue]) -> str:
     """Return what `_sorted` does. Most calls of a program have the same parameters."""
+    if not all(type(name) is str and type(value) in _SCALARS for name, value in parameters.items()):
+        return _sorted(dict(parameters))
     try:
         key = to_json(parameters, inf_nan_mode="constants")
-    except ValueError:  # not plain JSON
+    except ValueError:  # a lone surrogate
         return _sorted(dict(parameters))
     text = _parameter_texts.get(key)
     if text is None:
@@ -187,6 +189,7 @@ def _parameters(parameters: Mapping[str, JsonValue]) -> str:
     return text
 
 
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _parameter_texts: dict[bytes, str] = {}
 _MOST_PARAMETERS = 64
 _LONGEST_PARAMETERS = 16 << 10

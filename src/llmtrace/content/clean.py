@@ -59,7 +59,9 @@ class Opening(NamedTuple):
 
 
 _MOST_OPENINGS = 1024
-_LONGEST_NAME = 256
+_LONGEST_OPENING = 512
+"""Characters of all names of a start that is remembered, at most."""
+_PLAIN = frozenset({str, int, type, type(None)})
 
 
 class Content:
@@ -104,14 +106,15 @@ class Content:
 
         It is made once for all calls with the same model, server, tool or agent.
         """
-        key = name, operations.start_key(operation)
+        key = name, *operations.start_key(operation)
         try:
             opening = self._openings.get(key)
-        except TypeError:  # a field with a wrong value, such as a list as the model
-            opening = self._make_opening(operation, name)
+        except Exception:  # a field with a wrong value, such as a list as the model
+            opening = None
         if opening is None:
             opening = self._make_opening(operation, name)
-            if len(opening.name) <= _LONGEST_NAME:
+            # values of other types may equal plain ones, and be written in another way
+            if all(type(part) in _PLAIN for part in key) and sum(map(len, map(str, key))) <= _LONGEST_OPENING:
                 if len(self._openings) >= _MOST_OPENINGS:
                     self._openings.clear()
                 self._openings[key] = opening
@@ -192,6 +195,15 @@ class _Cleaner(ContentWriter):
 
     def name(self, name: str) -> str:
         return self._values.name(name, self.stats)
+
+    def span_name(self, span: Span) -> str:
+        name, operation = span.name, span.operation
+        tool = operation.name if isinstance(operation, ToolExecution) else getattr(operation, "tool", None)
+        if tool and tool in name:  # as the operation names it, so that no other form of the tool's name is left
+            trial = RedactionStats()
+            trial.secrets = self.stats.secrets
+            name = name.replace(tool, self._values.free_name(tool, trial))
+        return self.name(name)
 
     def free_name(self, name: str) -> str:
         return self._values.free_name(name, self.stats)

@@ -34,7 +34,7 @@ _OF_OPERATIONS = frozenset(
         semconv.REPLAY_UNUSABLE,
     }
 )
-"""Attributes that are content only where an operation wrote them: not those of the program, which are escaped."""
+"""Attributes that are content where an operation wrote them. Those of the program stay where they are escaped."""
 _INDEX = lazy_pattern(r"\d{1,9}|-")
 _WORD = lazy_pattern(r"[A-Za-z_]{1,16}", re.ASCII)
 

@@ -277,7 +277,7 @@ class Ingestor:
                 if is_new or genai.decode(raw) != stored_span:
                     self._store.append_all([_count_round(raw, stored_span)])
             elif self._on_evaluated is not None:
-                raw = self._content.write(span) if is_new else genai.encode(stored_span)
+                raw = self._content.write(before[span.span_id]) if is_new else genai.encode(stored_span)
             else:
                 continue
             evaluated.append(raw)

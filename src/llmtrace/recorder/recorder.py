@@ -219,7 +219,7 @@ class Recorder:
             span_attributes.update(objectives.attributes_of(operation, name, kind_name))
         start = self.identity.clock()
         started = self._tracers.start(
-            context, parent, exported.name, kind, start, self.identity, exported.attributes, links, span_attributes, events
+            context, parent, exported.name, kind, start, self.identity, {**exported.attributes}, links, span_attributes, events
         )
         recording = Recording(
             self,
