@@ -48,15 +48,16 @@ def run(args: argparse.Namespace) -> int:
         args.output = "-"
     if args.json and args.output == "-":
         raise BadInput("--json prints counts to stdout, and so do the spans.\nWrite the spans to a file with -o FILE.")
+    content = Content(Config()) if args.content == "none" else None
     if args.html:
-        return _page(args)
+        return _page(args, content)
     traces = spans = 0
     with opened(args) as store, _writing(args.output) as file, Progress("exporting traces") as progress:
         names = args.trace or ["last"]
         if args.all:
             names = [summary.trace_id for summary in reversed(store.traces(Query(limit=_EVERY)))]
         for trace in progress.count(trace_of(store, name) for name in names):
-            line = otlp.to_json_line(_encoded(args, trace))
+            line = otlp.to_json_line(_encoded(trace, content))
             file.write(line if line.endswith(b"\n") else line + b"\n")
             traces, spans = traces + 1, spans + len(trace)
     if args.json:
@@ -69,12 +70,13 @@ def run(args: argparse.Namespace) -> int:
     return FINE
 
 
-def _encoded(args: argparse.Namespace, trace: Trace) -> list[RawSpan]:
+def _encoded(trace: Trace, content: Content | None) -> list[RawSpan]:
+    """Return the encoded spans. ``content``: leaves their content out; None: they have it as stored."""
     raws = [genai.encode(span) for span in trace.spans]
-    return [Content(Config()).without_content(raw) for raw in raws] if args.content == "none" else raws
+    return raws if content is None else [content.without_content(raw) for raw in raws]
 
 
-def _page(args: argparse.Namespace) -> int:
+def _page(args: argparse.Namespace, content: Content | None) -> int:
     """Write one trace as an HTML page, to ``trace-ID.html`` unless --output is given."""
     if args.all or len(args.trace) > 1:
         raise BadInput("--html writes one trace only.\nGive one trace id, or none for the last trace.")
@@ -83,7 +85,8 @@ def _page(args: argparse.Namespace) -> int:
 
     with opened(args) as store:
         trace = store.trace((args.trace or ["last"])[0])
-    trace = Trace([genai.decode(raw) for raw in _encoded(args, trace)], alive=trace.alive)
+    if content is not None:
+        trace = Trace([genai.decode(raw) for raw in _encoded(trace, content)], alive=trace.alive)
     output = args.output or f"trace-{short_id(trace.trace_id)}.html"
     html = page.write(TraceView(trace))
     with _writing(output) as file:

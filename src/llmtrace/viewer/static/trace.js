@@ -246,7 +246,7 @@ export class TraceView extends Page {
     if (!row) return fill(this.pane, quiet(at(this) >= 0 ? "Repeated steps, folded. → or Enter opens them." : ""));
     const wanted = this.cursor;
     if (!this.payloads.has(row.id) || !this.uses.has(row.id)) {
-      const wait = setTimeout(() => this.pane.classList.toggle("waiting", wanted === this.cursor), 150);
+      const wait = setTimeout(() => wanted === this.cursor && this.pane.classList.add("waiting"), 150);
       await this.need([row.id]);
       clearTimeout(wait);
     }
