@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from llmtrace.config import suggest_keywords
 from llmtrace.content import to_json
 from llmtrace.decorators.conversation import read_answer, read_task
-from llmtrace.decorators.wrapper import Wrapper, check_text, without_receiver
+from llmtrace.decorators.wrapper import check_text, without_receiver
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget import Budget, Budgets, check_budgets, track
 from llmtrace.guards.check import Check, Judge, add_evaluation, judge_of
@@ -28,6 +28,7 @@ from llmtrace.model import (
 )
 from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder import outcome as _outcome  # noqa: F401 - a program may call it first when it has no descriptor left
+from llmtrace.recorder.function_proxy import DecoratedProxy
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.open_span import OpenBlock, OpenSpan
 from llmtrace.semconv import PARTIAL
@@ -151,7 +152,7 @@ class Traced:
                 return functions.call_plain(wrapped, under_budget(), awaits=True)
             return functions.call(kind, wrapped, args, kwargs, under_budget)
 
-        decorated: Any = Wrapper(function, call)
+        decorated: Any = DecoratedProxy(function, call)
         return decorated  # type: ignore[no-any-return]
 
     def __enter__(self) -> OpenBlock:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, get_ar
 
 from llmtrace.config import OnInvalid, suggest_keywords
 from llmtrace.decorators.tool_execution import ToolSpec, called_directly
-from llmtrace.decorators.wrapper import BoundWrapper, Wrapper, check_text
+from llmtrace.decorators.wrapper import check_text
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue
 from llmtrace.recorder import functions
+from llmtrace.recorder.function_proxy import BoundProxy, DecoratedProxy
 from llmtrace.validation import parameters as _parameters  # noqa: F401 - a tool's first call may find no descriptor left …
 from llmtrace.validation import result_schema as _results  # noqa: F401 - … to import them with
 from llmtrace.validation.compiled_schema import compile_schema
@@ -23,7 +24,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class ToolFunction(Wrapper):
+class ToolFunction(DecoratedProxy):
     def __init__(self, function: Any, spec: ToolSpec) -> None:
         kind = functions.kind_of(function)
 
@@ -145,6 +146,6 @@ def _review_policy(review: Any, on_denied: object, probe: object) -> ReviewPolic
 
 def tool_spec(function: Any) -> ToolSpec | None:
     """Return the specification of a decorated function, or of a method bound from one; None without `tool`."""
-    if issubclass(type(function), BoundWrapper):  # not isinstance: a proxy passes for the object that it wraps
+    if issubclass(type(function), BoundProxy):  # not isinstance: a proxy passes for the object that it wraps
         function = function._self_parent
     return cast(ToolSpec, function._self_spec) if issubclass(type(function), ToolFunction) else None

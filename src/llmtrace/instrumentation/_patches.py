@@ -7,19 +7,18 @@ wrapper, ours stays below it and does nothing.
 
 from __future__ import annotations
 
-import copy
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pkgutil import resolve_name
 from types import ModuleType
 from typing import Any, TypeAlias
 
 import wrapt
 
 from llmtrace.recorder import active
+from llmtrace.recorder.function_proxy import BoundProxy, PatchedProxy
 from llmtrace.recorder.guard import guard
 
 # -- after an import
@@ -63,48 +62,6 @@ Wrapper: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[st
 """Called by wrapt instead of the wrapped function: (wrapped, instance, args, kwargs)."""
 
 _INHERITED = object()
-
-
-class _Bound(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """A bound wrapped method, with the repr, copy and pickle of the method itself."""
-
-    def __reduce_ex__(self, _protocol: Any) -> Any:
-        owner = getattr(self, "__self__", None)
-        if owner is None:  # looked up on its class
-            return resolve_name, (f"{self.__module__}:{self.__qualname__}",)
-        return getattr, (owner, self.__name__)
-
-    def __copy__(self) -> Any:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        owner = getattr(self, "__self__", None)
-        return self if owner is None else getattr(copy.deepcopy(owner, memo), self.__name__)
-
-    def __repr__(self) -> str:
-        return repr(self.__wrapped__)
-
-
-class _Wrapped(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """A wrapped function, with the repr and copy of the function; unpickled by looking it up again."""
-
-    __bound_function_wrapper__ = _Bound
-
-    def __init__(self, wrapped: Any, patch: Patch, enabled: Callable[[], bool]) -> None:
-        super().__init__(wrapped, patch.wrapper, enabled=enabled)
-        self._self_place = f"{patch.module}:{patch.path}"
-
-    def __reduce_ex__(self, _protocol: Any) -> Any:
-        return resolve_name, (self._self_place,)
-
-    def __copy__(self) -> Any:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return self
-
-    def __repr__(self) -> str:
-        return repr(self.__wrapped__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +142,13 @@ class Patches:
             return None  # this version of the library has no such function
         members: Mapping[str, Any] = vars(owner)
         original = members.get(name, _INHERITED)
-        if isinstance(original, wrapt.BoundFunctionWrapper) and original._self_wrapper is patch.wrapper:
+        if isinstance(original, BoundProxy) and original._self_wrapper is patch.wrapper:
             original = original.__wrapped__  # the class was made of the functions of one that is patched already
         is_ours = any(applied.ours is original for done in self._done.values() for applied in done)
         if is_ours and getattr(original, "_self_wrapper", None) is patch.wrapper:
             return None  # wrapped already: another module names the same class
-        ours = _Wrapped(present if original is _INHERITED else original, patch, self.is_on)
+        wrapped = present if original is _INHERITED else original
+        ours = PatchedProxy(wrapped, patch.wrapper, f"{patch.module}:{patch.path}", self.is_on)
         setattr(owner, name, ours)
         done = _AppliedPatch(owner, name, original, ours)
         _applied.append(done)

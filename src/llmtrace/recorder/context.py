@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar, cast
 from urllib.parse import quote, unquote
 
-import wrapt
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -23,6 +22,7 @@ from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue
 from llmtrace.recorder import functions, keys
 from llmtrace.recorder.attached import attached
+from llmtrace.recorder.function_proxy import DecoratedProxy, FunctionProxy
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
 
@@ -100,7 +100,7 @@ class ContextBlock:
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         if not callable(function) and not isinstance(function, (classmethod, staticmethod)):
             raise ConfigurationError(f"{function!r} cannot be decorated: expected a function")
-        return _bind(_Decorated, function, self._context)
+        return _bind(function, self._context, decorates=True)
 
     def _context(self) -> Context:
         return self._change(otel_context.get_current())
@@ -151,11 +151,11 @@ def wrap(function: Callable[P, R]) -> Callable[P, R]:
     if not callable(function):
         raise ConfigurationError(f"wrap({function!r}): expected a function")
     context = otel_context.get_current()
-    return _bind(_Wrapped, function, lambda: context)
+    return _bind(function, lambda: context, decorates=False)
 
 
-def _bind(proxy: type[_Wrapped], function: Callable[P, R], context: Callable[[], Context]) -> Callable[P, R]:
-    """Bind ``function`` to the context that ``context`` returns when its body begins."""
+def _bind(function: Callable[P, R], context: Callable[[], Context], *, decorates: bool) -> Callable[P, R]:
+    """Bind ``function`` to the context that ``context`` returns when its body begins. ``decorates``: the result replaces it."""
     kind = functions.kind_of(function)
 
     def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -164,24 +164,7 @@ def _bind(proxy: type[_Wrapped], function: Callable[P, R], context: Callable[[],
 
         return functions.call(kind, wrapped, args, kwargs, begin)
 
-    return cast(Callable[P, R], proxy(function, call))
-
-
-class _Wrapped(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """A function bound to a context. It is of the function's kind (async, generator), and copied as functions are."""
-
-    def __copy__(self) -> Any:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return self
-
-
-class _Decorated(_Wrapped):
-    """A decorated function; it replaces the original under its name, so it is pickled by that name."""
-
-    def __reduce_ex__(self, _protocol: Any) -> Any:
-        return self.__qualname__
+    return cast(Callable[P, R], (DecoratedProxy if decorates else FunctionProxy)(function, call))
 
 
 def inject(carrier: MutableMapping[str, str] | None = None) -> MutableMapping[str, str]:
