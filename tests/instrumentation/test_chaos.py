@@ -19,7 +19,6 @@ _MODULES = (
     "llmtrace.instrumentation._failures",
     "llmtrace.instrumentation._cache",
     "llmtrace.instrumentation._openai_chat",
-    "llmtrace.instrumentation._coroutines",
     "llmtrace.instrumentation._openai_chunks",
     "llmtrace.instrumentation._openai_messages",
     "llmtrace.instrumentation._openai_endpoint",
@@ -31,6 +30,7 @@ _MODULES = (
     "llmtrace.recorder.recorder",
     "llmtrace.recorder.recording",
     "llmtrace.recorder.run",
+    "llmtrace.recorder.stepping",
     "llmtrace.evaluation",
     "llmtrace.content",
     "llmtrace.codec.genai",
@@ -40,7 +40,11 @@ _GUARDS = {
     "traced",
     "traced_async",
     "_awaited",
+    "step",
+    "_step_restoring",
     "stepwise",
+    "first_step",
+    "named_like",
     "pump",
     "apump",
     "closing",
@@ -51,8 +55,8 @@ _GUARDS = {
 }
 """What stands in for the program's own functions and hands its results through: these hold the guards."""
 
-_NOT_HOOKS = {"patches", "both", "activate", "end_open", *_GUARDS}
-"""Guards, and what is not called within a call."""
+_NOT_HOOKS = {"patches", "both", "activate", "end_open", "close_unused", "is_held_elsewhere", *_GUARDS}
+"""Guards, what is not called within a call, and what closes a coroutine that is never awaited: without it Python itself warns."""
 
 
 HOOKS = [hook for name in _MODULES for hook in functions_of(importlib.import_module(name)) if hook[1] not in _NOT_HOOKS]

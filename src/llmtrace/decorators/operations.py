@@ -31,6 +31,7 @@ from llmtrace.recorder import outcome as _outcome  # noqa: F401 - a program may 
 from llmtrace.recorder.function_proxy import DecoratedProxy
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.open_span import OpenBlock, OpenSpan
+from llmtrace.recorder.stepping import is_collected
 from llmtrace.semconv import PARTIAL
 from llmtrace.validation.signature import Signature
 
@@ -107,7 +108,7 @@ class Block:
         if self._token is not None and (not left_early or current() is recording):  # otherwise it is left in another context
             Recording.detach(self._token)
         self._tracking.__exit__(*((GeneratorExit, error, None) if left_early else (None, None, None)))
-        if recording is not None and functions.is_collected(error):
+        if recording is not None and is_collected(error):
             recording.is_collected = True
         if error is None or left_early:  # GeneratorExit: the generator that holds the block was left early, too
             self.step.returned(getattr(self.opened, "output", None), partial=left_early)

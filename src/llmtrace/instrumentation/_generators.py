@@ -8,17 +8,16 @@ ends.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, TypeAlias, cast
 
 from llmtrace.errors import LlmtraceError
-from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwise
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Outgoing, begin, prepare
 from llmtrace.instrumentation._streams import Reader, Watch, meter, watched
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.stepping import PendingCoroutine, first_step, named_like, stepwise
 
 Open: TypeAlias = Callable[[], "Watch | LlmtraceError | None"]
 """Returns the watch of a stream when its first step is taken; None if nothing is recorded; an error if a budget refuses it."""
@@ -35,16 +34,14 @@ def traced_generator(endpoint: Endpoint) -> Wrapper:
         inner = wrapped(*outgoing.args, **outgoing.kwargs)
         if not isinstance(inner, CoroutineType):
             return ours(inner, instance, outgoing)
-        coroutine = awaited(CoroutineHolder(inner), instance, outgoing)
-        guard(rename, coroutine, inner)
-        return coroutine
+        return named_like(inner, awaited(PendingCoroutine(inner), instance, outgoing))
 
     def ours(generator: Any, instance: Any, outgoing: Outgoing) -> Any:
         if not isinstance(generator, (GeneratorType, AsyncGeneratorType)):
             return generator  # somebody has put something else in its place
         return guard(followed, generator, lambda: _begin(endpoint, instance, outgoing, generator)) or generator
 
-    async def awaited(holder: CoroutineHolder, instance: Any, outgoing: Outgoing) -> Any:
+    async def awaited(holder: PendingCoroutine, instance: Any, outgoing: Outgoing) -> Any:
         return ours(await holder.coroutine, instance, outgoing)
 
     return wrapper
@@ -59,8 +56,7 @@ def watch_generator(call: Call, reader: Reader, generator: Any) -> Any:
 def followed(generator: Any, opened: Open) -> Any:
     """Return a generator of the same kind and name that passes everything on and reports to the watch."""
     ours: Any = _astepped(opened, generator) if hasattr(generator, "__anext__") else _stepped(opened, generator)
-    guard(rename, ours, generator)
-    return ours
+    return named_like(generator, ours)
 
 
 def _begin(endpoint: Endpoint, instance: Any, outgoing: Outgoing, inner: Any) -> Any:
@@ -128,7 +124,7 @@ async def _astepped(opened: Open, generator: AsyncGenerator[Any, Any]) -> AsyncG
     watch = guard(opened) or _Unwatched()
     if isinstance(watch, LlmtraceError):
         raise watch
-    step, thrown = _unhooked(generator), cast("BaseException | None", None)
+    step, thrown = first_step(generator), cast("BaseException | None", None)
     budgets = guard(meter, watch)
     while True:
         passed = budgets and budgets.look()
@@ -164,17 +160,3 @@ class _Unwatched(Watch):
 
     def see(self, chunk: Any) -> None:
         pass
-
-
-def _unhooked(generator: AsyncGenerator[Any, Any]) -> Any:
-    """Return the first step of a generator without registering it with the event loop, which would close it twice."""
-    hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(None, hooks.finalizer and _left_to_ours)
-    try:
-        return generator.asend(None)
-    finally:
-        sys.set_asyncgen_hooks(*hooks)
-
-
-def _left_to_ours(generator: Any) -> None:
-    """Do nothing: our generator closes this one, inside an event loop."""

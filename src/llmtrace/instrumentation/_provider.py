@@ -28,7 +28,6 @@ from llmtrace.codec import genai
 from llmtrace.codec.recorded import request_digest
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
-from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwise
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._instrumentors import is_left_out, selected
 from llmtrace.instrumentation._patches import Wrapper
@@ -38,6 +37,7 @@ from llmtrace.recorder import Recorder, Recording, active
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.keys import GENAI_INFERENCE
 from llmtrace.recorder.player import Player, player
+from llmtrace.recorder.stepping import PendingCoroutine, Stepper, is_collected, named_like, stepwise
 
 if TYPE_CHECKING:
     from llmtrace.instrumentation._streams import Reader
@@ -123,7 +123,7 @@ _current: ContextVar[Call | None] = ContextVar("llmtrace_call", default=None)
 """The innermost call in progress in this context, for hooks on events inside it."""
 
 
-class Call:
+class Call(Stepper):
     """A call of a model: its open span (``recording``), and its fields so far (``fields``)."""
 
     attempts = 0
@@ -198,9 +198,8 @@ class Call:
         """Make the span and this call current, for one step."""
         return otel_context.attach(self.recording.context), _current.set(self)
 
-    def leave(self, tokens: tuple[Any, Token[Call | None]]) -> None:
-        """Undo `enter`."""
-        theirs, ours = tokens
+    def leave(self, entered: tuple[Any, Token[Call | None]]) -> None:
+        theirs, ours = entered
         try:
             _current.reset(ours)
         finally:
@@ -216,6 +215,7 @@ class Call:
 
     def fail(self, error: BaseException) -> None:
         """End the span of a call that raised ``error``."""
+        self.recording.is_collected = self.recording.is_collected or is_collected(error)
         answer = getattr(error, "completion", None) or self.refused_answer
         fields = guard(self.endpoint.answer, answer) if answer is not None else None
         self.end(fields or {}, error)
@@ -387,14 +387,12 @@ def traced_async(endpoint: Endpoint) -> Wrapper:
         inner = wrapped(*outgoing.args, **outgoing.kwargs)
         if not hasattr(inner, "send"):
             return inner  # no coroutine: somebody has put something else in its place
-        coroutine = _awaited(endpoint, instance, outgoing, CoroutineHolder(inner))
-        guard(rename, coroutine, inner)
-        return coroutine
+        return named_like(inner, _awaited(endpoint, instance, outgoing, PendingCoroutine(inner)))
 
     return wrapper
 
 
-async def _awaited(endpoint: Endpoint, instance: Any, outgoing: Outgoing, holder: CoroutineHolder) -> Any:
+async def _awaited(endpoint: Endpoint, instance: Any, outgoing: Outgoing, holder: PendingCoroutine) -> Any:
     inner = holder.coroutine
     call = guard(begin, endpoint, instance, outgoing.named, outgoing.headers)
     if call is None:

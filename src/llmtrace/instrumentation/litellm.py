@@ -17,7 +17,6 @@ from opentelemetry.trace import get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from llmtrace.instrumentation import _exchanges
-from llmtrace.instrumentation._coroutines import stepwise
 from llmtrace.instrumentation._generators import watch_generator
 from llmtrace.instrumentation._litellm_answers import (
     PARAMETERS,
@@ -37,6 +36,7 @@ from llmtrace.instrumentation._requests import ServerEndpoint, with_trace
 from llmtrace.instrumentation._stainless import members, with_traced_options
 from llmtrace.instrumentation._streams import Reader, Watch, aclosing, closing, watch_of, watch_stream, watched
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.stepping import stepwise
 from llmtrace.validation.tool_definitions import output_schema
 
 LIBRARY, DISTRIBUTION = "litellm", "litellm"

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 import types
-import weakref
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
-from contextvars import ContextVar, Token
+from contextvars import Token
 from typing import Any, Literal, Protocol, TypeAlias
 
 from opentelemetry import context as otel_context
@@ -21,19 +19,22 @@ from opentelemetry.context import Context
 
 from llmtrace.model import CANCELLING
 from llmtrace.recorder import collected
+from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
+from llmtrace.recorder.stepping import (
+    Attachable,
+    ContextStepper,
+    PendingCoroutine,
+    Stepper,
+    first_step,
+    named_like,
+    stepwise,
+)
 
 KindOfFunction: TypeAlias = Literal["plain", "coroutine", "generator", "async generator"]
 
 KEPT_ITEMS = 1000
 """Items of a generator that are recorded as the result of its span, at most."""
-
-
-class Attachable(Protocol):
-    """Something that a function runs inside: a `Recording`, or a context."""
-
-    def attach(self) -> Token[Context]:
-        """Make it current; `Recording.detach` undoes it."""
 
 
 class Held(Protocol):
@@ -128,7 +129,7 @@ def call(kind: KindOfFunction, function: Function, args: tuple[Any, ...], kwargs
             return _RUN[kind](function, lambda: step, None)
         step.raised(error)
         raise
-    return _named_like(inner, _RUN[kind](function, begin, _PendingCoroutine(inner, kwargs)), kind)
+    return named_like(inner, _RUN[kind](function, begin, _Pending(inner, kwargs)))
 
 
 def under(begin: Begin, around: Callable[[], AbstractContextManager[Any]]) -> Begin:
@@ -141,43 +142,25 @@ def under(begin: Begin, around: Callable[[], AbstractContextManager[Any]]) -> Be
     return begin_within
 
 
-class _PendingCoroutine:
-    """The function's coroutine or generator, made but not begun. If ours is never awaited, only ours warns about it.
+class _Pending(PendingCoroutine):
+    """``kwargs``: the arguments that it was made with. ``step``: began when it was made; it ends with the coroutine if that is
+    never awaited."""
 
-    ``step``: a step that began when the coroutine was made; it ends with the coroutine if that is never awaited."""
+    __slots__ = ("kwargs", "step")
 
-    __slots__ = ("coroutine", "kwargs", "step")
-
-    def __init__(self, coroutine: Any, kwargs: dict[str, Any], step: Step | None = None) -> None:
-        self.coroutine = coroutine
+    def __init__(self, coroutine: Any, kwargs: dict[str, Any]) -> None:
+        super().__init__(coroutine)
         self.kwargs = kwargs
-        self.step = step
-
-    def is_held_elsewhere(self) -> bool:
-        """Return True if the program may still use it elsewhere: in a task that it started, a list, a weak reference."""
-        count: Any = getattr(sys, "getrefcount", None)  # PyPy has none
-        held_here = _PendingCoroutine(object(), {})
-        return (
-            count is None or count(self.coroutine) > count(held_here.coroutine) or weakref.getweakrefcount(self.coroutine) > 0
-        )
+        self.step: Step | None = None
 
     def __del__(self) -> None:
-        if hasattr(self.coroutine, "cr_frame") and inspect.getcoroutinestate(self.coroutine) == inspect.CORO_CREATED:
-            if not self.is_held_elsewhere():
-                self.coroutine.close()
-            if self.step is not None:
-                if collected.is_collecting():
-                    _end_on_our_thread(self.step.recording)
-                self.step.returned(None, partial=True)
+        if guard(self.close_unused) and self.step is not None:
+            if collected.is_collecting():
+                _end_on_our_thread(self.step.recording)
+            self.step.returned(None, partial=True)
 
 
-def _named_like(inner: Any, wrapper: Any, kind: KindOfFunction) -> Any:
-    """Give our coroutine or generator the name of the function's."""
-    wrapper.__name__, wrapper.__qualname__ = getattr(inner, "__name__", kind), getattr(inner, "__qualname__", kind)
-    return wrapper
-
-
-def _inner(function: Function, step: Step, pending: _PendingCoroutine | None) -> Any:
+def _inner(function: Function, step: Step, pending: _Pending | None) -> Any:
     """Call the function with the step's arguments, which the policy may have corrected."""
     return pending.coroutine if pending is not None and pending.kwargs is step.kwargs else function(*step.args, **step.kwargs)
 
@@ -205,10 +188,10 @@ def call_plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
     if awaits and type(result) is types.CoroutineType and inspect.getcoroutinestate(result) == inspect.CORO_CREATED:
         if recording is not None:
             collected.watch()
-        pending, result = _PendingCoroutine(result, step.kwargs), None
+        pending, result = _Pending(result, step.kwargs), None
         if not pending.is_held_elsewhere():
             pending.step = step
-            return _named_like(pending.coroutine, _coroutine(function, lambda: step, pending), "coroutine")
+            return named_like(pending.coroutine, _coroutine(function, lambda: step, pending))
         result = pending.coroutine
     return _result_for_program(step, result)
 
@@ -220,22 +203,22 @@ def _result_for_program(step: Step, result: Any) -> Any:
     return result if stream is None else stream
 
 
-async def _coroutine(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Any:
+async def _coroutine(function: Function, begin: Begin, pending: _Pending | None) -> Any:
     step = begin()
     if step.hold is not None:
         await step.hold.wait_async()
     if step.refused:
         return step.answer
-    suspended = _SuspendedContext.of(step)
+    stepper = _stepper_of(step)
     try:
-        result = await _stepwise(suspended, _inner(function, step, pending)) if step.body is None else step.body()
+        result = await stepwise(stepper, _inner(function, step, pending)) if step.body is None else step.body()
     except BaseException as error:
-        _report_end(suspended, step.raised, error)
+        _report_end(step, stepper, step.raised, error)
         raise
     return _result_for_program(step, result)
 
 
-def _generator(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Generator[Any, Any, Any]:
+def _generator(function: Function, begin: Begin, pending: _Pending | None) -> Generator[Any, Any, Any]:
     step = begin()
     if step.hold is not None:
         step.hold.wait()
@@ -243,36 +226,36 @@ def _generator(function: Function, begin: Begin, pending: _PendingCoroutine | No
         yield step.answer
         return None
     items: list[Any] = []
-    is_closed, suspended = False, _SuspendedContext.of(step)
+    is_closed, stepper = False, _stepper_of(step)
     try:
         generator = _inner(function, step, pending) if step.body is None else _items(step.body)
         advance: Callable[[Any], Any] = generator.send
         inbox: list[Any] = [None]
         while True:
             try:
-                item = _advance_in(suspended, advance, inbox)
+                item = stepper.step(advance, inbox)
             except StopIteration as stop:
-                _report_end(suspended, step.returned, items if stop.value is None else stop.value, partial=is_closed)
+                _report_end(step, stepper, step.returned, items if stop.value is None else stop.value, partial=is_closed)
                 return stop.value
-            _add_item(step, suspended, items, item, is_closed=is_closed)
+            _add_item(step, stepper, items, item, is_closed=is_closed)
             try:
                 sent = yield item
             except BaseException as thrown:
-                is_closed = _note_close(suspended, thrown)
+                is_closed = stepper.note_close(thrown)
                 advance = generator.throw
                 inbox.append(thrown)
             else:
                 advance = generator.send
                 inbox.append(sent)
     except GeneratorExit:
-        _report_end(suspended, step.returned, items, partial=True)
+        _report_end(step, stepper, step.returned, items, partial=True)
         raise
     except BaseException as error:
-        _report_end(suspended, step.raised, error)
+        _report_end(step, stepper, step.raised, error)
         raise
 
 
-async def _async_generator(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Any:
+async def _async_generator(function: Function, begin: Begin, pending: _Pending | None) -> Any:
     step = begin()
     if step.hold is not None:
         await step.hold.wait_async()
@@ -280,33 +263,40 @@ async def _async_generator(function: Function, begin: Begin, pending: _PendingCo
         yield step.answer
         return
     items: list[Any] = []
-    is_closed, suspended, thrown_in = False, _SuspendedContext.of(step), 0
+    is_closed, stepper, thrown_in = False, _stepper_of(step), 0
     try:
         generator = _inner(function, step, pending) if step.body is None else _aitems(step.body)
-        following = _first(generator)
+        following = first_step(generator)
         while True:
             try:
-                item = await _stepwise(suspended, following)
+                item = await stepwise(stepper, following)
             except StopAsyncIteration:
-                _report_end(suspended, step.returned, items, partial=is_closed)
+                _report_end(step, stepper, step.returned, items, partial=is_closed)
                 return
-            _add_item(step, suspended, items, item, is_closed=is_closed)
+            _add_item(step, stepper, items, item, is_closed=is_closed)
             try:
                 sent = yield item
             except BaseException as thrown:
-                is_closed, thrown_in = _note_close(suspended, thrown), id(thrown)  # held here, it would keep this frame alive
+                is_closed, thrown_in = stepper.note_close(thrown), id(thrown)  # held here, it would keep this frame alive
                 following = generator.athrow(thrown)
             else:
                 following, thrown_in = generator.asend(sent), 0
     except GeneratorExit:
-        _report_end(suspended, step.returned, items, partial=True)
+        _report_end(step, stepper, step.returned, items, partial=True)
         raise
     except BaseException as error:
         if id(error) == thrown_in and type(error).__name__ in CANCELLING:  # the event loop ended before it had closed it
-            _report_end(suspended, step.returned, items, partial=True)
+            _report_end(step, stepper, step.returned, items, partial=True)
         else:
-            _report_end(suspended, step.raised, error)
+            _report_end(step, stepper, step.raised, error)
         raise
+
+
+def _stepper_of(step: Step) -> Stepper:
+    if step.recording is None:
+        return Stepper()
+    collected.watch()
+    return ContextStepper(step.recording)
 
 
 def _items(body: Callable[[], Any]) -> Generator[Any, None, None]:
@@ -320,147 +310,28 @@ async def _aitems(body: Callable[[], Any]) -> Any:
         yield item
 
 
-def _add_item(step: Step, suspended: _SuspendedContext | None, items: list[Any], item: Any, *, is_closed: bool) -> None:
+def _add_item(step: Step, stepper: Stepper, items: list[Any], item: Any, *, is_closed: bool) -> None:
     """Record an item that a generator yields. ``is_closed``: it yields after its close; Python then raises and drops it."""
     if is_closed:
-        _report_end(suspended, step.returned, items, partial=True)
+        _report_end(step, stepper, step.returned, items, partial=True)
     step.keep(items, item)
-    if suspended is not None:
-        suspended.pause()
+    stepper.pause()
 
 
-_RUN: dict[KindOfFunction, Callable[[Function, Begin, _PendingCoroutine | None], Any]] = {
+_RUN: dict[KindOfFunction, Callable[[Function, Begin, _Pending | None], Any]] = {
     "coroutine": _coroutine,
     "generator": _generator,
     "async generator": _async_generator,
 }
 
 
-def _advance_in(suspended: _SuspendedContext | None, advance: Callable[[Any], Any], inbox: list[Any]) -> Any:
-    """Take one step with the context current. ``inbox`` holds what is sent or thrown in; it is emptied, because a frame that
-    holds an exception keeps itself alive."""
-    if suspended is None:
-        return advance(inbox.pop())
-    if suspended.is_collected and _NO_SET_IN_COLLECTOR:
-        return _advance_restoring(advance, inbox)
-    token = suspended.attach()
-    try:
-        return advance(inbox.pop())
-    finally:
-        suspended.context = otel_context.get_current()
-        Recording.detach(token)
-
-
-def _advance_restoring(advance: Callable[[Any], Any], inbox: list[Any]) -> Any:
-    """Take one step in whatever context is current, and undo what the step leaves current."""
-    before = otel_context.get_current()
-    try:
-        return advance(inbox.pop())
-    finally:
-        if otel_context.get_current() is not before:
-            otel_context.attach(before)
-
-
-def _note_close(suspended: _SuspendedContext | None, thrown: BaseException) -> bool:
-    """Return True if a waiting function is being closed, and note whether the garbage collector does it."""
-    if suspended is not None:
-        suspended.is_collected = is_collected(thrown)
-    return isinstance(thrown, GeneratorExit)
-
-
-def _report_end(suspended: _SuspendedContext | None, tell: Callable[..., None], *args: Any, **how: Any) -> None:
+def _report_end(step: Step, stepper: Stepper, tell: Callable[..., None], *args: Any, **how: Any) -> None:
     """Report to the step that its function has ended."""
-    if suspended is not None and suspended.is_collected:
-        _end_on_our_thread(suspended.attachable)
+    if stepper.is_collected:
+        _end_on_our_thread(step.recording)
     tell(*args, **how)
 
 
 def _end_on_our_thread(attachable: Attachable | None) -> None:
     if isinstance(attachable, Recording):
         attachable.is_collected = True
-
-
-_NO_SET_IN_COLLECTOR = sys.version_info < (3, 12)
-"""Older Pythons collect garbage within ``ContextVar.set``: code that the collector closes must not set one, or Python
-crashes."""
-
-
-def is_collected(error: BaseException | None) -> bool:
-    """Return True if the garbage collector is closing a generator: it throws GeneratorExit while it works."""
-    return type(error) is GeneratorExit and collected.is_collecting()
-
-
-def _first(generator: Any) -> Awaitable[Any]:
-    """Return the first step of the program's async generator, without registering it with the event loop. If the loop knew it
-    beside ours, it would close both at once when it ends, and one would complain that it is running already."""
-    hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(firstiter=None, finalizer=_ignore)
-    try:
-        first: Awaitable[Any] = generator.__anext__()
-        return first
-    finally:
-        sys.set_asyncgen_hooks(*hooks)
-
-
-def _ignore(_generator: Any) -> None:
-    """Do nothing when the program's generator is dropped: our generator closes it."""
-
-
-_paused: ContextVar[None] = ContextVar("llmtrace_paused")
-"""Set and reset only to recognise a context: a token is valid in the context where it was set, and in no copy of that."""
-
-
-class _SuspendedContext:
-    """The context of a function between its steps: a ``with`` block that was open when it waited is open when it goes on.
-
-    Exception: if the next step of a generator is taken in another task or thread, a block that was opened here cannot be closed
-    there. Open blocks are dropped then; otherwise the blocks of a loop would nest into each other.
-    """
-
-    def __init__(self, attachable: Attachable) -> None:
-        self.attachable = attachable
-        self._pause: Token[None] | None = None
-        self.context: Context | None = None
-        self.is_collected = False
-        """True if the garbage collector closes the function."""
-
-    @classmethod
-    def of(cls, step: Step) -> _SuspendedContext | None:
-        if step.recording is None:
-            return None
-        collected.watch()
-        return cls(step.recording)
-
-    def pause(self) -> None:
-        """Note a yield: another task or thread may take the next step."""
-        self._pause = _paused.set(None)
-
-    def attach(self) -> Token[Context]:
-        pause, self._pause = self._pause, None
-        if pause is not None:
-            try:
-                _paused.reset(pause)
-            except Exception:  # from another context
-                self.context = None
-        return self.attachable.attach() if self.context is None else otel_context.attach(self.context)
-
-
-@types.coroutine
-def _stepwise(suspended: _SuspendedContext | None, awaitable: Any) -> Generator[Any, Any, Any]:
-    """Await with the context current during each step, and not between steps."""
-    steps = awaitable.__await__()
-    advance: Callable[[Any], Any] = steps.send
-    inbox: list[Any] = [None]
-    while True:
-        try:
-            waited_for = _advance_in(suspended, advance, inbox)
-        except StopIteration as done:
-            return done.value
-        try:
-            inbox.append((yield waited_for))
-            advance = steps.send
-        except BaseException as thrown:
-            if _note_close(suspended, thrown) and getattr(awaitable, "cr_frame", steps) is None:
-                raise  # the collector has closed the program's coroutine before ours
-            inbox.append(thrown)
-            advance = steps.throw
