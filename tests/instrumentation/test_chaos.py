@@ -56,7 +56,7 @@ _GUARDS = {
 """What stands in for the program's own functions and hands its results through: these hold the guards."""
 
 _NOT_HOOKS = {"patches", "both", "activate", "end_open", "close_unused", "is_held_elsewhere", *_GUARDS}
-"""Guards, what is not called within a call, and what closes a coroutine that is never awaited: without it Python itself warns."""
+"""Guards, what is not called within a call, and what closes a coroutine that is never awaited, of which else Python warns."""
 
 
 HOOKS = [hook for name in _MODULES for hook in functions_of(importlib.import_module(name)) if hook[1] not in _NOT_HOOKS]
