@@ -14,7 +14,7 @@ from llmtrace.codec.messages import read_definitions, read_messages, read_output
 from llmtrace.config import suggest_keywords
 from llmtrace.content import to_json
 from llmtrace.decorators.operations import Block
-from llmtrace.decorators.wrapper import check_text
+from llmtrace.decorators.options import check_text
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.completion import read_usage
 from llmtrace.model import Inference, JsonValue, Message, Operation, Retrieval, Text, ToolDefinition, Usage, replace

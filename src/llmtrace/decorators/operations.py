@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from llmtrace.config import suggest_keywords
 from llmtrace.content import to_json
 from llmtrace.decorators.conversation import read_answer, read_task
-from llmtrace.decorators.wrapper import check_text, without_receiver
+from llmtrace.decorators.options import check_text
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget import Budget, Budgets, check_budgets, track
 from llmtrace.guards.check import Check, Judge, add_evaluation, judge_of
@@ -144,7 +144,7 @@ class Traced:
             bound = wrapped is not function
 
             def begin() -> _Step:
-                visible = without_receiver(signature, bound, args, kwargs)
+                visible = signature.without_receiver(args, kwargs, bound=bound)
                 started = guard(_with_input, operation, signature, *visible) or operation
                 return _Step(started, span_name, args, kwargs, judge)
 

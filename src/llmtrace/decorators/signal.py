@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, get_args, overload
 
 from llmtrace.config import suggest_keywords
-from llmtrace.decorators.wrapper import check_text
+from llmtrace.decorators.options import check_text
 from llmtrace.errors import ConfigurationError
 from llmtrace.laws import names as built_in_names
 from llmtrace.laws import user_signals

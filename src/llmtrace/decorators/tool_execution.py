@@ -16,7 +16,6 @@ from pydantic_core import to_json as dump
 from llmtrace.config import OnInvalid
 from llmtrace.content import to_json
 from llmtrace.content.snapshot import NOT_PLAIN, plain
-from llmtrace.decorators.wrapper import without_receiver
 from llmtrace.errors import InvalidToolCall
 from llmtrace.model import Failure, JsonValue, ToolCall, ToolDefinition, ToolExecution, Violation, replace
 from llmtrace.model.value import value
@@ -131,7 +130,7 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
     ``bound``: the receiver of a method is not in ``args``.
     """
     execution = Execution(args, kwargs)
-    visible = without_receiver(spec.signature, bound, args, kwargs)
+    visible = spec.signature.without_receiver(args, kwargs, bound=bound)
     values = guard(spec.signature.arguments, *visible) or {}
     definition = spec.definition
     arguments: Any = plain(values)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, get_args, overload
 
 from llmtrace.config import OnInvalid, suggest_keywords
+from llmtrace.decorators.options import check_text
 from llmtrace.decorators.tool_execution import ToolSpec, called_directly
-from llmtrace.decorators.wrapper import check_text
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue
 from llmtrace.recorder import functions

@@ -122,6 +122,20 @@ class Signature:
                 named[parameter.name] = _take_argument(parameter, remaining, refusals)
         return tuple(by_position), {**named, **remaining}
 
+    def without_receiver(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, bound: bool
+    ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """Return the arguments of a call without ``self`` or ``cls``.
+
+        ``bound``: the method was looked up on its object. This is False if another decorator (``property``, ``lru_cache``)
+        wraps ours: it calls our stand-in as a function, with the object as first argument.
+        """
+        if bound or not self.has_receiver:
+            return args, kwargs
+        if args:
+            return args[1:], kwargs
+        return args, {name: argument for name, argument in kwargs.items() if name not in ("self", "cls")}
+
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of a direct call by parameter name, without defaults. Never raises.
 
