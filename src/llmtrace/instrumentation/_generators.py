@@ -8,16 +8,17 @@ ends.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import Callable
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Outgoing, begin, prepare
 from llmtrace.instrumentation._streams import Reader, Watch, meter, watched
+from llmtrace.recorder import collected, functions
 from llmtrace.recorder.guard import guard
-from llmtrace.recorder.stepping import PendingCoroutine, first_step, named_like, stepwise
+from llmtrace.recorder.stepping import PendingCoroutine, Stepper, named_like
 
 Open: TypeAlias = Callable[[], "Watch | LlmtraceError | None"]
 """Returns the watch of a stream when its first step is taken; None if nothing is recorded; an error if a budget refuses it."""
@@ -55,8 +56,7 @@ def watch_generator(call: Call, reader: Reader, generator: Any) -> Any:
 
 def followed(generator: Any, opened: Open) -> Any:
     """Return a generator of the same kind and name that passes everything on and reports to the watch."""
-    ours: Any = _astepped(opened, generator) if hasattr(generator, "__anext__") else _stepped(opened, generator)
-    return named_like(generator, ours)
+    return functions.follow(generator, lambda: _step(opened))
 
 
 def _begin(endpoint: Endpoint, instance: Any, outgoing: Outgoing, inner: Any) -> Any:
@@ -69,94 +69,55 @@ def _begin(endpoint: Endpoint, instance: Any, outgoing: Outgoing, inner: Any) ->
     return watch
 
 
-def _stepped(opened: Open, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Pass on yielded and returned values of ``generator``, and values that the program sends or throws into it."""
+def _step(opened: Open) -> functions.Step:
+    """Raises the error of a budget that refuses the stream."""
     watch = guard(opened)
-    if watch is None:
-        return (yield from generator)
     if isinstance(watch, LlmtraceError):
         raise watch
-    step, sent, thrown = cast(Any, generator.send), cast(Any, None), cast("BaseException | None", None)
-    budgets = guard(meter, watch)
-    while True:
-        passed = budgets and budgets.look()
-        if passed:
-            generator.close()
-            raise passed
-        try:
-            chunk = step(sent) if watch.chunks else _first(watch.call, step)
-        except StopIteration as done:
-            guard(watch.finish)
-            return done.value
-        except BaseException as error:
-            guard(_fail, watch, error, thrown)
-            raise
-        guard(watch.see, chunk)
-        try:
-            step, sent, thrown = generator.send, (yield chunk), None
-        except GeneratorExit:
-            guard(watch.abandon)
-            generator.close()
-            raise
-        except BaseException as error:
-            step, sent, thrown = generator.throw, error, error
+    return functions.Step((), {}) if watch is None else _Stream(watch)
 
 
-def _first(call: Call | None, step: Any) -> Any:
-    tokens = None if call is None else guard(call.enter)
-    try:
-        return step(None)
-    finally:
-        if call is not None and tokens is not None:
-            guard(call.leave, tokens)
+class _Stream(functions.Step):
+    """One run of the library's generator."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__((), {}, None if watch.call is None else watch.call.recording)
+        self._watch = watch
+        self._budgets = guard(meter, watch)
+
+    def stepper(self) -> Stepper:
+        return _FirstStep(self._watch)
+
+    def keep(self, items: list[Any], item: Any) -> None:  # noqa: ARG002
+        self._watch.see(item)
+
+    def stopped(self) -> Exception | None:
+        return None if self._budgets is None else self._budgets.look()
+
+    def closing(self) -> None:
+        """End the call first: what the library does to close its generator is no failure of the stream."""
+        self._watch.abandon() if collected.is_collecting() else self._watch.leave()
+
+    def returned(self, result: Any, *, partial: bool = False) -> None:  # noqa: ARG002
+        guard(self.closing if partial else self._watch.finish)
+
+    def raised(self, error: BaseException) -> None:
+        guard(self._watch.fail, error)
+
+    def thrown(self, error: BaseException, items: list[Any]) -> None:  # noqa: ARG002
+        guard(self._watch.leave)
 
 
-def _fail(watch: Watch, error: BaseException, thrown: BaseException | None) -> None:
-    """End the watch: failed, or left early if ``error`` is the exception that the program threw in."""
-    if error is thrown:
-        watch.leave()
-    else:
-        watch.fail(error)
+class _FirstStep(Stepper):
+    """Makes the call current until the first chunk has come."""
 
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._call = watch.call
 
-async def _astepped(opened: Open, generator: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
-    """`_stepped` for an async generator."""
-    watch = guard(opened) or _Unwatched()
-    if isinstance(watch, LlmtraceError):
-        raise watch
-    step, thrown = first_step(generator), cast("BaseException | None", None)
-    budgets = guard(meter, watch)
-    while True:
-        passed = budgets and budgets.look()
-        if passed:
-            step.close()
-            await generator.aclose()
-            raise passed
-        try:
-            chunk = await (step if watch.chunks or watch.call is None else stepwise(watch.call, step))
-        except StopAsyncIteration:
-            guard(watch.finish)
-            return
-        except BaseException as error:
-            guard(_fail, watch, error, thrown)
-            raise
-        guard(watch.see, chunk)
-        try:
-            step, thrown = generator.asend((yield chunk)), None
-        except GeneratorExit:
-            guard(watch.abandon)
-            await generator.aclose()
-            raise
-        except BaseException as error:
-            step, thrown = generator.athrow(error), error
+    def enter(self) -> Any:
+        return None if self._watch.chunks or self._call is None else self._call.enter()
 
-
-class _Unwatched(Watch):
-    """Watch for a stream that is not recorded. It is needed because an async generator has no ``yield from``."""
-
-    def __init__(self) -> None:
-        self.call = None
-        self.chunks = 1
-
-    def see(self, chunk: Any) -> None:
-        pass
+    def leave(self, entered: Any) -> None:
+        assert self._call is not None
+        self._call.leave(entered)

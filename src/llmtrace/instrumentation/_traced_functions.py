@@ -349,8 +349,7 @@ def _is_same_run(function: TracedFunction, operation: Operation, instance: Any, 
 
 def _follow(run: FunctionRun, stream: Any) -> Any:
     """Return a generator instead of ``stream`` that ends the run when the generator ends, is left, or is dropped."""
-    kind: functions.KindOfFunction = "generator" if isinstance(stream, types.GeneratorType) else "async generator"
-    ours = functions.call(kind, lambda *_, **__: stream, run.args, run.kwargs, lambda: run)
+    ours = functions.follow(stream, lambda: run)
     # one that was begun has ended its span when it is forgotten, and ending it again does nothing
     weakref.finalize(ours, lambda: None if run.folded else collected.end_later(run.leave)).atexit = False
     collected.watch()

@@ -85,6 +85,27 @@ class Step:
     def raised(self, error: BaseException) -> None:
         """Handle the function's exception."""
 
+    def closing(self) -> None:
+        """Called before a generator is closed, for what must end before its own closing."""
+
+    def thrown(self, error: BaseException, items: list[Any]) -> None:
+        """Handle an exception that the program threw into a generator, and that came out again."""
+        if type(error).__name__ in CANCELLING:  # the event loop ended before it had closed it
+            self.returned(items, partial=True)
+        else:
+            self.raised(error)
+
+    def stopped(self) -> Exception | None:
+        """Return the error that ends a generator before its next step; None: it goes on."""
+        return None
+
+    def stepper(self) -> Stepper:
+        """Return what takes the steps of a coroutine or generator."""
+        if self.recording is None:
+            return Stepper()
+        collected.watch()
+        return ContextStepper(self.recording)
+
 
 Begin: TypeAlias = Callable[[], Step]
 Function: TypeAlias = Callable[..., Any]
@@ -209,7 +230,7 @@ async def _coroutine(function: Function, begin: Begin, pending: _Pending | None)
         await step.hold.wait_async()
     if step.refused:
         return step.answer
-    stepper = _stepper_of(step)
+    stepper = step.stepper()
     try:
         result = await stepwise(stepper, _inner(function, step, pending)) if step.body is None else step.body()
     except BaseException as error:
@@ -226,7 +247,7 @@ def _generator(function: Function, begin: Begin, pending: _Pending | None) -> Ge
         yield step.answer
         return None
     items: list[Any] = []
-    is_closed, stepper = False, _stepper_of(step)
+    is_closed, stepper, thrown_in = False, guard(step.stepper) or Stepper(), 0
     try:
         generator = _inner(function, step, pending) if step.body is None else _items(step.body)
         advance: Callable[[Any], Any] = generator.send
@@ -241,17 +262,21 @@ def _generator(function: Function, begin: Begin, pending: _Pending | None) -> Ge
             try:
                 sent = yield item
             except BaseException as thrown:
-                is_closed = stepper.note_close(thrown)
+                is_closed, thrown_in = _is_closing(step, stepper, thrown), id(thrown)  # held here, it keeps this frame alive
                 advance = generator.throw
                 inbox.append(thrown)
             else:
-                advance = generator.send
+                advance, thrown_in = generator.send, 0
                 inbox.append(sent)
+                stopped = guard(step.stopped)
+                if stopped is not None:
+                    generator.close()
+                    raise stopped
     except GeneratorExit:
         _report_end(step, stepper, step.returned, items, partial=True)
         raise
     except BaseException as error:
-        _report_end(step, stepper, step.raised, error)
+        _report_error(step, stepper, error, items, was_thrown=id(error) == thrown_in)
         raise
 
 
@@ -263,7 +288,7 @@ async def _async_generator(function: Function, begin: Begin, pending: _Pending |
         yield step.answer
         return
     items: list[Any] = []
-    is_closed, stepper, thrown_in = False, _stepper_of(step), 0
+    is_closed, stepper, thrown_in = False, guard(step.stepper) or Stepper(), 0
     try:
         generator = _inner(function, step, pending) if step.body is None else _aitems(step.body)
         following = first_step(generator)
@@ -277,26 +302,33 @@ async def _async_generator(function: Function, begin: Begin, pending: _Pending |
             try:
                 sent = yield item
             except BaseException as thrown:
-                is_closed, thrown_in = stepper.note_close(thrown), id(thrown)  # held here, it would keep this frame alive
+                is_closed, thrown_in = _is_closing(step, stepper, thrown), id(thrown)  # held here, it keeps this frame alive
                 following = generator.athrow(thrown)
             else:
+                stopped = guard(step.stopped)
+                if stopped is not None:
+                    await generator.aclose()
+                    raise stopped
                 following, thrown_in = generator.asend(sent), 0
     except GeneratorExit:
         _report_end(step, stepper, step.returned, items, partial=True)
         raise
     except BaseException as error:
-        if id(error) == thrown_in and type(error).__name__ in CANCELLING:  # the event loop ended before it had closed it
-            _report_end(step, stepper, step.returned, items, partial=True)
-        else:
-            _report_end(step, stepper, step.raised, error)
+        _report_error(step, stepper, error, items, was_thrown=id(error) == thrown_in)
         raise
 
 
-def _stepper_of(step: Step) -> Stepper:
-    if step.recording is None:
-        return Stepper()
-    collected.watch()
-    return ContextStepper(step.recording)
+def _is_closing(step: Step, stepper: Stepper, thrown: BaseException) -> bool:
+    is_closed = stepper.note_close(thrown)
+    if is_closed:
+        guard(step.closing)
+    return is_closed
+
+
+def follow(generator: Any, begin: Begin) -> Any:
+    """Return a generator of the same kind and name that passes everything on. ``begin`` is called with its first step."""
+    kind: KindOfFunction = "async generator" if hasattr(generator, "__anext__") else "generator"
+    return call(kind, lambda *_, **__: generator, (), {}, begin)
 
 
 def _items(body: Callable[[], Any]) -> Generator[Any, None, None]:
@@ -314,7 +346,7 @@ def _add_item(step: Step, stepper: Stepper, items: list[Any], item: Any, *, is_c
     """Record an item that a generator yields. ``is_closed``: it yields after its close; Python then raises and drops it."""
     if is_closed:
         _report_end(step, stepper, step.returned, items, partial=True)
-    step.keep(items, item)
+    guard(step.keep, items, item)
     stepper.pause()
 
 
@@ -330,6 +362,13 @@ def _report_end(step: Step, stepper: Stepper, tell: Callable[..., None], *args: 
     if stepper.is_collected:
         _end_on_our_thread(step.recording)
     tell(*args, **how)
+
+
+def _report_error(step: Step, stepper: Stepper, error: BaseException, items: list[Any], *, was_thrown: bool) -> None:
+    if was_thrown:
+        _report_end(step, stepper, step.thrown, error, items)
+    else:
+        _report_end(step, stepper, step.raised, error)
 
 
 def _end_on_our_thread(attachable: Attachable | None) -> None:

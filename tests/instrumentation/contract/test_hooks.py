@@ -28,8 +28,8 @@ ENGINE = {"_failures", "_cache", "_patches", "_provider", "_streams", "_traced_f
 """Broken in `test_chaos`; the last stands in for functions and holds their guards."""
 
 GUARDS = {
-    *("patches", "traced_generator", "watch_generator", "followed", "_stepped", "_astepped"),
-    *("_first", "_closed"),
+    *("patches", "traced_generator", "watch_generator", "followed", "_step", "_stepped"),
+    *("returned", "raised", "thrown", "_closed"),
 }
 """Of what several providers share: what stands in for the library's own functions, and holds the guards."""
 

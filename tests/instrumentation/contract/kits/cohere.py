@@ -17,7 +17,7 @@ class Cohere(Kit):
     provider = "cohere"
     has_cached_tokens = False
     retries_streams = False
-    guards = ("_stepped", "_astepped", "_first", "_unhooked")
+    guards = ("_unhooked",)
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         client_class: Any = cohere.AsyncClientV2 if asynchronous else cohere.ClientV2

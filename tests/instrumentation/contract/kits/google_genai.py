@@ -29,7 +29,7 @@ class GoogleGenai(Kit):
     library = "google.genai"
     provider = "gcp.gemini"
     has_choices = True
-    guards = ("_stepped", "_astepped", "_first", "_unhooked", "read", "iter_any")
+    guards = ("_unhooked", "read", "iter_any")
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         again = types.HttpRetryOptions(attempts=retries + 1, initial_delay=0.001, max_delay=0.001, jitter=0.001)
