@@ -6,7 +6,7 @@ Loading it imports nothing of llmtrace, since every pytest run does.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,12 +22,19 @@ _RUNS = pytest.StashKey[list["Run"]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--llmtrace-record`` and ``--llmtrace-baseline``."""
+    """Add ``--llmtrace-record``, ``--llmtrace-allow`` and ``--llmtrace-baseline``."""
     group = parser.getgroup("llmtrace")
     group.addoption(
         "--llmtrace-record",
         action="store_true",
         help="where a program differs from its recording, run it for real from there on, and keep the new run",
+    )
+    group.addoption(
+        "--llmtrace-allow",
+        action="append",
+        default=[],
+        metavar="TOOL",
+        help="with --llmtrace-record, a tool that changes something and may run for real all the same (can be repeated)",
     )
     group.addoption(
         "--llmtrace-baseline",
@@ -50,13 +57,20 @@ def llmtrace_capture(request: pytest.FixtureRequest) -> Iterator[Captured]:
 def llmtrace_replay(request: pytest.FixtureRequest) -> Callable[..., ReplayedRun]:
     """Run an agent or a program again, answered from a recording: ``llmtrace_replay("refund.jsonl")``.
 
-    The file is looked for beside the test. ``tools={"look_up": "live"}`` runs the body of that tool. See `ReplayedRun`.
+    The file is looked for beside the test. ``tools={"look_up": "live"}`` runs the body of that tool; ``programs=["git"]`` lets
+    the agent start that program. See `ReplayedRun`.
     """
     from llmtrace.testing import ReplayedRun
 
-    def make(recording: str, *, tools: Mapping[str, Literal["recorded", "live"]] | None = None) -> ReplayedRun:
+    def make(
+        recording: str,
+        *,
+        tools: Mapping[str, Literal["recorded", "live", "after"]] | None = None,
+        programs: Collection[str] = (),
+    ) -> ReplayedRun:
         path = request.path.parent / recording
-        run = ReplayedRun(path, tools=tools, record=bool(request.config.getoption("--llmtrace-record")))
+        record, allow = (request.config.getoption(name) for name in ("--llmtrace-record", "--llmtrace-allow"))
+        run = ReplayedRun(path, tools=tools, programs=programs, record=bool(record), allow=allow)
         request.node.stash.setdefault(_TO_KEEP, []).append(run)
         request.node.stash.setdefault(_RUNS, []).append(run)
         return run

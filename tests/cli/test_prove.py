@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]  # programs of their ow
 
 PROGRAM = ("--", "python", "agent.py", TASK)
 RIGHT = ("--set", "look_up/order_id=KS-20418", "--check", "grep -q KS-20418")
+LIVE = ("--tool", "look_up=live", "--tool", "refund=live")
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +39,7 @@ def test_the_judge_gives_the_correction(llmtrace: Callable[..., Ran]) -> None:
         return {"role": "assistant", "content": json.dumps(words)}
 
     with ModelServer(script, pace=0) as server:
-        judge = ("--judge", "m", "--judge-url", server.url, *RIGHT[2:], "--times", "1", "--tool", "all=live")
+        judge = ("--judge", "m", "--judge-url", server.url, *RIGHT[2:], "--times", "1", *LIVE)
         said = " ".join(llmtrace("why", "last", "--prove", *judge, *PROGRAM).out.split())
         assert f"Asks m at {server.url[7:-3]} for 1 correction: sends about" in said
         assert (asked[0]["place"], asked[0]["recorded"]) == ("look_up/order_id", "KS-20431")
@@ -55,7 +56,7 @@ def test_the_judge_gives_the_correction(llmtrace: Callable[..., Ran]) -> None:
 
 def test_what_does_not_help_is_no_cause(llmtrace: Callable[..., Ran]) -> None:
     """Without --set the step is taken out: the refund is not made then, and the customer has no money either."""
-    words = ("--check", "grep -q KS-20418", "--times", "2", "--tool", "all=live", "--json")
+    words = ("--check", "grep -q KS-20418", "--times", "2", *LIVE, "--json")
     proof = json.loads(llmtrace("why", "last", "--prove", *words, *PROGRAM).out)["proofs"][0]
     assert proof["correction"] == "taken out: look_up answers that there is nothing"
     assert (proof["corrected"]["ended_well"], proof["as_recorded"]["ended_well"]) == (0, 0)
@@ -66,6 +67,7 @@ def test_nothing_runs_that_was_not_allowed(llmtrace: Callable[..., Ran], tmp_pat
     for words, said in (
         (RIGHT, "after the correction, look_up and refund would run for real, 10 times"),
         ((*RIGHT, "--tool", "look_up=live"), "allow it: --tool refund=live"),
+        ((*RIGHT, "--tool", "all=live"), "after the correction, refund would run for real"),
         (RIGHT[:2], "does not say whether it ended well"),
         ((*RIGHT[2:], "--set", "look_up/nothing=1"), "nothing at /nothing: it has order_id. It corrects the first"),
         ((*RIGHT, "--tool", "look_up"), "expected NAME=live"),
@@ -78,7 +80,7 @@ def test_nothing_runs_that_was_not_allowed(llmtrace: Callable[..., Ran], tmp_pat
         assert said in " ".join(ran.err.split()), ran.err
     assert not (tmp_path / "traces" / "replays" / "journal").exists()
     assert llmtrace("why", "last", "--times", "3").code == 2
-    ran = llmtrace("why", "last", "--prove", *RIGHT, "--tool", "all=live", "--", "python", "agent.py", "another task")
+    ran = llmtrace("why", "last", "--prove", *RIGHT, *LIVE, "--", "python", "agent.py", "another task")
     assert "the unchanged program does not replay" in ran.err
 
 

@@ -46,6 +46,8 @@ if "twice" in sys.argv:
 print(desk(sys.argv[1]))
 """
 
+LIVE = ("--tool", "look_up=live", "--tool", "refund=live", "--tool", "die=live")
+
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -110,7 +112,7 @@ def test_a_correction_is_tried(store: str, llmtrace: Callable[..., Ran]) -> None
     with ModelServer(pace=0) as server:
         os.environ["URL"] = server.url
         try:
-            ran = llmtrace("replay", "--json", *words, "--live-after", first, "--", "agent.py", BAD_TASK)
+            ran = llmtrace("replay", "--json", *words, *LIVE, "--live-after", first, "--", "agent.py", BAD_TASK)
         finally:
             del os.environ["URL"]
     unchanged, corrected = json.loads(ran.out)["runs"]
@@ -140,10 +142,19 @@ def test_a_prompt_is_edited(store: str, llmtrace: Callable[..., Ran], monkeypatc
         assert ran.code == 0, ran.err
         assert f"chat scripted [{models[1][:8]}] is asked: /temperature is new: 0" in said
         assert "went on for real: 5 calls answered" in said
-        assert ", 1 made for real" in said
+        assert ", made for real: 1 model call;" in said
         diff = llmtrace("diff", *said.partition("llmtrace diff ")[2].split())
         assert "temperature is 0.0, was absent" in " ".join(diff.out.split())
-        words = ("--edit", models[0], "--set", "/messages/1/content=refund order KS-20457", "--live-after", models[0], "--json")
+        words = (
+            "--edit",
+            models[0],
+            "--set",
+            "/messages/1/content=refund order KS-20457",
+            "--live-after",
+            models[0],
+            "--json",
+            *LIVE,
+        )
         ran = llmtrace("replay", *words, "--", "agent.py", BAD_TASK)
     edited = json.loads(ran.out)["runs"][1]
     assert (edited["served"], edited["divergences"]) == (0, [])
@@ -192,7 +203,7 @@ def test_an_answer_is_edited_in_the_editor(
         assert ran.code == 3
         assert 'order_id was "KS-20431", is "KS-20457"' in " ".join(ran.err.split())
         editor("open(path, 'w').write(text.replace('kettle', 'lamp'))")  # what the model was asked, as plain text
-        words = ("--edit", model.span_id, "--set", "/messages/1/content", "--live-after", model.span_id)
+        words = ("--edit", model.span_id, "--set", "/messages/1/content", "--live-after", model.span_id, *LIVE)
         with ModelServer(pace=0) as server:
             monkeypatch.setenv("URL", server.url)
             ran = llmtrace("replay", *words, *program)
@@ -206,8 +217,10 @@ def test_a_killed_recording_and_another_run_of_the_process(store: str, llmtrace:
     """The journal survives ``kill -9``; a program that works on two tasks is replayed as a whole."""
     assert record(BAD_TASK, "kill") == -signal.SIGKILL
     ran = llmtrace("replay", "--", "agent.py", BAD_TASK)
-    assert ran.code == 4, ran.err
+    assert ran.code == 5, ran.err
+    assert "same up to where the recorded run was killed: 5 calls" in " ".join(ran.err.split())
     assert "the recording ends in execute_tool die" in " ".join(ran.err.split())
+    assert llmtrace("replay", "--bisect", "--", "agent.py", BAD_TASK).code == 0
     record(BAD_TASK, "twice")
     ran = llmtrace("replay", "last", "--", "agent.py", BAD_TASK, "twice")
     assert ran.code == 0, ran.err
@@ -225,9 +238,16 @@ def test_bisect_skips_a_commit_that_does_not_start(store: str, tmp_path: Path, l
 @pytest.mark.all
 def test_all_tools_run(store: str, llmtrace: Callable[..., Ran]) -> None:
     record(BAD_TASK)
-    ran = llmtrace("replay", "--json", "--tool", "all=live", "--", "agent.py", BAD_TASK)
+    """A tool that changes something must be named."""
+    ran = llmtrace("replay", "--tool", "all=live", "--", "agent.py", BAD_TASK)
+    said = " ".join(ran.err.split())
+    assert "may run for real: look_up not run, because it changes something: die, refund (allow it: --tool die=live" in said
+    assert "5 calls answered" in said
+    assert "made for real: look_up 1 time;" in said
+    ran = llmtrace("replay", "--json", "--tool", "all=live", *LIVE, "--", "agent.py", BAD_TASK)
     (run,) = json.loads(ran.out)["runs"]
     assert (ran.code, run["served"], run["live"]) == (0, 3, 3)
+    assert run["ran"] == {"look_up": 1, "refund": 1, "die": 1}
 
 
 @pytest.mark.all
@@ -280,8 +300,12 @@ def test_begin_at_a_checkpoint(store: str, tmp_path: Path, llmtrace: Callable[..
     (tmp_path / "checked.py").write_text(CHECKED, encoding="utf-8")
     subprocess.run([sys.executable, "checked.py"], check=True)
     ran = llmtrace("replay", "--from", "order found", "--", "checked.py", "changed")
+    assert ran.code == 3
+    assert "the tool refund would run for real, which was not allowed (--tool refund=live)" in " ".join(ran.err.split())
+    ran = llmtrace("replay", "--from", "order found", "--tool", "refund=live", "--", "checked.py", "changed")
     assert ran.code == 0, ran.err
     assert (tmp_path / "ran.txt").read_text(encoding="utf-8").split() == ["look_up", "refund42", "refund42"]
+    assert "may run for real after that: models, refund" in " ".join(ran.err.split())
     assert "went on for real: 1 call answered" in " ".join(ran.err.split())
     ran = llmtrace("replay", "--from", "nowhere", "--", "checked.py")
     assert ran.code == 2

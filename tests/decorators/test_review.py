@@ -872,7 +872,7 @@ def test_a_call_with_which_a_replay_goes_live_is_held(store: Path, tools: llmtra
     agent()
     recorded = newest(store)
     on(store, unattended="deny")
-    with llmtrace.replay(recorded.trace_id, live_after="change"):
+    with llmtrace.replay(recorded.trace_id, live_after="change", tools={"refund": "after"}):
         assert "nobody is there" in agent()
     assert ran == [("KS-1", 1)]
     assert all(span.end is not None for span in newest(store).spans)

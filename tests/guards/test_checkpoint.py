@@ -217,7 +217,7 @@ def test_a_replay_begins_at_a_checkpoint() -> None:
     look_up.__wrapped__.__annotations__["return"] = dict[str, Any]
     result, trace = recorded(program)
     assert (result, ran) == (10.0, ["look_up", "refund"])
-    with capture(signals=[]) as captured, llmtrace.replay(trace, live_after="order found"):
+    with capture(signals=[]) as captured, llmtrace.replay(trace, live_after="order found", tools={"refund": "after"}):
         assert llmtrace.agent(program, name="shop")() == 10.0  # type: ignore[call-overload]
     assert ran == ["look_up", "refund", "refund"]
     assert captured.trace.root.failure is None

@@ -32,9 +32,14 @@ def text(recorded: Operation, made: Operation) -> str:
 
 def test_places_are_taken_in_order_and_once() -> None:
     run = RecordedRun([Trace([span(1, ToolExecution("a")), span(2, ToolExecution("b")), span(3, ToolExecution("a"))])])
-    places = [run.place(run.top, ToolExecution(name), "") for name in ("a", "a", "a", "b")]
-    assert [step.span.start if step is not None and step.span is not None else None for step in places] == [1, 3, None, 2]
-    assert run.unused() == []
+    taken: set[str] = set()
+    places = []
+    for name in ("a", "a", "a", "b"):
+        step = run.place(run.top, ToolExecution(name), "", taken)
+        places.append(None if step is None or step.span is None else step.span.start)
+        taken |= set() if step is None else {step.id}
+    assert places == [1, 3, None, 2]
+    assert run.unused(taken) == []
 
 
 def test_the_program_and_spans_of_others_are_no_steps() -> None:
@@ -44,7 +49,7 @@ def test_the_program_and_spans_of_others_are_no_steps() -> None:
     other = span(2, Workflow("http"), 1, scope=Scope("shop"))
     call = span(3, Inference("openai"), 2)
     run = RecordedRun([Trace([program, other, call])])
-    step = run.place(run.top, Inference("anthropic", request_model="another"), "chat another")
+    step = run.place(run.top, Inference("anthropic", request_model="another"), "chat another", ())
     assert step is not None
     assert step.span is call
 

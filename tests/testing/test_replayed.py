@@ -25,6 +25,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+LIVE = ("--tool", "look_up=live", "--tool", "refund=live")
+
+
 def mend(folder: Path) -> None:
     """The tutorial's fix: the tool knows whose orders it may show."""
     text = (folder / "agent.py").read_text(encoding="utf-8")
@@ -51,7 +54,7 @@ def test_a_failure_becomes_a_test(folder: Path) -> None:
     printed = pytest_in(folder)
     assert "the run differs from test_refund.jsonl" in printed
     assert "pytest --llmtrace-record" in printed
-    assert "1 passed" in pytest_in(folder, "--llmtrace-record")
+    assert "1 passed" in pytest_in(folder, "--llmtrace-record", "--llmtrace-allow", "refund")
     assert "1 passed" in pytest_in(folder)  # offline, from the new recording
 
 
@@ -99,7 +102,7 @@ def test_what_cannot_become_a_test_says_why(folder: Path, capsys: pytest.Capture
         assert main(words) == 2
         assert said in " ".join(capsys.readouterr().err.split())
     trace = open_store(str(folder / "traces")).trace("last")
-    main(["replay", "last", "--live-after", trace.spans[1].span_id, "--", "python", "agent.py", TASK])
+    main(["replay", "last", "--live-after", trace.spans[1].span_id, *LIVE, "--", "python", "agent.py", TASK])
     replays = open_store(str(folder / "traces" / "replays"))
     replayed = replays.trace("last").trace_id
     capsys.readouterr()

@@ -198,7 +198,11 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
     if scripted:
         screen.line("Correct the order number, and run the agent again from there:", "bold")
         right = f"--set look_up/order_id={RIGHT} --check 'grep -q {RIGHT}'"
-        for line in (f"{program} why --prove{suffix} \\", f"  {right} \\", f"  --tool all=live -- {program} demo"):
+        for line in (
+            f"{program} why --prove{suffix} \\",
+            f"  {right} \\",
+            f"  --tool look_up=live --tool refund=live -- {program} demo",
+        ):
             screen.line(f"  {screen.paint(line, 'cyan')}")
     screen.line("Decide yourself before the refund is made:", "bold")
     screen.line(f"  {screen.paint(f'{program} demo --review{suffix}', 'cyan')}")

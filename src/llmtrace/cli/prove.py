@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text, judge_option
 from llmtrace.cli.options import FINE, BadInput, number_type, positive, print_json
-from llmtrace.cli.recording import Recording, live_names, load, program
+from llmtrace.cli.recording import ALL, Recording, live_names, load, program
 from llmtrace.cli.terminal import Cell, Progress, Screen, Style
 from llmtrace.config import Config
 from llmtrace.diagnosis import Reading, Suspect, diagnose
@@ -29,7 +29,9 @@ from llmtrace.launch.replayed import Assignment
 from llmtrace.model import Inference, ToolExecution, Trace, Usage
 from llmtrace.model.traces import short_id
 from llmtrace.playback.corrections import Correction, Verdict, chosen, correction, place_of, verdict
+from llmtrace.playback.permissions import Permissions
 from llmtrace.prices import cost_usd
+from llmtrace.reading.calls import is_change
 from llmtrace.store import open_store
 from llmtrace.store.summary import summarise
 from llmtrace.testing.run import StoredRun
@@ -100,7 +102,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--tool",
         metavar="NAME=live",
         action="append",
-        help="with --prove, a tool whose body may run after the correction; all=live: every tool (can be repeated)",
+        help="with --prove, a tool whose body may run after the correction; all=live: every tool that changes nothing (can be "
+        "repeated)",
     )
     parser.add_argument(
         "--budget", metavar="USD", type=_dollars, help=f"with --prove, the most that the runs may cost (default: {USD:g})"
@@ -197,7 +200,8 @@ class _Prover:
         self._check: str | None = args.check
         self._limit: float = USD if args.budget is None else args.budget
         names = live_names(args.tool or ())
-        self._may_run = None if "all" in names else names
+        tools = [name for name in names if name != ALL]
+        self._permissions = Permissions(after=tools, rest="reading" if ALL in names else "named")
         self._config = Config.read(store=recording.store)
         self._unchanged: dict[str, _Runs] = {}
         """Results of the runs without a correction, by the span after which they go on for real. Corrections share them."""
@@ -207,13 +211,15 @@ class _Prover:
         trace, points = self._recording.trace, {plan.point for plan in plans}
         starts = {point: trace.span(point).start for point in points}
         rest = [span for point in points for span in trace.spans if span.start > starts[point] and span.span_id != point]
-        tools = sorted({span.operation.name for span in rest if isinstance(span.operation, ToolExecution)})
-        missing = [name for name in tools if self._may_run is not None and name not in self._may_run]
+        tools = {span.operation.name: span.operation.definition for span in rest if isinstance(span.operation, ToolExecution)}
+        missing = [name for name in sorted(tools) if not self._permissions.may_run_after(name, tools[name])]
         if missing:
             options = " ".join(f"--tool {name}=live" for name in missing)
+            changing = [name for name in missing if is_change(name, tools[name])]
+            all_of_them = "" if changing else ", or --tool all=live"
             raise BadInput(
                 f"after the correction, {' and '.join(missing)} would run for real, {2 * self.times} times.\n"
-                f"If that does no harm, allow it: {options}, or --tool all=live"
+                f"If that does no harm, allow it: {options}{all_of_them}"
             )
         calls = [span.operation for span in rest if isinstance(span.operation, Inference)]
         runs = self.times * (len(plans) + len(points))
@@ -274,7 +280,7 @@ class _Prover:
 
     def prove(self, correction: Correction) -> _Proof:
         point = correction.edit.span_id
-        assignment = replace(self._recording.assignment(), live_after=point, may_run=self._may_run)
+        assignment = replace(self._recording.assignment(), live_after=point, permissions=self._permissions)
         corrected = self._run(replace(assignment, edit=tuple(correction.edit)))
         if point not in self._unchanged:
             self._unchanged[point] = self._run(assignment)

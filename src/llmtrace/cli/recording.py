@@ -15,13 +15,17 @@ from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError
 from llmtrace.launch.replay_process import find_program
 from llmtrace.launch.replayed import Assignment
-from llmtrace.model import ToolExecution, Trace
+from llmtrace.model import ToolDefinition, ToolExecution, Trace
 from llmtrace.model.traces import short_id
 from llmtrace.playback.recorded_run import is_call, same_process
+from llmtrace.reading.calls import is_change
 from llmtrace.semconv import SERVICE_NAME
 from llmtrace.store import TraceSummary
 from llmtrace.store.local import default_folder
 from llmtrace.store.replay_key import REPLAYS
+
+ALL = "all"
+"""In place of a tool's name: every tool that ran and changes nothing. A tool that changes something must be named."""
 
 LONGEST_PROCESS = 3_600_000_000_000
 """Nanoseconds (one hour) before and after a trace's start, in which other traces of the same process are searched."""
@@ -83,18 +87,26 @@ def program(words: Sequence[str], example: str) -> list[str]:
 
 
 def live_tools(recording: Recording, options: Sequence[str]) -> list[str]:
-    """Return the names in ``--tool NAME=live``; for ``all=live``, the names of all tools that ran.
+    """Return the names in ``--tool NAME=live``; for ``all=live``, also the names of all tools that ran and change nothing.
 
     Raises BadInput for any other policy, and for a tool that did not run.
     """
-    ran = {span.operation.name for span in recording.trace.spans if isinstance(span.operation, ToolExecution)}
+    ran = tools_that_ran(recording.trace)
     names = live_names(options)
-    if "all" in names:
-        return sorted(ran)
     for name in names:
-        if name not in ran:
+        if name not in ran and name != ALL:
             raise BadInput(f"--tool {name}=live: no tool of this name ran in trace {short_id(recording.trace.trace_id)}.")
-    return names
+    reading = [name for name, changes in ran.items() if not changes] if ALL in names else []
+    return sorted({*names, *reading} - {ALL})
+
+
+def tools_that_ran(trace: Trace) -> dict[str, bool]:
+    """Return the names of the tools that ran, sorted, each with True if it changes something."""
+    definitions: dict[str, ToolDefinition | None] = {}
+    for span in trace.spans:
+        if isinstance(span.operation, ToolExecution):
+            definitions[span.operation.name] = definitions.get(span.operation.name) or span.operation.definition
+    return {name: is_change(name, definitions[name]) for name in sorted(definitions)}
 
 
 def live_names(options: Sequence[str]) -> list[str]:

@@ -2,29 +2,32 @@
 
 Models are not asked, tools do not run, and nothing is sent anywhere, unless options say so. The new run is a trace of its own.
 
-The program comes after ``--``. Exit codes: 0 the same, 3 it differs, 4 it cannot be compared. What the replay came to is
-printed on stderr. ``llmtrace ls --replays`` lists the new run. See docs/how_to/replay.md.
+The program comes after ``--``. Exit codes: 0 the same, 3 it differs, 4 it cannot be compared, 5 the same up to where the
+recorded run was killed. What the replay came to is printed on stderr. ``llmtrace ls --replays`` lists the new run. See
+docs/how_to/replay.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 
 from llmtrace.cli import format_text
 from llmtrace.cli.edit_option import EditOption
 from llmtrace.cli.options import BadInput, add_repeated, positive, print_json
-from llmtrace.cli.recording import Recording, live_tools, load, program
+from llmtrace.cli.recording import ALL, Recording, live_tools, load, program, tools_that_ran
 from llmtrace.cli.stores import find_span
 from llmtrace.cli.terminal import Screen, Style
 from llmtrace.errors import LlmtraceError
-from llmtrace.launch.replay_process import DIVERGED, INCOMPARABLE, SAME, NothingToldError, ReplayedProgram, run_replay
+from llmtrace.launch.replay_process import DIVERGED, INCOMPARABLE, KILLED, SAME, NothingToldError, ReplayedProgram, run_replay
 from llmtrace.launch.replayed import Assignment
 from llmtrace.model import Trace
 from llmtrace.model.traces import short_id
 from llmtrace.playback.difference import repeatability
-from llmtrace.playback.player import CHANGE
+from llmtrace.playback.permissions import Permissions, Rest
+from llmtrace.playback.player import CHANGE, MODEL_CALLS
 from llmtrace.playback.recorded_run import find_checkpoint
 
 NAME = "replay"
@@ -32,15 +35,16 @@ HELP = "run a program again, answered from a recorded run: what differs"
 EXAMPLE = "llmtrace replay last -- python agent.py"
 
 TAKES_COMMAND = True
-_BISECT = {SAME: 0, DIVERGED: 1, INCOMPARABLE: 125}
+_BISECT = {SAME: 0, KILLED: 0, DIVERGED: 1, INCOMPARABLE: 125}
 """Exit codes for ``git bisect run``: good, bad, and skip for a commit that cannot be judged."""
+_WORST_LAST = (SAME, KILLED, DIVERGED, INCOMPARABLE)
 _BISECT_STOPS = 128
 """Exit code that ends the search of ``git bisect run``: the recording or the command is missing at every commit."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "%(prog)s [TRACE] [--tool NAME=live] [--connect HOST:PORT]\n"
+        "%(prog)s [TRACE] [--tool NAME=live] [--connect HOST:PORT] [--allow-program NAME]\n"
         "       [--loose] [--live-after SPAN | --from NAME]\n"
         "       [--edit SPAN [--set PLACE[=VALUE]]] [--times N] [--bisect]\n"
         "       [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
@@ -48,13 +52,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "trace", nargs="?", default="last", help="id, its first digits, or last (default): the newest that is not a replay"
     )
-    text = "run the body of this tool (all=live: of every tool); default: its recorded result is given (can be repeated)"
+    text = (
+        "run the body of this tool (all=live: of every tool that changes nothing); default: its recorded result is given. With "
+        "--live-after, --from or --edit it runs only after that (can be repeated)"
+    )
     add_repeated(parser, "--tool", "NAME=live", text)
     text = (
         "let the program connect to this server, an MCP server's say; its recorded calls are still answered from the "
         "recording (can be repeated)"
     )
     add_repeated(parser, "--connect", "HOST:PORT", text)
+    text = (
+        "let the program start this other program, such as git, which does what it always does; Python processes take part in "
+        "the replay (can be repeated)"
+    )
+    add_repeated(parser, "--allow-program", "NAME", text)
     parser.add_argument("--loose", action="store_true", help="answer a request that changed, too, and report the change")
     parser.add_argument(
         "--live-after",
@@ -97,38 +109,54 @@ def _run(args: argparse.Namespace) -> int:
     command = program(args.command, EXAMPLE)
     recording = load(args)
     trace = recording.trace
-    tools = live_tools(recording, args.tool)
+    permissions = _permissions(args, recording)
     live_after = _live_after(recording, args.live_after, args.checkpoint)
     edit = EditOption.read(args, recording, live_after)
-    for server in args.connect:
-        host, _, port = server.rpartition(":")
-        if not host or not port.isdigit():
-            raise BadInput(f"--connect {server}: expected HOST:PORT, as in --connect 127.0.0.1:8000")
-    assignment = replace(recording.assignment(), live_tools=tools, loose=args.loose, connect=args.connect)
-    unchanged = replace(assignment, live_after=live_after) if edit is None else replace(assignment, request_of=edit.request_of)
+    assignment = replace(recording.assignment(), permissions=permissions, loose=args.loose)
+    unchanged = replace(assignment, live_after=live_after)
+    if edit is not None:  # first from the record alone
+        unchanged = replace(assignment, request_of=edit.request_of)
     screen = Screen(sys.stderr)
+    if not args.json:
+        _announce(screen, recording.trace, permissions, args.tool, live_after)
     runs: list[ReplayedProgram] = []
     for number in range(args.times):
         ran = run_replay(command, unchanged)
         runs.append(ran)
         if not args.json:
             _tell(screen, trace, ran, number + 1 if args.times > 1 else None)
-    code = max(ran.code for ran in runs)  # the worst one
+    code = max((ran.code for ran in runs), key=_WORST_LAST.index)
     if edit is not None and code == SAME:
         ran = _run_edited(screen, command, replace(assignment, live_after=live_after), edit, runs[0], quiet=args.json)
         runs.append(ran)
-        code = ran.code
+        code = DIVERGED if ran.exit_code and ran.code == SAME else ran.code  # a program that fails is no success of the edit
     elif edit is not None and not args.json:
         screen.line("The unchanged program does not replay, so an edit would show nothing.")
     if args.json:
         contents = [{name: content for name, content in ran._asdict().items() if name != "request"} for ran in runs]
         print_json({"of": trace.trace_id, "runs": contents})
     elif args.times > 1:
-        same = sum(ran.code == SAME for ran in runs[: args.times])
-        screen.line(f"{same} of {args.times} runs were the same as {short_id(trace.trace_id)}")
-        for line in repeatability([ran.divergences for ran in runs[: args.times]]):
-            screen.prose(line)
+        _tell_repeatability(screen, trace, runs[: args.times])
     return _BISECT[code] if args.bisect else code
+
+
+def _tell_repeatability(screen: Screen, trace: Trace, runs: Sequence[ReplayedProgram]) -> None:
+    same = sum(ran.code == SAME for ran in runs)
+    screen.line(f"{same} of {len(runs)} runs were the same as {short_id(trace.trace_id)}")
+    for line in repeatability([ran.divergences for ran in runs]):
+        screen.prose(line)
+
+
+def _permissions(args: argparse.Namespace, recording: Recording) -> Permissions:
+    for server in args.connect:
+        host, _, port = server.rpartition(":")
+        if not host or not port.isdigit():
+            raise BadInput(f"--connect {server}: expected HOST:PORT, as in --connect 127.0.0.1:8000")
+    rest: Rest = "reading" if f"{ALL}=live" in args.tool else "named"
+    tools = live_tools(recording, args.tool)
+    comes_after = args.edit is not None or args.live_after is not None or args.checkpoint is not None
+    first, after = ((), tools) if comes_after else (tools, ())
+    return Permissions(first, after, rest, args.connect, args.allow_program)
 
 
 def _live_after(recording: Recording, span: str | None, checkpoint: str | None) -> str | None:
@@ -154,24 +182,46 @@ def _run_edited(
     return ran
 
 
+def _announce(screen: Screen, trace: Trace, permissions: Permissions, asked_for: Sequence[str], live_after: str | None) -> None:
+    """Say before what will run for real, if anything may."""
+    real = [*(["models"] if live_after is not None else ()), *permissions.tools, *permissions.after]
+    if real:
+        when = " after that" if live_after is not None or permissions.after else ""
+        screen.labelled("may     ", f"run for real{when}: {', '.join(real)}")
+    kept = [name for name, changes in tools_that_ran(trace).items() if changes and not permissions.may_run_after(name)]
+    if kept and f"{ALL}=live" in asked_for:
+        options = " ".join(f"--tool {name}=live" for name in kept)
+        screen.labelled("        ", f"not run, because it changes something: {', '.join(kept)} (allow it: {options})", "yellow")
+
+
 _WORDS: dict[int, tuple[str, Style]] = {
     SAME: ("same", "green"),
     DIVERGED: ("differs", "red"),
     INCOMPARABLE: ("cannot be compared", "yellow"),
+    KILLED: ("same up to where the recorded run was killed", "green"),
 }
 _REAL: tuple[str, Style] = ("went on for real", "cyan")
+
+
+def _made(ran: ReplayedProgram) -> str:
+    models = ran.ran.get(MODEL_CALLS, 0)
+    tools = [f"{name} {format_text.plural(count, 'time')}" for name, count in ran.ran.items() if name != MODEL_CALLS]
+    return ", ".join([*([format_text.plural(models, "model call")] if models else ()), *tools])
 
 
 def _tell(screen: Screen, trace: Trace, ran: ReplayedProgram, number: int | None, *, name: str = "replay") -> None:
     word, style = _REAL if ran.live and ran.code == SAME else _WORDS[ran.code]
     answered = f"{format_text.plural(ran.served, 'call')} answered from {short_id(trace.trace_id)}"
-    live = f", {ran.live} made for real" if ran.live else "" if ran.connections else ", nothing was sent"
+    live = f", made for real: {_made(ran)}" if ran.live else ""
     live += f", connected to {' and '.join(ran.connections)}" if ran.connections else ""
-    live += f", in {ran.processes} processes, each from its start" if ran.processes > 1 else ""
+    live += f", started {' and '.join(ran.programs)}" if ran.programs else ""
+    live = live or ", nothing was sent"
     as_trace = f"; recorded as {short_id(ran.trace_id)}" if ran.trace_id else ""
     screen.labelled(f"{name}{'' if number is None else f' {number}'}  ", f"{word}: {answered}{live}{as_trace}", style)
-    if ran.exit_code and ran.divergences and ran.divergences[0]["kind"] == "left over":
+    if ran.exit_code and not ran.is_ended and (not ran.divergences or ran.divergences[0]["kind"] == "left over"):
         screen.labelled("        ", f"the program ended with exit code {ran.exit_code}")
+    if ran.is_ended:
+        screen.labelled("        ", "the program did not end by itself after that, and was ended")
     for divergence in (*ran.divergences, *([ran.went_live] if ran.went_live else ())):
         where = f" ({divergence['where']})" if divergence["where"] else ""
         screen.labelled("        ", f"{divergence['kind']}: {divergence['what']}{where}")

@@ -27,6 +27,7 @@ from llmtrace.model import JsonValue
 from llmtrace.model.reviews import DECISIONS, Decision, ReviewRecord, ReviewRequest, ReviewState
 from llmtrace.model.traces import short_id
 from llmtrace.playback.edit import Edit, with_member
+from llmtrace.playback.permissions import Permissions
 from llmtrace.playback.player import CHANGE
 from llmtrace.store.reviews import Reviews, this_user
 from llmtrace.text.unsafe_characters import clean
@@ -362,7 +363,12 @@ def _resume(args: argparse.Namespace, reviews: Reviews) -> int:
         raise BadInput(f"review {request.review_id} belongs to no recorded run, so that there is nothing to go on with.")
     args.trace = request.trace_id
     recording = load(args, may_be_empty=True)
-    resumed = replace(recording.assignment(), live_after=CHANGE, resume=(request.review_id, request.digest))
+    resumed = replace(
+        recording.assignment(),
+        permissions=Permissions(rest="all"),
+        live_after=CHANGE,
+        resume=(request.review_id, request.digest),
+    )
     if record.state in ("done", "failed") and not args.json:
         ended = f"The call of {request.question} has run{' and failed' if record.state == 'failed' else ''}"
         Screen(sys.stderr).prose(f"{ended}, so it does not run again. The program gets what came of it, and goes on.", "yellow")

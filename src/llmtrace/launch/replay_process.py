@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from llmtrace.errors import ConfigurationError
 from llmtrace.launch import VARIABLE, environment
 from llmtrace.launch.replayed import Assignment
+from llmtrace.playback.player import outcome_of
+from llmtrace.playback.progress import Progress
 
 
 class NothingToldError(ConfigurationError):
@@ -25,12 +29,17 @@ class NothingToldError(ConfigurationError):
 SAME: Final = 0
 DIVERGED: Final = 3
 INCOMPARABLE: Final = 4
-_CODES = {"same": SAME, "diverged": DIVERGED, "incomparable": INCOMPARABLE}
+KILLED: Final = 5
+"""The program did the same up to where the recorded run was killed."""
+_CODES = {"same": SAME, "killed": KILLED, "diverged": DIVERGED, "incomparable": INCOMPARABLE}
+_GRACE_SECONDS = 3.0
+"""Seconds that a program has to end after the replay was stopped, before its processes are ended."""
+_LOOK_SECONDS = 0.05
 
 
 class ReplayedProgram(NamedTuple):
     code: int
-    """`SAME`, `DIVERGED` or `INCOMPARABLE`."""
+    """`SAME`, `KILLED`, `DIVERGED` or `INCOMPARABLE`."""
     exit_code: int
     """Exit code of the program itself."""
     served: int
@@ -46,9 +55,15 @@ class ReplayedProgram(NamedTuple):
     request: str | None = None
     """The HTTP body of the request that `Assignment.request_of` selects; None if no such request was made."""
     connections: tuple[str, ...] = ()
-    """Servers that the program connected to outside of recorded calls, as `Assignment.connect` allows."""
-    processes: int = 1
-    """Processes of the program that replayed the run, each by itself."""
+    """Servers that the program connected to outside of recorded calls, as it was allowed to."""
+    programs: tuple[str, ...] = ()
+    """Other programs that it started, as it was allowed to."""
+    ran: Mapping[str, int] = {}
+    """How often each tool ran for real, by name; and ``model calls``."""
+    refused: tuple[str, ...] = ()
+    """Tools and programs that it wanted to run, and was not allowed to."""
+    is_ended: bool = False
+    """True if its processes had to be ended, because it did not end by itself after the replay was stopped."""
     printed: str = ""
     """The program's stderr, if it was not shown."""
 
@@ -66,42 +81,83 @@ def find_program(words: Sequence[str]) -> list[str]:
 def run_replay(
     command: Sequence[str], assignment: Assignment, *, quiet: bool = False, timeout: float | None = None
 ) -> ReplayedProgram:
-    """Start the program and wait for its end. The new run is recorded in ``assignment.into``.
+    """Start the program and wait for its end. The new run is recorded in ``assignment.into``. After the first difference that
+    is not served, its processes are ended if it does not end by itself.
 
     ``quiet``: do not show the program's output. ``timeout``: seconds until it is killed. Raises `ConfigurationError` if the
-    program reported no replay, or did not end in time.
+    program was not replayed, or did not end in time.
     """
     with tempfile.TemporaryDirectory(prefix="llmtrace-replay-") as folder:
-        report = Path(folder) / "report"
-        variables = {**os.environ, **environment({}), VARIABLE: replace(assignment, report=str(report)).as_text()}
+        assignment = replace(assignment, progress=str(Path(folder) / "progress"))
+        variables = {**os.environ, **environment({}), VARIABLE: assignment.as_text()}
         if assignment.resume is None:
             replaying = {"LLMTRACE_STORE": assignment.into, "LLMTRACE_EXPORTERS": "", "LLMTRACE_UNATTENDED": "deny"}
             variables |= replaying
-        try:
-            process = subprocess.run(  # noqa: S603 - the user asked to run it
-                list(command), env=variables, check=False, capture_output=quiet, timeout=timeout
-            )
-        except subprocess.TimeoutExpired:
-            raise ConfigurationError(f"the program did not end within {timeout:g} seconds and was killed") from None
-        printed = process.stderr.decode(errors="replace").strip() if quiet else ""
-        lines = report.read_text(encoding="utf-8").split("\n")[:-1] if report.exists() else []  # drop a cut last line
-    if not lines:
+        progress = Progress(Path(assignment.progress))
+        with (Path(folder) / "printed").open("w+b") as file:
+            shown = {} if not quiet else {"stdout": subprocess.DEVNULL, "stderr": file}
+            process = subprocess.Popen(list(command), env=variables, **shown)  # type: ignore[call-overload]  # noqa: S603
+            try:
+                is_ended = _wait(process, progress, timeout)
+            except subprocess.TimeoutExpired:
+                raise ConfigurationError(f"the program did not end within {timeout:g} seconds and was killed") from None
+            finally:
+                _end(process, progress)
+            file.seek(0)
+            printed = file.read().decode(errors="replace").strip()
+        progress.read()
+        if progress.has_begun:
+            assignment.player(progress).finish()
+    if not progress.has_begun:
         raise NothingToldError(
             f"the program ended (exit code {process.returncode}) and was not replayed: it recorded nothing, was "
             "killed, or runs with a Python that has no llmtrace.\nSee that it records: llmtrace run, with the same command"
             + (f"\n{printed[-2000:]}" if printed else "")
         )
-    reports = [json.loads(line) for line in lines]
     return ReplayedProgram(
-        max(_CODES[report["outcome"]] for report in reports),
+        _CODES[outcome_of(progress.divergences)],
         process.returncode,
-        sum(report["served"] for report in reports),
-        sum(report["live"] for report in reports),
-        next((report["trace_id"] for report in reports if report["trace_id"]), None),
-        [divergence for report in reports for divergence in report["divergences"]],
-        next((report["went_live"] for report in reports if report["went_live"]), None),
-        next((report["request"] for report in reports if report["request"] is not None), None),
-        tuple(dict.fromkeys(server for report in reports for server in report["connections"])),
-        len(reports),
+        progress.served,
+        sum(progress.ran.values()),
+        progress.trace_id,
+        [asdict(divergence) for divergence in progress.divergences],
+        None if progress.went_live is None else asdict(progress.went_live),
+        progress.request,
+        tuple(progress.connections),
+        tuple(progress.programs),
+        progress.ran,
+        tuple(dict.fromkeys(progress.refused)),
+        is_ended,
         printed,
     )
+
+
+def _wait(process: subprocess.Popen[bytes], progress: Progress, timeout: float | None) -> bool:
+    """Wait for the program's end. Returns True if it had to be ended, because the replay was stopped and it went on."""
+    began = time.monotonic()
+    stopped: float | None = None
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_LOOK_SECONDS)
+            return False
+        now = time.monotonic()
+        if timeout is not None and now - began > timeout:
+            raise subprocess.TimeoutExpired(process.args, timeout)
+        if stopped is None and progress.read().stopped_by is not None:
+            stopped = now
+        if stopped is not None and now - stopped > _GRACE_SECONDS:
+            return True
+
+
+def _end(process: subprocess.Popen[bytes], progress: Progress) -> None:
+    """End the program, and the Python processes that it left behind."""
+    if process.poll() is None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.kill()
+        process.wait()
+    for other in progress.read().processes:
+        with suppress(OSError):
+            if other not in (process.pid, os.getpid()) and os.getsid(other) == os.getsid(0):  # not one with the same number
+                os.kill(other, signal.SIGKILL)

@@ -1,13 +1,14 @@
-"""Replays a recorded run in a Python process that ``llmtrace replay`` started.
+"""Replays a recorded run in a Python process that ``llmtrace replay`` started, and in each Python process that this one starts.
 
-The command passes the assignment in a variable, and reads the report from a file when the program has ended.
+The command passes the assignment in a variable. What happens is noted in the replay's file of progress at once.
 """
 
 from __future__ import annotations
 
-import atexit
+import functools
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -19,12 +20,13 @@ from typing import Any
 from llmtrace.config import Config
 from llmtrace.errors import ReplayDiverged
 from llmtrace.guards.review_settings import expect
-from llmtrace.launch import VARIABLE
+from llmtrace.launch import PATH, VARIABLE
 from llmtrace.playback import RecordedRun, Replay
 from llmtrace.playback.edit import Edit, apply
-from llmtrace.playback.network_guard import no_network
-from llmtrace.playback.player import outcome_of
+from llmtrace.playback.permissions import Permissions
+from llmtrace.playback.progress import Progress
 from llmtrace.playback.replay_block import key_of
+from llmtrace.playback.ways_out import guarded
 from llmtrace.recorder.player import use_player
 from llmtrace.runtime import record_only_into
 from llmtrace.store import open_store
@@ -32,10 +34,13 @@ from llmtrace.store import open_store
 _until_the_end = ExitStack()
 """Blocks that stay open until the process ends."""
 
+INHERITED = (VARIABLE, "LLMTRACE_STORE", "LLMTRACE_EXPORTERS", "LLMTRACE_UNATTENDED")
+"""Variables that a child process of the program needs to take part in the replay."""
+
 
 @dataclass(frozen=True)
 class Assignment:
-    """The replay of a process."""
+    """The replay of a program, for each of its processes."""
 
     store: str
     """URL of the store that holds the recording."""
@@ -43,17 +48,15 @@ class Assignment:
     """Ids: of the trace to replay, then of those that the same process made beside it."""
     into: str
     """URL of the store in which the new run is recorded."""
-    report: str = ""
-    """The file to which the process adds a line of JSON when it ends."""
-    live_tools: list[str] = field(default_factory=list)
+    progress: str = ""
+    """The file in which the processes note what happens, see `Progress`."""
+    permissions: Permissions = field(default_factory=Permissions)
     loose: bool = False
     live_after: str | None = None
-    may_run: list[str] | None = None
     edit: Sequence[Any] | None = None
     """The fields of an `Edit`."""
-    connect: list[str] = field(default_factory=list)
     request_of: str | None = None
-    """Id of the recorded span whose new request is to be in the report."""
+    """Id of the recorded span whose new request is to be noted."""
     resume: Sequence[str] | None = None
     """Id and digest of the review with which a run goes on for real. The run is then recorded in the program's own store, not
     in ``into``."""
@@ -62,6 +65,28 @@ class Assignment:
         """Return the value of `VARIABLE`."""
         return json.dumps(asdict(self))
 
+    @classmethod
+    def read(cls, text: str) -> Assignment:
+        fields = json.loads(text)
+        return cls(**{**fields, "permissions": Permissions(**fields["permissions"])})
+
+    def player(self, progress: Progress) -> Replay:
+        """Return the player of the recorded run. Raises `LlmtraceError` if the recording cannot be read."""
+        with open_store(self.store, config=Config.read(store=self.store)) as store:
+            run = RecordedRun([store.trace(trace_id) for trace_id in self.traces])
+            key = key_of(store)
+        if self.edit is not None:
+            apply(run, Edit(*self.edit))
+        return Replay(
+            run,
+            self.permissions,
+            key=key,
+            loose=self.loose,
+            live_after=self.live_after,
+            request_of=self.request_of,
+            progress=progress,
+        )
+
 
 def start() -> None:
     """Begin the assignment of this process, if it has one. Raises if the recording cannot be read: a program that runs for real
@@ -69,28 +94,19 @@ def start() -> None:
     text = os.environ.get(VARIABLE)
     if not text:
         return
-    assignment = Assignment(**json.loads(text))
-    with open_store(assignment.store, config=Config.read(store=assignment.store)) as store:
-        run = RecordedRun([store.trace(trace_id) for trace_id in assignment.traces])
-        key = key_of(store)
-    if assignment.edit is not None:
-        apply(run, Edit(*assignment.edit))
-    player = Replay(
-        run,
-        key=key,
-        loose=assignment.loose,
-        live_tools=assignment.live_tools,
-        live_after=assignment.live_after,
-        may_run=assignment.may_run,
-        request_of=assignment.request_of,
-        connect=assignment.connect,
-    )
+    assignment = Assignment.read(text)
+    progress = Progress(Path(assignment.progress))
+    player = assignment.player(progress)
+    _take_part(progress)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: _take_part(progress))
     if assignment.resume is None:
         record_only_into(assignment.into)
     else:
         expect(*assignment.resume)
     use_player(player)
-    _until_the_end.enter_context(no_network(player.refuse_network))
+    _until_the_end.enter_context(guarded(player.guard(VARIABLE)))
+    _pass_on()
     hook = sys.excepthook
 
     def end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -98,28 +114,29 @@ def start() -> None:
             hook(kind, error, trace)
 
     sys.excepthook = end_quietly
-    atexit.register(_report, player, Path(assignment.report))
+
+
+def _take_part(progress: Progress) -> None:
+    with progress:
+        progress.note("process", os.getpid())
+
+
+def _pass_on() -> None:
+    """Let Python processes that the program starts with an environment of their own take part, too, as an MCP server does."""
+    begin = subprocess.Popen.__init__
+
+    @functools.wraps(begin)
+    def __init__(this: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        env = kwargs.get("env")
+        if env is not None:
+            inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+            paths = [path for path in env.get("PYTHONPATH", "").split(os.pathsep) if path and path != PATH]
+            kwargs["env"] = {**env, **inherited, "PYTHONPATH": os.pathsep.join([PATH, *paths])}
+        begin(this, *args, **kwargs)
+
+    subprocess.Popen.__init__ = __init__  # type: ignore[method-assign, assignment]
 
 
 def _is_divergence(error: BaseException) -> bool:
     inner = getattr(error, "exceptions", None)  # of an exception group
     return isinstance(error, ReplayDiverged) if inner is None else all(map(_is_divergence, inner))
-
-
-def _report(player: Replay, path: Path) -> None:
-    """Write the outcome for the command. A process that made no call and recorded no span writes nothing."""
-    if not player.has_begun:
-        return
-    player.finish()
-    line = {
-        "outcome": outcome_of(player.divergences),
-        "served": player.served,
-        "live": player.live,
-        "trace_id": player.trace_id,
-        "divergences": [asdict(divergence) for divergence in player.divergences],
-        "went_live": None if player.went_live is None else asdict(player.went_live),
-        "connections": player.connections,
-        "request": None if player.request is None else player.request.decode(errors="replace"),
-    }
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")

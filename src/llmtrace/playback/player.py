@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import sysconfig
-import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from llmtrace import semconv
 from llmtrace.codec.recorded import request_digest
@@ -17,10 +17,11 @@ from llmtrace.errors import ConfigurationError, ReplayDiverged
 from llmtrace.guards.review_settings import is_any_resumed
 from llmtrace.model import JsonValue, Operation, Review, Span, ToolExecution
 from llmtrace.model.traces import short_id
-from llmtrace.model.value import value
 from llmtrace.playback.difference import Difference, difference
-from llmtrace.playback.network_guard import is_at
+from llmtrace.playback.permissions import Permissions
+from llmtrace.playback.progress import Divergence, Kind, Progress
 from llmtrace.playback.recorded_run import ANSWERED, RecordedRun, Step, is_alike, is_call
+from llmtrace.playback.ways_out import Guard, is_at
 from llmtrace.recorder import current
 from llmtrace.recorder.player import Player
 from llmtrace.recorder.recorded_outcome import recorded_outcome
@@ -28,27 +29,11 @@ from llmtrace.recorder.recording import Recording
 
 CHANGE = "change"
 """Value of ``live_after``, instead of a span's id: go on for real from the first call without a recorded answer."""
-
-Kind: TypeAlias = Literal["changed", "missing", "incomparable", "network", "left over"]
-
-
-@value
-class Divergence:
-    """A difference between the new run and the recorded one."""
-
-    kind: Kind
-    what: str
-    """One sentence."""
-    span_id: str | None = None
-    """The recorded span."""
-    where: str = ""
-    """The line of the program that made the call, as ``file:line``; empty if no such line was found."""
-    is_served: bool = False
-    """True if the program got the recorded answer all the same (`Replay` with ``loose``)."""
-    was: str = ""
-    """For ``changed``: the whole recorded text at the first difference."""
-    now: str = ""
-    """For ``changed``: the text of the new run at the same place."""
+TOP = ""
+"""Id of the top of the tree of recorded steps, see `Progress.places`."""
+MODEL_CALLS = "model calls"
+"""The name under which calls of models are counted beside tools, see `Progress.ran`."""
+_LONGEST_COMMAND = 120
 
 
 class Replay(Player):
@@ -61,242 +46,283 @@ class Replay(Player):
     def __init__(
         self,
         run: RecordedRun,
+        permissions: Permissions | None = None,
         *,
         key: bytes | None = None,
         loose: bool = False,
-        live_tools: Collection[str] = (),
         live_after: str | None = None,
-        may_run: Collection[str] | None = None,
         request_of: str | None = None,
-        connect: Collection[str] = (),
+        progress: Progress | None = None,
     ) -> None:
-        """``key``: the secret of the store that recorded the run; without it, contents are compared after redaction.
+        """``permissions``: what may run for real; default, nothing. ``key``: the secret of the store that recorded the run;
+        without it, contents are compared after redaction.
 
-        ``loose``: serve the recorded answer to a request that changed, and note the difference. ``live_tools``: names of tools
-        whose bodies run. ``live_after``: id of the recorded span with which the recording ends, or `CHANGE`; later calls are
-        made for real. ``may_run``: names of the tools whose bodies may run after that; default, all. ``request_of``: id of the
-        recorded span whose new request is kept in ``request``. ``connect``: ``HOST:PORT`` of servers that the program may
-        connect to outside of a recorded call.
+        ``loose``: serve the recorded answer to a request that changed, and note the difference. ``live_after``: id of the
+        recorded span with which the recording ends, or `CHANGE`; later calls of models are made for real. ``request_of``: id of
+        the recorded span whose new request is kept. ``progress``: shared with other processes of the program.
         """
         self.run = run
-        self.divergences: list[Divergence] = []
-        self.served = 0
-        """Calls that were answered from the recording."""
-        self.live = 0
-        """Calls that were made for real."""
-        self.went_live: Divergence | None = None
-        """With `CHANGE`: the first difference, after which calls were made for real."""
-        self.request: bytes | None = None
-        """The HTTP body that the program makes for the span of ``request_of``."""
-        self.trace_id: str | None = None
-        """The trace of the new run; None before its first span."""
+        self.permissions = permissions or Permissions()
+        self.progress = progress or Progress()
         self._key = key
         self._loose = loose
-        self._live_tools = frozenset(live_tools)
         self._live_after = live_after
-        self._may_run = may_run
         self._request_of = request_of
-        self._connect = tuple(connect)
-        self.connections: list[str] = []
-        """The servers in ``connect`` that the program connected to."""
-        self._is_edit_used = False
-        self._is_live = False
-        self._stopped_by: ReplayDiverged | None = None
-        self._reviewed: set[str] = set()
-        """Ids of the recorded reviews whose decision was used."""
-        self._places: dict[str, Step | None] = {}
-        """The place of each span of the new run, by span id."""
-        self._lock = threading.RLock()
 
     @property
-    def has_begun(self) -> bool:
-        """Return True if the program opened a span or tried to use the network."""
-        return self.trace_id is not None or bool(self.divergences)
+    def divergences(self) -> list[Divergence]:
+        return self.progress.read().divergences
+
+    @property
+    def served(self) -> int:
+        """Calls that were answered from the recording."""
+        return self.progress.read().served
+
+    @property
+    def live(self) -> int:
+        """Calls that were made for real."""
+        return sum(self.progress.read().ran.values())
 
     # -- called by the recorder
 
     def started(self, recording: Recording) -> None:
-        with self._lock:
-            self.trace_id = self.trace_id or recording.trace_id
+        with self.progress as progress:
+            if progress.trace_id is None:
+                progress.note("trace", recording.trace_id)
             is_program = recording.attributes.get(semconv.PROGRAM) is True
             if is_program or (recording.outermost and recording.parent is None):
                 recording.set({semconv.REPLAY_OF: self.run.trace.trace_id})
                 if self.run.edited is not None:
                     recording.set({semconv.REPLAY_EDITED: self.run.edited})
+            above, own = self._above(recording), progress.this_pass()
+            step = None if progress.is_live else self.run.place(above, recording.operation, recording.name, own.taken)
             if is_program:
-                self._places[recording.span_id] = self.run.top
-                return
-            above = self._above(recording)
-            step = None if self._is_live else self.run.place(above, recording.operation, recording.name)
-            if step is None and not is_call(recording.operation):
+                step = self.run.top
+            elif step is not None:
+                progress.note("take", own.number, step.id)
+            elif not is_call(recording.operation):
                 step = above  # a new agent or span of the program: match its children with those of the step above
-            self._places[recording.span_id] = step
+            progress.note("place", own.number, recording.span_id, None if step is None else step.id)
 
     def _above(self, recording: Recording) -> Step | None:
         above = recording.parent_id if recording.parent is None else recording.parent.span_id  # perhaps in another process
-        return self.run.top if above is None else self._places.get(above, self.run.top)
+        return self.run.top if above is None else self.run.step(self.progress.this_pass().places.get(above, TOP))
+
+    def _place(self, recording: Recording | None) -> Step | None:
+        return None if recording is None else self.run.step(self.progress.this_pass().places.get(recording.span_id))
 
     def answer(self, recording: Recording, operation: Operation) -> Span | None:
-        with self._lock:
-            if self._stopped_by is not None:
-                raise self._stopped_by
-            if self._is_live:
-                self._check_may_run(operation)
-                self._make_for_real(recording)
+        with self.progress as progress:
+            self._go_on()
+            if progress.is_live:
+                self._make_for_real(recording, operation)
                 return None
             try:
                 step = self._step_for(recording, operation)
                 assert step.span is not None
-                is_live = isinstance(operation, ToolExecution) and operation.name in self._live_tools
+                is_live = isinstance(operation, ToolExecution) and self._may_run_in_record(operation.name)
                 is_live |= self.run.edit_request is not None and self.run.edited == step.span.span_id
                 if not is_live:
                     self._check_answer(recording, step.span)
             except _LiveFromHere:
-                self._make_for_real(recording)
+                self._make_for_real(recording, operation)
                 return None
-            step.is_answered = True
-            self._is_live = step.span.span_id == self._live_after
+            progress.note("answer", progress.this_pass().number, step.id)
+            if step.id == self._live_after:
+                progress.note("live")
             if is_live:
-                self._make_for_real(recording)
+                self._note_real(recording, operation)
                 return None
-            for inner in step if isinstance(operation, ToolExecution) else ():  # what the tool's body did
-                inner.is_taken = inner.is_answered = True
-            self.served += 1
-            self._is_edit_used |= step.span.span_id == self.run.edited
+            inner = [below.id for below in step] if isinstance(operation, ToolExecution) else []  # what the tool's body did
+            if inner:
+                progress.note("take", progress.this_pass().number, *inner)
+                progress.note("answer", progress.this_pass().number, *inner)
+            progress.note("serve")
+            if step.id == self.run.edited:
+                progress.note("edit")
             return step.span
 
+    def _go_on(self) -> None:
+        """Raise `ReplayDiverged` if the replay was stopped, in this or another process."""
+        stopped = self.progress.stopped_by
+        if stopped is not None:
+            raise self._error(stopped)
+
+    def _may_run_in_record(self, tool: str) -> bool:
+        """Return True if the body of a tool runs although its result is recorded."""
+        return tool in self.permissions.tools or (self.progress.is_edit_used and self.permissions.may_run_after(tool))
+
     def request_body(self, recording: Recording, body: bytes) -> bytes:
-        with self._lock:
-            step = self._places.get(recording.span_id)
+        with self.progress as progress:
+            step = self._place(recording)
             span = None if step is None else step.span
-            if span is not None and span.span_id == self._request_of:
-                self.request = body
+            if span is not None and span.span_id == self._request_of and progress.request is None:
+                progress.note("request", body.decode(errors="replace"))
             if span is not None and span.span_id == self.run.edited and self.run.edit_request is not None:
                 try:
                     body = self.run.edit_request(body)
                 except ConfigurationError as error:
                     what = f"the request of {_step_name(span)} cannot be edited: {error}"
                     self._diverge(None, "incomparable", what, span.span_id)
-                self._is_edit_used = True
+                progress.note("edit")
                 recording.set({semconv.REPLAY_EDITED: span.span_id})
             return body
 
     def resumes_at(self, recording: Recording) -> Span | None:
-        with self._lock:
-            step = self._places.get(recording.span_id)
-            if self._is_live or step is None or step.span is None or step.span.span_id != self._live_after:
+        with self.progress as progress:
+            step = self._place(recording)
+            if progress.is_live or step is None or step.span is None or step.id != self._live_after:
                 return None
-            self._is_live = True
+            progress.note("live")
             return step.span
 
-    def _check_may_run(self, operation: Operation) -> None:
-        is_tool = isinstance(operation, ToolExecution)
+    def _make_for_real(self, recording: Recording | None, operation: Operation) -> None:
+        """Note a call that is made for real. Raises `ReplayDiverged` for a tool that may not run."""
         name = getattr(operation, "name", "")
-        if is_tool and self._may_run is not None and name not in self._may_run:
-            what = f"the tool {name} would run for real, which was not allowed (--tool {name}=live)"
-            self._diverge(None, "missing", what, None)
+        definition = getattr(operation, "definition", None)
+        if isinstance(operation, ToolExecution) and not self.permissions.may_run_after(name, definition):
+            what = f"the tool {name} would run for real, which was not allowed ({self.permissions.how_to_allow.format(name)})"
+            self.progress.note("refuse", name)
+            self._diverge(None, "missing", what)
+        self._note_real(recording, operation)
 
-    def _make_for_real(self, recording: Recording | None) -> None:
-        self.live += 1
+    def _note_real(self, recording: Recording | None, operation: Operation) -> None:
+        self.progress.note("run", operation.name if isinstance(operation, ToolExecution) else MODEL_CALLS)
         if recording is not None:
             recording.set({semconv.REPLAY_LIVE: True})
 
     def must_run(self, recording: Recording | None, operation: Operation) -> None:
         name = getattr(operation, "name", "")
-        with self._lock:
-            if self._stopped_by is not None:
-                raise self._stopped_by
-            if self._is_live:
-                self._check_may_run(operation)
-            elif name not in self._live_tools:
-                what = f"a library runs the tool {name} by itself, so its recorded result cannot be given (--tool {name}=live)"
+        with self.progress as progress:
+            self._go_on()
+            is_allowed = progress.is_live or self._may_run_in_record(name)
+            if not is_allowed:
+                how = self.permissions.how_to_allow.format(name)
+                what = f"a library runs the tool {name} by itself, so its recorded result cannot be given ({how})"
                 with suppress(_LiveFromHere):
-                    self._diverge(recording, "incomparable", what, None)
-            step = None if recording is None else self._places.get(recording.span_id)
+                    self._diverge(recording, "incomparable", what)
+            step = self._place(recording)
             if step is not None:  # the arguments are often unknown before the tool runs, so they are not compared
-                step.is_answered = True
-            self._make_for_real(recording)
+                progress.note("answer", progress.this_pass().number, step.id)
+            if progress.is_live:
+                self._make_for_real(recording, operation)
+            else:
+                self._note_real(recording, operation)
 
     def review_of(self, question: str, digest: str, payload: JsonValue, *, take: bool) -> Review | None:
         shown = request_digest(ToolExecution(question, payload))
-        with self._lock:
-            for span in () if self._is_live else self.run.trace.spans:
+        with self.progress as progress:
+            for span in () if progress.is_live else self.run.trace.spans:
                 review = span.operation
-                if not isinstance(review, Review) or review.question != question or span.span_id in self._reviewed:
+                if not isinstance(review, Review) or review.question != question or span.span_id in progress.reviewed:
                     continue
                 if review.digest == digest or request_digest(ToolExecution(question, review.payload)) == shown:
                     if take:
-                        self._reviewed.add(span.span_id)
+                        progress.note("review", span.span_id)
                     return review
         return None
 
     def will_run(self, tool: str) -> bool:
-        with self._lock:
-            return self._is_live or tool in self._live_tools
+        with self.progress as progress:
+            return progress.is_live or self._may_run_in_record(tool)
+
+    def guard(self, variable: str | None = None) -> Guard:
+        """Return what refuses the ways out of a process. ``variable``: as in `Guard`."""
+        return Guard(self.refuse_network, self.refuse_program, variable)
 
     def refuse_network(self, address: str) -> ReplayDiverged | None:
-        """Return the error for a connection that no recorded call answers, or None if it is allowed; for `no_network`."""
-        with self._lock:
-            recording = around = current()
-            while around is not None and around.attributes.get(semconv.REPLAY_LIVE) is not True:
-                around = around.parent
-            if self._is_live or around is not None:  # the span around is a call that is made for real
+        """Return the error for a connection that no recorded call answers, or None if it is allowed; for `ways_out.guarded`."""
+        with self.progress as progress:
+            recording = current()
+            if progress.is_live or _is_within_real_call(recording):
                 return None
             if recording is not None and isinstance(recording.operation, ANSWERED):
-                sender = f"by {_calling_library()}, and not by httpx or botocore"
-                unanswered = f"{recording.name} is sent {sender}, so that its answer is not recorded"
-                how: tuple[Recording | None, Kind, str] = recording, "incomparable", unanswered
-            elif (server := next((server for server in self._connect if is_at(address, server)), None)) is not None:
-                self.connections += [] if server in self.connections else [server]
+                library = _calling_library()
+                how_sent = f"by {library}, whose answers are not recorded" if library else "in a way that is not recorded"
+                what = f"{recording.name} is sent {how_sent} (recorded are: httpx, botocore)"
+                return self._refusal(recording, "incomparable", what)
+            server = next((server for server in self.permissions.servers if is_at(address, server)), None)
+            if server is not None:
+                if server not in progress.connections:
+                    progress.note("connect", server)
                 return None
-            else:
-                unanswered = (
-                    f"the program connects to {address} by {_calling_library()}, and no recorded call answers that "
-                    f"(what a function with @tool does is recorded; to let it connect: --connect {address})"
-                )
-                how = None, "network", unanswered
-            try:
-                self._diverge(*how, None)
-            except ReplayDiverged as error:
-                return error
-            except _LiveFromHere:
-                self._make_for_real(how[0])
+            what = (
+                f"the program connects to {address} by {_calling_library() or 'itself'}, and no recorded call answers that "
+                f"(what a function with @tool does is recorded; to let it connect: --connect {address})"
+            )
+            return self._refusal(None, "network", what)
+
+    def refuse_program(self, program: str, words: Sequence[str]) -> ReplayDiverged | None:
+        """Return the error for another program that this one starts, or None if it is named; for `ways_out.guarded`."""
+        with self.progress as progress:
+            if _is_within_real_call(current()):
+                return None
+            name = os.path.basename(program)
+            if self.permissions.may_start(program):
+                if name not in progress.programs:
+                    progress.note("start", name)
+                return None
+            command = shlex.join(words)
+            shown = command if len(command) <= _LONGEST_COMMAND else f"{command[:_LONGEST_COMMAND]}…"
+            progress.note("refuse", name)
+            what = (
+                f"the program starts {name}, and what that does is not seen here: {shown} "
+                f"(what a function with @tool does is recorded; to let it start: --allow-program {name})"
+            )
+            return self._refusal(None, "program", what)
+
+    def _refusal(self, recording: Recording | None, kind: Kind, what: str) -> ReplayDiverged | None:
+        try:
+            self._diverge(recording, kind, what)
+        except ReplayDiverged as error:
+            return error
+        except _LiveFromHere:
+            assert recording is not None
+            self._note_real(recording, recording.operation)
         return None
 
     def finish(self) -> None:
         """Note the recorded calls that the program did not make, after it has ended."""
-        with self._lock:
-            if self._stopped_by is None and not self._is_live:
-                for span in self.run.unused():
-                    self.divergences.append(
-                        Divergence("left over", f"{_step_name(span)} was recorded, and did not happen", span.span_id)
-                    )
-            if self.run.edited is not None and not self._is_edit_used and self._stopped_by is None:
+        with self.progress as progress:
+            if progress.stopped_by is None and not progress.is_live:
+                for taken in [one.taken for one in progress.passes.values()] or [set[str]()]:
+                    for span in self.run.unused(taken):
+                        what = f"{_step_name(span)} was recorded, and did not happen"
+                        progress.note("diverge", Divergence("left over", what, span.span_id))
+            if self.run.edited is not None and not progress.is_edit_used and progress.stopped_by is None:
                 what = "the edit was not used: the program did not come to this step, or the step was made for real"
-                self.divergences.append(Divergence("incomparable", what, self.run.edited))
+                progress.note("diverge", Divergence("incomparable", what, self.run.edited))
 
     # -- the place of a call
 
     def _step_for(self, recording: Recording, operation: Operation) -> Step:
-        step = self._places.get(recording.span_id)
+        step = self._place(recording)
         if step is None or step.span is None:
-            expected = next((step.span for step in self.run.calls() if not step.is_taken), None)
+            taken = self.progress.this_pass().taken
+            expected = next((step.span for step in self.run.calls() if step.id not in taken), None)
+            if expected is None and self.run.was_killed:
+                self._diverge(
+                    recording, "killed", f"{recording.name} comes after the end of the recorded run, which was killed"
+                )
             following = "the recording has no further call" if expected is None else f"next was {_step_name(expected)}"
             what = f"the program makes a call that was not recorded there: {recording.name} ({following})"
-            self._diverge(recording, "missing", what, None)
+            self._diverge(recording, "missing", what)
             raise AssertionError
         if step.span.end is None:
             what = f"the recording ends in {_step_name(step.span)}, so that its outcome is not known"
-            self._diverge(recording, "incomparable", what, step.span.span_id, may_serve=False)
+            kind: Kind = "killed" if self.run.was_killed else "incomparable"
+            self._diverge(recording, kind, what, step.span.span_id, may_serve=False)
         if self._is_same(step.span, recording, operation):
             return step
         sibling = self._sibling(recording, operation)
         if sibling is not None:  # parallel calls may start in another order: swap places with the one whose request is equal
-            sibling.is_taken, step.is_taken = True, sibling.is_taken
-            for span_id, place in list(self._places.items()):
-                if place is sibling:
-                    self._places[span_id] = step
-            self._places[recording.span_id] = sibling
+            own = self.progress.this_pass()
+            if sibling.id not in own.taken:
+                self.progress.note("free", own.number, step.id)
+            for span_id in [span_id for span_id, place in own.places.items() if place == sibling.id]:
+                self.progress.note("place", own.number, span_id, step.id)
+            self.progress.note("take", own.number, sibling.id)
+            self.progress.note("place", own.number, recording.span_id, sibling.id)
             return sibling
         change = difference(step.span.operation, recording.recorder.clean(operation))
         how = ", in what was redacted or cut" if change is None else f": {change.text}"
@@ -305,9 +331,9 @@ class Replay(Player):
         return step
 
     def _sibling(self, recording: Recording, operation: Operation) -> Step | None:
-        above = self._above(recording)
+        above, answered = self._above(recording), self.progress.this_pass().answered
         for step in () if above is None else above.below:
-            is_free = not step.is_answered and step.span is not None and is_alike(step.span, operation, recording.name)
+            is_free = step.id not in answered and step.span is not None and is_alike(step.span, operation, recording.name)
             if is_free and step.span is not None and self._is_same(step.span, recording, operation):
                 return step
         return None
@@ -346,7 +372,7 @@ class Replay(Player):
         recording: Recording | None,
         kind: Kind,
         what: str,
-        span_id: str | None,
+        span_id: str | None = None,
         change: Difference | None = None,
         *,
         may_serve: bool = True,
@@ -357,12 +383,21 @@ class Replay(Player):
         if recording is not None:
             recording.set({semconv.REPLAY_DIVERGED: kind})
             if self._live_after == CHANGE and not is_any_resumed():  # a resumed run must not repeat what it did before
-                self.went_live, self._is_live = divergence, True
+                self.progress.note("live", divergence)
                 raise _LiveFromHere
-        self.divergences.append(divergence)
+        self.progress.note("diverge" if is_served else "stop", divergence)
         if not is_served:
-            self._stopped_by = ReplayDiverged(f"replay of {short_id(self.run.trace.trace_id)}: {what}", kind=kind)
-            raise self._stopped_by
+            raise self._error(divergence)
+
+    def _error(self, divergence: Divergence) -> ReplayDiverged:
+        return ReplayDiverged(f"replay of {short_id(self.run.trace.trace_id)}: {divergence.what}", kind=divergence.kind)
+
+
+def _is_within_real_call(recording: Recording | None) -> bool:
+    """Return True within a call that is made for real."""
+    while recording is not None and recording.attributes.get(semconv.REPLAY_LIVE) is not True:
+        recording = recording.parent
+    return recording is not None
 
 
 class _LiveFromHere(Exception):
@@ -373,11 +408,12 @@ def _step_name(span: Span) -> str:
     return f"{span.name} [{span.span_id[:8]}]"
 
 
-def outcome_of(divergences: Collection[Divergence]) -> Literal["same", "diverged", "incomparable"]:
-    """Return the overall outcome of a replay."""
-    if any(divergence.kind == "incomparable" for divergence in divergences):
+def outcome_of(divergences: Collection[Divergence]) -> Literal["same", "killed", "diverged", "incomparable"]:
+    """Return the overall outcome of a replay. ``killed``: the same up to where the recorded run was killed."""
+    kinds = {divergence.kind for divergence in divergences}
+    if "incomparable" in kinds:
         return "incomparable"
-    return "diverged" if divergences else "same"
+    return "diverged" if kinds - {"killed"} else "killed" if kinds else "same"
 
 
 # -- where the program made a call
@@ -395,7 +431,7 @@ def _program_line() -> str:
 
 
 def _calling_library() -> str:
-    """Return the package that the program's own code called on this thread's stack: ``aiohttp``, ``botocore`` …"""
+    """Return the package that the program's own code called on this thread's stack: ``aiohttp``, ``botocore`` …; else ""."""
     frame, library = sys._getframe(1), ""
     while frame is not None:
         file = frame.f_code.co_filename
@@ -406,7 +442,7 @@ def _calling_library() -> str:
         elif not file.startswith((_OURS, "<")):
             break
         frame = frame.f_back  # type: ignore[assignment]
-    return library or "itself"
+    return library
 
 
 _BETWEEN = frozenset({"wrapt", "opentelemetry", "site-packages"})

@@ -7,7 +7,7 @@ above: spans of other instrumentations, and the span of a whole program under ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 from llmtrace import semconv
 from llmtrace.errors import StateUnavailable
@@ -37,11 +37,8 @@ class Step:
     def __init__(self, span: Span | None) -> None:
         self.span = span
         """None for the root of the tree."""
+        self.id = "" if span is None else span.span_id
         self.below: list[Step] = []
-        self.is_taken = False
-        """True if a span of the new run is at this place."""
-        self.is_answered = False
-        """True if the program got its answer."""
 
     def __iter__(self) -> Iterator[Step]:
         for step in self.below:
@@ -60,6 +57,7 @@ class RecordedRun:
         self.edit_request: Callable[[bytes], bytes] | None = None
         """Changes the HTTP body of that request, or raises `ConfigurationError`; None: the answer was changed."""
         self.top = Step(None)
+        self._steps = {self.top.id: self.top}
         for trace in sorted(traces, key=lambda trace: trace.spans[0].start):
             self._add(trace)
 
@@ -69,6 +67,7 @@ class RecordedRun:
             is_program = isinstance(span.operation, Workflow) and span.attributes.get(PROGRAM) is True
             if span.run_id is not None and span.scope.name in ("", SCOPE_NAME) and not is_program:
                 steps[span.span_id] = Step(span)
+        self._steps.update(steps)
         parents = {span.span_id: span.parent_id for span in trace.spans}
         for span in sorted(trace.spans, key=lambda span: (span.start, span.sequence or 0)):
             step = steps.get(span.span_id)
@@ -79,28 +78,35 @@ class RecordedRun:
                 above = parents.get(above)
             (self.top if above is None else steps[above]).below.append(step)
 
-    def place(self, above: Step | None, operation: Operation, name: str) -> Step | None:
-        """Take the next free place for a step of this kind and name. ``above`` None: the step above has no place itself.
+    @property
+    def was_killed(self) -> bool:
+        """True if the replayed run never ended: its process was killed, or still runs."""
+        return self.trace.root.end is None
+
+    def step(self, span_id: str | None) -> Step | None:
+        """Return the step of a recorded span; "" is the top."""
+        return None if span_id is None else self._steps.get(span_id)
+
+    def place(self, above: Step | None, operation: Operation, name: str, taken: Container[str]) -> Step | None:
+        """Return the next free place for a step of this kind and name. ``above`` None: the step above has no place itself.
+        ``taken``: ids of the steps that are not free.
 
         Among agents, which may run in parallel, one with the same task comes first.
         """
         below = () if above is None else above.below
-        free = [step for step in below if not step.is_taken and step.span is not None and is_alike(step.span, operation, name)]
+        free = [step for step in below if step.id not in taken and is_alike(step.span, operation, name)]
         task = getattr(operation, "input", ()) if isinstance(operation, (AgentInvocation, Workflow)) else ()
         same = [step for step in free if task and step.span is not None and getattr(step.span.operation, "input", ()) == task]
-        step = next(iter(same or free), None)
-        if step is not None:
-            step.is_taken = True
-        return step
+        return next(iter(same or free), None)
 
     def calls(self) -> Iterator[Step]:
         """Return the steps that a service or a tool answers, in order."""
         return (step for step in self.top if step.span is not None and is_call(step.span.operation))
 
-    def unused(self) -> list[Span]:
-        """Return the calls of the replayed trace that the new run did not make."""
+    def unused(self, taken: Container[str]) -> list[Span]:
+        """Return the calls of the replayed trace that the new run did not make. ``taken``: as in `place`."""
         ids = {span.span_id for span in self.trace.spans}
-        return [step.span for step in self.calls() if not step.is_taken and step.span is not None and step.span.span_id in ids]
+        return [step.span for step in self.calls() if step.id not in taken and step.span is not None and step.id in ids]
 
 
 def is_call(operation: Operation) -> bool:
@@ -108,10 +114,10 @@ def is_call(operation: Operation) -> bool:
     return isinstance(operation, ANSWERED) or (isinstance(operation, ToolExecution) and operation.executed)
 
 
-def is_alike(span: Span, operation: Operation, name: str) -> bool:
+def is_alike(span: Span | None, operation: Operation, name: str) -> bool:
     """Return True if a step has the kind and name of a recorded span. The model is not part of the name of a call."""
-    recorded = span.operation
-    if type(recorded) is not type(operation):
+    recorded = None if span is None else span.operation
+    if span is None or type(recorded) is not type(operation):
         return False
     if isinstance(recorded, ToolExecution) and isinstance(operation, ToolExecution):
         return recorded.name == operation.name and recorded.executed == operation.executed

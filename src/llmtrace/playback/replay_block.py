@@ -13,15 +13,17 @@ from llmtrace.errors import ConfigurationError, ReplayDiverged
 from llmtrace.guards.review_settings import resuming, review_settings
 from llmtrace.model import Custom, JsonValue, Trace
 from llmtrace.model.traces import short_id
-from llmtrace.playback.network_guard import no_network
+from llmtrace.playback.permissions import Permissions
 from llmtrace.playback.player import CHANGE, Replay
 from llmtrace.playback.recorded_run import RecordedRun, find_checkpoint
+from llmtrace.playback.ways_out import guarded
 from llmtrace.recorder import active
 from llmtrace.recorder.player import use_player
 from llmtrace.semconv import CHECKPOINT
 from llmtrace.store import Store, open_store
 
-ToolPolicy: TypeAlias = Literal["recorded", "live"]
+ToolPolicy: TypeAlias = Literal["recorded", "live", "after"]
+"""Of a tool in a replay: its recorded result is given; its body runs; or its body may run where the record has ended."""
 
 
 @contextmanager
@@ -32,15 +34,17 @@ def replay(
     loose: bool = False,
     live_after: str | None = None,
     connect: Collection[str] = (),
+    programs: Collection[str] = (),
 ) -> Iterator[Replay]:
-    """Answer every model call and tool call of the block from a recorded run. Nothing is sent anywhere.
+    """Answer every model call and tool call of the block from a recorded run. What is not named below is refused.
 
     ``trace``: a trace, its id (or the first digits of it) in the configured store, ``"last"`` (default), or the path of a file
-    that `llmtrace export` wrote. ``tools``: ``{"refund": "live"}`` runs that tool's body; by default all are answered from the
-    recording. ``loose``: also answer a request that differs from the recorded one, and note the difference. ``live_after``: id
-    of the recorded span, or name of the `checkpoint`, after which calls are made for real (`checkpoint` returns the recorded
-    state there); or ``"change"``: from the first call without a recorded answer. ``connect``: servers, as ``HOST:PORT``, that
-    the program may connect to outside of recorded calls (an MCP server); default, none.
+    that `llmtrace export` wrote. ``tools``: ``{"search": "live"}`` runs that tool's body, ``{"refund": "after"}`` lets it run
+    after ``live_after``; by default all are answered from the recording, or refused. ``loose``: also answer a request that
+    differs from the recorded one, and note the difference. ``live_after``: id of the recorded span, or name of the
+    `checkpoint`, after which models are asked for real (`checkpoint` returns the recorded state there); or ``"change"``: from
+    the first call without a recorded answer. ``connect``: servers, as ``HOST:PORT``, that the program may connect to outside of
+    recorded calls (an MCP server); default, none. ``programs``: names of programs that it may start; default, none.
 
     ``with replay() as replayed:`` gives ``served`` and ``live``, numbers of calls, and ``divergences``, each with ``kind``,
     ``what``, ``where``, ``span_id`` and ``is_served``.
@@ -49,20 +53,36 @@ def replay(
     recorded one did. Raises `ConfigurationError` for a wrong option, `TraceNotFound`, `UnreadableStore`, and `StateUnavailable`
     if the state of the checkpoint was not kept.
     """
-    for name, policy in (tools or {}).items():
-        if policy not in ("recorded", "live"):
-            raise ConfigurationError(f"replay(tools={{{name!r}: {policy!r}}}): expected 'recorded' or 'live'")
     if active() is None:
         raise ConfigurationError("llmtrace.replay(): call llmtrace.configure() before, so that the calls are seen")
+    permissions = permissions_of(tools or {}, connect, programs)
+    with replaying(trace, permissions, loose=loose, live_after=live_after) as player:
+        yield player
+
+
+def permissions_of(
+    tools: Mapping[str, ToolPolicy], connect: Collection[str] = (), programs: Collection[str] = ()
+) -> Permissions:
+    """Return what the options of `replay` allow. Raises `ConfigurationError` for a wrong policy."""
+    for name, policy in tools.items():
+        if policy not in ("recorded", "live", "after"):
+            raise ConfigurationError(f"replay(tools={{{name!r}: {policy!r}}}): expected 'recorded', 'live' or 'after'")
+    live, after = ([name for name, policy in tools.items() if policy == wanted] for wanted in ("live", "after"))
+    return Permissions(live, after, "named", tuple(connect), tuple(programs), how_to_allow='tools={{"{}": "live"}}')
+
+
+@contextmanager
+def replaying(
+    trace: Trace | str | os.PathLike[str], permissions: Permissions, *, loose: bool = False, live_after: str | None = None
+) -> Iterator[Replay]:
+    """Do what `replay` does, with these permissions."""
     recorded, key = load_trace(trace)
     if live_after is not None and any(span.attributes.get(CHECKPOINT) == live_after for span in recorded.spans):
         live_after = find_checkpoint(recorded, live_after).span_id
-    live_tools = [name for name, policy in (tools or {}).items() if policy == "live"]
-    run = RecordedRun([recorded])
-    player = Replay(run, key=key, loose=loose, live_tools=live_tools, live_after=live_after, connect=connect)
+    player = Replay(RecordedRun([recorded]), permissions, key=key, loose=loose, live_after=live_after)
     before = use_player(player)
     try:
-        with no_network(player.refuse_network):
+        with guarded(player.guard()):
             yield player
     finally:
         use_player(before)
@@ -106,7 +126,7 @@ def resume_review(review_id: str, *, from_recording: bool = True) -> Iterator[No
     with ExitStack() as stack:
         stack.enter_context(resuming(request.review_id, request.digest))
         if from_recording:
-            stack.enter_context(replay(request.trace_id, live_after=CHANGE))
+            stack.enter_context(replaying(request.trace_id, Permissions(rest="all"), live_after=CHANGE))
         yield
 
 

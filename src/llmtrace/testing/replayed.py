@@ -7,7 +7,7 @@ import collections
 import inspect
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -17,16 +17,20 @@ from llmtrace.errors import ReplayDiverged
 from llmtrace.launch.replay_process import SAME, find_program, run_replay
 from llmtrace.launch.replayed import Assignment
 from llmtrace.model import Trace
-from llmtrace.playback import Replay, replay
+from llmtrace.model.value import replace
+from llmtrace.playback import Replay
+from llmtrace.playback.permissions import Permissions
 from llmtrace.playback.player import CHANGE
 from llmtrace.playback.recording_file import read_recording, write_recording
-from llmtrace.playback.replay_block import ToolPolicy
+from llmtrace.playback.replay_block import ToolPolicy, permissions_of, replaying
 from llmtrace.store import Query, open_store
 from llmtrace.testing.captured import Captured, capture
 from llmtrace.testing.run import Run
 
 RECORD = "--llmtrace-record"
 """Option of pytest that records a changed program again."""
+ALLOW = "--llmtrace-allow"
+"""Option of pytest that names a tool that may then run for real although it changes something."""
 
 
 class ReplayedRun(Run):
@@ -36,10 +40,21 @@ class ReplayedRun(Run):
     ``record``, it goes on for real from there; `keep` then replaces the recording by the new run.
     """
 
-    def __init__(self, recording: Path, *, tools: Mapping[str, ToolPolicy] | None = None, record: bool = False) -> None:
-        """``recording``: a file that ``llmtrace to-test`` or ``llmtrace export`` wrote. ``tools``: as in `llmtrace.replay`."""
+    def __init__(
+        self,
+        recording: Path,
+        *,
+        tools: Mapping[str, ToolPolicy] | None = None,
+        programs: Collection[str] = (),
+        record: bool = False,
+        allow: Collection[str] = (),
+    ) -> None:
+        """``recording``: a file that ``llmtrace to-test`` or ``llmtrace export`` wrote. ``tools``, ``programs``: as in
+        `llmtrace.replay`. ``allow``: names of tools that change something, and may run for real with ``record``. Raises
+        `ConfigurationError` for a wrong policy of a tool."""
         self._recording = recording
-        self._tools = tools or {}
+        self._allow = tuple(allow)
+        self._permitted = permissions_of(tools or {}, programs=programs)
         self._record = record
         self._open = ExitStack()
         self._captured: Captured | None = None
@@ -57,7 +72,7 @@ class ReplayedRun(Run):
         *_, trace = read_recording(self._recording)
         with ExitStack() as opened:  # a wrong option must not leave the capture open
             self._captured = opened.enter_context(capture())
-            block = replay(trace, tools=self._tools, live_after=CHANGE if self._record else None)
+            block = replaying(trace, self._permissions(), live_after=CHANGE if self._record else None)
             self._replay = opened.enter_context(block)
             self._open = opened.pop_all()
         return self
@@ -102,7 +117,7 @@ class ReplayedRun(Run):
                 str(self._recording),
                 [trace.trace_id for trace in reversed(traces)],
                 folder,
-                live_tools=[name for name, policy in self._tools.items() if policy == "live"],
+                permissions=self._permissions(),
                 live_after=CHANGE if self._record else None,
             )
             words = [sys.executable if command[0] in ("python", "python3") else command[0], *command[1:]]
@@ -127,6 +142,13 @@ class ReplayedRun(Run):
         if not self._loaded:
             raise AssertionError(f"nothing was recorded, so {self._recording.name} stays as it was")
         write_recording(self._recording, self._loaded)
+
+    def _permissions(self) -> Permissions:
+        """Return what may run: a tool that changes something only if the test names it, also while a new run is recorded."""
+        if not self._record:
+            return self._permitted
+        after = (*self._permitted.after, *self._allow)
+        return replace(self._permitted, after=after, rest="reading", how_to_allow=f"{RECORD} {ALLOW} {{}}")
 
     def _differs(self, what: list[str]) -> AssertionError:
         self.is_same = False

@@ -18,9 +18,9 @@ from llmtrace.model import Inference, JsonValue, Span, Trace, replace
 from llmtrace.playback import replay
 from llmtrace.playback.difference import difference as compare
 from llmtrace.playback.edit import Edit, apply, edited
-from llmtrace.playback.network_guard import no_network
 from llmtrace.playback.player import CHANGE, Replay
 from llmtrace.playback.recorded_run import RecordedRun
+from llmtrace.playback.ways_out import guarded
 from llmtrace.recorder import collected
 from llmtrace.recorder.player import use_player
 from llmtrace.testing import Captured, capture
@@ -141,7 +141,7 @@ def test_an_edited_request(way: Way, is_streamed: bool) -> None:
             player = Replay(run, live_after=CHANGE, request_of=span.span_id)
             before = use_player(player)
             try:
-                with no_network(player.refuse_network):
+                with guarded(player.guard()):
                     assert way._run(program, server.url) == seen
             finally:
                 use_player(before)
@@ -149,7 +149,7 @@ def test_an_edited_request(way: Way, is_streamed: bool) -> None:
             collected.settle()
         player.finish()
         sent = json.loads(server.requests[-1].body)
-    assert (player.divergences, player.served, player.live, player.request) == ([], 0, 1, asked)
+    assert (player.divergences, player.served, player.live, player.progress.request) == ([], 0, 1, asked.decode())
     assert dict(texts(sent)) == {**dict(texts(json.loads(asked))), place: "Where is “order” 8?"}
     assert again.spans[0].attributes["llmtrace.replay.edited"] == span.span_id
     assert isinstance(again.spans[0].operation, Inference)

@@ -1,0 +1,148 @@
+"""Refuses what would leave the process during a replay: connections, and other programs.
+
+Python tells an audit hook of both, whichever library asks for them (https://docs.python.org/3/library/audit_events.html). Code
+that does not use Python's own modules is not noticed: a library that opens sockets in C.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_CONNECTS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
+_STARTS = frozenset({"subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "os.startfile"})
+_PYTHON = re.compile(r"pythonw?[\d.]*(\.exe)?", re.IGNORECASE)
+_UNGUARDED_OPTIONS = frozenset("EIS")
+"""Options of Python that ignore its environment, or ``sitecustomize``: a process that has one does not take part."""
+_LEARN_ABOUT_THE_MACHINE = frozenset({"platform", "uuid", "ctypes.util"})
+"""Python's own modules that ask a program of the system what machine this is, such as ``uname``."""
+
+
+class Guard(NamedTuple):
+    """Each returns the error for what it refuses, or None."""
+
+    connection: Callable[[str], BaseException | None]
+    """Called with an address, ``HOST:PORT``."""
+    program: Callable[[str, Sequence[str]], BaseException | None]
+    """Called with the path of a program that does not take part in the replay, and its words; the first is its name."""
+    variable: str | None = None
+    """The environment variable by which a Python process takes part in the replay; None: none does."""
+
+
+_guards: list[Guard] = []
+_is_hooked = False
+
+
+@contextmanager
+def guarded(guard: Guard) -> Iterator[None]:
+    """Inside the block, what ``guard`` refuses raises its error instead. Unix sockets work as always."""
+    global _is_hooked
+    if not _is_hooked:
+        _is_hooked = True
+        sys.addaudithook(_hook)  # it stays, because Python has no way to remove it
+    _guards.append(guard)
+    try:
+        yield
+    finally:
+        _guards.remove(guard)
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    if not _guards:
+        return
+    if event in _CONNECTS:
+        _check_connection(*args[:2])
+    elif event in _STARTS:
+        _check_program(event, args)
+
+
+def _check_connection(this: socket.socket, address: Any) -> None:
+    if address is not None and this.family in (socket.AF_INET, socket.AF_INET6):
+        for guard in tuple(_guards):
+            error = guard.connection(f"{address[0]}:{address[1]}")
+            if error is not None:
+                raise error
+
+
+def _check_program(event: str, args: tuple[Any, ...]) -> None:
+    if _asking_module() in _LEARN_ABOUT_THE_MACHINE:
+        return
+    env: Mapping[Any, Any] | None = None
+    if event in ("os.system", "os.startfile"):
+        program, words = "sh" if event == "os.system" else _text(args[0]), [_text(args[0])]
+    else:
+        given = args[1]
+        words = [_text(given)] if isinstance(given, (str, bytes, os.PathLike)) else [_text(word) for word in given]
+        program = _text(args[0]) or words[0]
+        env = args[-1] if isinstance(args[-1], Mapping) else None
+    for guard in tuple(_guards):
+        takes_part = guard.variable is not None and _is_guarded_python(program, words, env, guard.variable)
+        error = None if takes_part else guard.program(program, words)
+        if error is not None:
+            raise error
+
+
+def _text(path: Any) -> str:
+    return "" if path is None else os.fsdecode(path)
+
+
+def _asking_module() -> str:
+    """Return the module that starts a program, not the one of Python that does it for everybody."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__"))
+        if name not in ("subprocess", "os") and not name.startswith("llmtrace."):
+            return name
+        frame = frame.f_back
+    return ""
+
+
+def _is_guarded_python(program: str, words: Sequence[str], env: Mapping[Any, Any] | None, variable: str) -> bool:
+    """Return True if ``program`` is this Python, or a script of it, and takes part in the replay, as its environment says."""
+    if variable not in (os.environ if env is None else map(_text, env)):
+        return False
+    path = shutil.which(program) or program
+    if _PYTHON.fullmatch(os.path.basename(path)) is None:
+        return _is_here(_interpreter(path))
+    for word in words[1:]:
+        if not word.startswith("-") or word.startswith("--") or word in ("-c", "-m", "-"):
+            break
+        if not _UNGUARDED_OPTIONS.isdisjoint(word[1:]):
+            return False
+    return _is_here(path)
+
+
+def _is_here(python: str) -> bool:
+    """Return True for the Python of this environment, which has llmtrace."""
+    return os.path.dirname(os.path.abspath(python)) == os.path.dirname(os.path.abspath(sys.executable))
+
+
+def _interpreter(script: str) -> str:
+    """Return the interpreter that a script's first line names; "" if it has none."""
+    try:
+        with open(script, "rb") as file:
+            first = file.readline(256)
+    except OSError:
+        return ""
+    words = shlex.split(first[2:].decode(errors="replace")) if first.startswith(b"#!") else []
+    return words[0] if words and _PYTHON.fullmatch(Path(words[0]).name) else ""
+
+
+@lru_cache(maxsize=64)
+def is_at(address: str, server: str) -> bool:
+    """Return True if ``server`` (``HOST:PORT``) has this address (``127.0.0.1:8000``). The host name is resolved."""
+    host, _, port = server.rpartition(":")
+    try:
+        places = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return address in {f"{place[0]!s}:{place[1]!s}" for *_, place in places}
