@@ -2,8 +2,8 @@
 
     python benchmarks/replay_programs.py [--only NAME …] [--json]
 
-Of each program it is counted what the replay asked of the model's server and how often a tool's body ran (0 and 0), and how long
-a changed prompt takes to end (10 s at most, exit code 3).
+Of each program it is counted what the replay asked of the model's server and how often a tool's body ran (0 and 0), and how
+long a changed prompt takes to end (10 s at most, exit code 3).
 """
 
 from __future__ import annotations
@@ -55,10 +55,13 @@ print(ask(f"child of {WORD}"), note("child"))
 """
 MCP_SERVER = """
 import llmtrace
-from mcp.server.fastmcp import FastMCP
+try:
+    from mcp.server.mcpserver import MCPServer
+except ImportError:  # mcp 1
+    from mcp.server.fastmcp import FastMCP as MCPServer
 
 llmtrace.configure()
-server = FastMCP("shop")
+server = MCPServer("shop")
 
 @server.tool()
 def price(item: str) -> str:
@@ -217,7 +220,8 @@ subprocess.run([sys.executable, "child.py", WORD], check=True)
 """,
     "a child program with its own environment": """
 print(ask(WORD))
-subprocess.run([sys.executable, "child.py", WORD], check=True, env={"URL": os.environ.get("URL", ""), "LLMTRACE_STORE": "store"})
+narrow = {"URL": os.environ.get("URL", ""), "LLMTRACE_STORE": "store"}
+subprocess.run([sys.executable, "child.py", WORD], check=True, env=narrow)
 """,
     "an MCP server": MCP_CLIENT % "None",
     "an MCP server with the whole environment": MCP_CLIENT % "dict(os.environ)",
@@ -312,7 +316,9 @@ def main() -> int:
     ]
     fine = sum(outcome.is_fine for outcome in outcomes.values())
     title = f"{fine} of {len(outcomes)} programs replay the same, and end when their prompt has changed"
-    report.done({name: outcome._asdict() for name, outcome in outcomes.items()}, [report.table(title, head, rows)], arguments.json)
+    report.done(
+        {name: outcome._asdict() for name, outcome in outcomes.items()}, [report.table(title, head, rows)], arguments.json
+    )
     return 0 if fine == len(outcomes) else 1
 
 

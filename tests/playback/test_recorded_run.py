@@ -6,7 +6,7 @@ from tests.agent_run import AgentRun
 
 from llmtrace.model import Inference, Operation, Scope, Span, ToolExecution, Trace, Workflow
 from llmtrace.playback.difference import difference
-from llmtrace.playback.recorded_run import RecordedRun, same_process
+from llmtrace.playback.recorded_run import RecordedRun, same_program
 from llmtrace.semconv import PROGRAM
 
 
@@ -54,15 +54,15 @@ def test_the_program_and_spans_of_others_are_no_steps() -> None:
     assert step.span is call
 
 
-def test_traces_of_the_same_process() -> None:
+def test_traces_of_the_same_program() -> None:
     def trace(trace_id: str, pid: int | None) -> Trace:
         resource = {} if pid is None else {"service.name": "x", "process.pid": pid}
         ours = Span(trace_id * 32, "1" * 16, "", 0, resource=resource)
         return Trace([Span(trace_id * 32, "2" * 16, "of the program's own provider", 0), ours])
 
     wanted, sibling, other, unknown = trace("a", 1), trace("b", 1), trace("c", 2), trace("d", None)
-    assert same_process([other, wanted, unknown, sibling], wanted) == [wanted, sibling]
-    assert same_process([wanted, unknown], unknown) == [unknown]
+    assert same_program([other, wanted, unknown, sibling], wanted) == [wanted, sibling]
+    assert same_program([wanted, unknown], unknown) == [unknown]
 
 
 def test_differences_name_the_first_thing() -> None:

@@ -17,9 +17,8 @@ from llmtrace.launch.replay_process import find_program
 from llmtrace.launch.replayed import Assignment
 from llmtrace.model import ToolDefinition, ToolExecution, Trace
 from llmtrace.model.traces import short_id
-from llmtrace.playback.recorded_run import is_call, same_process
+from llmtrace.playback.recorded_run import is_call, same_program
 from llmtrace.reading.calls import is_change
-from llmtrace.semconv import SERVICE_NAME
 from llmtrace.store import TraceSummary
 from llmtrace.store.local import default_folder
 from llmtrace.store.replay_key import REPLAYS
@@ -28,7 +27,7 @@ ALL = "all"
 """In place of a tool's name: every tool that ran and changes nothing. A tool that changes something must be named."""
 
 LONGEST_PROCESS = 3_600_000_000_000
-"""Nanoseconds (one hour) before and after a trace's start, in which other traces of the same process are searched."""
+"""Nanoseconds (one hour) before and after a trace's start, in which other traces of the same program are searched."""
 
 
 class Recording(NamedTuple):
@@ -36,7 +35,7 @@ class Recording(NamedTuple):
 
     trace: Trace
     siblings: list[Trace]
-    """Other traces of the same process."""
+    """Other traces of the same program, in all its processes."""
     store: str
     """URL of the store."""
     into: str
@@ -56,10 +55,9 @@ def load(args: argparse.Namespace, *, may_be_empty: bool = False) -> Recording:
         first = trace.spans[0]
 
         def is_near(summary: TraceSummary) -> bool:
-            service = first.resource.get(SERVICE_NAME)
-            return abs(summary.start - first.start) <= LONGEST_PROCESS and summary.service == service
+            return abs(summary.start - first.start) <= LONGEST_PROCESS
 
-        siblings = same_process(newest_traces(store, is_near), trace)[1:]
+        siblings = same_program(newest_traces(store, is_near), trace)[1:]
         folder = store.folder or default_folder() or Path()
     spans = [*trace.spans, *(span for sibling in siblings for span in sibling.spans)]
     if not may_be_empty and not any(span.run_id is not None and is_call(span.operation) for span in spans):

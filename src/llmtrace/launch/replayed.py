@@ -45,7 +45,7 @@ class Assignment:
     store: str
     """URL of the store that holds the recording."""
     traces: list[str]
-    """Ids: of the trace to replay, then of those that the same process made beside it."""
+    """Ids: of the trace to replay, then of those that the same program made beside it."""
     into: str
     """URL of the store in which the new run is recorded."""
     progress: str = ""

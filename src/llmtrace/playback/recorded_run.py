@@ -8,6 +8,7 @@ above: spans of other instrumentations, and the span of a whole program under ``
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from llmtrace import semconv
 from llmtrace.errors import StateUnavailable
@@ -17,6 +18,7 @@ from llmtrace.model import (
     Embedding,
     FetchResponse,
     Inference,
+    JsonValue,
     Operation,
     Retrieval,
     Span,
@@ -25,7 +27,16 @@ from llmtrace.model import (
     Workflow,
 )
 from llmtrace.model.traces import short_id
-from llmtrace.semconv import PROGRAM, SCOPE_NAME
+from llmtrace.semconv import (
+    HOST_NAME,
+    PROCESS_PARENT_PID,
+    PROCESS_PID,
+    PROCESS_WORKER,
+    PROGRAM,
+    SCOPE_NAME,
+    SERVICE_INSTANCE_ID,
+    SERVICE_NAME,
+)
 
 ANSWERED = (Inference, Embedding, Retrieval, FetchResponse)
 """Operations that a service answers."""
@@ -47,10 +58,10 @@ class Step:
 
 
 class RecordedRun:
-    """The steps of one or more traces of the same process."""
+    """The steps of one or more traces of the same program."""
 
     def __init__(self, traces: Sequence[Trace]) -> None:
-        """``traces``: the first is replayed; the process made the others beside it."""
+        """``traces``: the first is replayed; the program made the others beside it."""
         self.trace = traces[0]
         self.edited: str | None = None
         """Id of the span whose recorded answer was changed, or whose request is to be changed."""
@@ -124,19 +135,48 @@ def is_alike(span: Span | None, operation: Operation, name: str) -> bool:
     return isinstance(recorded, ANSWERED) or span.name == name
 
 
-def same_process(traces: Iterable[Trace], trace: Trace) -> list[Trace]:
-    """Return the traces that the process of ``trace`` made, starting with ``trace``."""
-    process = _process(trace)
-    if not process:
-        return [trace]
-    return [trace, *(beside for beside in traces if beside.trace_id != trace.trace_id and _process(beside) == process)]
+def same_program(traces: Iterable[Trace], trace: Trace) -> list[Trace]:
+    """Return the traces that the program of ``trace`` made, in all its processes, starting with ``trace``."""
+    found, others = [trace], {beside.trace_id: beside for beside in traces if beside.trace_id != trace.trace_id}
+    processes = [] if (first := _process(trace)) is None else [first]
+    for process in processes:  # grows
+        for beside in list(others.values()):
+            other = _process(beside)
+            if other is not None and _is_same_program(process, other):
+                found.append(others.pop(beside.trace_id))
+                processes.append(other)
+    return found
 
 
-def _process(trace: Trace) -> tuple[object, ...]:
+class _Process(NamedTuple):
+    service: JsonValue
+    instance: JsonValue
+    host: JsonValue
+    pid: JsonValue
+    parent: JsonValue
+    worker: JsonValue
+    """True: started by `multiprocessing`."""
+
+
+_TELLING = (SERVICE_NAME, SERVICE_INSTANCE_ID, HOST_NAME, PROCESS_PID, PROCESS_PARENT_PID, PROCESS_WORKER)
+
+
+def _process(trace: Trace) -> _Process | None:
     for span in trace.spans:  # spans of the program's own provider may have no process id
-        if span.resource.get("process.pid") is not None:
-            return tuple(span.resource.get(name) for name in ("service.instance.id", "service.name", "process.pid"))
-    return ()
+        resource = span.resource
+        if resource.get(PROCESS_PID) is not None:
+            return _Process(*[resource.get(name) for name in _TELLING])
+    return None
+
+
+def _is_same_program(one: _Process, other: _Process) -> bool:
+    """Return True for the same process, for a program and a process that it started, and for two workers of one program."""
+    if one.host != other.host:
+        return False
+    if one.pid == other.pid:
+        return (one.service, one.instance) == (other.service, other.instance)
+    is_child = one.pid == other.parent or one.parent == other.pid
+    return is_child or (one.worker is other.worker is True and one.parent is not None and one.parent == other.parent)
 
 
 def find_checkpoint(trace: Trace, name: str | None = None) -> Span:

@@ -49,6 +49,9 @@ def describe(service_name: str = "", *, env: Sequence[str] = (), folder: Path | 
     elif str(attributes.get(semconv.SERVICE_NAME, "")).startswith("unknown_service"):
         attributes[semconv.SERVICE_NAME] = _program()
     attributes[semconv.PROCESS_PID] = os.getpid()
+    attributes[semconv.PROCESS_PARENT_PID] = os.getppid()
+    if _is_worker():
+        attributes[semconv.PROCESS_WORKER] = True
     attributes[semconv.LIBRARIES] = [
         f"llmtrace-otel {__version__}",
         *(f"{name} {version}" for name, version in versions(LIBRARIES)),
@@ -62,6 +65,13 @@ def describe(service_name: str = "", *, env: Sequence[str] = (), folder: Path | 
     if revision is not None:
         attributes[semconv.VCS_REVISION] = revision
     return attributes
+
+
+def _is_worker() -> bool:
+    """Return True for a process that `multiprocessing` started anew. One that it forked from the program has a copy of this."""
+    workers = sys.modules.get("multiprocessing.process")
+    inherits = workers is not None and getattr(workers.current_process(), "_inheriting", False)  # it imports the program
+    return "--multiprocessing-fork" in sys.orig_argv or bool(inherits)
 
 
 def _program() -> str:

@@ -1,0 +1,173 @@
+"""``llmtrace replay`` of programs of several processes, and of programs that start others.
+
+Laws: one record answers all processes of a program, and nothing starts that was not allowed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Ran
+
+pytestmark = pytest.mark.timeout(300)
+FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "replay_programs.py"
+USUAL = ("a pool that forks", "a child program with its own environment", "an MCP server with the whole environment")
+"""Programs that are tried in each run of the tests."""
+
+TOOLS = """
+import os, subprocess, sys
+import llmtrace
+llmtrace.configure()
+
+@llmtrace.tool
+def look_up(order_id: str) -> int:
+    return 1
+"""
+WORKERS = (
+    TOOLS
+    + """
+import multiprocessing
+
+def work(number):
+    return look_up(f"KS-{sys.argv[1]}{number}")
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        pool.map(work, range(4))
+"""
+)
+
+
+def programs() -> ModuleType:
+    sys.path.insert(0, str(FILE.parent))
+    try:
+        spec = importlib.util.spec_from_file_location("replay_programs", FILE)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(FILE.parent))
+    return module
+
+
+BENCHMARK = programs()
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLMTRACE_STORE", str(tmp_path / "store"))
+    return tmp_path
+
+
+@pytest.fixture
+def sink() -> Iterator[tuple[str, list[bytes]]]:
+    """The address of a server, and the bodies that were posted to it."""
+    posted: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/", posted
+        server.shutdown()
+        thread.join()
+
+
+def said(ran: Ran) -> str:
+    return " ".join(ran.err.split())
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in USUAL else pytest.param(name, marks=pytest.mark.all) for name in BENCHMARK.PROGRAMS]
+)
+def test_a_program_of_this_style_is_the_same(name: str) -> None:
+    """No model is asked and no body runs; with a changed prompt it ends in ten seconds and says that it differs."""
+    if "MCP" in name:
+        pytest.importorskip("mcp")
+    outcome = BENCHMARK.try_program(BENCHMARK.PROGRAMS[name])
+    assert outcome.is_fine, outcome
+
+
+SEND = "import sys, urllib.request as request; request.urlopen(sys.argv[1], b'refund')"
+ALONE = f'subprocess.run([sys.executable, "-I", "-c", """{SEND}""", sys.argv[1]])'
+"""A Python process that ignores its environment takes no part in the replay."""
+POST = 'subprocess.run(["curl", "-s", "-d", "refund", sys.argv[1]], check=False)'
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="curl and sh")
+@pytest.mark.parametrize(
+    ("start", "program"),
+    [
+        (POST, "curl"),
+        ('os.system(f"curl -s -d refund {sys.argv[1]}")', "sh"),
+        ('subprocess.run(f"curl -s -d refund {sys.argv[1]}", shell=True)', "sh"),
+        ('os.spawnlp(os.P_WAIT, "curl", "curl", "-s", "-d", "refund", sys.argv[1])', "curl"),
+        ('os.posix_spawnp("curl", ["curl", "-s", "-d", "refund", sys.argv[1]], os.environ)', "curl"),
+        (ALONE, "python"),
+    ],
+)
+def test_another_program_is_refused(
+    sink: tuple[str, list[bytes]], folder: Path, llmtrace: Callable[..., Ran], start: str, program: str
+) -> None:
+    url, posted = sink
+    (folder / "agent.py").write_text(TOOLS + f"look_up('KS-1')\n{start}\nos.path.exists('waited')\n", encoding="utf-8")
+    subprocess.run([sys.executable, "agent.py", url], check=False)
+    time.sleep(0.3)  # posix_spawn does not wait
+    assert posted == [b"refund"]
+    ran = llmtrace("replay", "--", "agent.py", url)
+    assert ran.code == 3, ran.err
+    assert f"program: the program starts {program}" in said(ran)
+    assert "--allow-program" in said(ran)
+    time.sleep(0.3)
+    assert posted == [b"refund"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="curl")
+def test_an_allowed_program_starts_and_is_named(
+    sink: tuple[str, list[bytes]], folder: Path, llmtrace: Callable[..., Ran]
+) -> None:
+    url, posted = sink
+    (folder / "agent.py").write_text(TOOLS + f"look_up('KS-1')\n{POST}\n", encoding="utf-8")
+    subprocess.run([sys.executable, "agent.py", url], check=False)
+    ran = llmtrace("replay", "--allow-program", "curl", "--", "agent.py", url)
+    assert ran.code == 0, ran.err
+    assert "same: 1 call answered" in said(ran)
+    assert "started curl" in said(ran)
+    assert "nothing was sent" not in said(ran)
+    assert posted == [b"refund", b"refund"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_what_is_left_over_is_counted_once(folder: Path, llmtrace: Callable[..., Ran]) -> None:
+    (folder / "workers.py").write_text(WORKERS, encoding="utf-8")
+    subprocess.run([sys.executable, "workers.py", "1"], check=True)
+    text = WORKERS.replace("range(4)", "range(3)")
+    (folder / "workers.py").write_text(text, encoding="utf-8")
+    ran = llmtrace("replay", "--json", "--", "workers.py", "1")
+    (run,) = json.loads(ran.out)["runs"]
+    kinds = [divergence["kind"] for divergence in run["divergences"]]
+    assert run["served"] == 3
+    assert kinds in ([], ["left over"])  # the last trace is one of four: its call may be one of the three
