@@ -3,7 +3,7 @@
 The test runs the program again, answered from the recording, and asserts what went wrong or right then. A test of a failure
 fails until the program is mended.
 
-See docs/how_to/replay.md.
+See docs/how_to/prove.md.
 """
 
 from __future__ import annotations
