@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from llmtrace.config import Config
-from llmtrace.errors import UnreadableStore
+from llmtrace.errors import ReviewConflict, UnreadableStore
 from llmtrace.model import JsonValue
 from llmtrace.model.reviews import Decision, DecisionKind, ReviewRecord
 from llmtrace.recorder.current import configured
@@ -42,7 +42,7 @@ def edit(
     review_id: str, value: Mapping[str, JsonValue], *, digest: str, by: str | None = None, reason: str = ""
 ) -> ReviewRecord:
     """Let the call run with these arguments instead. What is left as it was shown, redacted, is what the program has."""
-    return _decide(review_id, digest, by, reason, "edited", dict(value))
+    return _decide(review_id, digest, by, reason, "edited", dict(value) if isinstance(value, Mapping) else value)
 
 
 def reject(review_id: str, reason: str = "", *, digest: str, by: str | None = None) -> ReviewRecord:
@@ -69,6 +69,10 @@ def _decide(
     value: JsonValue = None,
     always: Mapping[str, JsonValue] | None = None,
 ) -> ReviewRecord:
+    if by is not None and not by.strip():
+        raise ReviewConflict(
+            "invalid", f"review {review_id}: by= names the person who decides; default, the user of this process"
+        )
     decision = Decision(kind, value, this_user() if by is None else by, time.time(), reason, dict(always or {}))
     return _reviews().decide(review_id, decision, digest=digest)
 

@@ -22,7 +22,7 @@ from tests.servers import serving
 import llmtrace
 from llmtrace.errors import ConfigurationError, ReplayDiverged, ReviewConflict, ReviewDenied, ReviewPending
 from llmtrace.model import Review, ToolExecution, Trace, has_error
-from llmtrace.model.reviews import Decision, ReviewRecord
+from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest
 from llmtrace.store import open_store
 from llmtrace.store.reviews import Reviews
 
@@ -366,7 +366,7 @@ def test_a_store_that_cannot_be_written_is_a_no(store: Path, monkeypatch: pytest
 
 def test_a_locked_store_is_a_no(store: Path, monkeypatch: pytest.MonkeyPatch, tools: llmtrace.Tools) -> None:
     monkeypatch.setattr("llmtrace.store.reviews.BUSY_SECONDS", 0.1)
-    Reviews(store).doubt()
+    Reviews(store).propose(ReviewRequest("rev_0", "?", "d", None, 0, 1))
     other = sqlite3.connect(store / "reviews.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     assert "could not be kept" in answer_of(tools.run(asks()))
@@ -779,8 +779,9 @@ def test_a_call_in_doubt_does_not_run_again_when_its_run_is_resumed_from_the_rec
         os._exit(1)
     os.waitpid(child, 0)
     on(store)
-    Reviews(store).doubt()
     review_id = Reviews(store).list(states=("in_doubt",))[0].request.review_id
+    assert Reviews(store).count("in_doubt") == 1
+    assert Reviews(store).get(review_id).state == "in_doubt"
     with pytest.raises(ReviewPending), llmtrace.resume_review(review_id):
         agent()
     assert (store / "paid").read_text() == "x"

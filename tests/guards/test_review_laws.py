@@ -88,7 +88,6 @@ class World:
         """The process is killed, and another one looks at what it left."""
         self.running = False
         store_reviews._owner[None] = f"other-{random.random()}"
-        self.reviews.doubt()
 
     def settle(self) -> None:
         """A person says that it had happened, which is what is so."""

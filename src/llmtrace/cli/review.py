@@ -249,7 +249,6 @@ def _ask(question: str) -> str:
 
 
 def _list(args: argparse.Namespace, reviews: Reviews) -> int:
-    reviews.doubt()
     records = reviews.list(states=_EVERY if args.all else _WAITING)
     if not args.all:  # an approved call is listed only if its program is gone: somebody has to resume it
         records = [record for record in records if record.state != "approved" or not record.is_waiting]

@@ -178,7 +178,6 @@ class Hold:
         return settings.reviews.propose(request)
 
     def _resume(self, settings: ReviewSettings, review_id: str) -> ReviewRecord:
-        settings.reviews.doubt()
         record = settings.reviews.adopt(review_id, time.time() + self._timeout)
         self._timeout = max(record.request.deadline - time.time(), 0.0)
         return record
@@ -206,7 +205,7 @@ class Hold:
                     if decision.kind not in get_args(DecisionKind):
                         kinds = ", ".join(get_args(DecisionKind))
                         raise ConfigurationError(f"{decision.kind!r} is no kind of decision: {kinds}")
-                    decision = decision if decision.at else replace(decision, at=time.time())
+                    decision = replace(decision, at=decision.at or time.time(), by=decision.by or "notify")
                     settings.reviews.decide(request.review_id, decision, digest=request.digest)
         except Exception as error:
             # the text of any other error may hold content, or a secret in the URL
@@ -228,7 +227,9 @@ class Hold:
             if decision is None and waited >= self._timeout:
                 decision = reviews.decide(self.review_id, Decision("timed_out", at=time.time())).decision
         except ReviewConflict as error:  # somebody decided just now (the next look reads it), or the review is gone
-            return None if error.kind == "decided" else Decision("unattended", at=time.time(), reason=str(error))
+            if error.kind == "decided" and waited < self._timeout + 2 * LONGEST_PAUSE:
+                return None
+            return Decision("timed_out" if error.kind == "decided" else "unattended", at=time.time(), reason=str(error))
         except _UNREADABLE as error:
             if waited < self._timeout:
                 return None  # probably locked by another process that writes: look again

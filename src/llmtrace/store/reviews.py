@@ -2,7 +2,7 @@
 
 Laws: each state is on disk before the next is reached. A transaction changes a state only if it is the expected one, so one of
 two reviewers wins, a decision is used once, and nothing starts without approval. A call whose process died while it ran is
-``in_doubt`` and never runs again automatically. Each method opens and closes its connection, since SQLite does not survive a
+``in_doubt`` for each reader, and never runs again automatically. Each method opens and closes its connection, since SQLite does not survive a
 fork.
 """
 
@@ -14,10 +14,11 @@ import getpass
 import os
 import secrets
 import sqlite3
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
@@ -166,17 +167,17 @@ class Reviews:
 
         Raises `ReviewConflict` if the call is not in doubt.
         """
-        self.doubt()
         with self._write() as db:
             record = self._find(db, review_id)
             review_id = record.request.review_id
             if record.state != "in_doubt":
                 raise ReviewConflict("decided", f"review {review_id} is not in doubt: it {_was(record)}")
             before = Decision("approved") if record.decision is None else record.decision
-            decision = replace(before, by=by, at=time.time(), reason=before.reason or f"settled by {by}")
-            state = "done" if happened else "approved"
-            change = "UPDATE reviews SET state = ?, decision = ? WHERE id = ?"
-            db.execute(change, (state, _written(_decisions, decision), review_id))
+            now = time.time()
+            decision = replace(before, by=by, at=now, reason=before.reason or f"settled by {by}")
+            state, ended_at = ("done", now) if happened else ("approved", None)
+            change = "UPDATE reviews SET state = ?, decision = ?, ended_at = ? WHERE id = ?"
+            db.execute(change, (state, _written(_decisions, decision), ended_at, review_id))
             return self._find(db, review_id)
 
     # -- looking
@@ -198,9 +199,10 @@ class Reviews:
         ``before``: only reviews that were asked for before this time, in seconds since the Unix epoch.
         """
         where = "WHERE state IN (SELECT value FROM json_each(?)) AND asked_at < ? ORDER BY asked_at DESC LIMIT ?"
+        stored = {*states, "started"} if "in_doubt" in states else {*states}  # its process may be gone
         with self._read() as db:
-            rows = db.execute(_SELECT + where, (json_text.write(list(states)), before, limit)).fetchall()
-        return self._readable(rows)
+            rows = db.execute(_SELECT + where, (json_text.write(sorted(stored)), before, limit)).fetchall()
+        return [record for record in self._readable(rows) if record.state in states]
 
     def _readable(self, rows: Iterable[tuple[Any, ...]]) -> builtins.list[ReviewRecord]:
         records = []
@@ -218,18 +220,10 @@ class Reviews:
         return self._readable(rows)
 
     def count(self, state: ReviewState = "proposed") -> int:
+        if state in ("started", "in_doubt"):
+            return len(self.list(states=(state,), limit=sys.maxsize))
         with self._read() as db:
             return int(db.execute("SELECT count(*) FROM reviews WHERE state = ?", (state,)).fetchone()[0])
-
-    def doubt(self) -> int:
-        """Mark calls whose process died while they ran as ``in_doubt``. Returns how many were marked."""
-        if not self.count("started"):
-            return 0  # without a running call, no file is created or written
-        with self._write() as db:
-            rows = db.execute("SELECT id, owner FROM reviews WHERE state = 'started'").fetchall()
-            dead = [(time.time(), review_id) for review_id, owner in rows if not is_alive(self.folder, owner)]
-            db.executemany("UPDATE reviews SET state = 'in_doubt', ended_at = ? WHERE id = ? AND state = 'started'", dead)
-        return len(dead)
 
     # -- inside
 
@@ -247,6 +241,10 @@ class Reviews:
         """Decode a row. Raises `ReviewConflict` if it cannot be read, for example because a later llmtrace wrote it."""
         review_id, state, request, decision, started_at, ended_at, result, owner = row
         try:
+            if state not in get_args(ReviewState):
+                raise ValueError(state)
+            if state == "started" and not is_alive(self.folder, owner):
+                state = "in_doubt"
             return ReviewRecord(
                 _requests.validate_json(request),
                 state,
@@ -348,8 +346,19 @@ def _problem(request: ReviewRequest, decision: Decision) -> str:
         return "a question is answered, not edited"
     if decision.kind == "edited" and not isinstance(decision.value, dict):
         return "the arguments must be a JSON object"
+    if not _is_kept(decision.value):
+        return "the value has a number or a text that JSON cannot hold"
     faults = faults_of(request, decision)
     return "; ".join(f"{fault.pointer or 'the value'}: {fault.message}" for fault in faults[:5])
+
+
+def _is_kept(value: JsonValue) -> bool:
+    """Return True if a value is read from the store as it was written: JSON has no infinity, and no integer of any size."""
+    try:
+        kept = _decisions.validate_json(_written(_decisions, Decision("answered", value))).value
+        return json_text.write(kept) == json_text.write(value)
+    except (TypeError, ValueError):
+        return False
 
 
 def faults_of(request: ReviewRequest, decision: Decision) -> list[Violation]:

@@ -78,7 +78,6 @@ class ReviewQueue:
         if self._reviews is None:
             return None
         with suppress(sqlite3.Error, OSError):
-            self._find_dead(self._reviews)
             return sum(self._reviews.count(state) for state in WAITING)
         return None
 
@@ -107,7 +106,6 @@ class ReviewQueue:
     def review(self, review_id: str, *, brief: bool) -> dict[str, Any]:
         """Return one review. ``brief``: without the origins of its values and the suspects of its run, which are slow."""
         reviews = self._local()
-        self._find_dead(reviews)
         record = reviews.get(review_id)
         content = self._row(record) | _details(record)
         content |= {"problem": "" if self._is_writable() else _READ_ONLY, "user": this_user()}
@@ -160,11 +158,6 @@ class ReviewQueue:
         if self._reviews is None:
             raise ReviewConflict("unknown", _NO_FOLDER)
         return self._reviews
-
-    def _find_dead(self, reviews: Reviews) -> None:
-        """Mark the calls that ran when their program died as in doubt."""
-        with suppress(sqlite3.Error, OSError):
-            reviews.doubt()
 
     def _is_writable(self) -> bool:
         paths = () if self._path is None else (self._path.parent, self._path)
