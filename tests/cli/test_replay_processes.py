@@ -52,6 +52,7 @@ if __name__ == "__main__":
 
 
 def programs() -> ModuleType:
+    before = sys.path[:]
     sys.path.insert(0, str(FILE.parent))
     try:
         spec = importlib.util.spec_from_file_location("replay_programs", FILE)
@@ -60,7 +61,7 @@ def programs() -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     finally:
-        sys.path.remove(str(FILE.parent))
+        sys.path[:] = before  # the file adds its folder, too, which has modules with names of ours
     return module
 
 

@@ -44,7 +44,8 @@ _BISECT_STOPS = 128
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "%(prog)s [TRACE] [--tool NAME=live] [--connect HOST:PORT] [--allow-program NAME]\n"
+        "%(prog)s [TRACE] [--tool NAME=live] [--connect HOST:PORT]\n"
+        "       [--allow-program NAME]\n"
         "       [--loose] [--live-after SPAN | --from NAME]\n"
         "       [--edit SPAN [--set PLACE[=VALUE]]] [--times N] [--bisect]\n"
         "       [--store URL] [--json] -- COMMAND [ARGUMENTS …]"

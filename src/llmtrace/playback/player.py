@@ -83,6 +83,11 @@ class Replay(Player):
         """Calls that were made for real."""
         return sum(self.progress.read().ran.values())
 
+    @property
+    def connections(self) -> list[str]:
+        """The servers that the program connected to outside of recorded calls, as it was allowed to."""
+        return self.progress.read().connections
+
     # -- called by the recorder
 
     def started(self, recording: Recording) -> None:

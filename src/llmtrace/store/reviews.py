@@ -2,8 +2,8 @@
 
 Laws: each state is on disk before the next is reached. A transaction changes a state only if it is the expected one, so one of
 two reviewers wins, a decision is used once, and nothing starts without approval. A call whose process died while it ran is
-``in_doubt`` for each reader, and never runs again automatically. Each method opens and closes its connection, since SQLite does not survive a
-fork.
+``in_doubt`` for every reader, and never runs again automatically. Each method opens and closes its connection, since SQLite
+does not survive a fork.
 """
 
 from __future__ import annotations
