@@ -877,3 +877,40 @@ def test_a_call_with_which_a_replay_goes_live_is_held(store: Path, tools: llmtra
         assert "nobody is there" in agent()
     assert ran == [("KS-1", 1)]
     assert all(span.end is not None for span in newest(store).spans)
+
+
+IBAN = "DE44500105175407324931"
+
+
+def page_of_text() -> str:
+    return json.dumps({"invoice": {"iban": IBAN, "total": 9}})
+
+
+def page_of_lines() -> str:
+    return f"Payee: Ann\nIBAN: {IBAN}\nTotal: 9"
+
+
+def page_unannotated():  # type: ignore[no-untyped-def]
+    return page_of_text()
+
+
+def invoice() -> dict[str, Any]:
+    return {"iban": IBAN, "total": 9}
+
+
+@pytest.mark.parametrize(
+    ("reader", "is_held"), [(page_of_text, True), (page_of_lines, True), (page_unannotated, True), (invoice, False)]
+)
+def test_a_text_has_no_fields_whatever_it_looks_like(store: Path, reader: Callable[[], Any], is_held: bool) -> None:
+    """Whether a value is a field of a result comes from the tool that returned it, never from the form of a text."""
+    on(store, unattended="deny")
+
+    @llmtrace.tool(review="when untrusted")
+    def pay(iban: str) -> str:
+        ran.append(iban)
+        return "paid"
+
+    with llmtrace.agent("clerk"):
+        llmtrace.tool(reader)()
+        answer = answer_of(llmtrace.Tools(pay).run(asks("pay", iban=f"{IBAN[:4]} {IBAN[4:].lower()}")))
+    assert ("needs a person's review" in answer, len(ran)) == ((True, 0) if is_held else (False, 1)), answer

@@ -37,6 +37,8 @@ class Source:
     """The arguments of the call that this result answers."""
     is_definition: bool = False
     """True for the definition of a tool."""
+    is_text: bool = False
+    """True for the result of a tool that returns text: it has no fields, whatever it looks like."""
 
     def __post_init__(self) -> None:
         self.text = self.content if isinstance(self.content, str) else json_text.write(self.content)
@@ -64,7 +66,7 @@ class Source:
     @cached_property
     def fields(self) -> frozenset[str]:
         """The fields of a structured result, squashed."""
-        return fields_of(self.content)
+        return frozenset() if self.is_text else fields_of(self.content)
 
     @property
     def words(self) -> list[str]:

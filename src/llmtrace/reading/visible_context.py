@@ -34,6 +34,7 @@ from llmtrace.reading.read_values import IDENTIFIERS, LONGEST_TEXT, read_text, s
 from llmtrace.reading.source_index import SourceIndex
 from llmtrace.reading.sources import NO_ECHO, Source, Speaker
 from llmtrace.reading.turns import Turn
+from llmtrace.semconv import SCOPE_NAME
 
 _HIDING_PARAMETERS = {
     "conversation": "the provider keeps the conversation",
@@ -81,6 +82,8 @@ class VisibleContext:
         """The reasons why some context is not visible, each with the id of the first span that shows it."""
         self._echoes: dict[Call, frozenset[str]] = {}
         """Keys of the ungrounded values among the arguments of a call."""
+        self._texts: dict[Call, bool] = {}
+        """Calls whose tool returned text."""
         self._executions: dict[Call, str] = {}
         """Span ids of the executions so far."""
         self._open_calls: dict[Call, None] = {}
@@ -216,7 +219,8 @@ class VisibleContext:
             tool, query, echo = call.tool, call.arguments, self._echoes.get(call, NO_ECHO)
         elif requested is not None and part.id is not None:
             tool, query, echo = requested.name, requested.arguments, NO_ECHO
-        source = Source(brought_by, f"result of {tool}", part.response, echo, part.id, query=query)
+        is_text = call is not None and (call in self._texts or _is_of_text(call.definition))
+        source = Source(brought_by, f"result of {tool}", part.response, echo, part.id, query=query, is_text=is_text)
         # The execution's span may have shown the same result already.
         if part.id is None or not self.seen.has("result", part.id, source.text):
             self._store(source)
@@ -250,7 +254,10 @@ class VisibleContext:
             execution.result if error is None else error,
             NO_ECHO if call is None else self._echoes.get(call, NO_ECHO),
         )
-        source = Source(span.span_id, place, content, echo, execution.call_id, query=execution.arguments)
+        is_text = _returns_text(span, execution)
+        source = Source(span.span_id, place, content, echo, execution.call_id, query=execution.arguments, is_text=is_text)
+        if call is not None and is_text:
+            remember(self._texts, call, True, self._most_calls)
         if execution.call_id is not None:
             self.seen.add("result", execution.call_id, source.text)
         self._store(source)
@@ -284,3 +291,21 @@ class VisibleContext:
         if not self._echoes:
             return NO_ECHO
         return NO_ECHO.union(*(self._echoes.get(call, NO_ECHO) for call in self._open_calls))
+
+
+def _returns_text(span: Span, execution: ToolExecution) -> bool:
+    """Return True if the tool says that it returns text, or if it returned text and says nothing, and llmtrace saw it run.
+
+    A text is a text, also if it looks like JSON: whoever wrote a page may have given it that form. What other writers recorded
+    is text in any case, so that there the form counts.
+    """
+    definition = execution.definition
+    if definition is not None and definition.output is not None:
+        return _is_of_text(definition)
+    return isinstance(execution.result, str) and span.scope.name == SCOPE_NAME
+
+
+def _is_of_text(definition: ToolDefinition | None) -> bool:
+    """Return True if the schema of a tool's result is that of a text."""
+    output = None if definition is None else definition.output
+    return isinstance(output, dict) and output.get("type") == "string"
