@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
+from llmtrace import log_once
 from llmtrace.cli import review
 from llmtrace.model.reviews import ReviewRequest
 from llmtrace.store.reviews import Reviews
+from tests.cli.conftest import Ran
 
 DIGEST = "d" * 32
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
@@ -210,3 +212,73 @@ def test_a_review_that_expired_unseen_is_told(held: Callable[[], ReviewRequest],
         True,
     )
     assert request.review_id not in first["advice"]
+
+
+def _stored(folder: Path, question: str = "pay") -> None:
+    request = ReviewRequest("rev_00000001", question, "d", None, time.time(), time.time() + 900)
+    Reviews(folder).propose(request)
+
+
+def _sql(text: str) -> Callable[[Path], None]:
+    def change(file: Path) -> None:
+        db = sqlite3.connect(file, isolation_level=None)
+        db.execute(text)
+        db.close()
+
+    return change
+
+
+def _as_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda file: file.write_bytes(b"garbage" * 1000), "file is not a database"),
+        (lambda file: file.write_bytes(file.read_bytes()[:8000]), "malformed"),
+        (_as_folder, "unable to open database file"),
+        (_sql("ALTER TABLE reviews DROP COLUMN owner"), "no such column: owner"),
+        (_sql("UPDATE reviews SET state = 'escalated'"), "has the state 'escalated', which this llmtrace does not know"),
+        (_sql("UPDATE reviews SET request = '{'"), "cannot be read (ValidationError)"),
+    ],
+)
+def test_a_broken_store_is_a_sentence(
+    tmp_path: Path,
+    llmtrace: Callable[..., Ran],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[Path], None],
+    said: str,
+) -> None:
+    """Everywhere; and ``doctor`` sees it."""
+    _stored(tmp_path / "store")
+    spoil(tmp_path / "store" / "reviews.db")
+    for words in (("review", "ls"), ("review", "show", "rev_0"), ("review", "approve", "rev_0")):
+        monkeypatch.setattr(log_once, "_logged", {})
+        caplog.clear()
+        ran = llmtrace(*words, "--store", str(tmp_path / "store"))
+        assert "Traceback" not in ran.err
+        assert said in " ".join(f"{ran.err} {caplog.text}".split())
+    assert said in " ".join(llmtrace("doctor", "--store", str(tmp_path / "store")).out.split())
+
+
+def test_a_question_controls_no_terminal(tmp_path: Path, llmtrace: Callable[..., Ran]) -> None:
+    _stored(tmp_path, "\x1b[31mpay\nrev_2  waits  pay(1)")
+    for words in (("review", "ls"), ("review", "show", "rev_0")):
+        out = llmtrace(*words, "--store", str(tmp_path)).out
+        assert "\x1b" not in out
+        assert "\\x1b[31mpay rev_2 waits pay(1)" in " ".join(out.split())
+
+
+def test_the_oldest_come_first_and_the_others_are_counted(tmp_path: Path, llmtrace: Callable[..., Ran]) -> None:
+    now = time.time()
+    for number in range(130):
+        request = ReviewRequest(f"rev_{number:08}", "pay", "d", None, now - 200 + number, now + 900)
+        Reviews(tmp_path).propose(request)
+    lines = llmtrace("review", "ls", "--store", str(tmp_path)).out.splitlines()
+    assert lines[1].startswith("rev_00000000 ")
+    assert lines[-1] == "… and 30 newer ones"
+    shown = llmtrace("review", "show", "rev_00000000", "--store", str(tmp_path)).out
+    assert "llmtrace review approve rev_00000000" in shown

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sqlite3
 import stat
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from opentelemetry import trace
 
@@ -26,7 +27,8 @@ from llmtrace.config import Config
 from llmtrace.errors import LlmtraceError
 from llmtrace.exporters.forwarding.counts import reports
 from llmtrace.exporters.forwarding.destination import named
-from llmtrace.store import Query, journal_files, open_store
+from llmtrace.model.reviews import ReviewState
+from llmtrace.store import Query, journal_files, open_store, reviews
 from llmtrace.store.local import default_folder
 
 _LOW_SPACE = 200 << 20
@@ -52,7 +54,7 @@ def everything(store: str | None = None) -> list[Finding]:
     with _log_lines() as lines:
         config = Config.read(store=store)
     findings = [Finding("wrong", "configuration", line, "Correct it, or unset it.") for line in lines]
-    checks = (_versions, _store, _content, _signals, _libraries, _rivals, _patched, _provider, _sending)
+    checks = (_versions, _store, _reviews, _content, _signals, _libraries, _rivals, _patched, _provider, _sending)
     return findings + [finding for check in checks for finding in check(config)]
 
 
@@ -140,6 +142,20 @@ def _readable(config: Config) -> Iterator[Finding]:
     advice = "See docs/explanation/store.md, or move the file away: traces are read without it, slower."
     yield from (Finding("wrong", "store", line, advice) for line in lines if line not in damages)
     yield Finding("ok", "traces", f"newest: {newest[0].trace_id}" if newest else "none yet. Try llmtrace demo")
+
+
+def _reviews(config: Config) -> Iterator[Finding]:
+    folder = folder_of(config.store)
+    file = None if folder is None else folder / reviews.NAME
+    if file is None or not file.exists():
+        return
+    advice = "A held call is not approved while this lasts. Move the file away to begin a new one."
+    with _log_lines() as lines:
+        try:
+            reviews.Reviews(folder).list(states=get_args(ReviewState), limit=sys.maxsize)
+        except (sqlite3.Error, OSError) as error:
+            yield Finding("wrong", "reviews", f"{file} cannot be read: {error}", advice)
+    yield from (Finding("wrong", "reviews", line, "Update llmtrace, or decide it there.") for line in lines)
 
 
 def _content(config: Config) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sqlite3
 import sys
 import time
 from collections.abc import Mapping
@@ -38,6 +39,8 @@ HELP = "decide calls that wait for a person"
 EXAMPLE = "llmtrace review edit rev_3fa9 --set amount=12.50 --reason 'the price was 12.50'"
 
 TAKES_COMMAND = True
+_MOST_LISTED = 100
+_TAKES = {"edit": " --set ARGUMENT=VALUE", "answer": " VALUE"}
 _ACTIONS = ("ls", "show", "approve", "edit", "reject", "answer", "settle", "resume")
 _WAITING: tuple[ReviewState, ...] = ("proposed", "in_doubt", "approved")
 _EVERY: tuple[ReviewState, ...] = get_args(ReviewState)
@@ -75,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"{conflict}.{hint}") from None
     except BrokenPipeError:  # the output, not the reviews: `cli.main` handles it
         raise
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise BadInput(f"the reviews of {url} cannot be read or written: {error}.") from None
 
 
@@ -249,7 +252,9 @@ def _ask(question: str) -> str:
 
 
 def _list(args: argparse.Namespace, reviews: Reviews) -> int:
-    records = reviews.list(states=_EVERY if args.all else _WAITING)
+    states = _EVERY if args.all else _WAITING
+    records = reviews.list(states=states, oldest_first=not args.all, limit=_MOST_LISTED)
+    more = sum(reviews.count(state) for state in states) - len(records) if len(records) == _MOST_LISTED else 0
     if not args.all:  # an approved call is listed only if its program is gone: somebody has to resume it
         records = [record for record in records if record.state != "approved" or not record.is_waiting]
     if args.json:
@@ -270,6 +275,8 @@ def _list(args: argparse.Namespace, reviews: Reviews) -> int:
         for record in records
     ]
     screen.table(("REVIEW", "AGE", "STATE", "CALL"), rows, right=(1,))
+    if more > 0:
+        screen.line(f"… and {more:,} {'older' if args.all else 'newer'} ones")
     return FINE
 
 
@@ -286,15 +293,15 @@ def _state(record: ReviewRecord) -> str:
 
 def _call(record: ReviewRecord) -> str:
     request = record.request
-    return format_text.call(request.question, request.payload) if request.tool is not None else request.question
+    return format_text.call(request.question, request.payload) if request.tool is not None else clean(request.question)
 
 
 def _show(screen: Screen, record: ReviewRecord) -> None:
     request = record.request
-    screen.prose(request.question, "bold")
+    screen.prose(clean(request.question), "bold")
     screen.labelled("  review   ", f"{request.review_id}  {_state(record)}")
     if request.reason:
-        screen.labelled("  held     ", request.reason)
+        screen.labelled("  held     ", clean(request.reason))
     if request.trace_id:
         screen.labelled("  trace    ", f"llmtrace show {short_id(request.trace_id)}")
     if record.state == "proposed":
@@ -302,6 +309,10 @@ def _show(screen: Screen, record: ReviewRecord) -> None:
         screen.labelled("  expires  ", f"in {format_text.duration(seconds)}, and is denied then")
     _show_payload(screen, request)
     screen.labelled("  digest   ", request.digest)
+    if record.state == "proposed":
+        verbs = ("approve", "edit", "reject", "answer") if request.tool is not None else ("approve", "reject", "answer")
+        for verb in verbs:
+            screen.labelled("           ", f"llmtrace review {verb} {request.review_id}{_TAKES.get(verb, '')}", "cyan")
     if record.state != "proposed":
         screen.prose(_outcome(record), prefix="  ")
         if record.decision is not None and record.decision.kind == "edited":
@@ -317,7 +328,7 @@ def _show_payload(screen: Screen, request: ReviewRequest) -> None:
         screen.labelled(f"  {clean(short(str(name), 24)) or 'shown'} = ", json.dumps(value, ensure_ascii=False))
         for origin in request.origins:
             if origin.pointer == f"/{name}" or origin.pointer.startswith(f"/{name}/"):
-                screen.labelled("      ", f"{origin.status}: {origin.text}", "yellow")
+                screen.labelled("      ", f"{origin.status}: {clean(origin.text)}", "yellow")
         if f"/{name}" in request.hidden or any(place.startswith(f"/{name}/") for place in request.hidden):
             screen.labelled("      ", "hidden: what would run is not what is shown", "yellow")
     if request.tool is None and request.schema is not None:

@@ -29,6 +29,7 @@ from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.current import configured
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.player import player
+from llmtrace.text.unsafe_characters import clean
 from llmtrace.validation.json_pointers import pointer
 
 logger = logging.getLogger("llmtrace")
@@ -186,7 +187,7 @@ class Hold:
         request, settings = record.request, self.settings
         logger.warning(
             "llmtrace: %s waits for a review, %d s at most: llmtrace review show %s",
-            request.question,
+            clean(request.question),
             math.ceil(self._timeout if settings.wait is None else min(self._timeout, settings.wait)),
             request.review_id,
         )

@@ -48,6 +48,11 @@ CREATE TABLE IF NOT EXISTS standing (review TEXT PRIMARY KEY, run TEXT NOT NULL,
     WITHOUT ROWID;
 """
 _SELECT = "SELECT id, state, request, decision, started_at, ended_at, result, owner FROM reviews "
+_LISTED = (
+    _SELECT
+    + "WHERE (state IN (SELECT value FROM json_each(?)) OR state NOT IN (SELECT value FROM json_each(?))) AND asked_at < ? "  # noqa: S608  fixed texts
+)
+_OLDEST, _NEWEST = _LISTED + "ORDER BY asked_at LIMIT ?", _LISTED + "ORDER BY asked_at DESC LIMIT ?"
 _FORGET = (
     "DELETE FROM reviews WHERE asked_at < ?1 AND state NOT IN ('approved', 'started', 'in_doubt')"
     " AND (state != 'proposed' OR deadline < ?1)"
@@ -192,16 +197,23 @@ class Reviews:
             return self._find(db, review_id)
 
     def list(
-        self, *, states: tuple[ReviewState, ...] = ("proposed",), limit: int = 100, before: float = 1e18
+        self,
+        *,
+        states: tuple[ReviewState, ...] = ("proposed",),
+        limit: int = 100,
+        before: float = 1e18,
+        oldest_first: bool = False,
     ) -> list[ReviewRecord]:
         """Return the reviews in these states, newest first. A review that cannot be read is logged and left out.
 
         ``before``: only reviews that were asked for before this time, in seconds since the Unix epoch.
         """
-        where = "WHERE state IN (SELECT value FROM json_each(?)) AND asked_at < ? ORDER BY asked_at DESC LIMIT ?"
         stored = {*states, "started"} if "in_doubt" in states else {*states}  # its process may be gone
         with self._read() as db:
-            rows = db.execute(_SELECT + where, (json_text.write(sorted(stored)), before, limit)).fetchall()
+            known = json_text.write(list(get_args(ReviewState)))
+            rows = db.execute(
+                _OLDEST if oldest_first else _NEWEST, (json_text.write(sorted(stored)), known, before, limit)
+            ).fetchall()
         return [record for record in self._readable(rows) if record.state in states]
 
     def _readable(self, rows: Iterable[tuple[Any, ...]]) -> builtins.list[ReviewRecord]:
@@ -240,9 +252,10 @@ class Reviews:
     def _record(self, row: tuple[Any, ...]) -> ReviewRecord:
         """Decode a row. Raises `ReviewConflict` if it cannot be read, for example because a later llmtrace wrote it."""
         review_id, state, request, decision, started_at, ended_at, result, owner = row
+        if state not in get_args(ReviewState):
+            why = f"review {review_id} in {NAME} has the state {state!r}, which this llmtrace does not know; a later one may"
+            raise ReviewConflict("unreadable", why)
         try:
-            if state not in get_args(ReviewState):
-                raise ValueError(state)
             if state == "started" and not is_alive(self.folder, owner):
                 state = "in_doubt"
             return ReviewRecord(
