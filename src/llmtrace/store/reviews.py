@@ -50,7 +50,8 @@ CREATE TABLE IF NOT EXISTS standing (review TEXT PRIMARY KEY, run TEXT NOT NULL,
 _SELECT = "SELECT id, state, request, decision, started_at, ended_at, result, owner FROM reviews "
 _LISTED = (
     _SELECT
-    + "WHERE (state IN (SELECT value FROM json_each(?)) OR state NOT IN (SELECT value FROM json_each(?))) AND asked_at < ? "  # noqa: S608  fixed texts
+    + "WHERE (state IN (SELECT value FROM json_each(?))"  # noqa: S608  fixed texts
+    + " OR state NOT IN (SELECT value FROM json_each(?))) AND asked_at < ? "
 )
 _OLDEST, _NEWEST = _LISTED + "ORDER BY asked_at LIMIT ?", _LISTED + "ORDER BY asked_at DESC LIMIT ?"
 _FORGET = (
