@@ -48,12 +48,11 @@ CREATE TABLE IF NOT EXISTS standing (review TEXT PRIMARY KEY, run TEXT NOT NULL,
     WITHOUT ROWID;
 """
 _SELECT = "SELECT id, state, request, decision, started_at, ended_at, result, owner FROM reviews "
-_LISTED = (
-    _SELECT
-    + "WHERE (state IN (SELECT value FROM json_each(?))"  # noqa: S608  fixed texts
-    + " OR state NOT IN (SELECT value FROM json_each(?))) AND asked_at < ? "
+_OF_STATES = (
+    "WHERE (state IN (SELECT value FROM json_each(?)) OR state NOT IN (SELECT value FROM json_each(?))) AND asked_at < ? "
 )
-_OLDEST, _NEWEST = _LISTED + "ORDER BY asked_at LIMIT ?", _LISTED + "ORDER BY asked_at DESC LIMIT ?"
+_OLDEST = f"{_SELECT}{_OF_STATES}ORDER BY asked_at LIMIT ?"
+_NEWEST = f"{_SELECT}{_OF_STATES}ORDER BY asked_at DESC LIMIT ?"
 _FORGET = (
     "DELETE FROM reviews WHERE asked_at < ?1 AND state NOT IN ('approved', 'started', 'in_doubt')"
     " AND (state != 'proposed' OR deadline < ?1)"
