@@ -18,6 +18,7 @@ from llmtrace.model import (
     Span,
     Text,
     ToolCall,
+    ToolDefinition,
     ToolExecution,
     Trace,
     replace,
@@ -147,3 +148,15 @@ def test_what_cannot_be_edited_is_said() -> None:
             edited(span, Edit(ID, place, 2 if place != "text" else "z"))
     with pytest.raises(ConfigurationError, match="no step 2"):
         apply(RecordedRun([Trace([executed(1)])]), Edit("2", "", 1))
+
+
+def test_an_argument_that_breaks_the_schema_is_refused() -> None:
+    """A fault that the recorded call had may stay: the edit is of another argument."""
+    schema = {"type": "object", "properties": {"id": {"type": "integer"}, "days": {"type": "integer"}}}
+    call = ToolCall("look_up", {"id": 1, "days": "two"})
+    span = answered({"arguments": '{"id": 1, "days": "two"}'}, call)
+    assert isinstance(span.operation, Inference)
+    span = replace(span, operation=replace(span.operation, tools=(ToolDefinition("look_up", schema),)))
+    with pytest.raises(ConfigurationError, match="look_up does not take that: /id"):
+        edited(span, Edit(ID, "look_up/id", "one"))
+    assert json.loads(json.loads(body_of(edited(span, Edit(ID, "look_up/id", 7))))["arguments"]) == {"id": 7, "days": "two"}

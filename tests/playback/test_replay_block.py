@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
@@ -174,6 +175,17 @@ def test_a_program_cannot_swallow_a_divergence(server: ModelServer) -> None:
 
     with pytest.raises(ReplayDiverged):
         again(swallows, trace)
+
+
+def test_a_call_that_the_program_records_itself_is_refused_in_words(server: ModelServer) -> None:
+    def program() -> None:
+        with llmtrace.inference(provider="mine", model="m"):
+            httpx.post(f"{server.url}/chat/completions", json={"model": "m", "messages": [{"role": "user", "content": "a"}]})
+
+    _, trace = record(program)
+    with pytest.raises(ReplayDiverged, match="which the program records itself, so that its answer is not kept") as raised:
+        again(program, trace)
+    assert raised.value.kind == "incomparable"
 
 
 def test_loose_answers_all_the_same(server: ModelServer) -> None:

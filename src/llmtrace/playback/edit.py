@@ -21,10 +21,11 @@ from typing import Any, NamedTuple
 
 from llmtrace.codec import objects
 from llmtrace.errors import ConfigurationError
-from llmtrace.model import Exchange, FetchResponse, Inference, JsonValue, Recorded, Span, ToolExecution, replace
+from llmtrace.model import Exchange, FetchResponse, Inference, JsonValue, Recorded, Span, ToolCall, ToolExecution, replace
 from llmtrace.playback.recorded_run import RecordedRun
 from llmtrace.recorder.recorded_outcome import RETURNED
 from llmtrace.text.word_difference import word_difference
+from llmtrace.validation.check_values import check_arguments, errors_in, find_tool
 from llmtrace.validation.json_pointers import follow, pointer, steps
 
 TEXT = "text"
@@ -265,7 +266,19 @@ def _replacement(span: Span, operation: Inference | FetchResponse, edit: Edit) -
         places = [*sorted({f"{call.name}/…" for call in calls}), *([TEXT] if text else [])]
         raise ConfigurationError(f"the answer of {span.name} has nothing at {edit.place!r}; edit its {' or '.join(places)}")
     path = steps(f"/{rest}")
+    _check_fit(operation, call, Edit(edit.span_id, f"/{rest}", edit.value))
     return _Replacement(path[-1], member_at(call.arguments, path), edit.value)
+
+
+def _check_fit(operation: Inference | FetchResponse, call: ToolCall, edit: Edit) -> None:
+    """Raise `ConfigurationError` if the edit of a call's arguments makes a fault that they did not have."""
+    definition = find_tool(call.name, getattr(operation, "tools", ()))
+    if definition is None:
+        return
+    before = {fault.pointer for fault in errors_in(check_arguments(call.arguments, definition))}
+    for fault in errors_in(check_arguments(with_member(call.arguments, edit), definition)):
+        if fault.pointer not in before:
+            raise ConfigurationError(f"{call.name} does not take that: {fault.pointer}: {fault.message}")
 
 
 # -- in the body of an answer

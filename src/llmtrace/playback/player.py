@@ -34,6 +34,7 @@ TOP = ""
 MODEL_CALLS = "model calls"
 """The name under which calls of models are counted beside tools, see `Progress.ran`."""
 _LONGEST_COMMAND = 120
+_RECORDED_LIBRARIES = frozenset({"httpx", "botocore"})
 
 
 class Replay(Player):
@@ -243,8 +244,9 @@ class Replay(Player):
                 return None
             if recording is not None and isinstance(recording.operation, ANSWERED):
                 library = _calling_library()
-                how_sent = f"by {library}, whose answers are not recorded" if library else "in a way that is not recorded"
-                what = f"{recording.name} is sent {how_sent} (recorded are: httpx, botocore)"
+                by_hand = "which the program records itself, so that its answer is not kept (a tool around it is)"
+                how_sent = f"which is sent by {library or 'the program itself'}, whose answers are not recorded"
+                what = f"{recording.name}, {by_hand if library in _RECORDED_LIBRARIES else how_sent}, cannot be answered"
                 return self._refusal(recording, "incomparable", what)
             server = next((server for server in self.permissions.servers if is_at(address, server)), None)
             if server is not None:
