@@ -10,6 +10,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text, judge_option
 from llmtrace.cli.options import FINE, BadInput, number_type, positive, print_json
-from llmtrace.cli.recording import ALL, Recording, live_names, load, program
+from llmtrace.cli.recording import ALL, Recording, calls_made, live_names, load, program
 from llmtrace.cli.terminal import Cell, Progress, Screen, Style
 from llmtrace.config import Config
 from llmtrace.diagnosis import Reading, Suspect, diagnose
@@ -32,6 +33,7 @@ from llmtrace.playback.corrections import Correction, Verdict, chosen, correctio
 from llmtrace.playback.permissions import Permissions
 from llmtrace.prices import cost_usd
 from llmtrace.reading.calls import is_change
+from llmtrace.statistics.two_samples import wilson
 from llmtrace.store import open_store
 from llmtrace.store.summary import summarise
 from llmtrace.testing.run import StoredRun
@@ -71,6 +73,8 @@ class _Runs(NamedTuple):
 
     ended_well: int
     trace_ids: list[str]
+    made: dict[str, int]
+    """How many calls were made for real, by the name of the tool; see `Progress.ran`."""
 
 
 class _Proof(NamedTuple):
@@ -288,7 +292,7 @@ class _Prover:
         return _Proof(correction, corrected, as_recorded, verdict(corrected.ended_well, as_recorded.ended_well, self.times))
 
     def _run(self, assignment: Assignment) -> _Runs:
-        well, ids = 0, []
+        well, ids, made = 0, list[str](), Counter[str]()
         with Progress("running") as progress:
             for number in range(self.times):
                 if self.spent > self._limit:
@@ -306,8 +310,9 @@ class _Prover:
                     raise BadInput(f"a run was not recorded: {error}") from None
                 self.spent += summarise(trace).cost_usd or 0.0
                 ids.append(trace.trace_id)
+                made.update(ran.ran)
                 well += self.ended_well(trace, ran.exit_code)
-        return _Runs(well, ids)
+        return _Runs(well, ids, dict(made))
 
     def ended_well(self, trace: Trace, exit_code: int) -> bool:
         if self._check is None:
@@ -323,9 +328,11 @@ class _Prover:
 
 
 def _show(screen: Screen, proof: _Proof, times: int) -> None:
-    well = format_text.plural(times, "run")
-    screen.prose(f"corrected ({proof.correction.what}): {proof.corrected.ended_well} of {well} ended well", prefix="   ")
-    screen.prose(f"as recorded: {proof.as_recorded.ended_well} of {well} ended well", prefix="   ")
+    for name, runs in ((f"corrected ({proof.correction.what})", proof.corrected), ("as recorded", proof.as_recorded)):
+        low, high = wilson(runs.ended_well, times)
+        well = f"{runs.ended_well} of {format_text.plural(times, 'run')} ended well ({low * 100:.0f} to {high * 100:.0f} %)"
+        screen.prose(f"{name}: {well}", prefix="   ")
+        screen.prose(f"made for real: {calls_made(runs.made) or 'nothing'}", "dim", prefix="      ")
     text, style = _WORDS[proof.verdict]
     screen.prose(text, style, prefix="   ")
     before, after = (short_id(runs.trace_ids[-1]) for runs in (proof.as_recorded, proof.corrected))

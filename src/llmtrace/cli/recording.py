@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from llmtrace.cli import format_text
 from llmtrace.cli.options import BadInput
 from llmtrace.cli.stores import newest_traces, opened, trace_of
 from llmtrace.config import Config
@@ -17,6 +18,7 @@ from llmtrace.launch.replay_process import find_program
 from llmtrace.launch.replayed import Assignment
 from llmtrace.model import ToolDefinition, ToolExecution, Trace
 from llmtrace.model.traces import short_id
+from llmtrace.playback.player import MODEL_CALLS
 from llmtrace.playback.recorded_run import is_call, same_program
 from llmtrace.reading.calls import is_change
 from llmtrace.store import TraceSummary
@@ -105,6 +107,13 @@ def tools_that_ran(trace: Trace) -> dict[str, bool]:
         if isinstance(span.operation, ToolExecution):
             definitions[span.operation.name] = definitions.get(span.operation.name) or span.operation.definition
     return {name: is_change(name, definitions[name]) for name in sorted(definitions)}
+
+
+def calls_made(counts: Mapping[str, int]) -> str:
+    """Return in words what was made for real: ``2 model calls, refund 1 time``. ``counts``: as `Progress.ran`."""
+    models = counts.get(MODEL_CALLS, 0)
+    tools = [f"{name} {format_text.plural(count, 'time')}" for name, count in counts.items() if name != MODEL_CALLS]
+    return ", ".join([*([format_text.plural(models, "model call")] if models else ()), *tools])
 
 
 def live_names(options: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from llmtrace.cli import format_text
 from llmtrace.cli.edit_option import EditOption
 from llmtrace.cli.options import BadInput, add_repeated, positive, print_json
-from llmtrace.cli.recording import ALL, Recording, live_tools, load, program, tools_that_ran
+from llmtrace.cli.recording import ALL, Recording, calls_made, live_tools, load, program, tools_that_ran
 from llmtrace.cli.stores import find_span
 from llmtrace.cli.terminal import Screen, Style
 from llmtrace.errors import LlmtraceError
@@ -27,7 +27,7 @@ from llmtrace.model import Trace
 from llmtrace.model.traces import short_id
 from llmtrace.playback.difference import repeatability
 from llmtrace.playback.permissions import Permissions, Rest
-from llmtrace.playback.player import CHANGE, MODEL_CALLS
+from llmtrace.playback.player import CHANGE
 from llmtrace.playback.recorded_run import find_checkpoint
 
 NAME = "replay"
@@ -204,16 +204,10 @@ _WORDS: dict[int, tuple[str, Style]] = {
 _REAL: tuple[str, Style] = ("went on for real", "cyan")
 
 
-def _made(ran: ReplayedProgram) -> str:
-    models = ran.ran.get(MODEL_CALLS, 0)
-    tools = [f"{name} {format_text.plural(count, 'time')}" for name, count in ran.ran.items() if name != MODEL_CALLS]
-    return ", ".join([*([format_text.plural(models, "model call")] if models else ()), *tools])
-
-
 def _tell(screen: Screen, trace: Trace, ran: ReplayedProgram, number: int | None, *, name: str = "replay") -> None:
     word, style = _REAL if ran.live and ran.code == SAME else _WORDS[ran.code]
     answered = f"{format_text.plural(ran.served, 'call')} answered from {short_id(trace.trace_id)}"
-    live = f", made for real: {_made(ran)}" if ran.live else ""
+    live = f", made for real: {calls_made(ran.ran)}" if ran.live else ""
     live += f", connected to {' and '.join(ran.connections)}" if ran.connections else ""
     live += f", started {' and '.join(ran.programs)}" if ran.programs else ""
     live = live or ", nothing was sent"
