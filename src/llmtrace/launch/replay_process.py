@@ -158,6 +158,6 @@ def _end(process: subprocess.Popen[bytes], progress: Progress) -> None:
         process.kill()
         process.wait()
     for other in progress.read().processes:
-        with suppress(OSError):
+        with suppress(OSError, AttributeError):  # gone already; Windows has no sessions
             if other not in (process.pid, os.getpid()) and os.getsid(other) == os.getsid(0):  # not one with the same number
                 os.kill(other, signal.SIGKILL)
