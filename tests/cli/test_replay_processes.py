@@ -44,9 +44,13 @@ import multiprocessing
 def work(number):
     return look_up(f"KS-{sys.argv[1]}{number}")
 
-if __name__ == "__main__":
+@llmtrace.agent
+def desk(task):
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        pool.map(work, range(4))
+        return pool.map(work, range(4))
+
+if __name__ == "__main__":
+    desk("all")
 """
 )
 
@@ -128,6 +132,7 @@ POST = 'subprocess.run(["curl", "-s", "-d", "refund", sys.argv[1]], check=False)
         ('os.spawnlp(os.P_WAIT, "curl", "curl", "-s", "-d", "refund", sys.argv[1])', "curl"),
         ('os.posix_spawnp("curl", ["curl", "-s", "-d", "refund", sys.argv[1]], os.environ)', "curl"),
         (ALONE, "python"),
+        (ALONE.replace('"-I"', '"-X", "dev", "-I"'), "python"),
     ],
 )
 def test_another_program_is_refused(
@@ -169,6 +174,5 @@ def test_what_is_left_over_is_counted_once(folder: Path, llmtrace: Callable[...,
     (folder / "workers.py").write_text(text, encoding="utf-8")
     ran = llmtrace("replay", "--json", "--", "workers.py", "1")
     (run,) = json.loads(ran.out)["runs"]
-    kinds = [divergence["kind"] for divergence in run["divergences"]]
     assert run["served"] == 3
-    assert kinds in ([], ["left over"])  # the last trace is one of four: its call may be one of the three
+    assert [divergence["kind"] for divergence in run["divergences"]] == ["left over"]

@@ -75,8 +75,10 @@ def test_the_table_of_what_may_run() -> None:
     ):
         tools = [("refund", None), ("get_order", None), ("search", reads), ("search", changes)]
         assert tuple(permissions.may_run_after(*tool) for tool in tools) == allowed
-    assert Permissions(programs=("git",)).may_start("/usr/bin/git")
-    assert not Permissions(programs=("git",)).may_start("/usr/bin/curl")
+    assert Permissions(programs=("git",)).may_start("/usr/bin/git", is_live=False)
+    assert not Permissions(programs=("git",)).may_start("/usr/bin/curl", is_live=False)
+    resumed = Permissions(rest="all")  # what it did before the held call is not done again
+    assert (resumed.may_start("curl", is_live=False), resumed.may_start("curl", is_live=True)) == (False, True)
 
 
 def test_the_traces_of_one_program() -> None:
@@ -94,3 +96,5 @@ def test_the_traces_of_one_program() -> None:
     assert same_program(everything, grandchild) == [grandchild, child, program]
     assert same_program(everything, workers[1]) == [workers[1], workers[0]]
     assert same_program(everything, again) == [again]
+    containers = [trace("1", 1, 0), trace("2", 7, 1), trace("3", 8, 1)]  # three machines whose names nobody recorded
+    assert same_program(containers, containers[1]) == [containers[1]]

@@ -73,7 +73,7 @@ class _Runs(NamedTuple):
 
     ended_well: int
     trace_ids: list[str]
-    made: dict[str, int]
+    real_calls: dict[str, int]
     """How many calls were made for real, by the name of the tool; see `Progress.ran`."""
 
 
@@ -292,7 +292,7 @@ class _Prover:
         return _Proof(correction, corrected, as_recorded, verdict(corrected.ended_well, as_recorded.ended_well, self.times))
 
     def _run(self, assignment: Assignment) -> _Runs:
-        well, ids, made = 0, list[str](), Counter[str]()
+        well, ids, real_calls = 0, list[str](), Counter[str]()
         with Progress("running") as progress:
             for number in range(self.times):
                 if self.spent > self._limit:
@@ -310,9 +310,9 @@ class _Prover:
                     raise BadInput(f"a run was not recorded: {error}") from None
                 self.spent += summarise(trace).cost_usd or 0.0
                 ids.append(trace.trace_id)
-                made.update(ran.ran)
+                real_calls.update(ran.ran)
                 well += self.ended_well(trace, ran.exit_code)
-        return _Runs(well, ids, dict(made))
+        return _Runs(well, ids, dict(real_calls))
 
     def ended_well(self, trace: Trace, exit_code: int) -> bool:
         if self._check is None:
@@ -332,7 +332,7 @@ def _show(screen: Screen, proof: _Proof, times: int) -> None:
         low, high = wilson(runs.ended_well, times)
         well = f"{runs.ended_well} of {format_text.plural(times, 'run')} ended well ({low * 100:.0f} to {high * 100:.0f} %)"
         screen.prose(f"{name}: {well}", prefix="   ")
-        screen.prose(f"made for real: {calls_made(runs.made) or 'nothing'}", "dim", prefix="      ")
+        screen.prose(f"made for real: {calls_made(runs.real_calls) or 'nothing'}", "dim", prefix="      ")
     text, style = _WORDS[proof.verdict]
     screen.prose(text, style, prefix="   ")
     before, after = (short_id(runs.trace_ids[-1]) for runs in (proof.as_recorded, proof.corrected))

@@ -189,10 +189,13 @@ def _announce(screen: Screen, trace: Trace, permissions: Permissions, asked_for:
     if real:
         when = " after that" if live_after is not None or permissions.after else ""
         screen.labelled("may     ", f"run for real{when}: {', '.join(real)}")
-    kept = [name for name, changes in tools_that_ran(trace).items() if changes and not permissions.may_run_after(name)]
-    if kept and f"{ALL}=live" in asked_for:
-        options = " ".join(f"--tool {name}=live" for name in kept)
-        screen.labelled("        ", f"not run, because it changes something: {', '.join(kept)} (allow it: {options})", "yellow")
+    allowed = {*permissions.tools, *permissions.after}
+    left_out = [name for name, changes in tools_that_ran(trace).items() if changes and name not in allowed]
+    if left_out and f"{ALL}=live" in asked_for:
+        options = " ".join(f"--tool {name}=live" for name in left_out)
+        screen.labelled(
+            "        ", f"not run, because it changes something: {', '.join(left_out)} (allow it: {options})", "yellow"
+        )
 
 
 _WORDS: dict[int, tuple[str, Style]] = {

@@ -65,6 +65,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_repeated(parser, "--set", "ARGUMENT=VALUE", text)
     text = "approve: later calls of this tool in this run, too, if this argument has the same value (can be repeated)"
     add_repeated(parser, "--always", "ARGUMENT", text)
+    text = "resume: let the program start this other program before the held call, too, as git (can be repeated)"
+    add_repeated(parser, "--allow-program", "NAME", text)
     parser.add_argument("--happened", choices=["yes", "no"], help="settle: did the call take effect before the program died?")
 
 
@@ -117,16 +119,16 @@ _MEANT: dict[str, tuple[str, ...]] = {
     "reject": ("digest", "by", "reason"),
     "answer": ("value", "digest", "by", "reason"),
     "settle": ("by", "happened"),
-    "resume": ("command",),
+    "resume": ("command", "allow_program"),
 }
 
 
 def _refuse_others(args: argparse.Namespace) -> None:
     """Raise BadInput for an option that the action does not take. A decision is final, so no option is silently ignored."""
     action = args.action or "ls"
-    for name in ("value", "all", "digest", "by", "reason", "set", "always", "happened", "command"):
+    for name in ("value", "all", "digest", "by", "reason", "set", "always", "happened", "allow_program", "command"):
         if getattr(args, name) and name not in _MEANT[action]:
-            option = {"value": f"{args.value!r}", "command": "a command"}.get(name, f"--{name}")
+            option = {"value": f"{args.value!r}", "command": "a command"}.get(name, f"--{name.replace('_', '-')}")
             hint = " Give a reason with --reason." if action == "reject" and name == "value" else ""
             raise BadInput(f"{action} takes no {option}.{hint}")
 
@@ -375,7 +377,7 @@ def _resume(args: argparse.Namespace, reviews: Reviews) -> int:
     recording = load(args, may_be_empty=True)
     resumed = replace(
         recording.assignment(),
-        permissions=Permissions(rest="all"),
+        permissions=Permissions(rest="all", programs=args.allow_program),
         live_after=CHANGE,
         resume=(request.review_id, request.digest),
     )

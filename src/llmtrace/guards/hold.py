@@ -228,6 +228,7 @@ class Hold:
             if decision is None and waited >= self._timeout:
                 decision = reviews.decide(self.review_id, Decision("timed_out", at=time.time())).decision
         except ReviewConflict as error:  # somebody decided just now (the next look reads it), or the review is gone
+            # a decision that never becomes readable must not hold the program for ever
             if error.kind == "decided" and waited < self._timeout + 2 * LONGEST_PAUSE:
                 return None
             return Decision("timed_out" if error.kind == "decided" else "unattended", at=time.time(), reason=str(error))

@@ -70,7 +70,7 @@ def _begin(endpoint: Endpoint, instance: Any, outgoing: Outgoing, inner: Any) ->
 
 
 def _step(opened: Open) -> functions.Step:
-    """Raises the error of a budget that refuses the stream."""
+    """Return what the engine tells of the generator. Raises the error of a budget that refuses the stream."""
     watch = guard(opened)
     if isinstance(watch, LlmtraceError):
         raise watch

@@ -60,8 +60,6 @@ class ReplayedProgram(NamedTuple):
     """Other programs that it started, as it was allowed to."""
     ran: Mapping[str, int] = {}
     """How often each tool ran for real, by name; and ``model calls``."""
-    refused: tuple[str, ...] = ()
-    """Tools and programs that it wanted to run, and was not allowed to."""
     is_ended: bool = False
     """True if its processes had to be ended, because it did not end by itself after the replay was stopped."""
     printed: str = ""
@@ -126,7 +124,6 @@ def run_replay(
         tuple(progress.connections),
         tuple(progress.programs),
         progress.ran,
-        tuple(dict.fromkeys(progress.refused)),
         is_ended,
         printed,
     )
@@ -157,7 +154,7 @@ def _end(process: subprocess.Popen[bytes], progress: Progress) -> None:
             process.wait(1)
         process.kill()
         process.wait()
-    for other in progress.read().processes:
+    for process_id in progress.read().processes:
         with suppress(OSError, AttributeError):  # gone already; Windows has no sessions
-            if other not in (process.pid, os.getpid()) and os.getsid(other) == os.getsid(0):  # not one with the same number
-                os.kill(other, signal.SIGKILL)
+            if process_id not in (process.pid, os.getpid()) and os.getsid(process_id) == os.getsid(0):  # else it is another's
+                os.kill(process_id, signal.SIGKILL)

@@ -40,5 +40,6 @@ class Permissions:
             return True
         return self.rest == "reading" and not is_change(tool, definition)
 
-    def may_start(self, program: str) -> bool:
-        return self.rest == "all" or os.path.basename(program) in self.programs or program in self.programs
+    def may_start(self, program: str, *, is_live: bool) -> bool:
+        """Return True if the program may start another one. ``is_live``: the record has ended."""
+        return (self.rest == "all" and is_live) or os.path.basename(program) in self.programs or program in self.programs

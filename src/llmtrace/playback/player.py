@@ -100,15 +100,15 @@ class Replay(Player):
                 recording.set({semconv.REPLAY_OF: self.run.trace.trace_id})
                 if self.run.edited is not None:
                     recording.set({semconv.REPLAY_EDITED: self.run.edited})
-            above, own = self._above(recording), progress.this_pass()
-            step = None if progress.is_live else self.run.place(above, recording.operation, recording.name, own.taken)
+            above, this_pass = self._above(recording), progress.this_pass()
+            step = None if progress.is_live else self.run.place(above, recording.operation, recording.name, this_pass.taken)
             if is_program:
                 step = self.run.top
             elif step is not None:
-                progress.note("take", own.number, step.id)
+                progress.note("take", this_pass.number, step.id)
             elif not is_call(recording.operation):
                 step = above  # a new agent or span of the program: match its children with those of the step above
-            progress.note("place", own.number, recording.span_id, None if step is None else step.id)
+            progress.note("place", this_pass.number, recording.span_id, None if step is None else step.id)
 
     def _above(self, recording: Recording) -> Step | None:
         above = recording.parent_id if recording.parent is None else recording.parent.span_id  # perhaps in another process
@@ -156,7 +156,7 @@ class Replay(Player):
 
     def _may_run_in_record(self, tool: str) -> bool:
         """Return True if the body of a tool runs although its result is recorded."""
-        return tool in self.permissions.tools or (self.progress.is_edit_used and self.permissions.may_run_after(tool))
+        return tool in self.permissions.tools or (self.progress.is_edit_used and tool in self.permissions.after)
 
     def request_body(self, recording: Recording, body: bytes) -> bytes:
         with self.progress as progress:
@@ -188,7 +188,6 @@ class Replay(Player):
         definition = getattr(operation, "definition", None)
         if isinstance(operation, ToolExecution) and not self.permissions.may_run_after(name, definition):
             what = f"the tool {name} would run for real, which was not allowed ({self.permissions.how_to_allow.format(name)})"
-            self.progress.note("refuse", name)
             self._diverge(None, "missing", what)
         self._note_real(recording, operation)
 
@@ -265,13 +264,12 @@ class Replay(Player):
             if _is_within_real_call(current()):
                 return None
             name = os.path.basename(program)
-            if self.permissions.may_start(program):
+            if self.permissions.may_start(program, is_live=progress.is_live):
                 if name not in progress.programs:
                     progress.note("start", name)
                 return None
             command = shlex.join(words)
             shown = command if len(command) <= _LONGEST_COMMAND else f"{command[:_LONGEST_COMMAND]}…"
-            progress.note("refuse", name)
             what = (
                 f"the program starts {name}, and what that does is not seen here: {shown} "
                 f"(what a function with @tool does is recorded; to let it start: --allow-program {name})"
@@ -323,13 +321,13 @@ class Replay(Player):
             return step
         sibling = self._sibling(recording, operation)
         if sibling is not None:  # parallel calls may start in another order: swap places with the one whose request is equal
-            own = self.progress.this_pass()
-            if sibling.id not in own.taken:
-                self.progress.note("free", own.number, step.id)
-            for span_id in [span_id for span_id, place in own.places.items() if place == sibling.id]:
-                self.progress.note("place", own.number, span_id, step.id)
-            self.progress.note("take", own.number, sibling.id)
-            self.progress.note("place", own.number, recording.span_id, sibling.id)
+            this_pass = self.progress.this_pass()
+            if sibling.id not in this_pass.taken:
+                self.progress.note("free", this_pass.number, step.id)
+            for span_id in [span_id for span_id, place in this_pass.places.items() if place == sibling.id]:
+                self.progress.note("place", this_pass.number, span_id, step.id)
+            self.progress.note("take", this_pass.number, sibling.id)
+            self.progress.note("place", this_pass.number, recording.span_id, sibling.id)
             return sibling
         change = difference(step.span.operation, recording.recorder.clean(operation))
         how = ", in what was redacted or cut" if change is None else f": {change.text}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,7 @@ from llmtrace.model.value import value
 
 try:
     import fcntl
-except ImportError:  # Windows: there each process replays the run from its start
+except ImportError:  # Windows has other locks: there two processes may take the same step
     fcntl = None  # type: ignore[assignment]
 
 Kind: TypeAlias = Literal["changed", "missing", "incomparable", "network", "program", "killed", "left over"]
@@ -82,8 +83,6 @@ class Progress:
         self.served = 0
         self.ran: dict[str, int] = {}
         """How often each tool ran for real, by name; model calls by ``chat`` and so on."""
-        self.refused: list[str] = []
-        """What the program wanted to do for real and was not allowed to, in words."""
         self.divergences: list[Divergence] = []
         self.went_live: Divergence | None = None
         self.stopped_by: Divergence | None = None
@@ -116,10 +115,11 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             if self._depth == 1 and self._open is not None:
-                if self._new:
-                    data = b"".join(self._new)
-                    self._new.clear()
+                data = b"".join(self._new)
+                self._new.clear()
+                with suppress(OSError):  # the disk is full: other processes do not see it
                     self._open.write(data)
+                    self._open.flush()
                     self._read += len(data)
                 self._close()
         finally:
@@ -129,7 +129,8 @@ class Progress:
     def _close(self) -> None:
         file, self._open = self._open, None
         if file is not None:
-            file.close()  # gives up the lock
+            with suppress(OSError):
+                file.close()  # gives up the lock
 
     def note(self, change: str, *values: Any) -> None:
         """Make a change, here and for the other processes. Call it in the block."""
@@ -208,7 +209,6 @@ class Progress:
 _LISTS = {
     "process": "processes",
     "review": "reviewed",
-    "refuse": "refused",
     "connect": "connections",
     "start": "programs",
 }

@@ -144,7 +144,8 @@ def same_program(traces: Iterable[Trace], trace: Trace) -> list[Trace]:
             other = _process(beside)
             if other is not None and _is_same_program(process, other):
                 found.append(others.pop(beside.trace_id))
-                processes.append(other)
+                if other not in processes:
+                    processes.append(other)
     return found
 
 
@@ -169,14 +170,22 @@ def _process(trace: Trace) -> _Process | None:
     return None
 
 
-def _is_same_program(one: _Process, other: _Process) -> bool:
+def _is_same_program(process: _Process, second: _Process) -> bool:
     """Return True for the same process, for a program and a process that it started, and for two workers of one program."""
-    if one.host != other.host:
+    if process.host != second.host:
         return False
-    if one.pid == other.pid:
-        return (one.service, one.instance) == (other.service, other.instance)
-    is_child = one.pid == other.parent or one.parent == other.pid
-    return is_child or (one.worker is other.worker is True and one.parent is not None and one.parent == other.parent)
+    if process.pid == second.pid:
+        return (process.service, process.instance) == (second.service, second.instance)
+    if _is_child(process, second) or _is_child(second, process):
+        return True
+    are_workers = process.worker is second.worker is True
+    return are_workers and process.parent is not None and process.parent == second.parent
+
+
+def _is_child(child: _Process, program: _Process) -> bool:
+    """Return True if ``program`` started ``child``. In each container the first process has the id 1, so that this id tells
+    nothing without the machine's name."""
+    return child.parent == program.pid and (program.pid != 1 or program.host is not None)
 
 
 def find_checkpoint(trace: Trace, name: str | None = None) -> Span:

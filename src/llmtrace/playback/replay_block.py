@@ -108,13 +108,16 @@ def resume(trace: Trace | str | os.PathLike[str] = "last", name: str | None = No
 
 
 @contextmanager
-def resume_review(review_id: str, *, from_recording: bool = True) -> Iterator[None]:
+def resume_review(review_id: str, *, from_recording: bool = True, programs: Collection[str] = ()) -> Iterator[None]:
     """Run the program again in the block: the held call gets the decision that was made, and later calls are made for real. A
     review that nobody has decided yet goes on waiting.
 
     ``review_id``: of a `ReviewPending`. ``from_recording``: answer everything before that call from the record of the run, so
     that nothing is asked or done twice. Use False for a program that has kept its messages and only runs the held call again
     (``tools.run(message)``; calls of that message which ran before would run a second time, so leave them out).
+
+    ``programs``: names of programs that it may start before the held call, too; by default they are refused there, since they
+    would do again what they did.
 
     Call `configure` before, with the store that keeps the review. Raises `ReviewConflict` for an unknown id,
     `ConfigurationError`, and `TraceNotFound` if the run is not recorded. In the block, `ReplayDiverged` is raised if something
@@ -126,7 +129,9 @@ def resume_review(review_id: str, *, from_recording: bool = True) -> Iterator[No
     with ExitStack() as stack:
         stack.enter_context(resuming(request.review_id, request.digest))
         if from_recording:
-            stack.enter_context(replaying(request.trace_id, Permissions(rest="all"), live_after=CHANGE))
+            stack.enter_context(
+                replaying(request.trace_id, Permissions(rest="all", programs=tuple(programs)), live_after=CHANGE)
+            )
         yield
 
 

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 _CONNECTS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 _STARTS = frozenset({"subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "os.startfile"})
 _PYTHON = re.compile(r"pythonw?[\d.]*(\.exe)?", re.IGNORECASE)
+_WITH_VALUE = frozenset({"-X", "-W"})
+"""Options of Python whose value is the next word."""
 _UNGUARDED_OPTIONS = frozenset("EIS")
 """Options of Python that ignore its environment, or ``sitecustomize``: a process that has one does not take part."""
 _LEARN_ABOUT_THE_MACHINE = frozenset({"platform", "uuid", "ctypes.util"})
@@ -113,7 +115,11 @@ def _is_guarded_python(program: str, words: Sequence[str], env: Mapping[Any, Any
     path = shutil.which(program) or program
     if _PYTHON.fullmatch(os.path.basename(path)) is None:
         return _is_here(_interpreter(path))
-    for word in words[1:]:
+    options = iter(words[1:])
+    for word in options:
+        if word in _WITH_VALUE:
+            next(options, None)
+            continue
         if not word.startswith("-") or word.startswith("--") or word in ("-c", "-m", "-"):
             break
         if not _UNGUARDED_OPTIONS.isdisjoint(word[1:]):
@@ -123,7 +129,7 @@ def _is_guarded_python(program: str, words: Sequence[str], env: Mapping[Any, Any
 
 def _is_here(python: str) -> bool:
     """Return True for the Python of this environment, which has llmtrace."""
-    return os.path.dirname(os.path.abspath(python)) == os.path.dirname(os.path.abspath(sys.executable))
+    return bool(python) and os.path.dirname(os.path.abspath(python)) == os.path.dirname(os.path.abspath(sys.executable))
 
 
 def _interpreter(script: str) -> str:
