@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from law_cases import (
     ARGUMENTS,
@@ -82,6 +82,10 @@ def _users_signals() -> tuple[AnyLaw, ...]:
 
 LAWS = (*BUILT_IN, *_users_signals())
 every_law = pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+ANOTHER_NAME = run(
+    infer(call(CANARY), tools=()), step(execute(call_id="c1"), violations=(violation(),)), infer("It is done.", tools=())
+)
+"""The model names a tool in words of its own, and the program runs the right one under the same id."""
 any_run = st.lists(st.sampled_from(EVERY_SPAN), min_size=1, max_size=30).map(lambda spans: run(*spans))
 
 
@@ -167,6 +171,7 @@ def test_runs_do_not_touch_each_other(law: AnyLaw, spans: list[Span]) -> None:
 
 @every_law
 @given(spans=any_run)
+@example(spans=ANOTHER_NAME)
 @settings(max_examples=40, deadline=None)
 def test_titles_are_free_of_content(law: AnyLaw, spans: list[Span]) -> None:
     """What a model, a tool or a user said is in the evidence at most. Sources are spans of the run."""

@@ -129,8 +129,12 @@ class Call(Step):
 
     @property
     def name(self) -> str:
-        """The tool's name for a title. A name of no known tool is the model's own text, so it is content."""
-        return self.tool if self.offered is not False or self.failed is False else "an unknown tool"
+        """The tool's name for a title: of the tool that ran, if one did, else as the model wrote it. A name of no known tool is
+        the model's own text, so it is content."""
+        if self.offered is False and self.failed is not False:
+            return "an unknown tool"
+        ran = self.execution.operation if self.execution is not None else None
+        return ran.name if isinstance(ran, ToolExecution) else self.tool
 
     @property
     def is_from_history(self) -> bool:
