@@ -1,4 +1,4 @@
-"""One line on a terminal for what takes long; nothing elsewhere, and nothing of it stays."""
+"""One line on a terminal for what takes long, of which nothing stays; elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -42,3 +42,18 @@ def test_what_is_quick_shows_nothing() -> None:
     with Progress("counting", terminal):
         pass
     assert terminal.getvalue() == ""
+
+
+def test_lines_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole lines without control characters, so that a log shows that the work goes on."""
+    monkeypatch.setattr(terminal_module, "AFTER_IN_PIPE", 0.05)
+    pipe = io.StringIO()
+    with Progress("running", pipe) as progress:
+        progress.text = "run 2 of 5"
+        deadline = time.monotonic() + 20
+        while pipe.getvalue().count("\n") < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    lines = pipe.getvalue().splitlines()
+    assert len(lines) >= 2
+    assert all(line.startswith("llmtrace: run 2 of 5 … ") for line in lines)
+    assert "\r" not in pipe.getvalue()

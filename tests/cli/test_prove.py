@@ -60,7 +60,7 @@ def test_what_does_not_help_is_no_cause(llmtrace: Callable[..., Ran]) -> None:
     proof = json.loads(llmtrace("why", "last", "--prove", *words, *PROGRAM).out)["proofs"][0]
     assert proof["correction"] == "taken out: look_up answers that there is nothing"
     assert (proof["corrected"]["ended_well"], proof["as_recorded"]["ended_well"]) == (0, 0)
-    assert proof["verdict"] == "no cause"
+    assert proof["verdict"] == "no help"
 
 
 def test_nothing_runs_that_was_not_allowed(llmtrace: Callable[..., Ran], tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_person_says_what_is_right() -> None:
     trace = recorded(run)
     asking, execution, *_ = [span for span in trace.spans if isinstance(span.operation, (Inference, ToolExecution))]
     for setting, span in (("look_up/order_id=KS-1", asking), ("/total=2", execution)):
-        assert chosen(trace, suspect(trace, "/order_id"), setting).edit.span_id == span.span_id
+        assert chosen(trace, suspect(trace, "/order_id").span_id, setting).edit.span_id == span.span_id
 
 
 def test_an_answer_alone_has_no_correction() -> None:

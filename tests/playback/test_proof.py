@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmtrace.playback.corrections import verdict
 from llmtrace.playback.difference import repeatability
+from llmtrace.playback.proof import verdict
 
 
 @pytest.mark.parametrize(
@@ -16,12 +16,25 @@ from llmtrace.playback.difference import repeatability
         (3, 0, 5, "not settled"),
         (1, 0, 1, "not settled"),
         (10, 5, 10, "cause"),
-        (0, 0, 5, "no cause"),
-        (2, 3, 5, "no cause"),
+        (0, 0, 5, "no help"),
+        (2, 3, 5, "no help"),
     ],
 )
 def test_counts_and_what_they_prove(corrected: int, as_recorded: int, times: int, word: str) -> None:
     assert verdict(corrected, as_recorded, times) == word
+
+
+@pytest.mark.parametrize(
+    ("corrected", "another_way", "word"),
+    [(0, 5, "another way"), (1, 4, "another way"), (5, 0, "cause"), (4, 1, "cause"), (0, 3, "not settled"), (0, 0, "no help")],
+)
+def test_a_run_that_gives_up_proves_nothing(corrected: int, another_way: int, word: str) -> None:
+    assert verdict(corrected, 0, 5, another_way=another_way) == word
+
+
+def test_to_take_a_step_out_is_no_proof() -> None:
+    assert verdict(5, 0, 5, takes_out=True) == "taken out"
+    assert verdict(0, 5, 5, takes_out=True) == "no help"
 
 
 def differs(now: str, was: str = "") -> list[dict[str, object]]:

@@ -77,18 +77,33 @@ class EditOption(NamedTuple):
         """
         if self.edit is not None:
             return self.edit, ""
-        option = f"--edit {self.span.span_id[:8]}: the request of {self.span.name}"
-        if request is None:
-            raise BadInput(f"{option} is not sent over a transport that is recorded (httpx, botocore), so it cannot be edited.")
         place, equals, _ = self.setting.partition("=")
-        try:
-            body = json.loads(request)
-            edit = read_edit(self.span.span_id, self.setting) if equals else edit_request(self.span, place, body)
-            return edit, request_change(body, edit)
-        except ConfigurationError as error:
-            raise BadInput(f"--set {self.setting}: in the request, {error}.") from None
-        except ValueError:
-            raise BadInput(f"{option} is not JSON, so it cannot be edited.") from None
+        body = request_body(self.span, request)
+        edit = read_edit(self.span.span_id, self.setting) if equals else edit_request(self.span, place, body)
+        return edit, request_edit(self.span, edit, request)
+
+
+def request_edit(span: Span, edit: Edit, request: str | None) -> str:
+    """Describe what an edit changes in the request of a model call that the unchanged program sent.
+
+    Raises BadInput if it cannot be made there.
+    """
+    try:
+        return request_change(request_body(span, request), edit)
+    except ConfigurationError as error:
+        raise BadInput(f"{edit.place or 'the whole request'} of {span.name} cannot be set: {error}.") from None
+
+
+def request_body(span: Span, request: str | None) -> JsonValue:
+    """Return the body of a request that the unchanged program sent. Raises BadInput if there is none, or it is not JSON."""
+    which = f"the request of {span.name} [{span.span_id[:8]}]"
+    if request is None:
+        raise BadInput(f"{which} is not sent over a transport that is recorded (httpx, botocore), so it cannot be edited.")
+    try:
+        body: JsonValue = json.loads(request)
+    except ValueError:
+        raise BadInput(f"{which} is not JSON, so it cannot be edited.") from None
+    return body
 
 
 # -- the editor

@@ -1,7 +1,7 @@
 """``why --prove``: correct each of the first suspects, run the program again from there, and count how many runs end well.
 
 Up to the suspect everything comes from the recording; after it models are asked for real, and those tools run that may. As many
-runs without the correction show how often it ends well by itself.
+runs without the correction show how often it ends well by itself. What the counts prove: `llmtrace.playback.proof`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text, judge_option
+from llmtrace.cli.edit_option import request_edit
 from llmtrace.cli.options import FINE, BadInput, number_type, positive, print_json
 from llmtrace.cli.recording import ALL, Recording, calls_made, live_names, load, program
+from llmtrace.cli.stores import find_span
 from llmtrace.cli.terminal import Cell, Progress, Screen, Style
 from llmtrace.config import Config
 from llmtrace.diagnosis import Reading, Suspect, diagnose
@@ -27,10 +29,13 @@ from llmtrace.judge import Endpoint
 from llmtrace.judge.correction import CorrectionQuestion, correct, question_for
 from llmtrace.launch.replay_process import INCOMPARABLE, SAME, run_replay
 from llmtrace.launch.replayed import Assignment
-from llmtrace.model import Inference, ToolExecution, Trace, Usage
+from llmtrace.model import Inference, Span, ToolExecution, Trace, Usage
 from llmtrace.model.traces import short_id
-from llmtrace.playback.corrections import Correction, Verdict, chosen, correction, place_of, verdict
+from llmtrace.playback.corrections import Correction, chosen, correction, place_of
+from llmtrace.playback.edit import Edit, answer_of, is_of_request
 from llmtrace.playback.permissions import Permissions
+from llmtrace.playback.player import MODEL_CALLS
+from llmtrace.playback.proof import Verdict, tools_after, tools_left_out, verdict
 from llmtrace.prices import cost_usd
 from llmtrace.reading.calls import is_change
 from llmtrace.statistics.two_samples import wilson
@@ -46,9 +51,15 @@ USD = 1.0
 _ONLY_HERE = ("set", "check", "times", "budget", "tool")
 _WORDS: dict[Verdict, tuple[str, Style]] = {
     "cause": ("This is a cause: with the correction the run ends well.", "green"),
+    "taken out": (
+        "Without this step the run ends well, which is no proof. Say what would have been right: --set {place}=VALUE.", "yellow"
+    ),
+    "another way": (
+        "Not settled: the runs that end well do not come to {left_out} any more, so they may only have given up.", "yellow"
+    ),
     "not settled": ("Not settled: better, but it may be chance. Try more runs with --times.", "yellow"),
-    "no cause": ("Not the cause, or not the only one: with the correction the run ends no better.", "red"),
-}
+    "no help": ("This does not help: the run ends no better. If the value is right, the cause lies elsewhere.", "red"),
+}  # fmt: skip
 
 
 _dollars = number_type(float, lambda value: 0 <= value < float("inf"), "a number of dollars")
@@ -57,31 +68,46 @@ _dollars = number_type(float, lambda value: 0 <= value < float("inf"), "a number
 class _Plan(NamedTuple):
     """A suspect, and how to correct it: by the judge's answer to ``question``; without a usable one, by ``correction``."""
 
-    suspect: Suspect
+    suspect: Suspect | None
+    """None for a step that --set names and no law suspects."""
     correction: Correction | None
     question: CorrectionQuestion | None = None
 
     @property
     def point(self) -> str:
         """Id of the span after which the runs go on for real."""
-        edit = self.question.place if self.question is not None else self.correction.edit  # type: ignore[union-attr]
-        return edit.span_id
+        return self.edit.span_id
+
+    @property
+    def edit(self) -> Edit:
+        return self.question.place if self.question is not None else self.correction.edit  # type: ignore[union-attr]
+
+    def title(self, trace: Trace) -> str:
+        return self.suspect.title if self.suspect is not None else f"{trace.span(self.point).name} [{self.point[:8]}]"
 
 
 class _Runs(NamedTuple):
     """The result of several runs with one correction, or without it."""
 
     ended_well: int
+    """Runs that ended well and came to the same tools as the recorded run."""
+    another_way: int
+    """Runs that ended well without coming to the same tools."""
+    left_out: list[str]
+    """The tools to which those runs did not come."""
     trace_ids: list[str]
     real_calls: dict[str, int]
     """How many calls were made for real, by the name of the tool; see `Progress.ran`."""
 
 
 class _Proof(NamedTuple):
+    plan: _Plan
     correction: Correction
     corrected: _Runs
     as_recorded: _Runs
     verdict: Verdict
+    expected: dict[str, int]
+    """The calls for real that were announced for the corrected runs, by the name of the tool."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -92,8 +118,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--set",
-        metavar="PLACE=VALUE",
-        help="with --prove, the correction of the first suspect; default: what --judge answers, or the record gives",
+        metavar="[SPAN:]PLACE=VALUE",
+        help="with --prove, the correction of this step, or of the first suspect; default: what --judge answers, or the record "
+        "gives",
     )
     parser.add_argument(
         "--check",
@@ -140,15 +167,18 @@ def run(args: argparse.Namespace) -> int:
     if prover.ended_well(trace, 0):
         raise BadInput(f"trace {short_id(trace.trace_id)} ended well by this check, so there is nothing to prove.")
     prover.announce(screen, plans)
-    prover.replay_unchanged()
+    prover.replay_unchanged(plans)
     proofs = []
     for number, plan in enumerate(plans, 1):
         if not args.json:
-            screen.headed(Cell(f"{number}. {plan.suspect.title}", ("bold",)), Cell(format_text.confidence(plan.suspect)))
+            certainty = "" if plan.suspect is None else format_text.confidence(plan.suspect)
+            screen.headed(Cell(f"{number}. {plan.title(trace)}", ("bold",)), Cell(certainty))
         tried = prover.correction(screen, plan)
         if tried is None:
             continue
-        proofs.append(prover.prove(tried))
+        if not args.json:
+            _show_edit(screen, trace, tried.edit)
+        proofs.append(prover.prove(plan, tried))
         if not args.json:
             _show(screen, proofs[-1], prover.times)
     if not proofs:
@@ -165,18 +195,21 @@ def _plans(trace: Trace, args: argparse.Namespace, asks_judge: bool) -> list[_Pl
     reading = Reading(trace)
     diagnosis = diagnose(trace, reading)
     suspects = (diagnosis.marked or diagnosis.suspects)[: args.top]
-    if not suspects:
-        raise BadInput(f"llmtrace why {short_id(trace.trace_id)} names no suspect, so there is nothing to prove.")
     plans = []
     if args.set is not None:
+        step, setting = _step_and_setting(trace, args.set)
+        if step is None and not suspects:
+            raise BadInput(f"{_no_suspect(trace)}, so say which step: --set SPAN:{setting}")
+        span_id = suspects[0].span_id if step is None else step.span_id
+        suspect = next((suspect for suspect in suspects if suspect.span_id == span_id), None)
         try:
-            plans.append(_Plan(suspects[0], chosen(trace, suspects[0], args.set)))
+            plans.append(_Plan(suspect, chosen(trace, span_id, setting, suspect)))
         except ConfigurationError as error:
-            raise BadInput(
-                f"--set {args.set}: {error}.\nIt corrects the first suspect: {suspects[0].title}. Another step is corrected by "
-                f"llmtrace replay {short_id(trace.trace_id)} --edit SPAN --set {args.set} --live-after SPAN -- COMMAND"
-            ) from None
-        suspects = suspects[1:] if asks_judge else ()
+            which = f".\nIt corrects the first suspect: {suspects[0].title}. Another step: --set SPAN:PLACE=VALUE"
+            raise BadInput(f"--set {args.set}: {error}{which if step is None else '.'}") from None
+        suspects = tuple(other for other in suspects if other is not suspect) if asks_judge else ()
+    elif not suspects:
+        raise BadInput(f"{_no_suspect(trace)}, so there is nothing to prove. To try a step: --set SPAN:PLACE=VALUE")
     for suspect in suspects:
         place = place_of(trace, suspect) if asks_judge else None
         question = question_for(trace, reading.whole, suspect, place) if place is not None else None
@@ -189,6 +222,21 @@ def _plans(trace: Trace, args: argparse.Namespace, asks_judge: bool) -> list[_Pl
             "as in --set look_up/order_id=KS-20457, --set /total=18.5 or --set text=…"
         )
     return plans
+
+
+def _no_suspect(trace: Trace) -> str:
+    return f"llmtrace why {short_id(trace.trace_id)} names no suspect"
+
+
+def _step_and_setting(trace: Trace, text: str) -> tuple[Span | None, str]:
+    """Split ``SPAN:PLACE=VALUE`` into the span and the rest. Without a span: None, and the whole text."""
+    head, colon, rest = text.partition(":")
+    is_of_tool = any(
+        span.operation.name.startswith(f"{head}:") for span in trace.spans if isinstance(span.operation, ToolExecution)
+    )
+    if not colon or not head or is_of_tool or "=" in head or "/" in head:
+        return None, text
+    return find_span(trace, head), rest
 
 
 class _Prover:
@@ -225,9 +273,15 @@ class _Prover:
                 f"after the correction, {' and '.join(missing)} would run for real, {2 * self.times} times.\n"
                 f"If that does no harm, allow it: {options}{all_of_them}"
             )
-        calls = [span.operation for span in rest if isinstance(span.operation, Inference)]
+        expected = Counter[str]()
+        for plan in plans:
+            expected.update(self._expected(plan))
+        for point in points:
+            expected.update(self._expected_after(point))
         runs = self.times * (len(plans) + len(points))
-        about = runs / len(points) * sum(call.cost_usd or 0.0 for call in calls)  # `calls` is the sum over all points
+        dollars = {point: sum(_cost(span) for span in trace.spans if span.start > starts[point]) for point in points}
+        about = self.times * sum(dollars[point] for point in (*points, *[plan.point for plan in plans]))
+        about += self.times * sum(_cost(trace.span(plan.point)) for plan in plans if self._asks_again(plan.edit))
         question, judged = self._question(plans)
         total = about + (judged or 0.0)
         if total > self._limit:
@@ -238,16 +292,43 @@ class _Prover:
         if question:
             screen.prose(f"{question}, {'at a price that is not known' if judged is None else f'about ${judged:.4f}'}.", "dim")
         cost = f"about ${about:.4f} at the recorded prices" if about else "at a price that is not known"
-        screen.prose(f"{runs} runs, each with {len(calls) // len(points)} model calls for real, {cost}.", "dim")
+        screen.prose(f"{runs} runs. Expected for real: {calls_made(expected) or 'nothing'}; {cost}.", "dim")
         screen.line()
 
-    def replay_unchanged(self) -> None:
-        """Replay the unchanged program. Raises BadInput if it differs, because a correction would then prove nothing."""
-        ran = run_replay(self._command, self._recording.assignment(), quiet=True)
-        if ran.code != SAME:
-            why = f"{ran.divergences[0]['kind']}: {ran.divergences[0]['what']}"
-            word = "cannot be replayed" if ran.code == INCOMPARABLE else "does not replay"
-            raise BadInput(f"the unchanged program {word}, so a correction would prove nothing.\n{why}")
+    def _asks_again(self, edit: Edit) -> bool:
+        """Return True if the edited call itself is made for real: its request is edited."""
+        return is_of_request(self._recording.trace.span(edit.span_id), edit.place)
+
+    def _expected(self, plan: _Plan) -> Counter[str]:
+        """Return how many calls the runs with a correction will make for real, if they do what the recorded run did."""
+        return self._expected_after(plan.point) + Counter({MODEL_CALLS: self.times * self._asks_again(plan.edit)})
+
+    def _expected_after(self, point: str) -> Counter[str]:
+        trace = self._recording.trace
+        counts = Counter[str]()
+        for span in trace.spans:
+            if span.start > trace.span(point).start and span.run_id is not None:
+                if isinstance(span.operation, Inference):
+                    counts[MODEL_CALLS] += self.times
+                elif isinstance(span.operation, ToolExecution):
+                    counts[span.operation.name] += self.times
+        return counts
+
+    def replay_unchanged(self, plans: Sequence[_Plan]) -> None:
+        """Replay the unchanged program, and try the edits of requests on what it sends.
+
+        Raises BadInput if it differs, because a correction would then prove nothing, or if a request has no such place.
+        """
+        of_requests: list[Edit | None] = [plan.edit for plan in plans if self._asks_again(plan.edit)]
+        for edit in of_requests or [None]:
+            request_of = None if edit is None else edit.span_id
+            ran = run_replay(self._command, replace(self._recording.assignment(), request_of=request_of), quiet=True)
+            if ran.code != SAME:
+                why = f"{ran.divergences[0]['kind']}: {ran.divergences[0]['what']}"
+                word = "cannot be replayed" if ran.code == INCOMPARABLE else "does not replay"
+                raise BadInput(f"the unchanged program {word}, so a correction would prove nothing.\n{why}")
+            if edit is not None:
+                request_edit(self._recording.trace.span(edit.span_id), edit, ran.request)
 
     def _question(self, plans: Sequence[_Plan]) -> tuple[str, float | None]:
         """Return a description of the questions for the judge, and their estimated cost in US dollars.
@@ -282,24 +363,29 @@ class _Prover:
         screen.prose(f"No correction from judge {self._judge.model}, {instead}: {correction}", "yellow", prefix="   ")
         return plan.correction
 
-    def prove(self, correction: Correction) -> _Proof:
+    def prove(self, plan: _Plan, correction: Correction) -> _Proof:
         point = correction.edit.span_id
         assignment = replace(self._recording.assignment(), live_after=point, permissions=self._permissions)
-        corrected = self._run(replace(assignment, edit=tuple(correction.edit)))
+        corrected = self._run("corrected", replace(assignment, edit=tuple(correction.edit)), point)
         if point not in self._unchanged:
-            self._unchanged[point] = self._run(assignment)
-        as_recorded = self._unchanged[point]
-        return _Proof(correction, corrected, as_recorded, verdict(corrected.ended_well, as_recorded.ended_well, self.times))
+            self._unchanged[point] = self._run("as recorded", assignment, point)
+        without = self._unchanged[point]
+        word = verdict(
+            corrected.ended_well, without.ended_well + without.another_way, self.times,
+            another_way=corrected.another_way, takes_out=correction.takes_out,
+        )  # fmt: skip
+        return _Proof(plan, correction, corrected, without, word, dict(self._expected(plan)))
 
-    def _run(self, assignment: Assignment) -> _Runs:
-        well, ids, real_calls = 0, list[str](), Counter[str]()
-        with Progress("running") as progress:
+    def _run(self, name: str, assignment: Assignment, point: str) -> _Runs:
+        expected = tools_after(self._recording.trace, point)
+        well, another_way, ids, real_calls, left_out = 0, 0, list[str](), Counter[str](), set[str]()
+        with Progress(f"running {name}") as progress:
             for number in range(self.times):
                 if self.spent > self._limit:
                     raise BadInput(
                         f"stopped after ${self.spent:.4f}, more than ${self._limit:.2f}.\nRaise --budget, or lower --times."
                     )
-                progress.text = f"run {number + 1} of {self.times}"
+                progress.text = f"{name}: run {number + 1} of {self.times}"
                 ran = run_replay(self._command, assignment, quiet=True)
                 if ran.divergences:
                     raise BadInput(f"a run stopped: {ran.divergences[0]['what']}.")
@@ -311,8 +397,11 @@ class _Prover:
                 self.spent += summarise(trace).cost_usd or 0.0
                 ids.append(trace.trace_id)
                 real_calls.update(ran.ran)
-                well += self.ended_well(trace, ran.exit_code)
-        return _Runs(well, ids, dict(real_calls))
+                if self.ended_well(trace, ran.exit_code):
+                    missing = tools_left_out(trace, expected)
+                    left_out.update(missing)
+                    well, another_way = (well, another_way + 1) if missing else (well + 1, another_way)
+        return _Runs(well, another_way, sorted(left_out), ids, dict(real_calls))
 
     def ended_well(self, trace: Trace, exit_code: int) -> bool:
         if self._check is None:
@@ -327,27 +416,51 @@ class _Prover:
         return checked.returncode == 0
 
 
+def _cost(span: Span) -> float:
+    return (span.operation.cost_usd or 0.0) if isinstance(span.operation, Inference) else 0.0
+
+
+def _show_edit(screen: Screen, trace: Trace, edit: Edit) -> None:
+    """Say what is edited, and in which step."""
+    span = trace.span(edit.span_id)
+    where, new = f"{span.name} [{span.span_id[:8]}]", format_text.value(edit.value)
+    if is_of_request(span, edit.place):
+        screen.prose(f"edited: {edit.place} of the request of {where} is {new}", "dim", prefix="   ")
+        return
+    place = edit.place or "the result"
+    old = format_text.value(answer_of(span, edit.place))
+    screen.prose(f"edited: {place} in {where} is {new}, and was {old}", "dim", prefix="   ")
+
+
 def _show(screen: Screen, proof: _Proof, times: int) -> None:
     for name, runs in ((f"corrected ({proof.correction.what})", proof.corrected), ("as recorded", proof.as_recorded)):
-        low, high = wilson(runs.ended_well, times)
-        well = f"{runs.ended_well} of {format_text.plural(times, 'run')} ended well ({low * 100:.0f} to {high * 100:.0f} %)"
-        screen.prose(f"{name}: {well}", prefix="   ")
-        screen.prose(f"made for real: {calls_made(runs.real_calls) or 'nothing'}", "dim", prefix="      ")
+        ended_well = runs.ended_well + runs.another_way
+        low, high = wilson(ended_well, times)
+        well = f"{ended_well} of {format_text.plural(times, 'run')} ended well ({low * 100:.0f} to {high * 100:.0f} %)"
+        without = f", {runs.another_way} of them without {' and '.join(runs.left_out)}" if runs.another_way else ""
+        screen.prose(f"{name}: {well}{without}", prefix="   ")
+        real = f"made for real: {calls_made(runs.real_calls) or 'nothing'}"
+        if runs is proof.corrected and runs.real_calls != proof.expected:
+            real += f" (expected: {calls_made(proof.expected) or 'nothing'})"
+        screen.prose(real, "dim", prefix="      ")
     text, style = _WORDS[proof.verdict]
-    screen.prose(text, style, prefix="   ")
+    place, left_out = proof.correction.edit.place or "", " and ".join(proof.corrected.left_out)
+    screen.prose(text.format(place=place, left_out=left_out), style, prefix="   ")
     before, after = (short_id(runs.trace_ids[-1]) for runs in (proof.as_recorded, proof.corrected))
     screen.prose(f"llmtrace diff {before} {after}", "cyan", prefix="   ")
     screen.line()
 
 
 def _as_json(proof: _Proof) -> dict[str, object]:
-    suspect = proof.correction.suspect
+    suspect, edit = proof.plan.suspect, proof.correction.edit
     return {
-        "check": suspect.check,
-        "title": suspect.title,
-        "span_id": suspect.span_id,
+        "check": None if suspect is None else suspect.check,
+        "title": None if suspect is None else suspect.title,
+        "span_id": edit.span_id if suspect is None else suspect.span_id,
         "correction": proof.correction.what,
+        "edit": edit._asdict(),
         "corrected": proof.corrected._asdict(),
         "as_recorded": proof.as_recorded._asdict(),
+        "expected": proof.expected,
         "verdict": proof.verdict,
     }

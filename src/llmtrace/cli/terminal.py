@@ -244,12 +244,17 @@ def _wants_colour(stream: TextIO) -> bool:
 T = TypeVar("T")
 
 AFTER = 1.0
-"""Seconds until the progress line appears."""
+"""Seconds until the progress line appears on a terminal."""
+AFTER_IN_PIPE = 10.0
+"""Seconds until the first line with the progress is written elsewhere, and between two such lines."""
 _EVERY = 0.25
 
 
 class Progress:
-    """Shows a line with the progress while its block runs. The block must not print anything itself."""
+    """Shows the progress while its block runs: on a terminal a line that goes away, elsewhere a line now and then.
+
+    The block must not print anything itself.
+    """
 
     def __init__(self, text: str, stream: TextIO | None = None) -> None:
         """Show ``text`` as the line. ``stream``: default, stderr."""
@@ -259,8 +264,9 @@ class Progress:
         self._writer: threading.Thread | None = None
 
     def __enter__(self) -> Progress:
-        if self._stream is not None and self._stream.isatty():
-            self._writer = threading.Thread(target=self._write, name="llmtrace progress", daemon=True)
+        if self._stream is not None:
+            write = self._write if self._stream.isatty() else self._write_lines
+            self._writer = threading.Thread(target=write, name="llmtrace progress", daemon=True)
             self._writer.start()
         return self
 
@@ -275,6 +281,11 @@ class Progress:
         for number, item in enumerate(items, 1):
             self.text = f"{text}: {number:,}"
             yield item
+
+    def _write_lines(self) -> None:
+        began = time.monotonic()
+        while not self._ended.wait(AFTER_IN_PIPE):
+            print(f"llmtrace: {clean(self.text)} … {time.monotonic() - began:.0f} s", file=self._stream, flush=True)
 
     def _write(self) -> None:
         began = time.monotonic()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Literal, TypeAlias
 
 from llmtrace.diagnosis import Suspect
 from llmtrace.errors import ConfigurationError
@@ -17,7 +16,6 @@ from llmtrace.model import Inference, JsonValue, Span, ToolCall, ToolDefinition,
 from llmtrace.model.value import value
 from llmtrace.playback.edit import TEXT, Edit, edited, is_of_request, read_edit, with_member
 from llmtrace.reading.read import read_run
-from llmtrace.statistics.two_samples import shares_test
 from llmtrace.validation.check_values import check_arguments, check_result, find_tool
 from llmtrace.validation.json_pointers import follow, steps
 from llmtrace.validation.repair import repair
@@ -30,15 +28,18 @@ TAKEN_OUT: JsonValue = {"error": "not found"}
 class Correction:
     """A suspect, and the edit that corrects it."""
 
-    suspect: Suspect
+    suspect: Suspect | None
+    """None for a step that a person names and no law suspects."""
     edit: Edit
     what: str
     """The change, in words."""
+    takes_out: bool = False
+    """True if the step is taken out, because no right value is known."""
 
 
-def chosen(trace: Trace, suspect: Suspect, setting: str) -> Correction:
+def chosen(trace: Trace, span_id: str, setting: str, suspect: Suspect | None = None) -> Correction:
     """Return the correction that a person gives as ``PLACE=VALUE``. Raises `ConfigurationError` if there is no such place."""
-    return Correction(suspect, edit_at(trace, suspect.span_id, setting), setting)
+    return Correction(suspect, edit_at(trace, span_id, setting), setting)
 
 
 def edit_at(trace: Trace, span_id: str, setting: str) -> Edit:
@@ -86,7 +87,7 @@ def _possible(trace: Trace, suspect: Suspect) -> Iterator[Correction]:
         operation = trace.span(place.span_id).operation
         if isinstance(operation, ToolExecution):
             what = f"taken out: {operation.name} answers that there is nothing"
-            yield Correction(suspect, place._replace(value=TAKEN_OUT), what)
+            yield Correction(suspect, place._replace(value=TAKEN_OUT), what, takes_out=True)
         call = _call(trace.span(place.span_id), suspect)
         if isinstance(operation, Inference) and call is not None and suspect.pointer:
             for fitting in (_repaired, _of_the_run):
@@ -203,21 +204,3 @@ def _at(arguments: JsonValue, pointer: str) -> JsonValue:
     except (LookupError, TypeError, ValueError):
         return None
     return member
-
-
-Verdict: TypeAlias = Literal["cause", "not settled", "no cause"]
-
-CHANCE = 0.05
-"""Highest probability that chance alone causes the difference, for a suspect to be called a cause."""
-
-
-def verdict(corrected: int, as_recorded: int, times: int) -> Verdict:
-    """Compare the numbers of good runs, of ``times`` each, with the correction and without it.
-
-    ``cause``: by Fisher's exact test the difference is rarer than `CHANCE`. ``no cause``: the corrected runs ended no better.
-    ``not settled``: they ended better, but it may be chance.
-    """
-    if corrected <= as_recorded:
-        return "no cause"
-    ended_well = [[number < good for number in range(times)] for good in (as_recorded, corrected)]
-    return "cause" if shares_test([(ended_well[0], ended_well[1])]).p <= CHANCE else "not settled"

@@ -33,6 +33,14 @@ TEXT = "text"
 
 
 _MOST_NAMES = 12
+_PARAMETERS = frozenset({
+    *("temperature", "top_p", "top_k", "min_p", "topP", "topK", "seed", "n"),
+    *("max_tokens", "max_completion_tokens", "max_output_tokens", "maxTokens", "maxOutputTokens"),
+    *("stop", "stop_sequences", "stopSequences", "frequency_penalty", "presence_penalty", "repetition_penalty"),
+    *("reasoning", "reasoning_effort", "thinking", "tools", "tool_choice", "parallel_tool_calls"),
+    *("response_format", "system", "instructions"),
+})  # fmt: skip
+"""Parameters that an edit may add to a request. Another new member is refused: no model reads it."""
 
 
 class Edit(NamedTuple):
@@ -145,7 +153,7 @@ def edited(span: Span, edit: Edit) -> Span:
 
 
 def edited_body(body: bytes, edit: Edit) -> bytes:
-    """Return the body of a request with the edit in it; a member that does not exist (``/temperature``) is added.
+    """Return the body of a request with the edit in it; a parameter that it does not have (``/temperature``) is added.
 
     Raises `ConfigurationError`.
     """
@@ -153,12 +161,20 @@ def edited_body(body: bytes, edit: Edit) -> bytes:
         request = json.loads(body)
     except ValueError:
         raise ConfigurationError("it is not sent as JSON") from None
-    return json.dumps(with_member(request, edit, may_add=True), ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(_edited_request(request, edit), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _edited_request(request: JsonValue, edit: Edit) -> JsonValue:
+    name = (steps(edit.place) or [""])[-1] if edit.place.strip("/") else ""
+    try:
+        return with_member(request, edit, may_add=name in _PARAMETERS)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}. A new member can be a parameter only, such as temperature, seed or tools") from None
 
 
 def request_change(request: JsonValue, edit: Edit) -> str:
     """Describe the change of an edit in a request. Raises `ConfigurationError` if it changes nothing or cannot be made."""
-    with_member(request, edit, may_add=True)
+    _edited_request(request, edit)
     place = edit.place if edit.place.strip("/") else ""
     try:
         old = member_at(request, steps(place))
