@@ -260,7 +260,8 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
             assert re.sub(r'"Ada .*?"', '"Ada …"', test).endswith(written)
         elif language == "text":
             shown, expected = (
-                re.sub(r"\[[0-9a-f]{8}\]|[0-9a-f]{8} .*support|feedback [0-9a-f]{8}|\d+ checks", "", part) for part in (printed, text)
+                re.sub(r"\[[0-9a-f]{8}\]|[0-9a-f]{8} .*support|feedback [0-9a-f]{8}|\d+ checks", "", part)
+                for part in (printed, text)
             )
             assert expected.rstrip() in shown
     assert "1 passed" in printed

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from llmtrace.demo.server import ModelServer
+from llmtrace.model import Inference
 from llmtrace.store import open_store
+from tests.benchmark_program import benchmark
 from tests.cli.conftest import Ran
 from tests.tutorial import TASK, record
 
@@ -71,6 +73,7 @@ def test_nothing_runs_that_was_not_allowed(llmtrace: Callable[..., Ran], tmp_pat
         (RIGHT[:2], "does not say whether it ended well"),
         ((*RIGHT[2:], "--set", "look_up/nothing=1"), "nothing at /nothing: it has order_id. It corrects the first"),
         ((*RIGHT, "--tool", "look_up"), "expected NAME=live"),
+        (("--set", "look_up:/nothing=1", *RIGHT[2:], *LIVE), "nothing at /nothing: it has order_id"),
         ((*RIGHT, "--budget", "nan"), "expected a number of dollars"),
         (("--set", "look_up/order_id=KS-20418", "--check", "grep -q KS-20431"), "ended well by this check"),
         (("--set", "look_up/order_id=KS-20418", "--check", "no-such-command"), "not found"),
@@ -80,6 +83,10 @@ def test_nothing_runs_that_was_not_allowed(llmtrace: Callable[..., Ran], tmp_pat
         assert said in " ".join(ran.err.split()), ran.err
     assert not (tmp_path / "traces" / "replays" / "journal").exists()
     assert llmtrace("why", "last", "--times", "3").code == 2
+    with open_store(str(tmp_path / "traces")) as store:
+        first_call = next(span.span_id for span in store.trace("last").spans if isinstance(span.operation, Inference))
+    ran = llmtrace("why", "last", "--prove", "--set", f"{first_call}:/hits=9", *RIGHT[2:], *LIVE, *PROGRAM)
+    assert "A new member can be a parameter only, such as temperature" in " ".join(ran.err.split())
     ran = llmtrace("why", "last", "--prove", *RIGHT, *LIVE, "--", "python", "agent.py", "another task")
     assert "the unchanged program does not replay" in ran.err
 
@@ -93,3 +100,11 @@ def test_the_program_reaches_nothing_but_recorded_answers(llmtrace: Callable[...
     ran = llmtrace("replay", trace, *PROGRAM)
     assert ran.code == 3
     assert "network: the program connects to 127.0.0.1:9" in " ".join(ran.err.split())
+
+
+@pytest.mark.parametrize(("kind", "word"), [("wrong result", "cause"), ("made up, gives up", "another way")])
+def test_planted_failures(kind: str, word: str) -> None:
+    """The culprit's right value is a cause. A value after which the agent gives up proves nothing: no amount is refunded."""
+    proofs = benchmark("proofs")
+    outcome = proofs.try_kind(proofs.KINDS[kind]._replace(times=4), proofs.DOMAINS["travel"])
+    assert outcome.verdict == word, outcome.said

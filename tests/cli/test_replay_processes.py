@@ -5,7 +5,6 @@ Laws: one record answers all processes of a program, and nothing starts that was
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -15,15 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tests.benchmark_program import benchmark
 from tests.cli.conftest import Ran
 
 pytestmark = pytest.mark.timeout(300)
-FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "replay_programs.py"
 USUAL = ("a pool that forks", "a child program with its own environment", "an MCP server with the whole environment")
 """Programs that are tried in each run of the tests."""
 
@@ -55,21 +53,7 @@ if __name__ == "__main__":
 )
 
 
-def programs() -> ModuleType:
-    before = sys.path[:]
-    sys.path.insert(0, str(FILE.parent))
-    try:
-        spec = importlib.util.spec_from_file_location("replay_programs", FILE)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path[:] = before  # the file adds its folder, too, which has modules with names of ours
-    return module
-
-
-BENCHMARK = programs()
+BENCHMARK = benchmark("replay_programs")
 
 
 @pytest.fixture(autouse=True)

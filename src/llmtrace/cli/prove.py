@@ -58,7 +58,7 @@ _WORDS: dict[Verdict, tuple[str, Style]] = {
         "Not settled: the runs that end well do not come to {left_out} any more, so they may only have given up.", "yellow"
     ),
     "not settled": ("Not settled: better, but it may be chance. Try more runs with --times.", "yellow"),
-    "no help": ("This does not help: the run ends no better. If the value is right, the cause lies elsewhere.", "red"),
+    "no help": ("This does not help: the run ends no better. If the value is right, there is another cause.", "red"),
 }  # fmt: skip
 
 
