@@ -58,7 +58,8 @@ def llmtrace_replay(request: pytest.FixtureRequest) -> Callable[..., ReplayedRun
     """Run an agent or a program again, answered from a recording: ``llmtrace_replay("refund.jsonl")``.
 
     The file is looked for beside the test. ``tools={"look_up": "live"}`` runs the body of that tool; ``programs=["git"]`` lets
-    the agent start that program. See `ReplayedRun`.
+    the agent start that program. ``loose="prompts"``: another system prompt, or description of a tool, gets the recorded
+    answer all the same, with a warning. See `ReplayedRun`.
     """
     from llmtrace.testing import ReplayedRun
 
@@ -67,10 +68,11 @@ def llmtrace_replay(request: pytest.FixtureRequest) -> Callable[..., ReplayedRun
         *,
         tools: Mapping[str, Literal["recorded", "live", "after"]] | None = None,
         programs: Collection[str] = (),
+        loose: bool | Literal["prompts"] = False,
     ) -> ReplayedRun:
         path = request.path.parent / recording
         record, allow = (request.config.getoption(name) for name in ("--llmtrace-record", "--llmtrace-allow"))
-        run = ReplayedRun(path, tools=tools, programs=programs, record=bool(record), allow=allow)
+        run = ReplayedRun(path, tools=tools, programs=programs, loose=loose, record=bool(record), allow=allow)
         request.node.stash.setdefault(_TO_KEEP, []).append(run)
         request.node.stash.setdefault(_RUNS, []).append(run)
         return run

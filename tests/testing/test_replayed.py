@@ -89,8 +89,13 @@ def test_a_good_run_pins_its_tools(folder: Path) -> None:
     broken = (folder / "agent.py").read_text(encoding="utf-8").replace('"Find an order by its number."', '"Find an order."')
     (folder / "agent.py").write_text(broken, encoding="utf-8")
     printed = pytest_in(folder, "test_good.py")
-    assert "the definition of look_up" in printed
+    assert "1 passed, 1 warning" in printed
+    assert "although the prompt has changed" in " ".join(printed.split())
     assert "{+order." in printed
+    broken = broken.replace('return {"refunded": amount', 'return {"paid": amount')
+    broken = broken.replace("def refund(order_id: str, amount: float)", "def refund(order_id: str, amount: str)")
+    (folder / "agent.py").write_text(broken, encoding="utf-8")
+    assert "1 failed" in pytest_in(folder, "test_good.py")
 
 
 def test_what_cannot_become_a_test_says_why(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

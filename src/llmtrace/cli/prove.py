@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -23,8 +24,9 @@ from llmtrace.cli.recording import ALL, Recording, calls_made, live_names, load,
 from llmtrace.cli.stores import find_span
 from llmtrace.cli.terminal import Cell, Progress, Screen, Style
 from llmtrace.config import Config
+from llmtrace.content import Content
 from llmtrace.diagnosis import Reading, Suspect, diagnose
-from llmtrace.errors import ConfigurationError, JudgeFailed, StoreError
+from llmtrace.errors import ConfigurationError, JudgeFailed, LlmtraceError, StoreError
 from llmtrace.judge import Endpoint
 from llmtrace.judge.correction import CorrectionQuestion, correct, question_for
 from llmtrace.launch.replay_process import INCOMPARABLE, SAME, run_replay
@@ -38,8 +40,10 @@ from llmtrace.playback.player import MODEL_CALLS
 from llmtrace.playback.proof import Verdict, tools_after, tools_left_out, verdict
 from llmtrace.prices import cost_usd
 from llmtrace.reading.calls import is_change
+from llmtrace.recorder.feedback import evaluation_of
 from llmtrace.statistics.two_samples import wilson
 from llmtrace.store import open_store
+from llmtrace.store.late_evaluations import Unfinished, attach
 from llmtrace.store.summary import summarise
 from llmtrace.testing.run import StoredRun
 
@@ -185,6 +189,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(
             "no suspect could be corrected, so nothing was proved.\nSay what would have been right: --set PLACE=VALUE"
         )
+    prover.keep([proof for proof in proofs if proof.verdict == "cause"])
     if args.json:
         print_json({"trace_id": trace.trace_id, "cost_usd": prover.spent, "proofs": [_as_json(proof) for proof in proofs]})
     return FINE
@@ -402,6 +407,21 @@ class _Prover:
                     left_out.update(missing)
                     well, another_way = (well, another_way + 1) if missing else (well + 1, another_way)
         return _Runs(well, another_way, sorted(left_out), ids, dict(real_calls))
+
+    def keep(self, proofs: Sequence[_Proof]) -> None:
+        """Keep what was proven as feedback of the run: it ended badly by the check. A store that cannot be written keeps
+        nothing."""
+        trace = self._recording.trace
+        content = Content(self._config)
+        for proof in proofs:
+            arms = [f"{arm.ended_well + arm.another_way} of {self.times} runs" for arm in (proof.corrected, proof.as_recorded)]
+            comment = (
+                f"a cause is proven: {proof.plan.title(trace)}. With {proof.correction.what}, {arms[0]} ended well, and "
+                f"{arms[1]} as recorded"
+            )
+            evaluation = evaluation_of(score=0.0, label=None, comment=comment, user=None, source="program")
+            with suppress(LlmtraceError, Unfinished, OSError), open_store(self._recording.store, config=self._config) as store:
+                attach(store, trace.trace_id, (evaluation,) if evaluation else (), clean=content.clean)
 
     def ended_well(self, trace: Trace, exit_code: int) -> bool:
         if self._check is None:

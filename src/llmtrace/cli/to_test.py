@@ -15,7 +15,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from itertools import pairwise
@@ -26,7 +26,7 @@ from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, add_repeated, print_json
 from llmtrace.cli.recording import Recording, live_tools, load
 from llmtrace.cli.terminal import Screen
-from llmtrace.diagnosis import Suspect, diagnose
+from llmtrace.diagnosis import Diagnosis, Suspect, diagnose
 from llmtrace.model import AgentInvocation, ToolExecution, Trace, Workflow
 from llmtrace.model.traces import short_id
 from llmtrace.near_names import most_like
@@ -77,11 +77,16 @@ def run(args: argparse.Namespace) -> int:
     if test is not None and test.exists():
         raise BadInput(f"{test} is there already.\nRemove it, or write to another file with -o.")
     imports, call = (
-        _function(trace, args.call, file.parent) if args.call else ("", f"run({', '.join(map(_text, args.command))})")
+        _function(trace, args.call, file.parent)
+        if args.call
+        else ("", f"run({', '.join(map(_text, _portable(args.command)))})")
     )
     listed = ", ".join(f"{_text(name)}: {_text('live')}" for name in tools)
-    call = f"run = llmtrace_replay({_text(file.name)}{f', tools={{{listed}}}' if tools else ''}).{call}"
-    text = "\n".join(_lines(recording, imports, call, args.pin)) + "\n"
+    diagnosis = diagnose(trace)
+    is_good = not (diagnosis.marked or diagnosis.failed)
+    options = (f", tools={{{listed}}}" if tools else "") + (', loose="prompts"' if is_good else "")
+    call = f"run = llmtrace_replay({_text(file.name)}{options}).{call}"
+    text = "\n".join(_lines(recording, diagnosis, imports, call, args.pin)) + "\n"
     try:
         write_recording(file, [*recording.siblings, trace] if args.command else [trace])
         if test is not None:
@@ -202,10 +207,16 @@ def _parameters(function: str, tree: ast.Module) -> set[str] | None:
     return None
 
 
-def _lines(recording: Recording, imports: str, call: str, pins: list[str]) -> Iterator[str]:
+def _portable(command: Sequence[str]) -> list[str]:
+    """Return the command without the path of this machine's Python: the test runs it by its own."""
+    program = Path(command[0])
+    is_python = program.is_absolute() and re.fullmatch(r"python[\d.]*(\.exe)?", program.name)
+    return ["python" if is_python else command[0], *command[1:]]
+
+
+def _lines(recording: Recording, diagnosis: Diagnosis, imports: str, call: str, pins: list[str]) -> Iterator[str]:
     trace = recording.trace
     day = format_text.moment(trace.spans[0].start, "%Y-%m-%d")
-    diagnosis = diagnose(trace)
     title = "it failed" if diagnosis.failed else "it went well"
     if diagnosis.prime is not None:
         title = _line(diagnosis.prime.title).replace('"""', "'''").replace("\\", "/")

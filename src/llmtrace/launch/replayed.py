@@ -22,6 +22,7 @@ from llmtrace.errors import ReplayDiverged
 from llmtrace.guards.review_settings import expect
 from llmtrace.launch import PATH, VARIABLE
 from llmtrace.playback import RecordedRun, Replay
+from llmtrace.playback.difference import Loose
 from llmtrace.playback.edit import Edit, apply
 from llmtrace.playback.permissions import Permissions
 from llmtrace.playback.progress import Progress
@@ -51,7 +52,7 @@ class Assignment:
     progress: str = ""
     """The file in which the processes note what happens, see `Progress`."""
     permissions: Permissions = field(default_factory=Permissions)
-    loose: bool = False
+    loose: Loose = False
     live_after: str | None = None
     edit: Sequence[Any] | None = None
     """The fields of an `Edit`."""

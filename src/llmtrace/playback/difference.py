@@ -5,11 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from llmtrace.codec import json_text, messages
-from llmtrace.model import Inference, Message, Operation, ToolExecution
+from llmtrace.codec.recorded import request_digest
+from llmtrace.model import Inference, Message, Operation, ToolExecution, replace
 from llmtrace.text.word_difference import LONGEST, word_difference
+
+Loose: TypeAlias = bool | Literal["prompts"]
+"""Which requests get the recorded answer although they differ: none, all, or those of models with another prompt."""
+
+_INSTRUCTIONS = frozenset({"system", "developer"})
+"""Roles of messages that are the program's own words to the model."""
 
 
 class Difference(NamedTuple):
@@ -29,6 +36,27 @@ def difference(recorded: Operation, current: Operation) -> Difference | None:
     if isinstance(recorded, ToolExecution) and isinstance(current, ToolExecution):
         return _of_values("arguments", recorded.arguments, current.arguments)
     return None if recorded == current else Difference(f"{type(recorded).__name__} asks for something else")
+
+
+def is_of_prompts(recorded: Operation, current: Operation) -> bool:
+    """Return True if two requests of a model differ in the program's own words only: system prompts, descriptions of tools."""
+    if not isinstance(recorded, Inference) or not isinstance(current, Inference) or difference(recorded, current) is None:
+        return False
+    return request_digest(_without_prompts(recorded)) == request_digest(_without_prompts(current))
+
+
+def _without_prompts(call: Inference) -> Inference:
+    said = tuple([message for message in call.input if message.role not in _INSTRUCTIONS])
+    tools = [replace(tool, description=None, parameters=_without_descriptions(tool.parameters)) for tool in call.tools]
+    return replace(call, system=(), input=said, tools=tuple(tools))
+
+
+def _without_descriptions(schema: Any) -> Any:
+    """Return a JSON Schema without its descriptions. A property of that name stays: its schema is no text."""
+    if isinstance(schema, dict):
+        kept = {name: member for name, member in schema.items() if name != "description" or not isinstance(member, str)}
+        return {name: _without_descriptions(member) for name, member in kept.items()}
+    return [_without_descriptions(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def _of_inferences(recorded: Inference, current: Inference) -> Difference | None:

@@ -17,7 +17,7 @@ from llmtrace.errors import ConfigurationError, ReplayDiverged
 from llmtrace.guards.review_settings import is_any_resumed
 from llmtrace.model import JsonValue, Operation, Review, Span, ToolExecution
 from llmtrace.model.traces import short_id
-from llmtrace.playback.difference import Difference, difference
+from llmtrace.playback.difference import Difference, Loose, difference, is_of_prompts
 from llmtrace.playback.permissions import Permissions
 from llmtrace.playback.progress import Divergence, Kind, Progress
 from llmtrace.playback.recorded_run import ANSWERED, RecordedRun, Step, is_alike, is_call
@@ -50,7 +50,7 @@ class Replay(Player):
         permissions: Permissions | None = None,
         *,
         key: bytes | None = None,
-        loose: bool = False,
+        loose: Loose = False,
         live_after: str | None = None,
         request_of: str | None = None,
         progress: Progress | None = None,
@@ -58,7 +58,8 @@ class Replay(Player):
         """``permissions``: what may run for real; default, nothing. ``key``: the secret of the store that recorded the run;
         without it, contents are compared after redaction.
 
-        ``loose``: serve the recorded answer to a request that changed, and note the difference. ``live_after``: id of the
+        ``loose``: serve the recorded answer to a request that changed (``"prompts"``: only in the program's own words to a
+        model), and note the difference. ``live_after``: id of the
         recorded span with which the recording ends, or `CHANGE`; later calls of models are made for real. ``request_of``: id of
         the recorded span whose new request is kept. ``progress``: shared with other processes of the program.
         """
@@ -316,7 +317,7 @@ class Replay(Player):
         if step.span.end is None:
             what = f"the recording ends in {_step_name(step.span)}, so that its outcome is not known"
             kind: Kind = "killed" if self.run.was_killed else "incomparable"
-            self._diverge(recording, kind, what, step.span.span_id, may_serve=False)
+            self._diverge(recording, kind, what, step.span.span_id)
         if self._is_same(step.span, recording, operation):
             return step
         sibling = self._sibling(recording, operation)
@@ -329,10 +330,12 @@ class Replay(Player):
             self.progress.note("take", this_pass.number, sibling.id)
             self.progress.note("place", this_pass.number, recording.span_id, sibling.id)
             return sibling
-        change = difference(step.span.operation, recording.recorder.clean(operation))
+        now = recording.recorder.clean(operation)
+        change = difference(step.span.operation, now)
         how = ", in what was redacted or cut" if change is None else f": {change.text}"
         what = f"{_step_name(step.span)} asks for something else{how}"
-        self._diverge(recording, "changed", what, step.span.span_id, change)
+        may_serve = self._loose is True or (self._loose == "prompts" and is_of_prompts(step.span.operation, now))
+        self._diverge(recording, "changed", what, step.span.span_id, change, may_serve=may_serve)
         return step
 
     def _sibling(self, recording: Recording, operation: Operation) -> Step | None:
@@ -355,7 +358,7 @@ class Replay(Player):
             try:
                 recorded_outcome(span)
             except ReplayDiverged as error:
-                self._diverge(recording, "incomparable", str(error), span.span_id, may_serve=False)
+                self._diverge(recording, "incomparable", str(error), span.span_id)
             return
         recorded = span.recorded
         if recorded is not None and recorded.exchanges:
@@ -368,7 +371,7 @@ class Replay(Player):
         else:
             transport = "a transport that is recorded (httpx, botocore)"
             why = f"{name} was not answered over {transport}, so its answer cannot be given again"
-        self._diverge(recording, "incomparable", why, span.span_id, may_serve=False)
+        self._diverge(recording, "incomparable", why, span.span_id)
 
     # -- differences
 
@@ -380,18 +383,17 @@ class Replay(Player):
         span_id: str | None = None,
         change: Difference | None = None,
         *,
-        may_serve: bool = True,
+        may_serve: bool = False,
     ) -> None:
-        is_served = self._loose and kind == "changed" and may_serve
         was, now = ("", "") if change is None else (change.was, change.now)
-        divergence = Divergence(kind, what, span_id, _program_line(), is_served, was, now)
+        divergence = Divergence(kind, what, span_id, _program_line(), may_serve, was, now)
         if recording is not None:
             recording.set({semconv.REPLAY_DIVERGED: kind})
             if self._live_after == CHANGE and not is_any_resumed():  # a resumed run must not repeat what it did before
                 self.progress.note("live", divergence)
                 raise _LiveFromHere
-        self.progress.note("diverge" if is_served else "stop", divergence)
-        if not is_served:
+        self.progress.note("diverge" if may_serve else "stop", divergence)
+        if not may_serve:
             raise self._error(divergence)
 
     def _error(self, divergence: Divergence) -> ReplayDiverged:

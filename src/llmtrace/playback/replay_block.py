@@ -13,6 +13,7 @@ from llmtrace.errors import ConfigurationError, ReplayDiverged
 from llmtrace.guards.review_settings import resuming, review_settings
 from llmtrace.model import Custom, JsonValue, Trace
 from llmtrace.model.traces import short_id
+from llmtrace.playback.difference import Loose
 from llmtrace.playback.permissions import Permissions
 from llmtrace.playback.player import CHANGE, Replay
 from llmtrace.playback.recorded_run import RecordedRun, find_checkpoint
@@ -31,7 +32,7 @@ def replay(
     trace: Trace | str | os.PathLike[str] = "last",
     *,
     tools: Mapping[str, ToolPolicy] | None = None,
-    loose: bool = False,
+    loose: Loose = False,
     live_after: str | None = None,
     connect: Collection[str] = (),
     programs: Collection[str] = (),
@@ -41,7 +42,8 @@ def replay(
     ``trace``: a trace, its id (or the first digits of it) in the configured store, ``"last"`` (default), or the path of a file
     that `llmtrace export` wrote. ``tools``: ``{"search": "live"}`` runs that tool's body, ``{"refund": "after"}`` lets it run
     after ``live_after``; by default all are answered from the recording, or refused. ``loose``: also answer a request that
-    differs from the recorded one, and note the difference. ``live_after``: id of the recorded span, or name of the
+    differs from the recorded one, and note the difference (``"prompts"``: only a model's request that differs in system prompts
+    and descriptions of tools). ``live_after``: id of the recorded span, or name of the
     `checkpoint`, after which models are asked for real (`checkpoint` returns the recorded state there); or ``"change"``: from
     the first call without a recorded answer. ``connect``: servers, as ``HOST:PORT``, that the program may connect to outside of
     recorded calls (an MCP server); default, none. ``programs``: names of programs that it may start; default, none.
@@ -73,7 +75,7 @@ def permissions_of(
 
 @contextmanager
 def replaying(
-    trace: Trace | str | os.PathLike[str], permissions: Permissions, *, loose: bool = False, live_after: str | None = None
+    trace: Trace | str | os.PathLike[str], permissions: Permissions, *, loose: Loose = False, live_after: str | None = None
 ) -> Iterator[Replay]:
     """Do what `replay` does, with these permissions."""
     recorded, key = load_trace(trace)

@@ -7,6 +7,7 @@ import collections
 import inspect
 import sys
 import tempfile
+import warnings
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +20,7 @@ from llmtrace.launch.replayed import Assignment
 from llmtrace.model import Trace
 from llmtrace.model.value import replace
 from llmtrace.playback import Replay
+from llmtrace.playback.difference import Loose
 from llmtrace.playback.permissions import Permissions
 from llmtrace.playback.player import CHANGE
 from llmtrace.playback.recording_file import read_recording, write_recording
@@ -46,16 +48,18 @@ class ReplayedRun(Run):
         *,
         tools: Mapping[str, ToolPolicy] | None = None,
         programs: Collection[str] = (),
+        loose: Loose = False,
         record: bool = False,
         allow: Collection[str] = (),
     ) -> None:
-        """``recording``: a file that ``llmtrace to-test`` or ``llmtrace export`` wrote. ``tools``, ``programs``: as in
-        `llmtrace.replay`. ``allow``: names of tools that change something, and may run for real with ``record``. Raises
+        """``recording``: a file that ``llmtrace to-test`` or ``llmtrace export`` wrote. ``tools``, ``programs``, ``loose``:
+        as in `llmtrace.replay`. ``allow``: names of tools that change something, and may run for real with ``record``. Raises
         `ConfigurationError` for a wrong policy of a tool."""
         self._recording = recording
         self._allow = tuple(allow)
         self._permitted = permissions_of(tools or {}, programs=programs)
         self._record = record
+        self._loose = loose
         self._open = ExitStack()
         self._captured: Captured | None = None
         self._replay: Replay | None = None
@@ -72,7 +76,7 @@ class ReplayedRun(Run):
         *_, trace = read_recording(self._recording)
         with ExitStack() as opened:  # a wrong option must not leave the capture open
             self._captured = opened.enter_context(capture())
-            block = replaying(trace, self._permissions(), live_after=CHANGE if self._record else None)
+            block = replaying(trace, self._permissions(), loose=self._loose, live_after=CHANGE if self._record else None)
             self._replay = opened.enter_context(block)
             self._open = opened.pop_all()
         return self
@@ -83,6 +87,7 @@ class ReplayedRun(Run):
         assert self._replay is not None
         try:
             self._open.__exit__(kind, error, trace)
+            self._warn([divergence.what for divergence in self._replay.divergences if divergence.is_served])
             if isinstance(error, ReplayDiverged):  # the program did not swallow it
                 raise error
         except ReplayDiverged as diverged:
@@ -118,6 +123,7 @@ class ReplayedRun(Run):
                 [trace.trace_id for trace in reversed(traces)],
                 folder,
                 permissions=self._permissions(),
+                loose=self._loose,
                 live_after=CHANGE if self._record else None,
             )
             words = [sys.executable if command[0] in ("python", "python3") else command[0], *command[1:]]
@@ -125,7 +131,9 @@ class ReplayedRun(Run):
             with open_store(folder) as store:
                 new_traces = [store.trace(summary.trace_id) for summary in store.traces(Query(limit=1_000_000))]
         self._loaded = tuple(sorted(new_traces, key=lambda trace: trace.spans[0].start))
-        divergences = [place for place in ran.divergences if not (self._record and place["kind"] == "left over")]
+        self._warn([place["what"] for place in ran.divergences if place["is_served"]])
+        unanswered = [place for place in ran.divergences if not place["is_served"]]
+        divergences = [place for place in unanswered if not (self._record and place["kind"] == "left over")]
         if divergences and ran.code != SAME:
             raise self._differs([f"{place['kind']}: {place['what']} {place['where']}".rstrip() for place in divergences])
         if ran.exit_code:
@@ -142,6 +150,13 @@ class ReplayedRun(Run):
         if not self._loaded:
             raise AssertionError(f"nothing was recorded, so {self._recording.name} stays as it was")
         write_recording(self._recording, self._loaded)
+
+    def _warn(self, served: list[str]) -> None:
+        """Warn that the recorded answers may not be what a model answers to the new prompts. pytest lists warnings."""
+        if served:
+            more = f" (and {len(served) - 1} more)" if len(served) > 1 else ""
+            text = f"answered as recorded in {self._recording.name}, although the prompt has changed: {served[0]}{more}"
+            warnings.warn(f"{text}. pytest {RECORD} asks the models anew", stacklevel=3)
 
     def _permissions(self) -> Permissions:
         """Return what may run: a tool that changes something only if the test names it, also while a new run is recorded."""
