@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmtrace.model import Inference, Span, ToolExecution, Usage, replace
+from llmtrace.model import Inference, Span, Text, ToolExecution, Usage, replace
 from llmtrace.store import open_store
 from tests.cli.traces import SECOND, recovered, silent
 
@@ -133,3 +133,36 @@ def test_a_tool_that_fails_counts(llmtrace: Callable[..., Any], tmp_path: Path) 
 def test_a_run_that_is_named_twice_counts_once(llmtrace: Callable[..., Any], two_weeks: str) -> None:
     words = ("diff", "--set", f"{1:032x}", "until=2d", "--against", "since=2d", "--store", two_weeks, "--json")
     assert json.loads(llmtrace(*words).out)["runs"] == {"set": 40, "against": 40}
+
+
+def with_prompts(url: str, numbers: range, words: Callable[[int], str], *, days: float) -> list[str]:
+    store, chance = open_store(url), Random(numbers[0])
+    good = tuple(span for span in recovered() if not span.violations and span.failure is None)
+    for number in numbers:
+        for span in run(number, good, chance, days=days, model="m-1"):
+            operation = span.operation
+            if isinstance(operation, Inference):
+                span = replace(span, operation=replace(operation, system=(Text(words(number)),), fingerprint=None))
+            store.append(span)
+    store.close()
+    return [f"{number:032x}" for number in numbers]
+
+
+def test_a_change_in_a_part_of_the_runs(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """8 of 20 runs had another prompt. One of 20 may be chance, and is no cause."""
+    url = str(tmp_path / "s")
+    first = with_prompts(url, range(1, 21), lambda _: "Be short.", days=4)
+    second = with_prompts(url, range(101, 121), lambda number: "Be short." if number > 108 else "Be kind.", days=1)
+    third = with_prompts(url, range(201, 221), lambda number: "Be short." if number > 201 else "Be odd.", days=1)
+    told = json.loads(llmtrace("diff", "--set", *first, "--against", *second, "--json", "--store", url).out)
+    assert told["causes"] == []
+    (part,) = told["parts"]
+    assert (part["kind"], part["runs_before"], part["runs_now"]) == ("system prompt", [0, 20], [8, 20])
+    shown = " ".join(llmtrace("diff", "--set", *first, "--against", *second, "--store", url).out.split())
+    assert "In a part of the runs (0 of 20 -> 8 of 20 runs): system prompt of support: Be [-short.-] {+kind.+}" in shown
+    for sets in ((first, third), (third, second)):
+        told = json.loads(llmtrace("diff", "--set", *sets[0], "--against", *sets[1], "--json", "--store", url).out)
+        assert told["causes"] == []
+        assert len(told["parts"]) == (sets[1] is second)
+    told = json.loads(llmtrace("diff", "--set", *first[:10], "--against", *first[10:], "--json", "--store", url).out)
+    assert (told["causes"], told["parts"]) == ([], [])

@@ -159,4 +159,47 @@ def test_what_is_left_over_is_counted_once(folder: Path, llmtrace: Callable[...,
     ran = llmtrace("replay", "--json", "--", "workers.py", "1")
     (run,) = json.loads(ran.out)["runs"]
     assert run["served"] == 3
-    assert [divergence["kind"] for divergence in run["divergences"]] == ["left over"]
+    assert [divergence["kind"] for divergence in run["divergences"]] == ["output", "left over"]
+
+
+EQUAL = """
+import concurrent.futures, itertools, os, threading
+import llmtrace
+llmtrace.configure()
+numbers, barrier = itertools.count(), threading.Barrier(4)
+
+@llmtrace.tool
+def draw(word: str) -> int:
+    number = next(numbers)
+    barrier.wait(20)
+    return number
+
+@llmtrace.agent
+def desk(task):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        drawn = sum(pool.map(draw, "aaaa"))
+    return os.environ.get("SAYS", f"{drawn} of four")
+
+print(desk("go"))
+"""
+
+
+def test_equal_calls_at_once_are_said_to_be_that(folder: Path, llmtrace: Callable[..., Ran]) -> None:
+    """Which thread gets which recorded answer is chance."""
+    (folder / "equal.py").write_text(EQUAL, encoding="utf-8")
+    subprocess.run([sys.executable, "equal.py"], cwd=folder, check=True, capture_output=True)
+    ran = llmtrace("replay", "last", "--", "equal.py")
+    assert ran.code == 0, ran.err
+    assert "4 equal calls of execute_tool draw ran at once" in " ".join(ran.err.split())
+
+
+def test_what_the_agent_says_is_compared(folder: Path, llmtrace: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All requests are the same, and the answer is not: the replay differs."""
+    (folder / "equal.py").write_text(EQUAL, encoding="utf-8")
+    subprocess.run([sys.executable, "equal.py"], cwd=folder, check=True, capture_output=True)
+    monkeypatch.setenv("SAYS", "7 of four")
+    ran = llmtrace("replay", "last", "--", "equal.py")
+    assert ran.code == 3
+    said = " ".join(ran.err.split())
+    assert "output: invoke_agent desk" in said
+    assert "it answers something else: message 1 (assistant): [-6-] {+7+} of four" in said, said

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from llmtrace.cli import format_text
-from llmtrace.cli.environment_text import changes_as_json, write_changes
+from llmtrace.cli.environment_text import changes_as_json, sentence, write_changes
 from llmtrace.cli.new_messages import message_text, reasoning_text
 from llmtrace.cli.options import FINE, BadInput, did_you_mean, print_json
 from llmtrace.cli.show import headline, title_of
@@ -238,7 +238,10 @@ def _write_sets(screen: Screen, difference: SetDifference, before: RunSet, now: 
     screen.line(f"{counts[0]} against {counts[1]}", "bold")
     environments = before.environment(), now.environment()
     write_changes(screen, difference.causes, *environments)
-    if not difference.causes:
+    for part in difference.parts:
+        counts_of = f"{part.before} of {part.of_before} -> {part.now} of {part.of_now} runs"
+        screen.prose(f"In a part of the runs ({counts_of}): {clean(sentence(part.change, *environments))}", "yellow")
+    if not difference.causes and not difference.parts:
         screen.prose("No change of models, prompts, tools, parameters or libraries is recorded between the sets.", "dim")
     screen.line()
     rows = [_figure_row(figure) for figure in difference.figures]
@@ -297,6 +300,14 @@ def _sets_as_json(difference: SetDifference, before: RunSet, now: RunSet) -> dic
     return {
         "runs": {"set": len(before.trace_ids), "against": len(now.trace_ids)},
         "causes": changes_as_json(difference.causes, *environments),
+        "parts": [
+            {
+                **changes_as_json((part.change,), *environments)[0],
+                "runs_before": [part.before, part.of_before],
+                "runs_now": [part.now, part.of_now],
+            }
+            for part in difference.parts
+        ],
         "figures": [{**format_text.as_json(figure), "changed": figure.has_changed} for figure in difference.figures],
         "new": format_text.as_json(list(difference.new)),
         "fixed": format_text.as_json(list(difference.fixed)),

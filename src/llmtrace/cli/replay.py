@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -218,6 +219,11 @@ def _tell(screen: Screen, trace: Trace, ran: ReplayedProgram, number: int | None
     screen.labelled(f"{name}{'' if number is None else f' {number}'}  ", f"{word}: {answered}{live}{as_trace}", style)
     if ran.exit_code and not ran.is_ended and (not ran.divergences or ran.divergences[0]["kind"] == "left over"):
         screen.labelled("        ", f"the program ended with exit code {ran.exit_code}")
+    for name, count in Counter(ran.unclear).items():
+        calls = f"{count} equal calls of {name} ran at once, and got different answers"
+        screen.labelled(
+            "        ", f"{calls}: which gets which is not recorded, so it may be another one in each replay", "yellow"
+        )
     if ran.is_ended:
         screen.labelled("        ", "the program did not end by itself after that, and was ended")
     for divergence in (*ran.divergences, *([ran.went_live] if ran.went_live else ())):

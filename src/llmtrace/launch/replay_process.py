@@ -58,6 +58,8 @@ class ReplayedProgram(NamedTuple):
     """Servers that the program connected to outside of recorded calls, as it was allowed to."""
     programs: tuple[str, ...] = ()
     """Other programs that it started, as it was allowed to."""
+    unclear: tuple[str, ...] = ()
+    """Names of the answered calls that had an equal one at the same time, see `Progress.unclear`."""
     ran: Mapping[str, int] = {}
     """How often each tool ran for real, by name; and ``model calls``."""
     is_ended: bool = False
@@ -123,6 +125,7 @@ def run_replay(
         progress.request,
         tuple(progress.connections),
         tuple(progress.programs),
+        tuple(progress.unclear),
         progress.ran,
         is_ended,
         printed,
@@ -154,7 +157,9 @@ def _end(process: subprocess.Popen[bytes], progress: Progress) -> None:
             process.wait(1)
         process.kill()
         process.wait()
-    for process_id in progress.read().processes:
+    with progress:
+        progress.note("over")
+    for process_id in progress.processes:
         with suppress(OSError, AttributeError):  # gone already; Windows has no sessions
             if process_id not in (process.pid, os.getpid()) and os.getsid(process_id) == os.getsid(0):  # else it is another's
                 os.kill(process_id, signal.SIGKILL)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -53,6 +54,7 @@ class Assignment:
     """The file in which the processes note what happens, see `Progress`."""
     permissions: Permissions = field(default_factory=Permissions)
     loose: Loose = False
+    compares_outputs: bool = True
     live_after: str | None = None
     edit: Sequence[Any] | None = None
     """The fields of an `Edit`."""
@@ -83,6 +85,7 @@ class Assignment:
             self.permissions,
             key=key,
             loose=self.loose,
+            compares_outputs=self.compares_outputs,
             live_after=self.live_after,
             request_of=self.request_of,
             progress=progress,
@@ -108,6 +111,7 @@ def start() -> None:
     use_player(player)
     _until_the_end.enter_context(guarded(player.guard(VARIABLE)))
     _pass_on()
+    _end_workers_quietly()
     hook = sys.excepthook
 
     def end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -119,7 +123,25 @@ def start() -> None:
 
 def _take_part(progress: Progress) -> None:
     with progress:
+        if progress.is_over:  # a worker that was being started while the processes of the replay were ended
+            os._exit(1)
         progress.note("process", os.getpid())
+
+
+def _end_workers_quietly() -> None:
+    """Let a worker of `multiprocessing` that differs end without a traceback: the command reports the difference."""
+    run = BaseProcess.run
+
+    @functools.wraps(run)
+    def run_quietly(this: BaseProcess) -> None:
+        try:
+            run(this)
+        except BaseException as error:
+            if not _is_divergence(error):
+                raise
+            sys.exit(1)
+
+    BaseProcess.run = run_quietly  # type: ignore[method-assign, assignment]
 
 
 def _pass_on() -> None:

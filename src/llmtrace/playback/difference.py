@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from llmtrace.codec import json_text, messages
 from llmtrace.codec.recorded import request_digest
-from llmtrace.model import Inference, Message, Operation, ToolExecution, replace
+from llmtrace.model import Failure, Inference, Message, Operation, Span, ToolExecution, replace
 from llmtrace.text.word_difference import LONGEST, word_difference
 
 Loose: TypeAlias = bool | Literal["prompts"]
@@ -36,6 +36,31 @@ def difference(recorded: Operation, current: Operation) -> Difference | None:
     if isinstance(recorded, ToolExecution) and isinstance(current, ToolExecution):
         return _of_values("arguments", recorded.arguments, current.arguments)
     return None if recorded == current else Difference(f"{type(recorded).__name__} asks for something else")
+
+
+def difference_of_outcomes(recorded: Span, current: Operation, failure: Failure | None) -> Difference | None:
+    """Return the difference of what came of an agent or workflow, and of a new run with the same task, or None."""
+    errors = [None if failed is None else failed.type for failed in (recorded.failure, failure)]
+    if errors[0] != errors[1]:
+        was, now = (f"failed with {error}" if error else "ended well" for error in errors)
+        return Difference(f"it {was}, and now {now}")
+    operations = (recorded.operation, current)
+    tasks, answers = ([getattr(operation, name, ()) for operation in operations] for name in ("input", "output"))
+    if tasks[0] != tasks[1] or _values_of(answers[0]) == _values_of(answers[1]):
+        return None
+    change = _of_messages(*answers)
+    return None if change is None else change._replace(text=f"it answers something else: {change.text}")
+
+
+def _values_of(answer: Sequence[Message]) -> list[object]:
+    """Return the texts of an answer; of JSON, the value: members may come in any order."""
+    values: list[object] = []
+    for message in answer:
+        try:
+            values.append(json_text.read(message.text()) if message.text() else message)
+        except ValueError:
+            values.append(message.text())
+    return values
 
 
 def is_of_prompts(recorded: Operation, current: Operation) -> bool:

@@ -15,9 +15,9 @@ from llmtrace import semconv
 from llmtrace.codec.recorded import request_digest
 from llmtrace.errors import ConfigurationError, ReplayDiverged
 from llmtrace.guards.review_settings import is_any_resumed
-from llmtrace.model import JsonValue, Operation, Review, Span, ToolExecution
+from llmtrace.model import AgentInvocation, Failure, JsonValue, Operation, Review, Span, ToolExecution, Workflow
 from llmtrace.model.traces import short_id
-from llmtrace.playback.difference import Difference, Loose, difference, is_of_prompts
+from llmtrace.playback.difference import Difference, Loose, difference, difference_of_outcomes, is_of_prompts
 from llmtrace.playback.permissions import Permissions
 from llmtrace.playback.progress import Divergence, Kind, Progress
 from llmtrace.playback.recorded_run import ANSWERED, RecordedRun, Step, is_alike, is_call
@@ -53,6 +53,7 @@ class Replay(Player):
         loose: Loose = False,
         live_after: str | None = None,
         request_of: str | None = None,
+        compares_outputs: bool = True,
         progress: Progress | None = None,
     ) -> None:
         """``permissions``: what may run for real; default, nothing. ``key``: the secret of the store that recorded the run;
@@ -61,7 +62,8 @@ class Replay(Player):
         ``loose``: serve the recorded answer to a request that changed (``"prompts"``: only in the program's own words to a
         model), and note the difference. ``live_after``: id of the
         recorded span with which the recording ends, or `CHANGE`; later calls of models are made for real. ``request_of``: id of
-        the recorded span whose new request is kept. ``progress``: shared with other processes of the program.
+        the recorded span whose new request is kept. ``compares_outputs``: what agents return is compared, too. ``progress``:
+        shared with other processes of the program.
         """
         self.run = run
         self.permissions = permissions or Permissions()
@@ -70,6 +72,7 @@ class Replay(Player):
         self._loose = loose
         self._live_after = live_after
         self._request_of = request_of
+        self._compares_outputs = compares_outputs
 
     @property
     def divergences(self) -> list[Divergence]:
@@ -111,6 +114,19 @@ class Replay(Player):
                 step = above  # a new agent or span of the program: match its children with those of the step above
             progress.note("place", this_pass.number, recording.span_id, None if step is None else step.id)
 
+    def ended(self, recording: Recording, operation: Operation, failure: Failure | None) -> None:
+        if not isinstance(operation, (AgentInvocation, Workflow)):
+            return
+        with self.progress as progress:
+            step = self._place(recording)
+            is_as_recorded = not progress.is_live and progress.stopped_by is None and self.run.edited is None
+            if not is_as_recorded or not self._compares_outputs or step is None or step.span is None or step.span.end is None:
+                return
+            change = difference_of_outcomes(step.span, recording.recorder.clean(operation), failure)
+            if change is not None:
+                what = f"{_step_name(step.span)}: {change.text}"
+                progress.note("diverge", Divergence("output", what, step.id, was=change.was, now=change.now))
+
     def _above(self, recording: Recording) -> Step | None:
         above = recording.parent_id if recording.parent is None else recording.parent.span_id  # perhaps in another process
         return self.run.top if above is None else self.run.step(self.progress.this_pass().places.get(above, TOP))
@@ -145,6 +161,8 @@ class Replay(Player):
                 progress.note("take", progress.this_pass().number, *inner)
                 progress.note("answer", progress.this_pass().number, *inner)
             progress.note("serve")
+            if step.id in self.run.unclear:
+                progress.note("unclear", recording.name)
             if step.id == self.run.edited:
                 progress.note("edit")
             return step.span

@@ -24,7 +24,7 @@ try:
 except ImportError:  # Windows has other locks: there two processes may take the same step
     fcntl = None  # type: ignore[assignment]
 
-Kind: TypeAlias = Literal["changed", "missing", "incomparable", "network", "program", "killed", "left over"]
+Kind: TypeAlias = Literal["changed", "missing", "incomparable", "network", "program", "killed", "left over", "output"]
 
 
 @value
@@ -88,9 +88,14 @@ class Progress:
         self.stopped_by: Divergence | None = None
         self.is_live = False
         self.is_edit_used = False
+        self.is_over = False
+        """True once the processes are ended: one that only now begins to take part must end itself."""
         self.connections: list[str] = []
         self.programs: list[str] = []
         """Other programs that it started, as allowed."""
+        self.unclear: list[str] = []
+        """Names of the answered calls that had an equal one at the same time, with another answer: which of both the program
+        got is chance."""
         self.request: str | None = None
         """The HTTP body that was asked for with ``request_of`` of a `Replay`."""
         self.processes: list[int] = []
@@ -197,6 +202,8 @@ class Progress:
             self.request = values[0]
         elif change == "edit":
             self.is_edit_used = True
+        elif change == "over":
+            self.is_over = True
         elif change == "live":
             self.is_live = True
             self.went_live = Divergence(**values[0]) if values else self.went_live
@@ -211,6 +218,7 @@ _LISTS = {
     "review": "reviewed",
     "connect": "connections",
     "start": "programs",
+    "unclear": "unclear",
 }
 _SETS = {"take": "taken", "answer": "answered"}
 """Changes that add to a list, or to a set of a pass, and its name."""

@@ -8,9 +8,11 @@ above: spans of other instrumentations, and the span of a whole program under ``
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from llmtrace import semconv
+from llmtrace.codec.recorded import request_digest
 from llmtrace.errors import StateUnavailable
 from llmtrace.guards.checkpoint import lost_state
 from llmtrace.model import (
@@ -94,6 +96,12 @@ class RecordedRun:
         """True if the replayed run never ended: its process was killed, or still runs."""
         return self.trace.root.end is None
 
+    @cached_property
+    def unclear(self) -> frozenset[str]:
+        """Ids of the calls that cannot be told apart from another one: the same request at the same time below the same step,
+        with another answer."""
+        return frozenset(_unclear(self.top))
+
     def step(self, span_id: str | None) -> Step | None:
         """Return the step of a recorded span; "" is the top."""
         return None if span_id is None else self._steps.get(span_id)
@@ -118,6 +126,27 @@ class RecordedRun:
         """Return the calls of the replayed trace that the new run did not make. ``taken``: as in `place`."""
         ids = {span.span_id for span in self.trace.spans}
         return [step.span for step in self.calls() if step.id not in taken and step.span is not None and step.id in ids]
+
+
+def _unclear(step: Step) -> Iterator[str]:
+    alike: dict[str, list[Span]] = {}
+    for below in step.below:
+        yield from _unclear(below)
+        if below.span is not None and is_call(below.span.operation):
+            recorded = "" if below.span.recorded is None else below.span.recorded.request
+            alike.setdefault(recorded or request_digest(below.span.operation), []).append(below.span)
+    for spans in alike.values():
+        for span in spans:
+            others = [other for other in spans if other is not span and _answer(other) != _answer(span)]
+            if any(other.start < (span.end or 0) and span.start < (other.end or 0) for other in others):
+                yield span.span_id
+
+
+def _answer(span: Span) -> object:
+    operation = span.operation
+    if isinstance(operation, ToolExecution):
+        return operation.result, span.failure
+    return getattr(operation, "output", None), span.failure
 
 
 def is_call(operation: Operation) -> bool:

@@ -75,13 +75,20 @@ def permissions_of(
 
 @contextmanager
 def replaying(
-    trace: Trace | str | os.PathLike[str], permissions: Permissions, *, loose: Loose = False, live_after: str | None = None
+    trace: Trace | str | os.PathLike[str],
+    permissions: Permissions,
+    *,
+    loose: Loose = False,
+    live_after: str | None = None,
+    compares_outputs: bool = True,
 ) -> Iterator[Replay]:
     """Do what `replay` does, with these permissions."""
     recorded, key = load_trace(trace)
     if live_after is not None and any(span.attributes.get(CHECKPOINT) == live_after for span in recorded.spans):
         live_after = find_checkpoint(recorded, live_after).span_id
-    player = Replay(RecordedRun([recorded]), permissions, key=key, loose=loose, live_after=live_after)
+    player = Replay(
+        RecordedRun([recorded]), permissions, key=key, loose=loose, live_after=live_after, compares_outputs=compares_outputs
+    )
     before = use_player(player)
     try:
         with guarded(player.guard()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmtrace.model import JsonValue, Operation, Review, Span
+from llmtrace.model import Failure, JsonValue, Operation, Review, Span
 
 if TYPE_CHECKING:
     from llmtrace.recorder.recording import Recording
@@ -15,6 +15,10 @@ class Player:
 
     def started(self, recording: Recording) -> None:
         """Note a span that the program opened."""
+        raise NotImplementedError
+
+    def ended(self, recording: Recording, operation: Operation, failure: Failure | None) -> None:
+        """Note the end of a span that the program opened, with what came of it."""
         raise NotImplementedError
 
     def answer(self, recording: Recording, operation: Operation) -> Span | None:

@@ -297,6 +297,9 @@ class Recorder:
             failure = guard(failure_of, exception)
         has_failed = failure is not None or exception is not None
         failure = otel.read_program_changes(recording, has_failed=has_failed) or failure
+        played = player()
+        if played is not None:
+            guard(played.ended, recording, operation, failure)
         if isinstance(operation, Review) and end > recording.start:
             _add_wait(recording, end)
         if recording.waits:

@@ -13,7 +13,7 @@ from random import Random
 from typing import Final
 
 from llmtrace.diagnosis import diagnose
-from llmtrace.diagnosis.environment import ABSENT, Change, Environment, Fact, compare, environment_of, without_task
+from llmtrace.diagnosis.environment import ABSENT, KINDS, Change, Environment, Fact, compare, environment_of, without_task
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import INVALID_TOOL_CALL, Inference, Span, ToolExecution, Trace, replace
 from llmtrace.model.value import value
@@ -77,7 +77,8 @@ class RunSet:
         """Number of runs in which an agent called a model, by agent."""
         self._runs_with: Counter[Fact] = Counter()
         """Number of runs that have a fact."""
-        self._facts: dict[Fact, dict[str, None]] = {}
+        self._facts: dict[Fact, Counter[str]] = {}
+        """Number of runs that have a value of a fact. Once a fact has more than `_MOST_VALUES` of them, it is not counted."""
         self._texts: dict[tuple[Fact, str], str] = {}
 
     def add(self, trace: Trace) -> None:
@@ -128,19 +129,26 @@ class RunSet:
         self._callers.update(environment.callers())
         self._runs_with.update(environment.facts.keys())
         for fact, contents in environment.facts.items():
-            values = self._facts.setdefault(fact, {})
+            values = self._facts.setdefault(fact, Counter())
             if len(values) <= _MOST_VALUES:
-                values.update(dict.fromkeys(contents))
+                values.update(set(contents))
         for key, text in environment.texts.items():
             if len(self._facts[key[0]]) <= _MOST_VALUES:
                 self._texts.setdefault(key, text)
+
+    def runs_of(self, fact: Fact) -> int:
+        """Return the number of runs that could have a fact: those in which its agent called a model."""
+        return self._callers[fact.where] if fact.where else len(self.trace_ids)
+
+    def runs_with(self, fact: Fact, content: str) -> int:
+        """Return the number of runs that have a value of a fact."""
+        return self.runs_of(fact) - self._runs_with[fact] if content == ABSENT else self._facts[fact][content]
 
     def environment(self) -> Environment:
         """Return the facts that do not vary from run to run within this set."""
         facts = {fact: tuple(values) for fact, values in self._facts.items()}
         for fact, values in facts.items():
-            runs = self._callers[fact.where] if fact.where else len(self.trace_ids)
-            if fact.kind in _OF_SOME_RUNS and self._runs_with[fact] < runs and ABSENT not in values:
+            if fact.kind in _OF_SOME_RUNS and self._runs_with[fact] < self.runs_of(fact) and ABSENT not in values:
                 facts[fact] = (*values, ABSENT)
         steady = {fact: values for fact, values in facts.items() if len(values) <= _MOST_VALUES}
         return without_task(Environment(steady, self._texts))
@@ -179,6 +187,19 @@ class Kind:
 
 
 @value
+class PartChange:
+    """A value of the environment that more runs of one set have than of the other, by more than chance."""
+
+    change: Change
+    """From the value that most runs of the first set have; or to it, if the other value is rarer in the second set."""
+    before: int
+    """Runs of the first set that have the other value."""
+    of_before: int
+    now: int
+    of_now: int
+
+
+@value
 class SetDifference:
     figures: tuple[Compared, ...]
     new: tuple[Kind, ...]
@@ -188,7 +209,9 @@ class SetDifference:
     lasting: tuple[Kind, ...]
     """Kinds of failure that both sets have, the most frequent first."""
     causes: tuple[Change, ...]
-    """Differences in the environment between the sets that do not vary within them, the likeliest cause first."""
+    """Differences in the environment between all runs of the first set and all of the second, the likeliest cause first."""
+    parts: tuple[PartChange, ...] = ()
+    """Differences that only a part of the runs has."""
 
 
 def compare_sets(before: RunSet, now: RunSet) -> SetDifference:
@@ -205,8 +228,32 @@ def compare_sets(before: RunSet, now: RunSet) -> SetDifference:
         tuple(kind for kind in kinds if not kind.before),
         tuple(kind for kind in kinds if not kind.now),
         tuple(kind for kind in kinds if kind.before and kind.now),
-        tuple(compare(before.environment(), now.environment())),
+        *_causes(before, now),
     )
+
+
+def _causes(before: RunSet, now: RunSet) -> tuple[tuple[Change, ...], tuple[PartChange, ...]]:
+    """Return what differs between all runs of the sets; and what differs in a part of them by more than chance."""
+    environments = before.environment(), now.environment()
+    facts, later = (environment.facts for environment in environments)
+    whole = [
+        change for change in compare(*environments) if not set(facts.get(change.fact, ())) & set(later.get(change.fact, ()))
+    ]
+    found: list[tuple[float, PartChange]] = []
+    for fact in facts.keys() & later.keys() - {change.fact for change in whole}:
+        runs = before.runs_of(fact), now.runs_of(fact)
+        for content in {*facts[fact], *later[fact]}:
+            counts = before.runs_with(fact, content), now.runs_with(fact, content)
+            flags = [[number < count for number in range(of)] for count, of in zip(counts, runs, strict=True)]
+            usual = max(facts[fact], key=lambda value: before.runs_with(fact, value))
+            if content != usual and all(flags):
+                change = Change(fact, (usual,), (content,))
+                part = PartChange(change, counts[0], runs[0], counts[1], runs[1])
+                found.append((shares_test([(flags[0], flags[1])]).p, part))
+    found.sort(key=lambda item: (KINDS.index(item[1].change.fact.kind), item[1].change.fact))
+    adjusted = adjust([p for p, _ in found])
+    parts = [part for p, (_, part) in zip(adjusted, found, strict=True) if p <= LEVEL]
+    return tuple(whole), tuple(parts)
 
 
 def _rates(before: RunSet, now: RunSet) -> list[Compared]:
