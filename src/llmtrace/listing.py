@@ -17,6 +17,7 @@ from llmtrace.list_verdicts import PENDING, Verdict, Verdicts, cached_verdict, v
 from llmtrace.model import HEALTHS, Health, Trace, replace, run_health
 from llmtrace.model.value import value
 from llmtrace.store import Query, Store, TraceSummary, filters
+from llmtrace.store.local import CLAIMS
 
 MOST_TURNS = 10_000
 """Newest traces whose conversations are found, and traces of one conversation."""
@@ -128,7 +129,7 @@ def undiagnosed_health(trace: Trace) -> Health:
 
 def waiting(store: Store) -> frozenset[str]:
     """The ids of the traces that wait for a person's decision."""
-    if store.folder is None or not (store.folder / "reviews.db").is_file():
+    if store.folder is None or not any((store.folder / name).is_file() for name in CLAIMS):
         return frozenset()
     from llmtrace.store.reviews import Reviews  # takes a tenth of a second
 

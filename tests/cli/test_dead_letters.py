@@ -20,8 +20,9 @@ from llmtrace.cli.metrics import OpenLetters
 from llmtrace.errors import BudgetExceeded, CheckpointFailed, LetterConflict, OutputInvalid, StoreError
 from llmtrace.metrics import observe_dead_letters
 from llmtrace.model import Review, Span, Trace, Usage, replace
+from llmtrace.store.claims import NAME
 from llmtrace.store.dead_letters import DeadLetter, letters_of
-from llmtrace.store.letter_states import NAME, LetterStates
+from llmtrace.store.letter_states import LetterStates
 from llmtrace.store.local import LocalStore
 from llmtrace.testing import capture
 from tests.cli.conftest import Ran
@@ -224,24 +225,24 @@ def test_a_handler_that_dies_leaves_its_letter_in_doubt(store: LocalStore, llmtr
 def test_one_retry_at_a_time(tmp_path: Path) -> None:
     states = LetterStates(tmp_path)
     assert states.all() == {}
-    assert states.begin("a" * 16, "ada") == 1
+    assert states.begin(touched("a"), "ada") == 1
     with pytest.raises(LetterConflict, match="is being retried by ada now"):
-        states.begin("a" * 16, "bob", again=True)
+        states.begin(touched("a"), "bob", again=True)
     with pytest.raises(LetterConflict, match="is being retried by ada now"):
-        states.drop("a" * 16, "bob")
-    states.finish("a" * 16, "ValueError: no")
+        states.drop(touched("a"), "bob")
+    states.finish(touched("a"), "ValueError: no")
     assert (states.all()["a" * 16].state, states.all()["a" * 16].note) == ("failed", "ValueError: no")
-    assert states.begin("a" * 16, "bob") == 2
+    assert states.begin(touched("a"), "bob") == 2
 
 
 @pytest.mark.parametrize("trouble", ["locked", "damaged", "a folder"])
 def test_a_table_that_cannot_be_used_is_one_line(tmp_path: Path, trouble: str, monkeypatch: pytest.MonkeyPatch) -> None:
     states = LetterStates(tmp_path)
-    monkeypatch.setattr("llmtrace.store.letter_states.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("llmtrace.store.claims.BUSY_SECONDS", 0.05)
     path = tmp_path / NAME
     other = None
     if trouble == "locked":
-        states.drop("a" * 16, "ada")
+        states.drop(touched("a"), "ada")
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
     elif trouble == "damaged":
@@ -249,9 +250,13 @@ def test_a_table_that_cannot_be_used_is_one_line(tmp_path: Path, trouble: str, m
     else:
         path.mkdir()
     with pytest.raises(StoreError, match=r"the states of dead letters in .* cannot be read or written: "):
-        states.begin("b" * 16, "ada")
+        states.begin(touched("b"), "ada")
     if other is not None:
         other.close()
+
+
+def touched(digit: str) -> DeadLetter:
+    return DeadLetter(digit * 16, "e" * 32, "invalid_call", "refund", 0)
 
 
 def test_count_and_age_as_metrics(store: LocalStore) -> None:

@@ -20,6 +20,7 @@ import pytest
 from llmtrace import log_once
 from llmtrace.cli import review
 from llmtrace.model.reviews import ReviewRequest
+from llmtrace.store.claims import NAME
 from llmtrace.store.reviews import Reviews
 from tests.cli.conftest import Ran
 
@@ -203,8 +204,8 @@ def test_a_decision_after_the_program_was_killed_is_told(
 def test_a_review_that_expired_unseen_is_told(held: Callable[[], ReviewRequest], llmtrace: Callable[..., Any]) -> None:
     """It cannot be decided any more."""
     request = held()
-    with sqlite3.connect(Path(os.environ["LLMTRACE_STORE"]) / "reviews.db") as db:
-        db.execute("UPDATE reviews SET request = json_set(request, '$.deadline', 1.0), deadline = 1.0")
+    with sqlite3.connect(Path(os.environ["LLMTRACE_STORE"]) / NAME) as db:
+        db.execute("UPDATE claims SET data = json_set(data, '$.request.deadline', 1.0)")
     db.close()
     (first, *_) = json.loads(llmtrace("why", "--json").out)["suspects"]
     assert (first["title"], "Nobody decided in time" in first["evidence"]) == (
@@ -239,9 +240,9 @@ def _as_folder(file: Path) -> None:
         (lambda file: file.write_bytes(b"garbage" * 1000), "file is not a database"),
         (lambda file: file.write_bytes(file.read_bytes()[:8000]), "malformed"),
         (_as_folder, "unable to open database file"),
-        (_sql("ALTER TABLE reviews DROP COLUMN owner"), "no such column: owner"),
-        (_sql("UPDATE reviews SET state = 'escalated'"), "has the state 'escalated', which this llmtrace does not know"),
-        (_sql("UPDATE reviews SET request = '{'"), "cannot be read (ValidationError)"),
+        (_sql("ALTER TABLE claims DROP COLUMN owner"), "no such column: owner"),
+        (_sql("UPDATE claims SET state = 'escalated'"), "has the state 'escalated', which this llmtrace does not know"),
+        (_sql("UPDATE claims SET data = '{'"), "cannot be read (JSONDecodeError)"),
     ],
 )
 def test_a_broken_store_is_a_sentence(
@@ -254,7 +255,7 @@ def test_a_broken_store_is_a_sentence(
 ) -> None:
     """Everywhere; and ``doctor`` sees it."""
     _stored(tmp_path / "store")
-    spoil(tmp_path / "store" / "reviews.db")
+    spoil(tmp_path / "store" / NAME)
     for words in (("review", "ls"), ("review", "show", "rev_0"), ("review", "approve", "rev_0")):
         monkeypatch.setattr(log_once, "_logged", {})
         caplog.clear()

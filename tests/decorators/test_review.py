@@ -24,6 +24,7 @@ from llmtrace.errors import ConfigurationError, ReplayDiverged, ReviewConflict, 
 from llmtrace.model import Review, ToolExecution, Trace, has_error
 from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest
 from llmtrace.store import open_store
+from llmtrace.store.claims import NAME
 from llmtrace.store.reviews import Reviews
 
 ran: list[Any] = []
@@ -358,16 +359,16 @@ def test_nobody_there_is_a_no(store: Path, tools: llmtrace.Tools) -> None:
 
 
 def test_a_store_that_cannot_be_written_is_a_no(store: Path, monkeypatch: pytest.MonkeyPatch, tools: llmtrace.Tools) -> None:
-    monkeypatch.setattr("llmtrace.store.reviews.BUSY_SECONDS", 0.1)
-    (store / "reviews.db").mkdir()
+    monkeypatch.setattr("llmtrace.store.claims.BUSY_SECONDS", 0.1)
+    (store / NAME).mkdir()
     assert "could not be kept" in answer_of(tools.run(asks()))
     assert not ran
 
 
 def test_a_locked_store_is_a_no(store: Path, monkeypatch: pytest.MonkeyPatch, tools: llmtrace.Tools) -> None:
-    monkeypatch.setattr("llmtrace.store.reviews.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("llmtrace.store.claims.BUSY_SECONDS", 0.1)
     Reviews(store).propose(ReviewRequest("rev_0", "?", "d", None, 0, 1))
-    other = sqlite3.connect(store / "reviews.db", isolation_level=None)
+    other = sqlite3.connect(store / NAME, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     assert "could not be kept" in answer_of(tools.run(asks()))
     other.close()
@@ -438,8 +439,8 @@ def test_a_wait_that_was_withdrawn_elsewhere_ends_with_a_no(store: Path) -> None
 
 def test_a_record_that_cannot_be_read_is_a_no(store: Path) -> None:
     def spoil(_: Any) -> None:
-        db = sqlite3.connect(store / "reviews.db", isolation_level=None)
-        db.execute("UPDATE reviews SET request = '{}'")
+        db = sqlite3.connect(store / NAME, isolation_level=None)
+        db.execute("UPDATE claims SET data = json_set(data, '$.request', json('{}'))")
         db.close()
 
     on(store, notify=spoil)
@@ -467,7 +468,7 @@ def test_an_event_loop_goes_on_while_the_store_is_locked(store: Path, is_asked_f
         waiting = asyncio.create_task(send("a"))
         while is_asked_first and not Reviews(store).list():  # noqa: ASYNC110 - the store has no event
             await asyncio.sleep(0.02)
-        other = sqlite3.connect(store / "reviews.db", isolation_level=None)
+        other = sqlite3.connect(store / NAME, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         steps = [time.monotonic()]
         while steps[-1] - steps[0] < 1.2:
@@ -521,7 +522,7 @@ def test_nothing_gets_out_where_recording_is_suppressed_and_no_later_call_is_app
 
     with Reviewer(decide), llmtrace.suppress():
         assert pay("hunter2-secret") == "hunter2-secret"
-    kept = (store / "reviews.db").read_bytes()
+    kept = (store / NAME).read_bytes()
     assert b"hunter2" not in kept
     assert b"a1B2c3D4" not in kept
 
@@ -550,7 +551,7 @@ def test_a_redacted_call_is_said_to_be_redacted_and_runs_as_it_is(store: Path) -
     request = person.seen[0].request
     assert request.hidden == ("/password",)
     assert ran == [("hunter2-secret", 1)]
-    kept = (store / "reviews.db").read_bytes() + b"".join(file.read_bytes() for file in (store / "journal").iterdir())
+    kept = (store / NAME).read_bytes() + b"".join(file.read_bytes() for file in (store / "journal").iterdir())
     assert b"hunter2" not in kept
 
 
@@ -559,7 +560,7 @@ def test_without_content_everything_is_hidden(store: Path) -> None:
     with Reviewer(approve) as person:
         llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks())
     assert (person.seen[0].request.payload, person.seen[0].request.hidden) == (None, ("",))
-    assert b"KS-1" not in (store / "reviews.db").read_bytes()
+    assert b"KS-1" not in (store / NAME).read_bytes()
     assert len(ran) == 1
 
 

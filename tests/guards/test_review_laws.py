@@ -24,7 +24,9 @@ from tests import strategies as some
 from llmtrace.errors import ReviewConflict
 from llmtrace.guards.hold import _differences, _merged
 from llmtrace.model.reviews import Decision, ReviewRequest, ReviewState
+from llmtrace.store import claims
 from llmtrace.store import reviews as store_reviews
+from llmtrace.store.claims import NAME
 from llmtrace.store.reviews import Reviews
 
 DIGEST, OTHER = "d" * 32, "e" * 32
@@ -87,7 +89,7 @@ class World:
     def crash(self) -> None:
         """The process is killed, and another one looks at what it left."""
         self.running = False
-        store_reviews._owner[None] = f"other-{random.random()}"
+        claims._owner[None] = f"other-{random.random()}"
 
     def settle(self) -> None:
         """A person says that it had happened, which is what is so."""
@@ -198,10 +200,10 @@ def test_what_has_expired_long_ago_is_forgotten_and_what_still_waits_is_not() ->
 def test_ten_thousand_reviews_wait(tmp_path: Path) -> None:
     reviews = Reviews(tmp_path)
     reviews.propose(request("rev_x"))
-    db = sqlite3.connect(tmp_path / "reviews.db")
-    columns = [name for _, name, *_ in db.execute("PRAGMA table_info(reviews)") if name not in ("id", "request")]
-    copied = f"SELECT ? || id, replace(request, 'rev_x', ? || 'rev_x'), {', '.join(columns)} FROM reviews WHERE id = 'rev_x'"
-    insert = f"INSERT INTO reviews (id, request, {', '.join(columns)}) {copied}"
+    db = sqlite3.connect(tmp_path / NAME)
+    columns = "kind, state, run, owner, at, by"
+    copied = f"SELECT ? || id, replace(data, 'rev_x', ? || 'rev_x'), {columns} FROM claims WHERE id = 'rev_x'"
+    insert = f"INSERT INTO claims (id, data, {columns}) {copied}"
     db.executemany(insert, ((f"{n:05}", f"{n:05}") for n in range(10_000)))
     db.commit()
     db.close()
@@ -332,7 +334,7 @@ def test_a_fork_does_not_keep_its_parent_alive(tmp_path: Path) -> None:
     program = """
         import os, sys, time
         from pathlib import Path
-        from llmtrace.store.reviews import owner_of
+        from llmtrace.store.claims import owner_of
         print(owner_of(Path(sys.argv[1])), flush=True)
         if os.fork() == 0:
             os.close(1)
@@ -341,14 +343,14 @@ def test_a_fork_does_not_keep_its_parent_alive(tmp_path: Path) -> None:
     """
     command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)]
     owner = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    assert not store_reviews.is_alive(tmp_path, owner)
+    assert not claims.is_alive(tmp_path, owner)
 
 
 def test_a_process_that_has_not_locked_its_file_yet_is_not_taken_for_dead(tmp_path: Path) -> None:
-    place = tmp_path / store_reviews.RUNNING
+    place = tmp_path / claims.RUNNING
     place.mkdir()
     for name in ("new", "old"):
         (place / name).touch()
     os.utime(place / "old", (0, 0))
-    own = store_reviews.owner_of(tmp_path)
+    own = claims.owner_of(tmp_path)
     assert {entry.name for entry in place.iterdir()} == {"new", own}

@@ -182,7 +182,7 @@ def test_a_bug_in_a_command_is_no_traceback() -> None:
 def test_answers_are_what_the_commands_print(store: str) -> None:  # noqa: F811
     """The search finds one run; its span is whole; nothing is written by asking for reviews."""
     assert "Nothing waits for a review." in call(store, "pending_reviews")
-    assert not (Path(store) / "reviews.db").exists()
+    assert not (Path(store) / "claims.db").exists()
     assert SILENT[:8] in call(store, "list_runs")
     found = call(store, "list_runs", health="recovered", limit=1)
     assert RECOVERED[:8] in found

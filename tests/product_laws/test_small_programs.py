@@ -782,7 +782,7 @@ def killed(tmp_path: Path) -> Path:
     )
     try:
         deadline = time.monotonic() + 60
-        while not ((store / "reviews.db").is_file() and Reviews(store).list(states=("proposed",))):
+        while not ((store / "claims.db").is_file() and Reviews(store).list(states=("proposed",))):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)

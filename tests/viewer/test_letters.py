@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmtrace.store.dead_letters import DeadLetter
 from llmtrace.store.letter_states import LetterStates
 from llmtrace.store.memory import MemoryStore
 from llmtrace.viewer.letter_list import letters
@@ -23,11 +24,11 @@ def test_what_was_given_up_is_listed_until_somebody_deals_with_it(viewer: Served
     assert row["reason"] == f"llmtrace dead-letters retry {row['id'][:8]} --with MODULE:FUNCTION"
     assert viewer.store.folder is not None
     states = LetterStates(viewer.store.folder)
-    states.begin(row["id"], "ann")
-    states.finish(row["id"], "ValueError: no")
+    states.begin(DeadLetter(row["id"], "e" * 32, "invalid_call", "refund", 0), "ann")
+    states.finish(DeadLetter(row["id"], "e" * 32, "invalid_call", "refund", 0), "ValueError: no")
     (row,) = viewer.ask("/api/reviews?given_up=1").json["reviews"]
     assert (row["state"], row["question"]) == ("failed", "invalid call: refund: the retry failed: ValueError: no")
-    states.drop(row["id"], "ann")
+    states.drop(DeadLetter(row["id"], "e" * 32, "invalid_call", "refund", 0), "ann")
     assert viewer.ask("/api/reviews?given_up=1").json["reviews"] == []
 
 

@@ -15,8 +15,7 @@ import pytest
 
 from llmtrace.model import replace
 from llmtrace.model.reviews import Decision, ReviewRequest, ValueOrigin
-from llmtrace.store import open_store
-from llmtrace.store import reviews as reviews_of_store
+from llmtrace.store import claims, open_store
 from llmtrace.store.reviews import Reviews
 from tests.cli.traces import RECOVERED, REFUND, SILENT
 from tests.viewer.conftest import Served
@@ -159,8 +158,8 @@ def test_a_call_in_doubt_is_settled_by_a_person(viewer: Served) -> None:
     reviews.decide("rev_1", Decision("approved", at=time.time()), digest="digest")
     assert reviews.start("rev_1", "digest", "digest")
     assert viewer.ask("/api/reviews").json["reviews"] == []
-    with closing(sqlite3.connect(Path(str(viewer.store.folder)) / reviews_of_store.NAME)) as db, db:
-        db.execute("UPDATE reviews SET owner = '1-dead'")
+    with closing(sqlite3.connect(Path(str(viewer.store.folder)) / claims.NAME)) as db, db:
+        db.execute("UPDATE claims SET owner = '1-dead'")
     queue = viewer.ask("/api/reviews").json
     assert [(one["state"], queue["waiting"]) for one in queue["reviews"]] == [("in_doubt", 1)]
     assert viewer.decide("rev_1", action="settle", happened=False).json["state"] == "approved"
@@ -203,9 +202,9 @@ def test_reading_decides_nothing(viewer: Served) -> None:
 
 def test_a_store_that_cannot_be_written(viewer: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process holds it, or it is read-only: one clear line, and nothing is decided."""
-    monkeypatch.setattr(reviews_of_store, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(claims, "BUSY_SECONDS", 0.05)
     reviews = propose(viewer)
-    with closing(sqlite3.connect(Path(str(viewer.store.folder)) / reviews_of_store.NAME, isolation_level=None)) as db:
+    with closing(sqlite3.connect(Path(str(viewer.store.folder)) / claims.NAME, isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")
         refused = viewer.decide("rev_1", action="approve", digest="digest")
         assert (refused.status, refused.json["kind"]) == (503, "store")

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     by = args.by or this_user() or "unknown"
     if args.action == "drop":
         for entry in chosen:
-            states.drop(entry.letter.letter_id, by, args.note)
+            states.drop(entry.letter, by, args.note)
         return _report(args, [(entry, "dropped") for entry in chosen])
     handler = _handler(args.handler)
     results = [(entry, _retry(entry, states, handler, by, again=args.again)) for entry in chosen]
@@ -158,9 +158,8 @@ def _handler(name: str) -> Callable[[DeadLetter], Any]:
 
 def _retry(entry: Entry, states: LetterStates, handler: Callable[[DeadLetter], Any], by: str, *, again: bool) -> str:
     """Run the handler once. Returns ``retried``, or why the letter was not retried."""
-    letter_id = entry.letter.letter_id
     try:
-        states.begin(letter_id, by, again=again)
+        states.begin(entry.letter, by, again=again)
     except LetterConflict as conflict:
         return str(conflict)
     try:
@@ -172,11 +171,11 @@ def _retry(entry: Entry, states: LetterStates, handler: Callable[[DeadLetter], A
         # the handler's error is stored, so it is redacted first
         span = Span("0" * 32, "0" * 16, "", 0, failure=Failure(type(error).__name__, str(error)))
         failure = Content(Config.read()).clean(span).failure
-        states.finish(letter_id, format_text.failure(failure) if failure is not None else type(error).__name__)
+        states.finish(entry.letter, format_text.failure(failure) if failure is not None else type(error).__name__)
         if not isinstance(error, Exception):
             raise
         return problem
-    states.finish(letter_id)
+    states.finish(entry.letter)
     return "retried"
 
 

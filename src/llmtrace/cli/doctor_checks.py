@@ -29,7 +29,7 @@ from llmtrace.exporters.forwarding.counts import reports
 from llmtrace.exporters.forwarding.destination import named
 from llmtrace.model.reviews import ReviewState
 from llmtrace.store import Query, journal_files, open_store, reviews
-from llmtrace.store.local import default_folder
+from llmtrace.store.local import CLAIMS, default_folder
 
 _LOW_SPACE = 200 << 20
 _DAMAGE_SECONDS = 5.0
@@ -146,15 +146,15 @@ def _readable(config: Config) -> Iterator[Finding]:
 
 def _reviews(config: Config) -> Iterator[Finding]:
     folder = folder_of(config.store)
-    file = None if folder is None else folder / reviews.NAME
-    if file is None or not file.exists():
+    files = [] if folder is None else [file for file in map(folder.joinpath, CLAIMS) if file.exists()]
+    if not files:
         return
     advice = "A held call is not approved while this lasts. Move the file away to begin a new one."
     with _log_lines() as lines:
         try:
             reviews.Reviews(folder).list(states=get_args(ReviewState), limit=sys.maxsize)
         except (sqlite3.Error, OSError) as error:
-            yield Finding("wrong", "reviews", f"{file} cannot be read: {error}", advice)
+            yield Finding("wrong", "reviews", f"{files[0]} cannot be read: {error}", advice)
     yield from (Finding("wrong", "reviews", line, "Update llmtrace, or decide it there.") for line in lines)
 
 

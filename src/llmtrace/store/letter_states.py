@@ -1,4 +1,4 @@
-"""States of dead letters: retried, dropped, by whom and when. One table, in ``dead_letters.db`` of a store's folder.
+"""States of dead letters: retried, dropped, by whom and when. They are claims (`store.claims`).
 
 The letters themselves are read from traces (`store.dead_letters`). Laws: only one process at a time retries a letter, and the
 state is on disk before the handler runs. A letter whose process died while it was retried is ``in_doubt``, and is retried again
@@ -13,27 +13,20 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+from llmtrace.codec import json_text
 from llmtrace.errors import LetterConflict, StoreError
 from llmtrace.model.value import value
 from llmtrace.store import Query, Store
+from llmtrace.store.claims import NAME, Claim, Claims, Table, owner_of
 from llmtrace.store.dead_letters import DeadLetter, letters_of
-from llmtrace.store.reviews import is_alive, owner_of
-from llmtrace.store.transactions import opened, transaction
 
-NAME = "dead_letters.db"
-BUSY_SECONDS = 5.0
 KEEP_SECONDS = 90 * 86400.0
 """Seconds for which a state is kept; traces are kept for a shorter time."""
 State: TypeAlias = Literal["open", "retrying", "retried", "failed", "dropped", "in_doubt"]
 WAITING: frozenset[State] = frozenset({"open", "failed", "in_doubt"})
 """States in which somebody has to act on a letter."""
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS letters (id TEXT PRIMARY KEY, state TEXT NOT NULL, retries INTEGER NOT NULL, by TEXT NOT NULL,"
-    " at REAL NOT NULL, owner TEXT NOT NULL, note TEXT NOT NULL) WITHOUT ROWID"
-)
-_COLUMNS = "state, retries, by, at, note, owner"
 
 
 @value
@@ -48,6 +41,8 @@ class LetterState:
     """Seconds since the Unix epoch; None for a letter that nobody has touched."""
     note: str = ""
     """The error of the handler, or why the letter was dropped."""
+    trace_id: str = ""
+    """The trace of the letter; empty in a state that an older llmtrace wrote."""
 
 
 UNTOUCHED = LetterState()
@@ -86,22 +81,21 @@ class LetterStates:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._claims = Claims(folder)
 
     def all(self) -> dict[str, LetterState]:
         """Return the state of every letter that somebody has touched, by id."""
-        if not (self.folder / NAME).exists():
-            return {}
-        with self._connect() as db:
-            rows = db.execute(f"SELECT id, {_COLUMNS} FROM letters").fetchall()  # noqa: S608 - constants only
-        return {letter_id: self._state(*columns) for letter_id, *columns in rows}
+        with self._said(), self._claims.read() as db:
+            return {claim.id: self._state(claim) for claim in Table(db, "letter").select()}
 
-    def begin(self, letter_id: str, by: str, *, again: bool = False) -> int:
+    def begin(self, letter: DeadLetter, by: str, *, again: bool = False) -> int:
         """Mark a letter as being retried, and return the number of this retry, from 1.
 
         ``again``: accept a letter that was retried or dropped before, or is in doubt. Raises `LetterConflict` if the letter
         must not be retried.
         """
-        with self._write() as db:
+        letter_id = letter.letter_id
+        with self._said(), self._claims.write() as db:
             before = self._find(db, letter_id)
             if before.state == "retrying":
                 raise LetterConflict(f"letter {letter_id} is being retried by {before.by} now")
@@ -112,52 +106,47 @@ class LetterStates:
                 )
             if before.state in ("retried", "dropped") and not again:
                 raise LetterConflict(f"letter {letter_id} was {before.state} before by {before.by}. To retry it: --again")
-            self._put(db, letter_id, "retrying", before.retries + 1, by, owner_of(self.folder))
+            self._put(db, letter, LetterState("retrying", before.retries + 1, by), owner_of(self.folder))
         return before.retries + 1
 
-    def finish(self, letter_id: str, error: str = "") -> None:
+    def finish(self, letter: DeadLetter, error: str = "") -> None:
         """Record the end of this process's retry. ``error``: text of the handler's exception; empty if it succeeded."""
-        with self._write() as db:
-            before = self._find(db, letter_id)
-            self._put(db, letter_id, "failed" if error else "retried", before.retries, before.by, note=error)
+        with self._said(), self._claims.write() as db:
+            before = self._find(db, letter.letter_id)
+            self._put(db, letter, LetterState("failed" if error else "retried", before.retries, before.by, note=error))
 
-    def drop(self, letter_id: str, by: str, note: str = "") -> None:
+    def drop(self, letter: DeadLetter, by: str, note: str = "") -> None:
         """Mark a letter as needing no work any more. Raises `LetterConflict` while it is being retried."""
-        with self._write() as db:
-            before = self._find(db, letter_id)
+        with self._said(), self._claims.write() as db:
+            before = self._find(db, letter.letter_id)
             if before.state == "retrying":
-                raise LetterConflict(f"letter {letter_id} is being retried by {before.by} now")
-            self._put(db, letter_id, "dropped", before.retries, by, note=note)
+                raise LetterConflict(f"letter {letter.letter_id} is being retried by {before.by} now")
+            self._put(db, letter, LetterState("dropped", before.retries, by, note=note))
 
     def _find(self, db: sqlite3.Connection, letter_id: str) -> LetterState:
-        row = db.execute(f"SELECT {_COLUMNS} FROM letters WHERE id = ?", (letter_id,)).fetchone()  # noqa: S608
-        return UNTOUCHED if row is None else self._state(*row)
+        claim = Table(db, "letter").find(letter_id)
+        return UNTOUCHED if claim is None else self._state(claim)
 
-    def _state(self, state: State, retries: int, by: str, at: float, note: str, owner: str) -> LetterState:
-        if state == "retrying" and not is_alive(self.folder, owner):
+    def _state(self, claim: Claim) -> LetterState:
+        state: Any = claim.state
+        if state == "retrying" and not self._claims.is_alive(claim.owner):
             state = "in_doubt"
-        return LetterState(state, retries, by, at, note)
+        kept: Any = json_text.read(claim.data)
+        return LetterState(state, kept["retries"], claim.by, claim.at, kept["note"], claim.run)
 
     @staticmethod
-    def _put(
-        db: sqlite3.Connection, letter_id: str, state: State, retries: int, by: str, owner: str = "", note: str = ""
-    ) -> None:
-        now = time.time()
+    def _put(db: sqlite3.Connection, letter: DeadLetter, state: LetterState, owner: str = "") -> None:
+        now, table = time.time(), Table(db, "letter")
         # each write removes old states, since nothing else does
-        db.execute("DELETE FROM letters WHERE at < ?", (now - KEEP_SECONDS,))
-        db.execute("INSERT OR REPLACE INTO letters VALUES (?,?,?,?,?,?,?)", (letter_id, state, retries, by, now, owner, note))
+        table.forget([claim.id for claim in table.select(before=now - KEEP_SECONDS)])
+        data = json_text.write({"retries": state.retries, "note": state.note})
+        table.put(Claim(letter.letter_id, state.state, letter.trace_id, owner, now, state.by, data))
 
     @contextlib.contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._connect() as db, transaction(db):
-            yield db
-
-    @contextlib.contextmanager
-    def _connect(self) -> Iterator[sqlite3.Connection]:
-        path = self.folder / NAME
+    def _said(self) -> Iterator[None]:
         try:
-            with opened(path, _SCHEMA, "letters", busy_seconds=BUSY_SECONDS) as db:
-                yield db
+            yield
         except (sqlite3.Error, OSError) as error:
             what = error.strerror if isinstance(error, OSError) else str(error)
+            path = self.folder / NAME
             raise StoreError(f"the states of dead letters in {path} cannot be read or written: {what}") from error

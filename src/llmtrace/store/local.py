@@ -51,9 +51,11 @@ BACKGROUND_SHARE = 0.2
 SPANS_AT_ONCE = 200
 """`LocalStore.spans` reads about this many spans, in whole traces, before it releases the index for others."""
 
-_DATABASES = ("reviews.db", "dead_letters.db")
+CLAIMS = ("claims.db", "reviews.db", "dead_letters.db")
+"""The file of `store.claims`, and those that held claims before. That module is imported late: a program that only records does
+not need it."""
 _FILES = ("budgets", "sent", "unsent", "viewer.token", "waiting_logs.jsonl", "reviewing")
-BESIDE = frozenset({*_FILES, *_DATABASES, baselines.NAME, replay_key.NAME})
+BESIDE = frozenset({*_FILES, *CLAIMS, baselines.NAME, replay_key.NAME})
 """Files in a store's folder other than the journal and its index. A folder with only these is an empty store."""
 
 NO_PLACE = "there is no home folder to keep the store in. Set LLMTRACE_STORE to a folder"

@@ -16,7 +16,8 @@ from typing import Any, get_args
 
 from llmtrace.errors import ReviewConflict, StoreError, TraceNotFound
 from llmtrace.model.reviews import DECISIONS, Decision, ReviewRecord, ReviewRequest, ReviewState
-from llmtrace.store.reviews import NAME, Reviews, faults_of, this_user
+from llmtrace.store.claims import NAME
+from llmtrace.store.reviews import Reviews, faults_of, this_user
 from llmtrace.viewer.js_numbers import plain
 from llmtrace.viewer.rows import arguments_text
 from llmtrace.viewer.source import Source

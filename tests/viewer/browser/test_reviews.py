@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from llmtrace.model.reviews import ValueOrigin
-from llmtrace.store.reviews import NAME
+from llmtrace.store.claims import NAME
 from tests.cli.test_dead_letters import refused, traced
 from tests.cli.traces import silent
 from tests.viewer.browser.conftest import click, missing, nodes, press, visit
@@ -220,12 +220,12 @@ def test_ten_thousand_wait(queue: Served, open_page: Callable[..., Any]) -> None
     """The queue opens at once, and shows the next when it is scrolled to its end."""
     reviews, now = propose(queue), time.time()
     assert reviews.folder is not None
-    columns = "state, digest, run, tool, deadline, owner"
+    columns = "kind, state, run, owner, by"
     with closing(sqlite3.connect(reviews.folder / NAME)) as db, db:
         db.executemany(
-            f"INSERT INTO reviews (id, asked_at, request, {columns})"
-            f" SELECT ?1, ?2, json_set(replace(request, 'rev_1', ?1), '$.asked_at', ?2), {columns}"
-            " FROM reviews WHERE id = 'rev_1'",
+            f"INSERT INTO claims (id, at, data, {columns})"
+            f" SELECT ?1, ?2, json_set(replace(data, 'rev_1', ?1), '$.request.asked_at', ?2), {columns}"
+            " FROM claims WHERE id = 'rev_1'",
             [(f"copy_{number}", now - number) for number in range(10_000)],
         )
     page = open_page(f"{queue.address}#/reviews", ".review-row .running")
