@@ -268,3 +268,16 @@ def test_count_and_age_as_metrics(store: LocalStore) -> None:
     ages = [seconds for _, seconds in reading.points("llmtrace.dead_letters.oldest")]
     assert len(ages) == 3
     assert min(ages) > 0
+
+
+def test_no_trace_is_read_to_list_letters(
+    store: LocalStore, llmtrace: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are: what a list shows is in the index, and what it does not show is counted."""
+    assert llmtrace("dead-letters").code == 0
+    monkeypatch.setattr(LocalStore, "trace", None)
+    ran = llmtrace("dead-letters", "--limit", "1")
+    assert "2 more, older: --limit 3 lists all" in ran.out
+    told = json.loads(llmtrace("dead-letters", "--limit", "2", "--json").out)
+    assert (len(told["letters"]), told["more"]) == (2, 1)
+    assert {"letter_id", "trace_id", "reason", "name", "at", "what", "state"} == told["letters"][0].keys()

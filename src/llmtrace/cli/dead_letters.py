@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from llmtrace.cli import format_text
 from llmtrace.cli.ls import since
-from llmtrace.cli.options import FINE, FOUND, BadInput, import_all, print_json
+from llmtrace.cli.options import FINE, FOUND, BadInput, import_all, positive, print_json
 from llmtrace.cli.stores import local_folder, opened
 from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.config import Config
@@ -24,7 +24,7 @@ from llmtrace.errors import LetterConflict
 from llmtrace.model import Failure, Span
 from llmtrace.model.traces import short_id
 from llmtrace.store.dead_letters import DeadLetter
-from llmtrace.store.letter_states import Entry, LetterStates, read_entries
+from llmtrace.store.letter_states import Entry, LetterState, LetterStates, letter_of, read_entries
 from llmtrace.store.reviews import this_user
 from llmtrace.text.unsafe_characters import clean
 
@@ -43,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--again", action="store_true", help="with retry: also what was retried or dropped, or is in doubt")
     parser.add_argument("--all", action="store_true", help="with ls: also what was retried or dropped")
+    parser.add_argument("--limit", metavar="N", type=positive, default=100, help="with ls: at most N letters (default: 100)")
     parser.add_argument("--since", metavar="WHEN", type=since, help="only newer traces: 30m, 2h, 7d, or 2026-01-31[T12:00]")
     parser.add_argument("--by", metavar="NAME", help="who does it (default: you)")
     parser.add_argument("--note", metavar="TEXT", default="", help="with drop: why")
@@ -64,16 +65,17 @@ def run(args: argparse.Namespace) -> int:
         entries = list(read_entries(store, states, args.since))
         if args.action == "ls":
             return _list(entries, args)
-        chosen = [_find(entries, wanted) for wanted in args.letters]
+        found = [_find(entries, wanted) for wanted in args.letters]
+        chosen = [(letter_of(store, entry), entry.state) for entry in found]
     if args.action == "show":
         return _show(chosen, args)
     by = args.by or this_user() or "unknown"
     if args.action == "drop":
-        for entry in chosen:
-            states.drop(entry.letter, by, args.note)
-        return _report(args, [(entry, "dropped") for entry in chosen])
+        for letter, _ in chosen:
+            states.drop(letter, by, args.note)
+        return _report(args, [(letter, "dropped") for letter, _ in chosen])
     handler = _handler(args.handler)
-    results = [(entry, _retry(entry, states, handler, by, again=args.again)) for entry in chosen]
+    results = [(letter, _retry(letter, states, handler, by, again=args.again)) for letter, _ in chosen]
     _report(args, results)
     return FINE if all(result == "retried" for _, result in results) else FOUND
 
@@ -92,33 +94,41 @@ def _find(entries: list[Entry], wanted: str) -> Entry:
 
 
 def _list(entries: list[Entry], args: argparse.Namespace) -> int:
-    shown = [entry for entry in entries if args.all or entry.is_open]
+    listed = [entry for entry in entries if args.all or entry.is_open]
+    shown = listed[: args.limit]
     if args.json:
-        print_json({"letters": [_as_json(entry) for entry in shown]})
+        lines = [
+            {**letter._asdict(), "trace_id": trace_id, "state": format_text.as_json(state)} for letter, trace_id, state in shown
+        ]
+        print_json({"letters": lines, "more": len(listed) - len(shown)})
         return FINE
     screen = Screen(sys.stdout)
     if not shown:
         screen.line("No dead letters." if not entries else "No open dead letters. --all shows those that were dealt with.")
         return FINE
     now = time.time_ns()
-    for letter, state in shown:
+    for letter, _, state in shown:
         status = state.state if state.retries < 2 else f"{state.state} ({state.retries} retries)"
         screen.headed(
             Cell(f"{letter.letter_id[:8]}  {letter.reason.replace('_', ' ')}: {clean(letter.name)}", ("bold",)),
             Cell(f"{status}, {format_text.age(letter.at, now)} ago", ("dim",)),
         )
-        if letter.explanation:
-            screen.prose(short(" ".join(letter.explanation.split()), 300), prefix="          ")
+        if letter.what:
+            screen.prose(short(letter.what, 300), prefix="          ")
+    if len(listed) > len(shown):
+        screen.line(f"{len(listed) - len(shown):,} more, older: --limit {len(listed)} lists all", "dim")
     screen.line("llmtrace dead-letters show LETTER for its attempts", "dim")
     return FINE
 
 
-def _show(entries: list[Entry], args: argparse.Namespace) -> int:
+def _show(letters: list[tuple[DeadLetter, LetterState]], args: argparse.Namespace) -> int:
     if args.json:
-        print_json({"letters": [_as_json(entry) for entry in entries]})
+        print_json(
+            {"letters": [{**format_text.as_json(letter), "state": format_text.as_json(state)} for letter, state in letters]}
+        )
         return FINE
     screen = Screen(sys.stdout)
-    for letter, state in entries:
+    for letter, state in letters:
         screen.prose(f"{letter.letter_id}  {letter.reason.replace('_', ' ')}: {clean(letter.name)}", "bold")
         if letter.explanation:
             screen.prose(letter.explanation)
@@ -138,10 +148,6 @@ def _show(entries: list[Entry], args: argparse.Namespace) -> int:
     return FINE
 
 
-def _as_json(entry: Entry) -> dict[str, Any]:
-    return {**format_text.as_json(entry.letter), "state": format_text.as_json(entry.state)}
-
-
 def _handler(name: str) -> Callable[[DeadLetter], Any]:
     module, _, path = name.partition(":")
     if not module or not path:
@@ -156,14 +162,14 @@ def _handler(name: str) -> Callable[[DeadLetter], Any]:
     return function
 
 
-def _retry(entry: Entry, states: LetterStates, handler: Callable[[DeadLetter], Any], by: str, *, again: bool) -> str:
+def _retry(letter: DeadLetter, states: LetterStates, handler: Callable[[DeadLetter], Any], by: str, *, again: bool) -> str:
     """Run the handler once. Returns ``retried``, or why the letter was not retried."""
     try:
-        states.begin(entry.letter, by, again=again)
+        states.begin(letter, by, again=again)
     except LetterConflict as conflict:
         return str(conflict)
     try:
-        result = handler(entry.letter)
+        result = handler(letter)
         if inspect.isawaitable(result):
             asyncio.run(_finish(result))
     except BaseException as error:
@@ -171,11 +177,11 @@ def _retry(entry: Entry, states: LetterStates, handler: Callable[[DeadLetter], A
         # the handler's error is stored, so it is redacted first
         span = Span("0" * 32, "0" * 16, "", 0, failure=Failure(type(error).__name__, str(error)))
         failure = Content(Config.read()).clean(span).failure
-        states.finish(entry.letter, format_text.failure(failure) if failure is not None else type(error).__name__)
+        states.finish(letter, format_text.failure(failure) if failure is not None else type(error).__name__)
         if not isinstance(error, Exception):
             raise
         return problem
-    states.finish(entry.letter)
+    states.finish(letter)
     return "retried"
 
 
@@ -183,14 +189,12 @@ async def _finish(result: Any) -> Any:
     return await result
 
 
-def _report(args: argparse.Namespace, results: list[tuple[Entry, str]]) -> int:
+def _report(args: argparse.Namespace, results: list[tuple[DeadLetter, str]]) -> int:
     if args.json:
-        print_json({"letters": [{"letter_id": entry.letter.letter_id, "result": result} for entry, result in results]})
+        print_json({"letters": [{"letter_id": letter.letter_id, "result": result} for letter, result in results]})
         return FINE
     screen = Screen(sys.stdout)
-    for entry, result in results:
+    for letter, result in results:
         is_fine = result in ("retried", "dropped")
-        screen.labelled(
-            f"{entry.letter.letter_id[:8]}  ", result if is_fine else f"failed: {result}", "green" if is_fine else "red"
-        )
+        screen.labelled(f"{letter.letter_id[:8]}  ", result if is_fine else f"failed: {result}", "green" if is_fine else "red")
     return FINE

@@ -111,7 +111,7 @@ class OpenLetters:
                 with suppress(StoreError):
                     # a reason that has no open letters any more stays, so that it is exported as 0
                     times: dict[str, list[int]] = {reason: [] for reason in self._times}
-                    for letter, state in read_entries(self._store, self._states):
+                    for letter, _, state in read_entries(self._store, self._states):
                         times.setdefault(letter.reason, []).extend([letter.at] if state.state in WAITING else ())
                     self._times = times
             now = time.time_ns()

@@ -21,6 +21,7 @@ from llmtrace.model.value import value
 from llmtrace.store import Query, Store
 from llmtrace.store.claims import NAME, Claim, Claims, Table, owner_of
 from llmtrace.store.dead_letters import DeadLetter, letters_of
+from llmtrace.store.summary import LetterLine
 
 KEEP_SECONDS = 90 * 86400.0
 """Seconds for which a state is kept; traces are kept for a shorter time."""
@@ -49,9 +50,10 @@ UNTOUCHED = LetterState()
 
 
 class Entry(NamedTuple):
-    """A dead letter and its state."""
+    """A dead letter of a trace, and its state."""
 
-    letter: DeadLetter
+    letter: LetterLine
+    trace_id: str
     state: LetterState
 
     @property
@@ -61,16 +63,21 @@ class Entry(NamedTuple):
 
 
 def read_entries(store: Store, states: LetterStates, after: int | None = None) -> Iterator[Entry]:
-    """Yield the dead letters of a store, those of the newest trace first.
+    """Yield the dead letters of a store, those of the newest trace first. No trace is read: `letter_of` reads a whole letter.
 
     ``after``: only letters of traces that began at this time or later, in nanoseconds since the Unix epoch.
     """
     letter_states = states.all()
     for summary in store.traces(Query(limit=sys.maxsize, since=after)):
-        if summary.dead_letters and summary.replay_of is None and summary.health != "running":
-            with contextlib.suppress(LookupError):  # the trace was removed meanwhile
-                for letter in letters_of(store.trace(summary.trace_id)):
-                    yield Entry(letter, letter_states.get(letter.letter_id, UNTOUCHED))
+        if summary.replay_of is None and summary.health != "running":
+            for letter in summary.letters:
+                yield Entry(letter, summary.trace_id, letter_states.get(letter.letter_id, UNTOUCHED))
+
+
+def letter_of(store: Store, entry: Entry) -> DeadLetter:
+    """Return the whole letter. Raises `TraceNotFound` if its trace was removed meanwhile."""
+    letters = letters_of(store.trace(entry.trace_id))
+    return next(letter for letter in letters if letter.letter_id == entry.letter.letter_id)
 
 
 class LetterStates:

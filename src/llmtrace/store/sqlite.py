@@ -24,7 +24,7 @@ from llmtrace.locks import fork_waits_for
 from llmtrace.model import Trace, replace
 from llmtrace.store import Query, filters, journal_files, locks, monitoring, search, word_index
 from llmtrace.store.journal_reader import Misplaced, Reader
-from llmtrace.store.summary import FORM, UNFINISHED, TraceSummary
+from llmtrace.store.summary import FORM, UNFINISHED, LetterLine, TraceSummary
 from llmtrace.store.transactions import pragma, retry_locked, transaction
 from llmtrace.store.warnings import warn_once
 
@@ -322,9 +322,14 @@ def sql_text(text: str) -> str:
 
 
 def read_summary(data: bytes) -> TraceSummary:
+    """Decode a summary. What an older form has besides is left out."""
+    kept: Any = json_text.read(data.decode())
     fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in json_text.read(data.decode()).items()
+        name: tuple(kept[name]) if isinstance(kept[name], list) else kept[name]
+        for name in TraceSummary.__slots__  # type: ignore[attr-defined]
+        if name in kept
     }
+    fields["letters"] = tuple([LetterLine(*line) for line in fields.get("letters", ())])
     return TraceSummary(**fields)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from llmtrace.codec import json_text
 from llmtrace.codec.writers import looks_like_agent
 from llmtrace.model import (
     OUTCOME,
@@ -32,9 +33,12 @@ from llmtrace.model.value import value
 from llmtrace.semconv import CONVERSATION_ID, CREATE_AGENT, OPERATION_NAME, PROGRAM, REPLAY_OF, SERVICE_NAME, TAGS, USER_ID
 from llmtrace.text.patterns import lazy_pattern
 
+if TYPE_CHECKING:
+    from llmtrace.store.dead_letters import DeadLetter
+
 N = TypeVar("N", int, float)
 
-FORM: Final = 13
+FORM: Final = 14
 """Version of the summaries. Raise it if a change of the code gives the same trace a different summary: an index then makes
 older summaries again when they are shown."""
 TEXT_LIMIT = 200
@@ -45,6 +49,18 @@ _OBJECT = lazy_pattern(r'\{"\w+": ?"((?:[^"\\]|\\.)* (?:[^"\\]|\\.)*)')
 
 UNFINISHED: Final = "interrupted"
 """The finding of a trace with an unfinished span, unless its program still runs: the label of the law `end_state`."""
+
+
+class LetterLine(NamedTuple):
+    """What a list shows of a dead letter."""
+
+    letter_id: str
+    reason: str
+    name: str
+    at: int
+    """Nanoseconds since the Unix epoch."""
+    what: str
+    """The explanation, or else the arguments, on one line (at most 200 characters)."""
 
 
 @value
@@ -82,8 +98,8 @@ class TraceSummary:
     """False for a trace in which no span has to do with models, agents or tools, such as the requests of a web server."""
     replay_of: str | None = None
     """The id of the trace that this one is a replay of."""
-    dead_letters: int = 0
-    """Number of the trace's dead letters; see `store.dead_letters`."""
+    letters: tuple[LetterLine, ...] = ()
+    """The trace's dead letters, oldest first; see `store.dead_letters`."""
     workflows: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     conversations: tuple[str, ...] = ()
@@ -142,7 +158,7 @@ def summarise(trace: Trace) -> TraceSummary:
         cost_usd=_sum(call.cost_usd for call in calls if isinstance(call, Inference)),
         service=str(service) if service else None,
         is_run=any(map(_is_of_run, trace.spans)),
-        dead_letters=len(letters_of(trace)),
+        letters=tuple(map(_letter_line, letters_of(trace))),
         replay_of=next((str(span.attributes[REPLAY_OF]) for span in trace.roots if REPLAY_OF in span.attributes), None),
         outer_workflow=None if workflow is None else workflow.name,
     )
@@ -242,6 +258,11 @@ def _attributes(trace: Trace, key: str) -> Iterator[str | None]:
     for span in trace.spans:
         value = span.attributes.get(key)
         yield from map(str, value) if isinstance(value, (list, tuple)) else () if value is None else (str(value),)
+
+
+def _letter_line(letter: DeadLetter) -> LetterLine:
+    what = letter.explanation or ("" if letter.arguments is None else json_text.write(letter.arguments))
+    return LetterLine(letter.letter_id, letter.reason, letter.name, letter.at, " ".join(what.split())[:TEXT_LIMIT])
 
 
 def _findings(trace: Trace) -> tuple[str, ...]:

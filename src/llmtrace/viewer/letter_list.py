@@ -6,7 +6,6 @@ from itertools import islice
 from typing import Any
 
 from llmtrace.store.letter_states import Entry, LetterStates, read_entries
-from llmtrace.viewer.rows import arguments_text
 from llmtrace.viewer.source import Source
 
 MOST_LETTERS = 200
@@ -27,14 +26,13 @@ def letters(source: Source) -> dict[str, Any]:
 
 
 def _row(source: Source, entry: Entry) -> dict[str, Any]:
-    letter, state = entry
-    summary = source.find_summary(letter.trace_id)
+    letter, trace_id, state = entry
+    summary = source.find_summary(trace_id)
     again = " --again" if state.state == "in_doubt" else ""
-    what = " ".join(letter.explanation.split()) or arguments_text(letter.arguments)
-    what = f"the retry failed: {state.note}" if state.state == "failed" else what
+    what = f"the retry failed: {state.note}" if state.state == "failed" else letter.what
     return {
         "id": letter.letter_id,
-        "place": f"#/trace/{letter.trace_id}?span={letter.letter_id}",
+        "place": f"#/trace/{trace_id}?span={letter.letter_id}",
         "question": f"{letter.reason.replace('_', ' ')}: {letter.name}: {what}"[:LONGEST_TEXT],
         "tool": None,
         "state": state.state,
