@@ -292,6 +292,12 @@ class Config:
         "whole timeout.",
         check=_number,
     )
+    review_terminal: bool = _option(
+        True,
+        _flag,
+        "Ask about a held call at the program's own terminal, if stdin and stderr are one; false: only tell where to decide.",
+        check=_truth,
+    )
     unattended: Unattended | None = _option(
         None,
         _choice(Unattended),

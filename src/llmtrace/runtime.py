@@ -95,6 +95,7 @@ def configure(
     notify: Callable[[ReviewRequest], Decision | None] | str | None = None,
     review_timeout: float | None = None,
     review_wait: float | None = None,
+    review_terminal: bool | None = None,
     unattended: Unattended | None = None,
     instrument: Sequence[str] | None = None,
     signals: Sequence[str] | None = None,

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sqlite3
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter
 
@@ -40,8 +41,10 @@ EXAMPLE = "llmtrace review edit rev_3fa9 --set amount=12.50 --reason 'the price 
 
 TAKES_COMMAND = True
 _MOST_LISTED = 100
+_DECIDED_ELSEWHERE = 0
+"""Exit code of `ask` when the question is taken away."""
 _TAKES = {"edit": " --set ARGUMENT=VALUE", "answer": " VALUE"}
-_ACTIONS = ("ls", "show", "approve", "edit", "reject", "answer", "settle", "resume")
+_ACTIONS = ("ls", "show", "ask", "approve", "edit", "reject", "answer", "settle", "resume")
 _WAITING: tuple[ReviewState, ...] = ("proposed", "in_doubt", "approved")
 _EVERY: tuple[ReviewState, ...] = get_args(ReviewState)
 _records: TypeAdapter[list[ReviewRecord]] = TypeAdapter(list[ReviewRecord])
@@ -94,6 +97,8 @@ def _run(args: argparse.Namespace, reviews: Reviews) -> int:
         raise BadInput(f"{args.action} needs the id of a review.\nllmtrace review ls shows those that wait.")
     if args.action == "resume":
         return _resume(args, reviews)
+    if args.action == "ask":
+        return _ask_about(args, reviews)
     if args.action == "settle":
         if args.happened is None:
             raise BadInput("settle needs --happened yes or no: did the call take effect?")
@@ -114,6 +119,7 @@ def _run(args: argparse.Namespace, reviews: Reviews) -> int:
 _MEANT: dict[str, tuple[str, ...]] = {
     "ls": ("all",),
     "show": (),
+    "ask": ("by",),
     "approve": ("digest", "by", "reason", "always"),
     "edit": ("digest", "by", "reason", "set"),
     "reject": ("digest", "by", "reason"),
@@ -185,6 +191,47 @@ def _with(payload: JsonValue, settings: list[str]) -> JsonValue:
 # -- the dialogue in a terminal, one call after the other
 
 
+def _ask_about(args: argparse.Namespace, reviews: Reviews) -> int:
+    """Ask about one review until it is decided, here or elsewhere. The program that waits asks so at its own terminal."""
+    screen, review_id = Screen(sys.stdout), reviews.get(args.id).request.review_id
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_DECIDED_ELSEWHERE))
+    try:
+        _show(screen, reviews.get(review_id))
+        while reviews.get(review_id).state == "proposed":
+            if _dialogue(screen, args, reviews, reviews.get(review_id)) in ("skip", "quit"):
+                screen.prose(f"It waits. To decide later: llmtrace review show {review_id}", "dim")
+                return FINE
+    except KeyboardInterrupt:  # the program gets it, too
+        return _DECIDED_ELSEWHERE
+    except SystemExit:
+        screen.line()
+        screen.line("It is decided, or waits no more.", "dim")
+    return FINE
+
+
+def _dialogue(
+    screen: Screen, args: argparse.Namespace, reviews: Reviews, record: ReviewRecord
+) -> Literal["asked", "skip", "quit"]:
+    """Ask for a decision once, and make it."""
+    edit = "" if record.request.tool is None else "[e]dit, "
+    try:
+        word = _ask(f"[a]pprove, {edit}[r]eject, a[n]swer, [s]kip, [q]uit? ").lower()
+        if word in ("q", "quit"):
+            return "quit"
+        if word in ("s", "skip"):
+            return "skip"
+        decision = _asked_for(screen, args, record, word)
+        if decision is not None:
+            decided = reviews.decide(record.request.review_id, decision, digest=record.request.digest)
+            screen.prose(_outcome(decided), "green" if decision.is_allowed else "yellow")
+    except (ReviewConflict, BadInput) as problem:
+        screen.prose(str(problem), "yellow")
+    except EOFError:
+        screen.line()
+        return "quit"
+    return "asked"
+
+
 def _one_by_one(args: argparse.Namespace, reviews: Reviews) -> int:
     screen, skipped, is_watching = Screen(sys.stdout), set[str](), False
     while True:
@@ -203,23 +250,11 @@ def _one_by_one(args: argparse.Namespace, reviews: Reviews) -> int:
         record = waiting[0]
         screen.line()
         _show(screen, record)
-        try:
-            edit = "" if record.request.tool is None else "[e]dit, "
-            word = _ask(f"[a]pprove, {edit}[r]eject, a[n]swer, [s]kip, [q]uit? ").lower()
-            if word in ("q", "quit"):
-                return FINE
-            if word in ("s", "skip"):
-                skipped.add(record.request.review_id)
-                continue
-            decision = _asked_for(screen, args, record, word)
-            if decision is not None:
-                decided = reviews.decide(record.request.review_id, decision, digest=record.request.digest)
-                screen.prose(_outcome(decided), "green" if decision.is_allowed else "yellow")
-        except (ReviewConflict, BadInput) as problem:
-            screen.prose(str(problem), "yellow")
-        except EOFError:
-            screen.line()
+        done = _dialogue(screen, args, reviews, record)
+        if done == "quit":
             return FINE
+        if done == "skip":
+            skipped.add(record.request.review_id)
 
 
 def _asked_for(screen: Screen, args: argparse.Namespace, record: ReviewRecord, word: str) -> Decision | None:

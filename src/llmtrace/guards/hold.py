@@ -22,6 +22,7 @@ from typing import Any, get_args
 from llmtrace.codec import json_text
 from llmtrace.content.placeholders import holds_placeholder
 from llmtrace.errors import ConfigurationError, LlmtraceError, ReviewConflict, ReviewDenied, ReviewPending
+from llmtrace.guards import terminal_question
 from llmtrace.guards.review_settings import ReviewSettings, review_settings, take_resumed
 from llmtrace.model import JsonValue, Review, replace
 from llmtrace.model.reviews import Decision, DecisionKind, ReviewRecord, ReviewRequest, ValueOrigin
@@ -77,6 +78,7 @@ class Hold:
         self._is_pending = False
         """True if the wait ended with `ReviewPending`: the review stays open, and the program may end."""
         self._has_left = False
+        self._terminal: terminal_question.TerminalQuestion | None = None
         self._woken = threading.Event()
 
     # -- waiting
@@ -191,6 +193,9 @@ class Hold:
             math.ceil(self._timeout if settings.wait is None else min(self._timeout, settings.wait)),
             request.review_id,
         )
+        folder = settings.reviews.folder
+        if settings.asks_at_terminal and folder is not None and terminal_question.is_possible():
+            self._terminal = terminal_question.TerminalQuestion(folder, request.review_id)
         if settings.notify is not None:
             threading.Thread(target=self._notify, args=(settings, request), name="llmtrace notify", daemon=True).start()
 
@@ -257,6 +262,8 @@ class Hold:
         return decision
 
     def _end_span(self, decision: Decision, outcome: str) -> None:
+        if self._terminal is not None:
+            guard(self._terminal.take_away)
         if self._recording is None:
             return
         operation = replace(

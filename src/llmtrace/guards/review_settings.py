@@ -33,6 +33,8 @@ class ReviewSettings:
     """Seconds until a review that nobody decides is denied."""
     wait: float | None = None
     """Seconds after which the program stops waiting and ends with `ReviewPending`; None: it waits for the whole timeout."""
+    asks_at_terminal: bool = False
+    """A person at the program's own terminal is asked, too."""
     unattended: Unattended | None = None
     """Set if nobody can decide: the call is denied at once, or `ReviewDenied` is raised."""
 
@@ -60,8 +62,8 @@ def review_settings() -> ReviewSettings:
             config, folder = recorder.config, store.folder
             if folder is not None and folder.name == replay_key.REPLAYS:  # a replay's reviews are kept in the store itself
                 folder = folder.parent
-            times = config.review_timeout, config.review_wait
-            settings = ReviewSettings(Reviews(folder), store.replay_key(), config.notify, *times, config.unattended)
+            how = config.review_timeout, config.review_wait, config.review_terminal, config.unattended
+            settings = ReviewSettings(Reviews(folder), store.replay_key(), config.notify, *how)
             _by_recorder[recorder] = settings
     return settings
 
