@@ -25,7 +25,7 @@ _KEY = "llmtrace.fingerprint"
 """Key of the digest in the ``cache`` of a message or definition."""
 _PROMPTS_KEY = "llmtrace.prompts"
 """Key of the templates that a message was filled from, in its ``cache``."""
-_DECLARED = frozenset({"changes", "polls"})
+_DECLARED = frozenset({"changes", "polls", "trusted"})
 _MAX_REMEMBERED = 256
 _LONGEST = 64 * 1024
 """Longer texts are not cached."""

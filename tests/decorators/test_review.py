@@ -20,8 +20,9 @@ from pydantic import BaseModel, field_validator
 from tests.servers import serving
 
 import llmtrace
+from llmtrace.codec import messages
 from llmtrace.errors import ConfigurationError, ReplayDiverged, ReviewConflict, ReviewDenied, ReviewPending
-from llmtrace.model import Review, ToolExecution, Trace, has_error
+from llmtrace.model import Review, ToolExecution, Trace, has_error, trusted_by_hints
 from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest
 from llmtrace.store import open_store
 from llmtrace.store.claims import NAME
@@ -915,3 +916,37 @@ def test_a_text_has_no_fields_whatever_it_looks_like(store: Path, reader: Callab
         llmtrace.tool(reader)()
         answer = answer_of(llmtrace.Tools(pay).run(asks("pay", iban=f"{IBAN[:4]} {IBAN[4:].lower()}")))
     assert ("needs a person's review" in answer, len(ran)) == ((True, 0) if is_held else (False, 1)), answer
+
+
+@pytest.mark.parametrize(
+    ("reader", "trusted", "is_held"),
+    [(page_of_text, True, False), (page_of_text, False, True), (invoice, False, True), (invoice, True, False)],
+)
+def test_the_tool_says_whether_its_results_are_trusted(
+    store: Path, reader: Callable[[], Any], trusted: bool, is_held: bool
+) -> None:
+    """``trusted=`` wins over the form: an own system's text is trusted, and a search's fields are not. The reason names it."""
+    on(store, unattended="deny")
+
+    @llmtrace.tool(review="when untrusted")
+    def pay(iban: str) -> str:
+        ran.append(iban)
+        return "paid"
+
+    with llmtrace.agent("clerk"):
+        llmtrace.tool(reader, trusted=trusted)()
+        llmtrace.Tools(pay).run(asks("pay", iban=IBAN))
+    assert len(ran) == (not is_held)
+    if is_held:
+        reasons = [span.operation.reason for span in newest(store).spans if isinstance(span.operation, Review)]
+        assert reasons == [f"/iban: a value that only the result of {reader.__name__} contains"]
+
+
+def test_an_mcp_server_can_lower_the_trust_only() -> None:
+    assert trusted_by_hints({"openWorldHint": True}) is False
+    assert trusted_by_hints({"openWorldHint": False}) is None
+    assert trusted_by_hints({"readOnlyHint": True}) is None
+    (read,) = messages.read_definitions([{"name": "f", "inputSchema": {}, "annotations": {"openWorldHint": True}}])
+    assert read.trusted is False
+    (again,) = messages.read_definitions(messages.write_definitions((read,)))
+    assert again.trusted is False

@@ -196,7 +196,7 @@ def _ask_about(args: argparse.Namespace, reviews: Reviews) -> int:
     screen, review_id = Screen(sys.stdout), reviews.get(args.id).request.review_id
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_DECIDED_ELSEWHERE))
     try:
-        _show(screen, reviews.get(review_id))
+        _show(screen, reviews.get(review_id), commands=False)
         while reviews.get(review_id).state == "proposed":
             if _dialogue(screen, args, reviews, reviews.get(review_id)) in ("skip", "quit"):
                 screen.prose(f"It waits. To decide later: llmtrace review show {review_id}", "dim")
@@ -249,7 +249,7 @@ def _one_by_one(args: argparse.Namespace, reviews: Reviews) -> int:
         is_watching = False
         record = waiting[0]
         screen.line()
-        _show(screen, record)
+        _show(screen, record, commands=False)
         done = _dialogue(screen, args, reviews, record)
         if done == "quit":
             return FINE
@@ -333,7 +333,8 @@ def _call(record: ReviewRecord) -> str:
     return format_text.call(request.question, request.payload) if request.tool is not None else clean(request.question)
 
 
-def _show(screen: Screen, record: ReviewRecord) -> None:
+def _show(screen: Screen, record: ReviewRecord, *, commands: bool = True) -> None:
+    """Print a review. ``commands``: those that decide it, unless a person is asked right away."""
     request = record.request
     screen.prose(clean(request.question), "bold")
     screen.labelled("  review   ", f"{request.review_id}  {_state(record)}")
@@ -346,7 +347,7 @@ def _show(screen: Screen, record: ReviewRecord) -> None:
         screen.labelled("  expires  ", f"in {format_text.duration(seconds)}, and is denied then")
     _show_payload(screen, request)
     screen.labelled("  digest   ", request.digest)
-    if record.state == "proposed":
+    if record.state == "proposed" and commands:
         verbs = ("approve", "edit", "reject", "answer") if request.tool is not None else ("approve", "reject", "answer")
         for verb in verbs:
             screen.labelled("           ", f"llmtrace review {verb} {request.review_id}{_TAKES.get(verb, '')}", "cyan")

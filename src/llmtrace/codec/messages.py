@@ -11,7 +11,18 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from llmtrace.codec import json_members, json_text, message_cache, parts
-from llmtrace.model import Generic, JsonValue, Message, Part, Reasoning, Text, ToolDefinition, ToolResult, changes_by_hints
+from llmtrace.model import (
+    Generic,
+    JsonValue,
+    Message,
+    Part,
+    Reasoning,
+    Text,
+    ToolDefinition,
+    ToolResult,
+    changes_by_hints,
+    trusted_by_hints,
+)
 
 _CACHE_KEY: Final = "codec.messages"
 """Key of the JSON text in the cache of a message or tool definition."""
@@ -81,7 +92,8 @@ def _write_odd(item: dict[str, JsonValue], message_parts: tuple[Part, ...]) -> s
 
 
 def _write_definition(tool: ToolDefinition) -> str:
-    """Write a tool definition. The conventions allow members beside theirs: `strict`, `output`, `changes` and `polls`."""
+    """Write a tool definition. The conventions allow members beside theirs: `strict`, `output`, `changes`, `polls` and
+    `trusted`."""
     item: dict[str, JsonValue] = {
         "type": tool.type,
         "name": tool.name,
@@ -91,6 +103,7 @@ def _write_definition(tool: ToolDefinition) -> str:
         "output": tool.output,
         "changes": tool.changes,
         "polls": tool.polls or None,
+        "trusted": tool.trusted,
     }
     return json_text.write({name: member for name, member in item.items() if member is not None})
 
@@ -255,7 +268,7 @@ def _read_definition(item: Mapping[str, JsonValue]) -> ToolDefinition:
     if isinstance(schema, Mapping):  # the AI SDK and Bedrock wrap it
         schema = schema.get("jsonSchema") or schema.get("json") or schema
     parameters = json_members.first(item, "parameters_json_schema", "parameters", "input_schema")
-    name, changes = json_members.text(item, "name"), item.get("changes")
+    name, changes, trusted = json_members.text(item, "name"), item.get("changes"), item.get("trusted")
     return ToolDefinition(
         name=name if name is not None else kind or "",  # a provider's built-in tool has only a type
         parameters=schema if parameters is None else parameters,
@@ -265,4 +278,5 @@ def _read_definition(item: Mapping[str, JsonValue]) -> ToolDefinition:
         output=json_members.first(item, "output", "outputSchema"),
         changes=changes if isinstance(changes, bool) else changes_by_hints(item.get("annotations")),
         polls=item.get("polls") is True,
+        trusted=trusted if isinstance(trusted, bool) else trusted_by_hints(item.get("annotations")),
     )

@@ -52,6 +52,7 @@ def tool(
     on_invalid: OnInvalid | None = None,
     changes: bool | None = None,
     polls: bool = False,
+    trusted: bool | None = None,
     review: Condition | Sequence[Condition] = False,
     on_denied: Literal["reply", "raise"] = "reply",
     probe: Callable[[Any], bool | None] | None = None,
@@ -70,6 +71,7 @@ def tool(
     on_invalid: OnInvalid | None = None,
     changes: bool | None = None,
     polls: bool = False,
+    trusted: bool | None = None,
     review: Condition | Sequence[Condition] = False,
     on_denied: Literal["reply", "raise"] = "reply",
     probe: Callable[[Any], bool | None] | None = None,
@@ -97,6 +99,8 @@ def tool(
 
     Options for quality signals: ``changes=True``, each call changes something outside the program, so that the same call twice
     is a finding, and ``changes=False``, it does not; ``polls=True``, repeating a call is intended, and not a finding.
+    ``trusted``: who may have written the tool's results, for ``review="when untrusted"`` of other tools. True: nobody but whom
+    the program trusts; False: anybody; default: its text is not trusted, and whole fields of a structured result are.
 
     Raises `ConfigurationError` for a wrong value, for something that cannot be called or already is a tool, and for a
     ``schema`` that is not one.
@@ -106,8 +110,8 @@ def tool(
     policy = _review_policy(review, on_denied, probe)
     check_text("tool", "name", name)
     check_text("tool", "description", description)
-    for option, value in (("strict", strict), ("changes", changes), ("polls", polls)):
-        if not (isinstance(value, bool) or (value is None and option == "changes")):
+    for option, value in (("strict", strict), ("changes", changes), ("polls", polls), ("trusted", trusted)):
+        if not (isinstance(value, bool) or (value is None and option in ("changes", "trusted"))):
             raise ConfigurationError(f"tool({option}={value!r}): expected True or False")
 
     def decorate(function: Any) -> Any:
@@ -120,7 +124,14 @@ def tool(
                 f"tool({spec.definition.name!r}): it already is a tool, whose calls would count twice; decorate it once"
             )
         signature = Signature(
-            inner, name=name, description=description, schema=schema, strict=strict, changes=changes, polls=polls
+            inner,
+            name=name,
+            description=description,
+            schema=schema,
+            strict=strict,
+            changes=changes,
+            polls=polls,
+            trusted=trusted,
         )
         if isinstance(schema, Mapping) and signature.definition.parameters is not None:
             compiled = compile_schema(signature.definition.parameters)

@@ -56,7 +56,7 @@ class ReviewContext:
         if not origins:
             return []
         places = ", ".join(origin.pointer for origin in origins[:3])
-        what = "that nothing visible contains" if kind == "ungrounded" else "that only the text of a tool's result contains"
+        what = "that nothing visible contains" if kind == "ungrounded" else f"that only {_sources_of(origins)} contains"
         return [Reason(f"{places}: a value {what}", origins)]
 
     def _asked_for(self, predicate: Predicate, arguments: Mapping[str, JsonValue]) -> list[Reason]:
@@ -137,6 +137,15 @@ def review_policy(review: Any) -> ReviewPolicy | None:
     return ReviewPolicy(conditions)
 
 
+_ONLY = "what anybody may have written: the "
+
+
+def _sources_of(origins: Sequence[ValueOrigin]) -> str:
+    """Return the sources of untrusted values, in words."""
+    places = dict.fromkeys(origin.text.partition(_ONLY)[2] for origin in origins)
+    return f"the {' and the '.join(places)}"
+
+
 def _read(kind: str, timeline: Timeline, call: ToolCall, definition: ToolDefinition) -> tuple[ValueOrigin, ...]:
     values = timeline.ungrounded_in(call) if kind == "ungrounded" else timeline.untrusted_in(call, definition)
     origins = []
@@ -144,6 +153,6 @@ def _read(kind: str, timeline: Timeline, call: ToolCall, definition: ToolDefinit
         if value.origin is None:
             origins.append(ValueOrigin(value.pointer, kind, f"{value.kind}: no message or result contains it"))
         else:
-            text = f"{value.kind}: stands only in the text of a tool's result"
+            text = f"{value.kind}: stands only in {_ONLY}{value.origin.place}"
             origins.append(ValueOrigin(value.pointer, kind, text, value.origin.span_id))
     return tuple(origins)

@@ -29,6 +29,7 @@ from llmtrace.model import (
     ToolExecution,
     changes_by_hints,
     replace,
+    trusted_by_hints,
 )
 from llmtrace.recorder import Recorder, Recording, keys
 from llmtrace.recorder.guard import guard
@@ -74,6 +75,7 @@ def _definition(tool: Any) -> ToolDefinition:
         fields.get("description"),
         output=fields.get("outputSchema"),
         changes=changes_by_hints(fields.get("annotations")),
+        trusted=trusted_by_hints(fields.get("annotations")),
     )
 
 

@@ -20,6 +20,7 @@ from llmtrace.model.messages import (
     changes_by_hints,
     reads_as_data,
     refusal_as_text,
+    trusted_by_hints,
 )
 from llmtrace.model.operations import (
     AgentInvocation,
@@ -149,5 +150,6 @@ __all__ = [
     "refusal_as_text",
     "replace",
     "run_health",
+    "trusted_by_hints",
     "uncharged_spans",
 ]

@@ -174,6 +174,14 @@ class ToolDefinition:
     """True if each call changes something outside the program, so that the same call twice does it twice; None: unknown."""
     polls: bool = False
     """True if the tool is meant to be called again with the same arguments until its report changes."""
+    trusted: bool | None = None
+    """Who may have written its results. True: only whom the program trusts, so that every value in them is trusted. False:
+    anybody, so that not even a whole field is. None: whole fields of a structured result are trusted, and texts are not."""
+
+
+def trusted_by_hints(annotations: JsonValue) -> bool | None:
+    """Return `ToolDefinition.trusted` from an MCP tool's annotations. They can lower the trust only: the server wrote them."""
+    return False if isinstance(annotations, Mapping) and annotations.get("openWorldHint") is True else None
 
 
 def changes_by_hints(annotations: JsonValue) -> bool | None:

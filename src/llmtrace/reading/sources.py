@@ -21,6 +21,9 @@ results, documents and memory. ``model``: also text that the model may have comp
 call started."""
 
 
+Trust: TypeAlias = Literal["all", "fields", "none"]
+
+
 @dataclass
 class Source:
     """A visible text, such as a message, a system prompt or a tool's result."""
@@ -37,8 +40,8 @@ class Source:
     """The arguments of the call that this result answers."""
     is_definition: bool = False
     """True for the definition of a tool."""
-    is_text: bool = False
-    """True for the result of a tool that returns text: it has no fields, whatever it looks like."""
+    trust: Trust = "fields"
+    """Of a tool's result: what of it is trusted. ``none``, too, if the tool returns text, whatever that looks like."""
 
     def __post_init__(self) -> None:
         self.text = self.content if isinstance(self.content, str) else json_text.write(self.content)
@@ -66,7 +69,7 @@ class Source:
     @cached_property
     def fields(self) -> frozenset[str]:
         """The fields of a structured result, squashed."""
-        return frozenset() if self.is_text else fields_of(self.content)
+        return fields_of(self.content) if self.trust == "fields" else frozenset()
 
     @property
     def words(self) -> list[str]:

@@ -97,7 +97,7 @@ def _origin(sources: Iterable[Source], written: str, *, is_host: bool) -> Source
             if origin is None or not _quotes(source, origin, key):
                 return None
         elif source.speaker == "tool" and key not in squash(json_text.write(source.query)):
-            if key in source.fields:
+            if source.trust == "all" or key in source.fields:
                 return None
             origin = origin or source
     return origin

@@ -32,7 +32,7 @@ from llmtrace.reading.message_history import ASSISTANT, SYSTEM, USER_ROLES, Seen
 from llmtrace.reading.provenance import REVIEWED
 from llmtrace.reading.read_values import IDENTIFIERS, LONGEST_TEXT, read_text, scalars
 from llmtrace.reading.source_index import SourceIndex
-from llmtrace.reading.sources import NO_ECHO, Source, Speaker
+from llmtrace.reading.sources import NO_ECHO, Source, Speaker, Trust
 from llmtrace.reading.turns import Turn
 from llmtrace.semconv import SCOPE_NAME
 
@@ -82,7 +82,7 @@ class VisibleContext:
         """The reasons why some context is not visible, each with the id of the first span that shows it."""
         self._echoes: dict[Call, frozenset[str]] = {}
         """Keys of the ungrounded values among the arguments of a call."""
-        self._texts: dict[Call, bool] = {}
+        self._trust: dict[Call, Trust] = {}
         """Calls whose tool returned text."""
         self._executions: dict[Call, str] = {}
         """Span ids of the executions so far."""
@@ -219,8 +219,8 @@ class VisibleContext:
             tool, query, echo = call.tool, call.arguments, self._echoes.get(call, NO_ECHO)
         elif requested is not None and part.id is not None:
             tool, query, echo = requested.name, requested.arguments, NO_ECHO
-        is_text = call is not None and (call in self._texts or _is_of_text(call.definition))
-        source = Source(brought_by, f"result of {tool}", part.response, echo, part.id, query=query, is_text=is_text)
+        trust: Trust = "fields" if call is None else self._trust.get(call) or _declared(call.definition) or "fields"
+        source = Source(brought_by, f"result of {tool}", part.response, echo, part.id, query=query, trust=trust)
         # The execution's span may have shown the same result already.
         if part.id is None or not self.seen.has("result", part.id, source.text):
             self._store(source)
@@ -254,10 +254,10 @@ class VisibleContext:
             execution.result if error is None else error,
             NO_ECHO if call is None else self._echoes.get(call, NO_ECHO),
         )
-        is_text = _returns_text(span, execution)
-        source = Source(span.span_id, place, content, echo, execution.call_id, query=execution.arguments, is_text=is_text)
-        if call is not None and is_text:
-            remember(self._texts, call, True, self._most_calls)
+        trust = _trust(span, execution)
+        source = Source(span.span_id, place, content, echo, execution.call_id, query=execution.arguments, trust=trust)
+        if call is not None and trust != "fields":
+            remember(self._trust, call, trust, self._most_calls)
         if execution.call_id is not None:
             self.seen.add("result", execution.call_id, source.text)
         self._store(source)
@@ -293,19 +293,25 @@ class VisibleContext:
         return NO_ECHO.union(*(self._echoes.get(call, NO_ECHO) for call in self._open_calls))
 
 
-def _returns_text(span: Span, execution: ToolExecution) -> bool:
-    """Return True if the tool says that it returns text, or if it returned text and says nothing, and llmtrace saw it run.
+def _trust(span: Span, execution: ToolExecution) -> Trust:
+    """Return what of a result is trusted: as the tool declares it; else nothing, if it returned text and llmtrace saw it run.
 
     A text is a text, also if it looks like JSON: whoever wrote a page may have given it that form. What other writers recorded
     is text in any case, so that there the form counts.
     """
-    definition = execution.definition
-    if definition is not None and definition.output is not None:
-        return _is_of_text(definition)
-    return isinstance(execution.result, str) and span.scope.name == SCOPE_NAME
+    declared = _declared(execution.definition)
+    if declared is not None:
+        return declared
+    return "none" if isinstance(execution.result, str) and span.scope.name == SCOPE_NAME else "fields"
 
 
-def _is_of_text(definition: ToolDefinition | None) -> bool:
-    """Return True if the schema of a tool's result is that of a text."""
-    output = None if definition is None else definition.output
-    return isinstance(output, dict) and output.get("type") == "string"
+def _declared(definition: ToolDefinition | None) -> Trust | None:
+    """Return what of its results a tool declares to be trusted; None if it declares nothing."""
+    if definition is None:
+        return None
+    if definition.trusted is not None:
+        return "all" if definition.trusted else "none"
+    output = definition.output
+    if output is None:
+        return None
+    return "none" if isinstance(output, dict) and output.get("type") == "string" else "fields"

@@ -40,20 +40,21 @@ class Signature:
         strict: bool = False,
         changes: bool | None = None,
         polls: bool = False,
+        trusted: bool | None = None,
     ) -> None:
         """``name`` and ``description``: default, the function's name and its docstring up to the first section.
 
         ``schema``: a JSON Schema of the parameters, a pydantic model or other type, or a provider's tool definition; default,
-        derived from the signature. ``strict``: arguments that break only the closed form or a format are an error. ``changes``
-        and ``polls``: see `ToolDefinition`. Raises `ConfigurationError` if ``schema``, or a schema in the definition, is not a
-        JSON Schema.
+        derived from the signature. ``strict``: arguments that break only the closed form or a format are an error. ``changes``,
+        ``polls`` and ``trusted``: see `ToolDefinition`. Raises `ConfigurationError` if ``schema``, or a schema in the
+        definition, is not a JSON Schema.
         """
         self.function = function
         self._name = name
         self._description = description
         self._schema = schema
         self._strict = strict
-        self._changes, self._polls = changes, polls
+        self._changes, self._polls, self._trusted = changes, polls, trusted
         self._signature, self.has_receiver = _inspect(function)
         """``has_receiver``: True for a function of a class whose first parameter is the object (``self``) or the class."""
         _refuse_no_schema(schema, name or _name_of(function))
@@ -79,6 +80,7 @@ class Signature:
             cache={},
             changes=provided.changes if provided and self._changes is None else self._changes,
             polls=self._polls or (provided is not None and provided.polls),
+            trusted=provided.trusted if provided and self._trusted is None else self._trusted,
         )
         target = target_of(self.function)
         is_stream = inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)

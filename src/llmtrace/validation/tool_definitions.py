@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from llmtrace.model import JsonValue, ToolDefinition, changes_by_hints
+from llmtrace.model import JsonValue, ToolDefinition, changes_by_hints, trusted_by_hints
 from llmtrace.validation.annotations import adapt_annotation
 
 _PARAMETERS = ("parameters", "input_schema", "inputSchema", "parameters_json_schema", "parametersJsonSchema")
@@ -119,6 +119,7 @@ def _definition(raw: Mapping[str, Any]) -> ToolDefinition:
         output=next((_schema(inner[key]) for key in _OUTPUTS if isinstance(inner.get(key), Mapping)), None),
         cache={},
         changes=changes_by_hints(inner.get("annotations")),
+        trusted=trusted_by_hints(inner.get("annotations")),
     )
 
 
