@@ -946,7 +946,7 @@ def test_an_mcp_server_can_lower_the_trust_only() -> None:
     assert trusted_by_hints({"openWorldHint": True}) is False
     assert trusted_by_hints({"openWorldHint": False}) is None
     assert trusted_by_hints({"readOnlyHint": True}) is None
-    (read,) = messages.read_definitions([{"name": "f", "inputSchema": {}, "annotations": {"openWorldHint": True}}])
+    (read,) = messages.read_definitions([{"name": "f", "inputSchema": {}, "annotations": {"openWorldHint": True}}]) or ()
     assert read.trusted is False
-    (again,) = messages.read_definitions(messages.write_definitions((read,)))
+    (again,) = messages.read_definitions(messages.write_definitions((read,))) or ()
     assert again.trusted is False
