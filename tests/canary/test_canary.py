@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from llmtrace.canary import Baseline, Endpoint, Observed, Probe, compare
+from llmtrace.canary.asking import ask_until_decided
 from llmtrace.canary.baseline import observe
 from llmtrace.canary.border import find_border_probes
+from llmtrace.canary.compare import looks_cached
 from llmtrace.canary.probes import border_candidates, read_prompts, read_tools, tool_probes
 from llmtrace.canary.sample import Sample
 from llmtrace.demo.server import ModelServer
@@ -227,3 +229,100 @@ def test_prompts_are_read_in_three_forms() -> None:
 def test_the_probe_of_a_tool_asks_for_a_valid_call() -> None:
     _, arguments = str(TOOLS[0].messages[0]["content"]).split("with exactly these arguments: ")
     assert check_arguments(json.loads(arguments), read_definition(REFUND)) == ()
+
+
+TOOL_PROMPTS = read_prompts(
+    "\n".join(json.dumps(f"Order {number}") for number in range(6)), {}, read_tools(json.dumps([REFUND]))
+)
+
+
+def drawn(counts: Mapping[str, int], seed: int, declines: int = 0) -> tuple[Sample, ...]:
+    """Samples of one question, in any order: so many of each tool, and so many that decline in words."""
+    samples = [
+        Sample(f"call {tool}", 12, tool=tool, digest=f"{tool}{number}")
+        for tool, count in counts.items()
+        for number in range(count)
+    ]
+    samples += [Sample("I'm", 9, tool="", declined=True, digest=f"no{number}") for number in range(declines)]
+    Random(seed).shuffle(samples)
+    return tuple(samples)
+
+
+def of_samples(*samples: tuple[Sample, ...], sessions: int = 1) -> Baseline:
+    observed = tuple(Observed(probe, answers) for probe, answers in zip(TOOL_PROMPTS, samples, strict=False))
+    return Baseline("http://x/v1", "m", len(samples[0]), observed, sessions=sessions)
+
+
+def changed_metrics(before: Baseline, now: Baseline) -> list[str]:
+    return [metric.name for metric in compare(before, now).metrics if metric.has_changed]
+
+
+def test_another_tool_and_refusals_in_words_are_seen() -> None:
+    before = of_samples(*[drawn({"refund": 26, "look_up": 4}, seed) for seed in range(6)])
+    assert changed_metrics(before, of_samples(*[drawn({"refund": 25, "look_up": 5}, seed) for seed in range(6)])) == []
+    other = changed_metrics(before, of_samples(*[drawn({"refund": 18, "look_up": 12}, seed) for seed in range(6)]))
+    assert "usual tool chosen" in other
+    declined = changed_metrics(
+        before, of_samples(*[drawn({"refund": 22, "look_up": 4}, seed, declines=4) for seed in range(6)])
+    )
+    assert "refused in words" in declined
+
+
+def test_a_cache_before_the_endpoint_is_no_change_and_no_silence(server: ModelServer, model: Model) -> None:
+    """The same answer each time, at a temperature above 0: nothing can be told, also where all answers changed at once."""
+    before = ask(server, PROMPTS, 6)
+    assert looks_cached(before) == ""
+    kept: dict[str, dict[str, Any]] = {}
+
+    def from_cache(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return kept.setdefault(str(messages), model.answer(messages))
+
+    with ModelServer(from_cache, pace=0) as caching:
+        cached = ask(caching, PROMPTS, 6)
+        cold = ask(caching, read_prompts('"Q1"\n"Q2"\n"Q3"', {"temperature": 0}), 6)
+    for sides in ((before, cached), (cached, before), (cached, cached)):
+        comparison = compare(*sides)
+        assert comparison.verdict == "unknown"
+        assert comparison.reasons[0].startswith("the answers look cached: 8 of 8 questions got the same answer each time")
+    assert "8 of 8" in looks_cached(cached)
+    assert looks_cached(cold) == ""  # at temperature 0 equal answers are what one expects
+
+
+def test_a_change_must_exceed_what_sessions_differ_by(server: ModelServer, model: Model) -> None:
+    """An endpoint that answers 40 % longer in one session of its baseline may do so again."""
+    before = ask(server, PROMPTS, 6)
+    model.words = 28
+    longer = observe(Endpoint("m", server.url), PROMPTS, 6, session=1)
+    now = ask(server, PROMPTS, 6)
+    assert "length" in changed_metrics(before, now)
+    both = before.joined(longer)
+    assert (both.sessions, both.times, both.answered) == (2, 12, 96)
+    assert "length" not in changed_metrics(both, now)
+    assert Baseline.read(both.write()) == both
+
+
+def test_it_asks_until_it_is_decided(server: ModelServer, model: Model) -> None:
+    """A large change is seen at once; without one it asks on, as far as it may."""
+    before, asked = ask(server, PROMPTS, 12), list[int]()
+
+    def again() -> Baseline:
+        asked.append(1)
+        return ask(server, PROMPTS, 4)
+
+    now, comparison = ask_until_decided(before, again, 3)
+    assert (comparison.verdict, now.answered, len(asked)) == ("no change", 96, 3)
+    model.words = 60
+    now, comparison = ask_until_decided(before, again, 3)
+    assert (comparison.verdict, now.answered) == ("changed", 32)
+
+
+def test_a_baseline_of_an_older_form_is_read() -> None:
+    text = of_samples(drawn({"refund": 3}, 1)).write()
+    older = json.loads(text)
+    older["llmtrace_canary"] = 2
+    del older["sessions"]
+    for sample in older["observed"][0]["samples"]:
+        for name in ("digest", "tool", "declined", "session"):
+            sample.pop(name, None)
+    read = Baseline.read(json.dumps(older))
+    assert (read.sessions, looks_cached(read)) == (1, "")

@@ -32,7 +32,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
 def test_record_and_compare(llmtrace: Callable[..., Any], server: ModelServer, tmp_path: Path) -> None:
     prompts, baseline = tmp_path / "prompts.jsonl", tmp_path / "baseline.json"
     prompts.write_text("\n".join(json.dumps(f"Question {number}") for number in range(6)), encoding="utf-8")
-    recorded = llmtrace("canary", "record", str(prompts), "--model", "m", "--base-url", server.url, "-k", "4")
+    recorded = llmtrace(
+        "canary", "record", str(prompts), "--model", "m", "--base-url", server.url, "-k", "4", "--temperature", "0"
+    )
     assert (recorded.code, "24 of 24 answers recorded" in recorded.err) == (0, True)
     assert "sk-secret" not in recorded.out
     baseline.write_text(recorded.out, encoding="utf-8")
@@ -74,3 +76,18 @@ def test_bad_input(words: tuple[str, ...], expected: str, llmtrace: Callable[...
     (tmp_path / "prompts.jsonl").write_text('"Hi"', encoding="utf-8")
     told = llmtrace("canary", *(str(tmp_path / "prompts.jsonl") if word == "PROMPTS" else word for word in words))
     assert (told.code, expected in told.err) == (2, True)
+
+
+def test_a_baseline_of_several_sessions(llmtrace: Callable[..., Any], server: ModelServer, tmp_path: Path) -> None:
+    """A second session is added to the file. A comparison asks each question as often as one session did."""
+    prompts, baseline = tmp_path / "prompts.jsonl", tmp_path / "baseline.json"
+    prompts.write_text("\n".join(json.dumps(f"Question {number}") for number in range(6)), encoding="utf-8")
+    words = ("--model", "m", "--base-url", server.url, "-k", "4", "--temperature", "0")
+    baseline.write_text(llmtrace("canary", "record", str(prompts), *words).out, encoding="utf-8")
+    added = llmtrace("canary", "record", "--add-to", str(baseline))
+    assert (added.code, "24 of 24 answers added: 2 sessions in" in " ".join(added.err.split())) == (0, True), added.err
+    assert json.loads(baseline.read_text(encoding="utf-8"))["sessions"] == 2
+    told = json.loads(llmtrace("canary", "compare", str(baseline), "--max-calls", "24", "--json").out)
+    assert told["answers"] == {"before": 48, "now": 24, "planned": 24}
+    refused = llmtrace("canary", "record", str(prompts), "--add-to", str(baseline))
+    assert (refused.code, "it takes no file" in refused.err) == (2, True)

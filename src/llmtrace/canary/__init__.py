@@ -1,8 +1,8 @@
 """The canary: asks an endpoint the same questions again, and tests if its answers have changed.
 
 `probes` reads the questions, `endpoint` asks them, `sample` measures an answer, `baseline` is the file with questions and
-measurements, and `compare` tests new answers against it (by `statistics.two_samples`). `border` finds questions whose first
-token is nearly a tie.
+measurements, `compare` tests new answers against it (by `statistics.two_samples`), and `asking` asks until that is decided.
+`border` finds questions whose first token is nearly a tie.
 """
 
 from llmtrace.canary.baseline import Baseline, Observed

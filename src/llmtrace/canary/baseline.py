@@ -13,10 +13,11 @@ from llmtrace.canary.endpoint import Endpoint
 from llmtrace.canary.probes import Probe
 from llmtrace.canary.sample import Sample, measure
 from llmtrace.errors import EndpointFailed
-from llmtrace.model.value import value
+from llmtrace.model.value import replace, value
 from llmtrace.version import __version__
 
-FORM: Final = 2
+FORM: Final = 3
+_READABLE: Final = (2, 3)
 _HOPELESS: Final = 3
 """Number of failed questions, without any answer, after which the endpoint is not asked again. Each is tried several times."""
 
@@ -42,7 +43,9 @@ class Baseline:
     without: tuple[str, ...] = ()
     """Options that the endpoint refused, so that they were left out."""
     recorded: str = ""
-    """Time of the recording, in ISO 8601."""
+    """Time of the recording, in ISO 8601; of several sessions, of the first."""
+    sessions: int = 1
+    """Number of sessions in which it was recorded, such as on several days."""
     problem: str = ""
     """The reason why some questions were not answered. It is not written to the file."""
 
@@ -53,6 +56,28 @@ class Baseline:
     @property
     def answered(self) -> int:
         return sum(len(prompt.samples) for prompt in self.observed)
+
+    def joined(self, other: Baseline) -> Baseline:
+        """Return both together: the answers to the same questions."""
+        pairs = zip(self.observed, other.observed, strict=True)
+        return replace(
+            self,
+            times=self.times + other.times,
+            observed=tuple(Observed(first.probe, (*first.samples, *second.samples)) for first, second in pairs),
+            answered_by=tuple(sorted({*self.answered_by, *other.answered_by})),
+            fingerprints=tuple(sorted({*self.fingerprints, *other.fingerprints})),
+            without=tuple(dict.fromkeys((*self.without, *other.without))),
+            sessions=max(self.sessions, other.sessions),
+            problem=other.problem or self.problem,
+        )
+
+    def of_session(self, session: int, *, others: bool = False) -> Baseline:
+        """Return the answers of one session; with ``others``, of all sessions but this one."""
+        observed = [
+            Observed(one.probe, tuple(sample for sample in one.samples if (sample.session == session) is not others))
+            for one in self.observed
+        ]
+        return replace(self, observed=tuple(observed))
 
     def write(self) -> str:
         """Return the baseline as JSON, with one question a line."""
@@ -68,11 +93,11 @@ class Baseline:
         try:
             members = json.loads(text)
             form = members["llmtrace_canary"]
-            if form == FORM:
+            if form in _READABLE:
                 return TypeAdapter(Baseline).validate_python(members)
         except (ValueError, TypeError, KeyError, RecursionError):
             raise ValueError("not a baseline of llmtrace canary record") from None
-        raise ValueError(f"form {form!r}, which this version cannot read (it reads {FORM})")
+        raise ValueError(f"form {form!r}, which this version cannot read (it reads {_READABLE[0]} to {FORM})")
 
 
 def observe(
@@ -82,11 +107,13 @@ def observe(
     *,
     parallel: int = 4,
     recorded: str = "",
+    session: int = 0,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Baseline:
     """Ask every question ``times`` times and return the baseline. Every question is asked once before any is asked again.
 
-    ``progress`` is called in this thread, with the numbers of answered and of failed questions. Raises EndpointFailed.
+    ``session``: number of the session of a baseline, from 0. ``progress`` is called in this thread, with the numbers of
+    answered and of failed questions. Raises EndpointFailed.
     """
     replies: dict[int, list[Sample]] = {place: [] for place in range(len(probes))}
     models: dict[str, None] = {}
@@ -104,7 +131,7 @@ def observe(
                 else:
                     answered += 1
                     place = waiting[future]
-                    replies[place].append(measure(probes[place], reply))
+                    replies[place].append(measure(probes[place], reply, session))
                     models[reply.model] = fingerprints[reply.fingerprint] = None
                 progress(answered, failed)
         except BaseException:  # also Ctrl-C: the threads must not go on asking
@@ -120,5 +147,6 @@ def observe(
         tuple(sorted(filter(None, fingerprints))),
         tuple(endpoint.without),
         recorded,
+        session + 1,
         endpoint.problem,
     )

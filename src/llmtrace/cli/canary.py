@@ -12,13 +12,17 @@ import argparse
 import os
 import sys
 from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmtrace.canary import LEVEL, Baseline, Comparison, Endpoint, Metric, Probe, compare
+from llmtrace.canary import LEVEL, Baseline, Comparison, Endpoint, Metric, Probe
+from llmtrace.canary.asking import ask_until_decided
 from llmtrace.canary.baseline import observe
 from llmtrace.canary.border import ENOUGH, find_border_probes
 from llmtrace.canary.border import MOST_CALLS as MOST_SEARCHED
+from llmtrace.canary.compare import looks_cached
 from llmtrace.canary.probes import border_candidates, read_prompts, read_tools, tool_probes
 from llmtrace.chat_endpoint import OPENAI
 from llmtrace.cli import format_text
@@ -33,6 +37,8 @@ HELP = "test whether an endpoint's answers have changed (SENDS your prompts)"
 EXAMPLE = "llmtrace canary record prompts.jsonl --model my-model > baseline.json"
 
 MOST_CALLS = 1000
+MOST_COMPARED = 300
+"""Calls of a comparison that asks each question several times, unless the option allows more."""
 _TIMES = 5
 
 
@@ -43,18 +49,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base-url", metavar="URL", help=f"endpoint up to /v1 (default: OPENAI_BASE_URL, or {OPENAI})")
     parser.add_argument("-k", dest="times", metavar="N", type=positive, help=f"ask each question N times (default: {_TIMES})")
     parser.add_argument("--tools", metavar="FILE", help="record: offer these tools (a JSON list), and ask for each of them")
+    parser.add_argument("--add-to", metavar="FILE", help="record: ask the questions of this baseline again, as another session")
     parser.add_argument("--border", action="store_true", help="record: also find questions whose first token is a near tie")
     parser.add_argument("--temperature", metavar="T", type=float, help="record: for all prompts that have none")
     parser.add_argument("--max-tokens", metavar="N", type=positive, help="record: for all prompts that have none")
     parser.add_argument(
-        "--max-calls", metavar="N", type=positive, default=MOST_CALLS, help=f"make at most N calls (default: {MOST_CALLS:,})"
+        "--max-calls",
+        metavar="N",
+        type=positive,
+        help=f"at most N calls (default: record {MOST_CALLS:,}; compare {MOST_COMPARED}, or what the questions need)",
     )
     parser.add_argument("--parallel", metavar="N", type=positive, default=4, help="calls at the same time (default: 4)")
     parser.add_argument("--timeout", metavar="S", type=positive, default=60, help="seconds to wait for an answer (default: 60)")
 
 
 def run(args: argparse.Namespace) -> int:
-    return _record(args) if args.action == "record" else _compare(args)
+    if args.action == "compare":
+        return _compare(args)
+    return _add_session(args) if args.add_to is not None else _record(args)
 
 
 # -- record
@@ -71,8 +83,10 @@ def _record(args: argparse.Namespace) -> int:
     probes = [] if args.file is None else read_file(args.file, lambda text: read_prompts(text, options, tools))
     probes += tool_probes(tools, options)
     times = args.times or _TIMES
-    endpoint = _endpoint(args, args.model, args.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI)
-    _check_calls(len(probes) + (ENOUGH if args.border else 0), times, args.max_calls, MOST_SEARCHED if args.border else 0)
+    url = args.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
+    endpoint = _endpoint(args, args.model, url, args.max_calls or MOST_CALLS)
+    limit = args.max_calls or MOST_CALLS
+    _check_calls(len(probes) + (ENOUGH if args.border else 0), times, limit, MOST_SEARCHED if args.border else 0)
     if args.border:
         probes += _border(endpoint)
     if not probes:
@@ -83,7 +97,28 @@ def _record(args: argparse.Namespace) -> int:
     screen.prose(f"{format_text.plural(len(probes), 'question')}, {baseline.answered} of {baseline.planned} answers recorded.")
     if baseline.answered < baseline.planned:
         screen.prose(f"Not all were answered: {clean(baseline.problem)}", "yellow")
+    if why := looks_cached(baseline):
+        screen.prose(f"Warning: {why}. Such answers cannot show a change. Ask past the cache.", "yellow")
     return FINE if baseline.answered else NOT_JUDGED
+
+
+def _add_session(args: argparse.Namespace) -> int:
+    """Ask the questions of a baseline again, and add the answers to its file."""
+    given = [name for name in ("file", "model", "tools", "temperature", "max_tokens") if getattr(args, name) is not None]
+    if given or args.border:
+        raise BadInput(f"--add-to asks what the baseline asked, so it takes no {given[0] if given else '--border'}.")
+    before = read_file(args.add_to, Baseline.read)
+    times = args.times or max(1, before.times // before.sessions)
+    _check_calls(len(before.observed), times, args.max_calls or MOST_CALLS)
+    endpoint = _endpoint(args, before.model, args.base_url or before.url, args.max_calls or MOST_CALLS)
+    endpoint.without.update(dict.fromkeys(before.without))
+    more = _observe(endpoint, [observed.probe for observed in before.observed], times, args.parallel, before.sessions)
+    written = Path(args.add_to).with_suffix(".new")
+    written.write_text(before.joined(more).write(), encoding="utf-8")
+    written.replace(args.add_to)
+    sessions = format_text.plural(before.sessions + 1, "session")
+    Screen(sys.stderr).prose(f"{more.answered} of {more.planned} answers added: {sessions} in {args.add_to}.")
+    return FINE if more.answered else NOT_JUDGED
 
 
 def _border(endpoint: Endpoint) -> list[Probe]:
@@ -99,33 +134,36 @@ def _border(endpoint: Endpoint) -> list[Probe]:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    for name in ("tools", "temperature", "max_tokens"):
+    for name in ("tools", "temperature", "max_tokens", "add_to"):
         if getattr(args, name) is not None:
             raise BadInput(f"--{name.replace('_', '-')} is for canary record: a comparison asks what the baseline asked.")
     if args.file is None:
         raise BadInput("canary compare needs the baseline.\nWrite one with llmtrace canary record … > baseline.json.")
     before = read_file(args.file, Baseline.read)
-    times = args.times or before.times
-    _check_calls(len(before.observed), times, args.max_calls)
-    endpoint = _endpoint(args, args.model or before.model, args.base_url or before.url)
+    times = args.times or min(_TIMES, max(1, before.times // before.sessions))
+    calls = len(before.observed) * times
+    limit = args.max_calls or max(MOST_COMPARED, calls)
+    _check_calls(len(before.observed), times, limit)
+    endpoint = _endpoint(args, args.model or before.model, args.base_url or before.url, 2 * limit)  # some are tried again
     endpoint.without.update(dict.fromkeys(before.without))
+    probes = [observed.probe for observed in before.observed]
     try:
-        now = _observe(endpoint, [observed.probe for observed in before.observed], times, args.parallel)
+        ask = partial(_observe, endpoint, probes, times, args.parallel)
+        now, comparison = ask_until_decided(before, ask, limit // max(1, calls))
     except EndpointFailed as failed:
         if args.json:
             print_json({"verdict": "unknown", "reasons": [str(failed)], "metrics": []})
         else:
             Screen(sys.stdout).prose(f"Could not tell: {clean(str(failed))}", "yellow")
         return NOT_JUDGED
-    comparison = compare(before, now)
     if args.json:
         print_json(_as_json(comparison, before, now))
     else:
-        _write(Screen(sys.stdout), comparison, before, now)
+        _write(Screen(sys.stdout), comparison, before, now, args.file)
     return {"changed": CHANGED, "no change": FINE, "unknown": NOT_JUDGED}[comparison.verdict]
 
 
-def _write(screen: Screen, comparison: Comparison, before: Baseline, now: Baseline) -> None:
+def _write(screen: Screen, comparison: Comparison, before: Baseline, now: Baseline, file: str) -> None:
     changed = [metric.name for metric in comparison.metrics if metric.has_changed]
     heading, style = {
         "changed": (f"Changed: {', '.join([*changed, *comparison.reasons])}.", "red"),
@@ -139,6 +177,9 @@ def _write(screen: Screen, comparison: Comparison, before: Baseline, now: Baseli
     rows = [_row(metric) for metric in comparison.metrics]
     screen.table(["", "BEFORE", "NOW", "CHANGE", "P", "DETECTS", "MEASURE"], rows, right=(1, 2, 3, 4, 5))
     screen.line()
+    if before.sessions == 1 and comparison.verdict == "changed":
+        note = "The baseline is of one session, so this may be how the endpoint differs from hour to hour."
+        screen.prose(f"{note} Add sessions before: llmtrace canary record --add-to {file}", "dim")
     power = _power(comparison.metrics)
     if power:
         screen.prose(power, "dim")
@@ -206,14 +247,14 @@ def _as_json(comparison: Comparison, before: Baseline, now: Baseline) -> dict[st
 # -- shared by both actions
 
 
-def _endpoint(args: argparse.Namespace, model: str, url: str) -> Endpoint:
+def _endpoint(args: argparse.Namespace, model: str, url: str, most_calls: int) -> Endpoint:
     if not is_http(url) or urlsplit(url).password:
         raise BadInput(
             "the endpoint's URL is not an http:// or https:// URL without a password.\n"
             "Set --base-url or OPENAI_BASE_URL to a URL such as http://HOST:PORT/v1. The key is in OPENAI_API_KEY."
         )
     key = os.environ.get("OPENAI_API_KEY") or None
-    return Endpoint(model, url.rstrip("/"), key=key, seconds=args.timeout, most_calls=args.max_calls)
+    return Endpoint(model, url.rstrip("/"), key=key, seconds=args.timeout, most_calls=most_calls)
 
 
 def _check_calls(questions: int, times: int, limit: int, searched: int = 0) -> None:
@@ -228,11 +269,11 @@ def _check_calls(questions: int, times: int, limit: int, searched: int = 0) -> N
         )
 
 
-def _observe(endpoint: Endpoint, probes: list[Probe], times: int, parallel: int) -> Baseline:
+def _observe(endpoint: Endpoint, probes: list[Probe], times: int, parallel: int, session: int = 0) -> Baseline:
     recorded = datetime.now(timezone.utc).isoformat(timespec="seconds")
     with Progress("asking") as progress:
 
         def count(answers: int, failed: int) -> None:
             progress.text = f"{answers:,} answers of {len(probes) * times:,}, {failed:,} failed"
 
-        return observe(endpoint, probes, times, parallel=parallel, recorded=recorded, progress=count)
+        return observe(endpoint, probes, times, parallel=parallel, recorded=recorded, session=session, progress=count)

@@ -15,7 +15,7 @@ from random import Random
 from statistics import NormalDist, pvariance
 from typing import Any, Final, NamedTuple
 
-RESAMPLES: Final = 4999
+RESAMPLES: Final = 19_999
 _AT_ONCE: Final = 250
 _MOST_SPLITS: Final = 1000
 """If a stratum has at most this many splits in two, all are measured in advance."""
@@ -106,14 +106,16 @@ def shift_test(strata: Sequence[Stratum], chance: Random, *, resamples: int = RE
     return Tested(p, observed / weight)
 
 
-def words_test(strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]], chance: Random) -> Tested:
+def words_test(
+    strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]], chance: Random, *, resamples: int = RESAMPLES
+) -> Tested:
     """Test if the distribution of words (first tokens …) has changed.
 
     ``effect``: the total variation distance (0 to 1) between before and now, averaged over the strata, less its mean over the
     permutations; at least 0.
     """
     observed, columns, number = _measured(strata, _distance_from_rest)
-    p, mean = _p_value(observed, columns, lambda total: total, chance, RESAMPLES)
+    p, mean = _p_value(observed, columns, lambda total: total, chance, resamples)
     return Tested(p, max(0.0, (observed - mean) / number))
 
 
@@ -138,14 +140,16 @@ def _distance_from_rest(pool: Sequence[Hashable], size: int) -> Callable[[Sequen
     return distance
 
 
-def novelty_test(strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]], chance: Random) -> Tested:
+def novelty_test(
+    strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]], chance: Random, *, resamples: int = RESAMPLES
+) -> Tested:
     """Test if one side has more words that the other side of its stratum lacks.
 
     It finds a change that `words_test` misses: rare words that differ in each answer. ``effect``: the share of such words now,
     less their share before.
     """
     observed, columns, number = _measured(strata, _novelty)
-    p, _ = _p_value(abs(observed), columns, abs, chance, RESAMPLES)
+    p, _ = _p_value(abs(observed), columns, abs, chance, resamples)
     return Tested(p, observed / number)
 
 
