@@ -354,3 +354,12 @@ def test_a_process_that_has_not_locked_its_file_yet_is_not_taken_for_dead(tmp_pa
     os.utime(place / "old", (0, 0))
     own = claims.owner_of(tmp_path)
     assert {entry.name for entry in place.iterdir()} == {"new", own}
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), 10**400, [{"amount": -(10**400)}]])
+def test_an_edit_with_a_number_that_would_run_as_another_is_refused(tmp_path: Path, number: Any) -> None:
+    reviews = Reviews(tmp_path)
+    reviews.propose(request("rev_n"))
+    with pytest.raises(ReviewConflict, match="a number or a text that JSON cannot hold"):
+        reviews.decide("rev_n", Decision("edited", {"n": number}, at=1.0), digest=DIGEST)
+    assert reviews.get("rev_n").state == "proposed"

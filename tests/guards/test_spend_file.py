@@ -176,3 +176,17 @@ def test_old_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             os.utime(tmp_path / name, (age, age))
     sweep(tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.spent")) == ["ever-c.spent", "ever-d.spent"]
+
+
+@pytest.mark.parametrize("damage", [b"\n\x00\xff garbage", b'\n["agent", 1.0, 1, '])
+def test_a_damaged_line_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes) -> None:
+    """What was spent there is unknown, so the budget may allow too much: nobody must find that out from a bill."""
+    file = SpendFile(tmp_path / "day.spent")
+    file.add("a", Amounts(usd=1.0, calls=1))
+    with (tmp_path / "day.spent").open("ab") as damaged:
+        damaged.write(damage)
+    file.add("a", Amounts(usd=2.0, calls=1))
+    again = SpendFile(tmp_path / "day.spent")
+    again.refresh()
+    assert again.spent.usd == 3.0
+    assert "has a line that cannot be read: what was spent there is not counted" in caplog.text

@@ -155,8 +155,12 @@ class SpendFile(SpendWindow):
         try:
             spender, usd, calls, tokens, output_tokens, seconds = from_json(line)
             self._count(str(spender), Amounts(float(usd), int(calls), int(tokens), int(output_tokens), float(seconds)))
-        except (ValueError, TypeError):  # a torn line, or the random head that `_bound` writes
-            return
+        except (ValueError, TypeError):
+            if line.strip() and not line.startswith(b"#"):  # not the head that `_bound` writes
+                warn_once(
+                    f"the budget kept in {self.path} has a line that cannot be read: what was spent there is not counted, so "
+                    "that more may be spent than its limit. Remove the file to begin anew"
+                )
 
     def add(self, spender: str, amounts: Amounts) -> None:
         if self.path is None:

@@ -310,12 +310,23 @@ def _problem(request: ReviewRequest, decision: Decision) -> str:
 
 
 def _is_kept(value: JsonValue) -> bool:
-    """Return True if a value is read from the store as it was written: JSON has no infinity, and no integer of any size."""
+    """Return True if a value is read from the store as it was written: JSON has no infinity. An integer that no float can hold
+    would run as infinity where a tool takes a float."""
     try:
+        _as_floats(value)
         kept = _decisions.validate_json(_decisions.dump_json(Decision("answered", value))).value
         return json_text.write(kept) == json_text.write(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
+
+
+def _as_floats(value: JsonValue) -> None:
+    """Raise OverflowError for a number that no float can hold."""
+    if isinstance(value, int):
+        float(value)
+    elif isinstance(value, (dict, list)):
+        for member in value.values() if isinstance(value, dict) else value:
+            _as_floats(member)
 
 
 def faults_of(request: ReviewRequest, decision: Decision) -> list[Violation]:
