@@ -217,7 +217,7 @@ def test_ten_thousand_reviews_wait(tmp_path: Path) -> None:
 # -- killed at any moment, on both sides
 
 _PROGRAM = """
-    import json, os, signal, sys, traceback
+    import asyncio, concurrent.futures, json, os, signal, sys, traceback
     from pathlib import Path
     import llmtrace
     from llmtrace.decorators import held_execution  # what a child would have to import
@@ -232,14 +232,28 @@ _PROGRAM = """
             file.write("paid ")
         return "paid"
 
-    def program(folder, reviews):
+    async def pay_later(n: int, folder: str) -> str:
+        await asyncio.sleep(0)
+        return pay.__wrapped__(n, folder)
+
+    pay_later = llmtrace.tool(review=True, name="pay")(pay_later)
+
+    def answer(style, call):
+        if style == "async":
+            return asyncio.run(llmtrace.Tools(pay_later).arun([call]))[0]["content"]
+        if style == "thread":
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                return pool.submit(llmtrace.Tools(pay).run, [call]).result()[0]["content"]
+        return llmtrace.Tools(pay).run([call])[0]["content"]
+
+    def program(folder, reviews, style):
         arguments = json.dumps({"n": 1, "folder": folder})
         call = {"id": "c1", "type": "function", "function": {"name": "pay", "arguments": arguments}}
         llmtrace.configure(store=f"{folder}/store", instrument=(), exporters=())
         for record in reviews.list(states=ReviewState.__args__):
             expect(record.request.review_id, record.request.digest)
         try:
-            said = llmtrace.Tools(pay).run([call])[0]["content"]
+            said = answer(style, call)
         except llmtrace.errors.ReviewPending:
             said = "in doubt"
         Path(folder, "said").write_text(said)
@@ -255,7 +269,7 @@ _PROGRAM = """
         if child == 0:
             try:
                 reviews = Reviews(Path(folder, "store"))
-                program(folder, reviews) if who == "program" else reviewer(reviews, *kind)
+                program(folder, reviews, *kind) if who == "program" else reviewer(reviews, *kind)
             except llmtrace.errors.ReviewConflict:
                 pass
             except BaseException:
@@ -304,8 +318,9 @@ def _one_history(parent: subprocess.Popen[str], folder: Path, kind: str, chance:
         requests.flush()
         return int(answers.readline())
 
+    style = chance.choice(["plain", "async", "thread"])
     for _ in range(chance.randint(1, 4)):
-        program = start("program")
+        program = start(f"program {style}")
         time.sleep(chance.random() * 0.05)
         reviewer = start(f"reviewer {kind}")
         time.sleep(chance.random() * 0.05)
@@ -314,7 +329,7 @@ def _one_history(parent: subprocess.Popen[str], folder: Path, kind: str, chance:
                 with suppress(ProcessLookupError):
                     os.kill(victim, signal.SIGKILL)
         wait_for_death(program)
-    start("program")
+    start(f"program {style}")
     deadline = time.monotonic() + 30
     while not (folder / "said").exists() and not (folder / "broken").exists() and time.monotonic() < deadline:
         start(f"reviewer {kind}")
