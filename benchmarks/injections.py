@@ -1,9 +1,9 @@
-"""Injected instructions in the forms that attackers' texts take, and good uses: which calls does a gate on untrusted values hold?
+"""Which calls does a gate on untrusted values hold? Injected instructions in many forms, and good uses.
 
     python benchmarks/injections.py [--json]
 
-Each case is a run of its own: the user asks, a tool answers, and the model calls a tool that changes something. In an attack the
-value of that call stands in a text that anybody may have written. The gate is ``@tool(review="when untrusted")``.
+Each case is a run of its own: the user asks, a tool answers, and the model calls a tool that changes something. In an attack
+the value of that call stands in a text that anybody may have written. The gate is ``@tool(review="when untrusted")``.
 """
 
 from __future__ import annotations

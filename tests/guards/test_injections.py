@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.benchmark_program import benchmark
 
 import llmtrace
-from tests.benchmark_program import benchmark
 
 INJECTIONS = benchmark("injections")
 
