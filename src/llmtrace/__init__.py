@@ -116,7 +116,10 @@ def __getattr__(name: str) -> Any:
 
         hint = f"; it is llmtrace.errors.{name}" if isinstance(getattr(errors, name, None), type) else ""
         raise AttributeError(f"module 'llmtrace' has no attribute {name!r}{hint}")
-    member = getattr(importlib.import_module(module), name)
+    from llmtrace.locks import collection_paused
+
+    with collection_paused():
+        member = getattr(importlib.import_module(module), name)
     globals()[name] = member
     return member
 

@@ -7,11 +7,13 @@ Python's own lock on the half-imported module would never be released.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Final, Generic, TypeVar, overload
 
@@ -24,6 +26,19 @@ importing = threading.RLock()
 """Hold it around an ``import`` statement that runs when a function is first called, perhaps on a thread of the program."""
 background_importing = threading.RLock()
 """The same for imports on our own threads, which no thread of the program may have to wait for."""
+
+
+@contextlib.contextmanager
+def collection_paused() -> Iterator[None]:
+    """Pause the collection of garbage while many modules are imported: it would look through all of them again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
 
 _waited_for: list[Any] = [importing, background_importing]
 _held_for_fork: list[Any] = []

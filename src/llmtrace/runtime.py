@@ -29,7 +29,7 @@ from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
 from llmtrace.instrumentation import Patch, Patches
 from llmtrace.laws import names as signal_names
 from llmtrace.laws import user_signals
-from llmtrace.locks import finish_imports, fork_safe_lock, importing
+from llmtrace.locks import collection_paused, finish_imports, fork_safe_lock, importing
 from llmtrace.metrics import Metrics
 from llmtrace.model import Inference, JsonValue, Scope, Sink, Trace, replace
 from llmtrace.near_names import most_like
@@ -124,7 +124,8 @@ def configure(
     arguments = frozenset(name for name, value in options.items() if value is not None)
     with _lock:
         try:
-            _configure(config, tracer_provider, arguments)
+            with collection_paused():
+                _configure(config, tracer_provider, arguments)
         except ConfigurationError:
             raise
         except Exception as error:
@@ -284,7 +285,7 @@ def _set_provider(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]
         guard(external_provider.listen)
 
 
-_SETTING = Patches([Patch("opentelemetry.trace", "set_tracer_provider", _set_provider)])
+_SETTING = Patches([Patch("opentelemetry.trace", "set_tracer_provider", _set_provider, is_plain=True)])
 
 
 def _close(running: _Running, keep: Store | None = None, successor: Forwarder | None = None) -> None:

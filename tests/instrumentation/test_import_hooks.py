@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import importlib.resources
 import importlib.util
+import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
+from functools import partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from llmtrace.instrumentation._patches import after_import
+from llmtrace.instrumentation._after_import import after_import
 
 
 @pytest.fixture
@@ -65,3 +71,47 @@ def test_what_is_imported_already(site: Path) -> None:
     seen: list[str] = []
     after_import("spacious", lambda: seen.append("now"))
     assert seen == ["now"]
+
+
+def test_a_module_keeps_its_own_loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its first line on, what a module says of its loader is what it would say without us. Looking it up runs no hook."""
+    package = tmp_path / "hooked_package"
+    package.mkdir()
+    text = "SEEN = type(__loader__).__name__, type(__spec__.loader).__name__"
+    (package / "__init__.py").write_text(text, encoding="utf-8")
+    (package / "data.txt").write_text("data", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ran: list[str] = []
+    after_import("hooked_package", lambda: ran.append("hook"))
+    spec = importlib.util.find_spec("hooked_package")
+    assert spec is not None
+    loader: Any = spec.loader
+    assert loader.get_filename("hooked_package") == str(package / "__init__.py")
+    assert ran == []
+    module = importlib.import_module("hooked_package")
+    assert ran == ["hook"]
+    assert module.SEEN == ("SourceFileLoader", "SourceFileLoader")
+    assert isinstance(module.__spec__.loader, SourceFileLoader)
+    assert importlib.resources.files("hooked_package").joinpath("data.txt").read_text(encoding="utf-8") == "data"
+    assert importlib.reload(module).SEEN == module.SEEN
+    assert ran == ["hook"]
+
+
+def test_a_module_in_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One loader loads several modules of it."""
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("zipped_a.py", "import zipped_b")
+        archive.writestr("zipped_b.py", "VALUE = 1")
+    monkeypatch.syspath_prepend(str(tmp_path / "archive.zip"))
+    ran: list[str] = []
+    for name in ("zipped_a", "zipped_b"):
+        after_import(name, partial(ran.append, name))
+    importlib.import_module("zipped_a")
+    assert ran == ["zipped_b", "zipped_a"]
+
+
+def test_configuring_imports_neither_wrapt_nor_asyncio() -> None:
+    """They take as long as half of OpenTelemetry's SDK. A program that needs them imports them when it does."""
+    code = "import sys, llmtrace; llmtrace.configure(); print({'wrapt', 'asyncio', 'ssl'} & {*sys.modules})"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "set()\n"

@@ -8,7 +8,7 @@ answers alone are not enough: parallel calls often have the same.
 
 from __future__ import annotations
 
-import asyncio
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -39,8 +39,10 @@ def remember(memory: OrderedDict[K, V], key: K, value: V, limit: int = MOST_CALL
 
 def current_worker() -> Worker:
     """Return the thread and the task that run now."""
-    loop = asyncio._get_running_loop()  # without a loop, `current_task` would raise, which takes ten times as long
-    task = None if loop is None else asyncio.current_task(loop)
+    asyncio = sys.modules.get("asyncio")  # takes long to import; a program that did not has no task
+    # without a loop, `current_task` would raise, which takes ten times as long
+    loop = None if asyncio is None else asyncio._get_running_loop()
+    task = None if asyncio is None or loop is None else asyncio.current_task(loop)
     return threading.get_ident(), 0 if task is None else id(task)
 
 

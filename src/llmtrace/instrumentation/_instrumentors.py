@@ -25,7 +25,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from llmtrace import installed
-from llmtrace.instrumentation._patches import Patch, Patches, after_import
+from llmtrace.instrumentation._after_import import after_import
+from llmtrace.instrumentation._patches import Patch, Patches
 from llmtrace.near_names import most_like
 from llmtrace.recorder.guard import guard
 

@@ -7,59 +7,22 @@ wrapper, ours stays below it and does nothing.
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any, TypeAlias
 
-import wrapt
-
+from llmtrace.instrumentation._after_import import after_import
+from llmtrace.locks import importing
 from llmtrace.recorder import active
-from llmtrace.recorder.function_proxy import BoundProxy, PatchedProxy
 from llmtrace.recorder.guard import guard
 
-# -- after an import
-#
-# wrapt's post-import hooks wrap the loader that runs a module's code. A namespace package (a folder without ``__init__.py``,
-# such as ``mistralai`` since 2.0) has no code and no loader: its hooks run when the first module inside it is looked up.
-
-_hooks: dict[str, list[Callable[[], None]]] = {}
-"""By the name of a module that is not imported yet."""
-
-
-class _NamespaceFinder:
-    """A finder that finds nothing. Python calls it first for each module, after importing the package that contains the
-    module."""
-
-    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:  # noqa: ARG002
-        package = name.rpartition(".")[0]
-        if package in _hooks and getattr(sys.modules.get(package), "__file__", "") is None:
-            _run(package)
-
-
-def after_import(module: str, hook: Callable[[], None]) -> None:
-    """Call ``hook`` once ``module`` is imported; at once if it is. An exception of the hook reaches the program's import."""
-    if module in sys.modules:
-        hook()
-    elif module in _hooks:
-        _hooks[module].append(hook)
-    else:
-        _hooks[module] = [hook]
-        wrapt.register_post_import_hook(lambda _: _run(module), module)
-        if not any(isinstance(finder, _NamespaceFinder) for finder in sys.meta_path):
-            sys.meta_path.insert(0, _NamespaceFinder())
-
-
-def _run(module: str) -> None:
-    for hook in _hooks.pop(module, ()):
-        hook()
-
-
 Wrapper: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
-"""Called by wrapt instead of the wrapped function: (wrapped, instance, args, kwargs)."""
+"""Called instead of the wrapped function: (wrapped, instance, args, kwargs)."""
 
 _INHERITED = object()
 
@@ -71,6 +34,9 @@ class Patch:
     module: str
     path: str
     wrapper: Wrapper
+    is_plain: bool = False
+    """True for a function that is written in Python and is neither a class method nor static: a function around it is enough.
+    So wrapt is imported with the first library only."""
 
 
 @dataclass(slots=True, eq=False)
@@ -142,17 +108,40 @@ class Patches:
             return None  # this version of the library has no such function
         members: Mapping[str, Any] = vars(owner)
         original = members.get(name, _INHERITED)
-        if isinstance(original, BoundProxy) and original._self_wrapper is patch.wrapper:
+        if hasattr(original, "_self_parent") and getattr(original, "_self_wrapper", None) is patch.wrapper:
             original = original.__wrapped__  # the class was made of the functions of one that is patched already
         is_ours = any(applied.ours is original for done in self._done.values() for applied in done)
         if is_ours and getattr(original, "_self_wrapper", None) is patch.wrapper:
             return None  # wrapped already: another module names the same class
         wrapped = present if original is _INHERITED else original
-        ours = PatchedProxy(wrapped, patch.wrapper, f"{patch.module}:{patch.path}", self.is_on)
+        ours = (_plain if patch.is_plain else _proxy)(wrapped, patch, self.is_on)
         setattr(owner, name, ours)
         done = _AppliedPatch(owner, name, original, ours)
         _applied.append(done)
         return done
+
+
+def _proxy(wrapped: Any, patch: Patch, is_on: Callable[[], bool]) -> Any:
+    with importing:
+        from llmtrace.recorder.function_proxy import PatchedProxy
+
+    return PatchedProxy(wrapped, patch.wrapper, f"{patch.module}:{patch.path}", is_on)
+
+
+def _plain(wrapped: Any, patch: Patch, is_on: Callable[[], bool]) -> Any:
+    is_method = "." in patch.path
+
+    @functools.wraps(wrapped)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        inner: Any = function.__wrapped__  # which a patch above this one may have changed
+        if not is_on():
+            return inner(*args, **kwargs)
+        if is_method:
+            return patch.wrapper(MethodType(inner, args[0]), args[0], args[1:], kwargs)
+        return patch.wrapper(inner, None, args, kwargs)
+
+    function._self_wrapper = patch.wrapper  # type: ignore[attr-defined]
+    return function
 
 
 def _restore(done: _AppliedPatch) -> None:

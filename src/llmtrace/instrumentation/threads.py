@@ -60,8 +60,8 @@ def _attach(instance: Any) -> Any:
 
 
 PATCHES = (
-    Patch("threading", "Thread.start", before(_keep, always=True)),
-    Patch("threading", "Thread._bootstrap_inner", _within),  # and not run(), which subclasses write anew
-    Patch("concurrent.futures.thread", "_WorkItem.__init__", before(_keep, always=True)),
-    Patch("concurrent.futures.thread", "_WorkItem.run", _within),
+    Patch("threading", "Thread.start", before(_keep, always=True), is_plain=True),
+    Patch("threading", "Thread._bootstrap_inner", _within, is_plain=True),  # and not run(), which subclasses write anew
+    Patch("concurrent.futures.thread", "_WorkItem.__init__", before(_keep, always=True), is_plain=True),
+    Patch("concurrent.futures.thread", "_WorkItem.run", _within, is_plain=True),
 )

@@ -7,7 +7,6 @@ marked with the signal's name, and is not judged in the background. The program'
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import os
@@ -24,6 +23,7 @@ from llmtrace import semconv
 from llmtrace.errors import LlmtraceError
 from llmtrace.laws import load_background
 from llmtrace.laws.user_signals import UserSignal
+from llmtrace.locks import background_importing
 from llmtrace.model import Evaluation, Sink, Span
 from llmtrace.recorder import keys
 from llmtrace.recorder.guard import report
@@ -176,7 +176,12 @@ def _judge(job: _Job) -> None:
 
 
 def _verdict_of(verdict: Any) -> Any:
-    return asyncio.run(_awaited(verdict)) if inspect.isawaitable(verdict) else verdict
+    if not inspect.isawaitable(verdict):
+        return verdict
+    with background_importing:
+        import asyncio
+
+    return asyncio.run(_awaited(verdict))
 
 
 async def _awaited(awaitable: Any) -> Any:

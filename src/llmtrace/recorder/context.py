@@ -19,10 +19,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.errors import ConfigurationError
+from llmtrace.locks import importing
 from llmtrace.model import JsonValue
 from llmtrace.recorder import functions, keys
 from llmtrace.recorder.attached import attached
-from llmtrace.recorder.function_proxy import DecoratedProxy, FunctionProxy
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
 
@@ -163,6 +163,9 @@ def _bind(function: Callable[P, R], context: Callable[[], Context], *, decorates
             return functions.Step(args, kwargs, functions.FixedContext(context()))
 
         return functions.call(kind, wrapped, args, kwargs, begin)
+
+    with importing:  # wrapt takes long to import, and a program without decorated functions does not need it
+        from llmtrace.recorder.function_proxy import DecoratedProxy, FunctionProxy
 
     return cast(Callable[P, R], (DecoratedProxy if decorates else FunctionProxy)(function, call))
 
