@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging  # noqa: F401 - before us, so that a fork takes its lock after ours: an import that we wait for may log
 import os
 import threading
 import time

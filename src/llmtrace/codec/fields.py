@@ -123,13 +123,13 @@ def as_text(value: JsonValue) -> str | None:
 
 
 def as_count(value: JsonValue) -> int | None:
-    """Read an integer, also one that was written as a float or a text."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
+    """Read an integer, also one that was written as a float or a text. Nothing that is counted is larger than 2^53."""
     if isinstance(value, str):
         digits = value.removesuffix(".0")  # pandas turns a column of integers with empty cells into floats
-        return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < _INT64_DIGITS else None
-    return int(value) if isinstance(value, float) and value.is_integer() else None
+        value = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < _INT64_DIGITS else None
+    elif isinstance(value, float):
+        value = int(value) if value.is_integer() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_EXACT_INT else None
 
 
 def as_number(value: JsonValue) -> float | None:
@@ -199,7 +199,7 @@ def name(field: str, key: str, by: str | None = None) -> Row:
 
 
 def count(field: str, key: str) -> Row:
-    return Row(field, key, None, as_count)
+    return Row(field, key, as_count, as_count)
 
 
 def number(field: str, key: str) -> Row:

@@ -238,9 +238,9 @@ def _convert(value: Any, convert: Callable[[Any], JsonValue]) -> JsonValue:
 
 
 def read_time(item: Any, *names: str) -> int:
-    """Read nanoseconds since the epoch, or 0."""
+    """Read nanoseconds since the epoch, or 0. Nothing happens after the year 2262, and SQLite holds no larger number."""
     number = _convert(json_members.first(item, *names), int)
-    return number if isinstance(number, int) and 0 <= number < 1 << 64 else 0
+    return number if isinstance(number, int) and 0 <= number < 1 << 63 else 0
 
 
 def _number(value: Any, prefix: str, names: Sequence[str]) -> int:

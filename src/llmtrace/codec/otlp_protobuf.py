@@ -184,14 +184,16 @@ def _span(item: Any, resource: dict[str, JsonValue], scope: Scope) -> RawSpan:
         trace_id=item.trace_id.hex(),
         span_id=item.span_id.hex(),
         name=item.name,
-        start=item.start_time_unix_nano,
-        end=item.end_time_unix_nano or None,
+        start=_time(item.start_time_unix_nano),
+        end=_time(item.end_time_unix_nano) or None,
         parent_id=read_id(item.parent_span_id, 8),
         kind=KINDS[item.kind] if item.kind < len(KINDS) else "internal",
         status=STATUSES[item.status.code] if item.status.code < len(STATUSES) else "unset",
         status_message=item.status.message,
         attributes=read_attributes(item.attributes),
-        events=tuple([Event(event.name, event.time_unix_nano, read_attributes(event.attributes)) for event in item.events]),
+        events=tuple(
+            [Event(event.name, _time(event.time_unix_nano), read_attributes(event.attributes)) for event in item.events]
+        ),
         links=tuple(
             [
                 Link(link.trace_id.hex(), link.span_id.hex(), read_attributes(link.attributes))
@@ -219,3 +221,8 @@ def read_value(value: Any) -> JsonValue:
     if kind == "kvlist_value":
         return read_attributes(content.values)
     return value_of_bytes(content) if kind == "bytes_value" else content
+
+
+def _time(number: int) -> int:
+    """Return a time, or 0 for one after the year 2262, which SQLite does not hold; as `otlp.read_time` does."""
+    return number if number < 1 << 63 else 0

@@ -8,6 +8,7 @@ be applied to is dropped. If cleaning itself fails, only the span's ids and time
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -264,7 +265,18 @@ class _Cleaner(ContentWriter):
                     reason = "redacted"
             if redactor.in_value(exchange.headers, stats) is not exchange.headers:
                 reason = "redacted"
+            if exchange.status is None and exchange.body and not self._is_clean_object(exchange.body):
+                reason = "redacted"
         return replace(recorded, exchanges=(), unusable=reason) if reason else recorded
+
+    def _is_clean_object(self, body: bytes) -> bool:
+        """Return True if all rules leave the recorded result or exception of a tool as it is: its texts, and what its members
+        are called."""
+        try:
+            kept = json.loads(body)
+        except ValueError:
+            return False
+        return self._values.redactor.in_value(kept, RedactionStats()) is kept
 
     # -- findings, and what the program added
 

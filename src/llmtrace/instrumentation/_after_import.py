@@ -60,8 +60,11 @@ class _Finder:
 
 def _found_by_others(ours: _Finder, name: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
     for finder in list(sys.meta_path):
-        find = getattr(finder, "find_spec", None)
-        spec = find(name, path, target) if find is not None and finder is not ours else None
+        find = None if finder is ours else getattr(finder, "find_spec", None)
+        try:
+            spec = None if find is None else find(name, path, target)
+        except Exception:  # Python asks it again, and the program sees what it raises
+            return None
         if spec is not None:
             return spec  # type: ignore[no-any-return]
     return None

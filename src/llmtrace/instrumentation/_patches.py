@@ -17,7 +17,6 @@ from types import MethodType, ModuleType
 from typing import Any, TypeAlias
 
 from llmtrace.instrumentation._after_import import after_import
-from llmtrace.locks import importing
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 
@@ -122,8 +121,7 @@ class Patches:
 
 
 def _proxy(wrapped: Any, patch: Patch, is_on: Callable[[], bool]) -> Any:
-    with importing:
-        from llmtrace.recorder.function_proxy import PatchedProxy
+    from llmtrace.recorder.function_proxy import PatchedProxy  # within the import of the library, whose lock is held anyway
 
     return PatchedProxy(wrapped, patch.wrapper, f"{patch.module}:{patch.path}", is_on)
 

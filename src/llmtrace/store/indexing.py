@@ -275,7 +275,7 @@ def _write_summary(db: sqlite3.Connection, trace: Trace, summary: TraceSummary) 
         "running": running,
         "spans": summary.spans,
         "findings": len(summary.findings),
-        "tokens": summary.tokens,
+        "tokens": summary.tokens if (summary.tokens or 0) < 1 << 63 else None,  # SQLite holds no larger one
         "cost": summary.cost_usd,
         "duration": summary.duration,
         "confidence": None,

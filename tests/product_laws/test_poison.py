@@ -1,0 +1,150 @@
+"""Poison: whatever a span holds that `import` answers with success, every command still works on its store.
+
+Law: no command ends in a traceback, and the other traces read as they did before.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llmtrace import semconv
+from llmtrace.cli import main
+from llmtrace.store import open_store
+
+NOW = 1_764_750_000_000_000_000
+GOOD = "9" * 32
+KEYS = sorted({value for name, value in vars(semconv).items() if name.isupper() and isinstance(value, str) and "." in value})
+"""Every attribute that is read by its name."""
+EDGES = (0, 1, -1, 2**31, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**40)
+integers = st.one_of(st.sampled_from(EDGES), st.integers())
+texts = st.one_of(
+    st.text(max_size=30), st.sampled_from(("", " " * 2000, "\x00", "\ud800", "\u202e\u009b", "1e999", "[[[[", "{", "NaN"))
+)
+plain = st.one_of(
+    integers.map(lambda number: {"intValue": str(number)}),
+    integers.map(lambda number: {"intValue": number}),
+    st.floats().map(lambda number: {"doubleValue": number if math.isfinite(number) else str(number)}),
+    st.booleans().map(lambda flag: {"boolValue": flag}),
+    texts.map(lambda text: {"stringValue": text}),
+    st.sampled_from(({}, None, {"unknownValue": 1}, {"bytesValue": "AAEC"}, {"stringValue": None}, {"intValue": "x"})),
+)
+values = st.recursive(
+    plain,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: {"arrayValue": {"values": items}}),
+        st.lists(st.tuples(texts, inner), max_size=3).map(
+            lambda items: {"kvlistValue": {"values": [{"key": key, "value": value} for key, value in items]}}
+        ),
+    ),
+    max_leaves=6,
+)
+times = st.one_of(st.sampled_from((NOW, NOW + 10**9, 0, -1, 2**63, 2**64 - 1, "x", "", None, 1.5)), integers).map(
+    lambda number: number if number is None else str(number)
+)
+attributes = st.lists(st.tuples(st.sampled_from(KEYS), values), max_size=8)
+usual = {
+    "gen_ai.operation.name": {"stringValue": "chat"},
+    "gen_ai.provider.name": {"stringValue": "openai"},
+    "gen_ai.request.model": {"stringValue": "m"},
+}
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> dict[str, Any]:
+    trace, number = draw(st.integers(1, 5)), draw(st.integers(1, 6))
+    held = {**usual, **dict(draw(attributes))}
+    return {
+        "traceId": f"{trace:032x}",
+        "spanId": f"{trace:08x}{number:08x}",
+        "parentSpanId": draw(st.sampled_from(("", f"{trace:08x}{1:08x}", f"{trace:08x}{2:08x}"))),
+        "name": draw(texts),
+        "kind": draw(st.sampled_from((3, 0, 99, "SPAN_KIND_CLIENT", None))),
+        "startTimeUnixNano": draw(times),
+        "endTimeUnixNano": draw(times),
+        "status": draw(st.sampled_from(({}, {"code": 2, "message": "x"}, {"code": 77}, None))),
+        "attributes": [{"key": key, "value": value} for key, value in held.items()],
+        "events": draw(st.sampled_from(([], [{"timeUnixNano": "1", "name": "exception", "attributes": []}], [{}]))),
+    }
+
+
+def line(items: list[dict[str, Any]]) -> str:
+    scope = {"scope": {"name": "x"}, "spans": items}
+    return json.dumps({"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [scope]}]}) + "\n"
+
+
+def good() -> dict[str, Any]:
+    held = {**usual, "gen_ai.usage.input_tokens": {"intValue": "12"}, "gen_ai.usage.output_tokens": {"intValue": "5"}}
+    return {
+        "traceId": GOOD,
+        "spanId": "9" * 16,
+        "name": "chat m",
+        "kind": 3,
+        "startTimeUnixNano": str(NOW),
+        "endTimeUnixNano": str(NOW + 10**9),
+        "attributes": [{"key": key, "value": value} for key, value in held.items()],
+    }
+
+
+COMMANDS = (
+    ["ls"],
+    ["ls", "--sort", "tokens", "--json"],
+    ["ls", "--min-cost", "0"],
+    ["stats"],
+    ["stats", "--json"],
+    ["check"],
+    ["drift"],
+    ["why", "--all"],
+)
+OF_TRACE = (["show"], ["show", "--full"], ["show", "--json"], ["why"], ["why", "--json"], ["export"])
+
+
+def run(*words: str) -> int:
+    try:
+        return main(list(words))
+    except SystemExit as ended:  # a wrong option
+        return int(ended.code or 0)
+
+
+def check(poisoned: list[dict[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        store = ("--store", str(folder / "store"))
+        for file, items in (("good.jsonl", [good()]), ("poison.jsonl", poisoned)):
+            (folder / file).write_text(line(items), encoding="utf-8", errors="surrogatepass")
+        assert run("import", str(folder / "good.jsonl"), *store) == 0
+        with open_store(str(folder / "store")) as opened:
+            before = opened.trace(GOOD).spans
+        run("import", str(folder / "poison.jsonl"), *store)
+        for words in COMMANDS:
+            run(*words, *store)
+        with open_store(str(folder / "store")) as opened:
+            assert opened.trace(GOOD).spans == before
+            found = [summary.trace_id for summary in opened.traces()]
+        assert GOOD in found
+        for trace_id in found:
+            for words in OF_TRACE:
+                run(words[0], trace_id, *words[1:], *store)
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(poisoned=st.lists(spans(), min_size=1, max_size=12))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_span_spoils_a_store(poisoned: list[dict[str, Any]]) -> None:
+    check(poisoned)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.filterwarnings("ignore")
+@given(poisoned=st.lists(spans(), min_size=1, max_size=12))
+@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_span_spoils_a_store_many(poisoned: list[dict[str, Any]]) -> None:
+    check(poisoned)
