@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from llmtrace.locks import collection_paused, importing
 from llmtrace.version import __version__
 
 if TYPE_CHECKING:
@@ -116,9 +117,7 @@ def __getattr__(name: str) -> Any:
 
         hint = f"; it is llmtrace.errors.{name}" if isinstance(getattr(errors, name, None), type) else ""
         raise AttributeError(f"module 'llmtrace' has no attribute {name!r}{hint}")
-    from llmtrace.locks import collection_paused
-
-    with collection_paused():
+    with importing, collection_paused():  # a fork waits until it is done
         member = getattr(importlib.import_module(module), name)
     globals()[name] = member
     return member

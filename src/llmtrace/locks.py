@@ -7,9 +7,12 @@ Python's own lock on the half-imported module would never be released.
 
 from __future__ import annotations
 
+# Two of the next have locks that a fork takes, too. Imported before us, they take them after our waiting, in which an import
+# may log; and none is registered while we wait, which would then be released without having been taken.
+import concurrent.futures.thread  # noqa: F401
 import contextlib
 import gc
-import logging  # noqa: F401 - before us, so that a fork takes its lock after ours: an import that we wait for may log
+import logging  # noqa: F401
 import os
 import threading
 import time

@@ -124,7 +124,7 @@ def configure(
     arguments = frozenset(name for name, value in options.items() if value is not None)
     with _lock:
         try:
-            with collection_paused():
+            with importing, collection_paused():  # a fork waits until it is done
                 _configure(config, tracer_provider, arguments)
         except ConfigurationError:
             raise

@@ -48,7 +48,7 @@ def imported_by(program: str, folder: Path, *, first: str = "opentelemetry.sdk.t
 def test_what_import_llmtrace_imports(tmp_path: Path) -> None:
     """Nothing but the package itself and its version, and no package of others."""
     imported = imported_by("import llmtrace", tmp_path, first="os")
-    assert {name for name in imported if name.startswith("llmtrace")} == {"llmtrace", "llmtrace.version"}
+    assert {name for name in imported if name.startswith("llmtrace")} == {"llmtrace", "llmtrace.locks", "llmtrace.version"}
     assert {name.partition(".")[0] for name in imported} & {"opentelemetry", *LATER_PACKAGES} == set()
 
 

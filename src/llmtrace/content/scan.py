@@ -16,7 +16,7 @@ from pydantic_core import SchemaValidator, core_schema
 
 from llmtrace.content.redaction_stats import RedactionStats
 from llmtrace.content.snapshot import well_formed
-from llmtrace.locks import lazy_property
+from llmtrace.locks import importing, lazy_property
 
 _SHORT = 200
 """Up to this length, one test of all anchors is faster than one for each group."""
@@ -32,7 +32,8 @@ class Rule(NamedTuple):
 def matcher(pattern: str) -> Callable[[str], bool]:
     """Return a function that tells whether ``pattern`` matches somewhere in a well-formed text. Raises `re.error`."""
     try:
-        return SchemaValidator(core_schema.str_schema(pattern=pattern, strict=True)).isinstance_python
+        with importing:  # what it holds inside while it compiles, a child of a fork would wait for
+            return SchemaValidator(core_schema.str_schema(pattern=pattern, strict=True)).isinstance_python
     except Exception:
         search = re.compile(pattern.replace("(?-u:", "(?:")).search
         return lambda text: search(text) is not None

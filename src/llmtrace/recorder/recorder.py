@@ -272,7 +272,7 @@ class Recorder:
             recording.parent_id,
             recording.kind,
             attributes={**attributes, semconv.RUN_ID: recording.run.id},
-            resource=self._resource,
+            resource=self.content.clean_resource(self._resource),
             scope=self._scope,
         )
         task = _short_task(recording.operation)
