@@ -199,7 +199,12 @@ def name(field: str, key: str, by: str | None = None) -> Row:
 
 
 def count(field: str, key: str) -> Row:
-    return Row(field, key, as_count, as_count)
+    return Row(field, key, _no_giant, as_count)
+
+
+def _no_giant(number: Any) -> Any:
+    """Leave out a number that no attribute holds: OTLP's exporters would lose all spans that they send with it."""
+    return None if type(number) is int and abs(number) > _MAX_EXACT_INT else number
 
 
 def number(field: str, key: str) -> Row:
