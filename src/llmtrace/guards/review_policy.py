@@ -56,7 +56,7 @@ class ReviewContext:
         if not origins:
             return []
         places = ", ".join(origin.pointer for origin in origins[:3])
-        what = "that nothing visible contains" if kind == "ungrounded" else f"that only {_sources_of(origins)} contains"
+        what = "that nothing visible contains" if kind == "ungrounded" else f"that only {_places_of(origins)} contains"
         return [Reason(f"{places}: a value {what}", origins)]
 
     def _asked_for(self, predicate: Predicate, arguments: Mapping[str, JsonValue]) -> list[Reason]:
@@ -137,13 +137,9 @@ def review_policy(review: Any) -> ReviewPolicy | None:
     return ReviewPolicy(conditions)
 
 
-_ONLY = "what anybody may have written: the "
-
-
-def _sources_of(origins: Sequence[ValueOrigin]) -> str:
-    """Return the sources of untrusted values, in words."""
-    places = dict.fromkeys(origin.text.partition(_ONLY)[2] for origin in origins)
-    return f"the {' and the '.join(places)}"
+def _places_of(origins: Sequence[ValueOrigin]) -> str:
+    """Return where untrusted values stand, in words."""
+    return f"the {' and the '.join(dict.fromkeys(origin.place for origin in origins))}"
 
 
 def _read(kind: str, timeline: Timeline, call: ToolCall, definition: ToolDefinition) -> tuple[ValueOrigin, ...]:
@@ -153,6 +149,7 @@ def _read(kind: str, timeline: Timeline, call: ToolCall, definition: ToolDefinit
         if value.origin is None:
             origins.append(ValueOrigin(value.pointer, kind, f"{value.kind}: no message or result contains it"))
         else:
-            text = f"{value.kind}: stands only in {_ONLY}{value.origin.place}"
-            origins.append(ValueOrigin(value.pointer, kind, text, value.origin.span_id))
+            place = value.origin.place
+            text = f"{value.kind}: stands only in what anybody may have written: the {place}"
+            origins.append(ValueOrigin(value.pointer, kind, text, value.origin.span_id, place))
     return tuple(origins)

@@ -41,6 +41,8 @@ class ValueOrigin:
     """One sentence for the reviewer."""
     span_id: str = ""
     """The span that showed the value; empty if none did."""
+    place: str = ""
+    """What of that span showed it, such as ``result of read_page``; empty if nothing did."""
 
 
 @value
