@@ -109,7 +109,7 @@ def nested(field: str, value_class: type[Any], rows: Rows) -> Extra:
     return Extra(write_nested, read_nested, tuple(row.key for row in rows))
 
 
-_MAX_EXACT_INT: Final = 1 << 53
+MAX_EXACT_INT: Final = 1 << 53
 """Largest integer up to which a float holds every integer."""
 _INT64_DIGITS: Final = 19
 _FLAGS: Final = {"true": True, "false": False}
@@ -129,20 +129,20 @@ def as_count(value: JsonValue) -> int | None:
         value = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < _INT64_DIGITS else None
     elif isinstance(value, float):
         value = int(value) if value.is_integer() else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_EXACT_INT else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_EXACT_INT else None
 
 
 def as_number(value: JsonValue) -> float | None:
-    """Read a float, also from the text of a finite number. An integer that a float cannot hold stays an integer."""
+    """Read a finite float, also from its text. An integer that a float cannot hold stays an integer."""
     if isinstance(value, str):
         try:
             number = float(value)
         except ValueError:
             return None
         return number if isfinite(number) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or (isinstance(value, float) and not isfinite(value)):
         return None
-    return float(value) if abs(value) <= _MAX_EXACT_INT else value
+    return float(value) if abs(value) <= MAX_EXACT_INT else value
 
 
 def as_flag(value: JsonValue) -> bool | None:
@@ -204,7 +204,7 @@ def count(field: str, key: str) -> Row:
 
 def _no_giant(number: Any) -> Any:
     """Leave out a number that no attribute holds: OTLP's exporters would lose all spans that they send with it."""
-    return None if type(number) is int and abs(number) > _MAX_EXACT_INT else number
+    return None if type(number) is int and abs(number) > MAX_EXACT_INT else number
 
 
 def number(field: str, key: str) -> Row:

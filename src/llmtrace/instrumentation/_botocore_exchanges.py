@@ -17,9 +17,10 @@ from llmtrace.instrumentation._exchanges import (
     body_in_replay,
     open_exchange,
     recorded_exchange,
+    with_cause,
 )
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import current_call
+from llmtrace.instrumentation._provider import Call, current_call
 from llmtrace.model import Exchange
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.player import player
@@ -32,7 +33,7 @@ def _send(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) -> An
     request = args[0] if args else kwargs["request"]
     played = player()
     if played is not None and call.find_answer(played) is not None:
-        return _recorded_response(recorded_exchange(call), request)
+        return _recorded_response(call, request)
     exchange = guard(open_exchange, call, request)
     try:
         response = wrapped(*args, **kwargs)
@@ -103,21 +104,22 @@ class BodyProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at 
 # -- replay
 
 
-def _recorded_response(exchange: Exchange, request: Any) -> Any:
+def _recorded_response(call: Call, request: Any) -> Any:
     """Return the recorded answer as a response of botocore. Raises botocore's exception if the recording ends with one."""
+    exchange = recorded_exchange(call)
     if exchange.status is None:
-        raise _transport_error(exchange, request)
+        raise _transport_error(call, exchange, request)
     headers = dict(exchange.headers)
     if not any(name.lower() == "transfer-encoding" for name in headers):
         headers["content-length"] = str(len(exchange.body))
-    body = _Body(exchange.chunks(), _transport_error(exchange, request) if exchange.error else None)
+    body = _Body(exchange.chunks(), _transport_error(call, exchange, request) if exchange.error else None)
     response = sys.modules["botocore.awsrequest"].AWSResponse(request.url, exchange.status, headers, body)
     if not request.stream_output:
         response.content  # noqa: B018 - reads the body, as the session does
     return response
 
 
-def _transport_error(exchange: Exchange, request: Any) -> Exception:
+def _transport_error(call: Call, exchange: Exchange, request: Any) -> Exception:
     """Return the exception of botocore or ``urllib3`` with the recorded name, or else botocore's most general one."""
     exceptions: Any = sys.modules["botocore.exceptions"]
     kind = getattr(exceptions, exchange.error, None) or getattr(sys.modules.get("urllib3.exceptions"), exchange.error, None)
@@ -127,7 +129,7 @@ def _transport_error(exchange: Exchange, request: Any) -> Exception:
     error.args = (exchange.message,)
     if isinstance(error, exceptions.BotoCoreError):
         error.kwargs = {"endpoint_url": request.url, "error": exchange.message}
-    return error
+    return with_cause(call, error)
 
 
 class _Body(io.BufferedReader):

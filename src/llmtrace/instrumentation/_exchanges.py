@@ -10,7 +10,9 @@ sends nothing.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
@@ -22,6 +24,7 @@ from typing import Any
 import wrapt
 
 from llmtrace.errors import ReplayDiverged
+from llmtrace.instrumentation._failures import CONNECTION_REFUSED
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, current_call
 from llmtrace.model import Exchange
@@ -212,11 +215,12 @@ def _recorded_response(call: Call, client: Any, request: Any) -> Any:
     module: Any = next(module for module in modules if hasattr(module, "AsyncByteStream"))  # httpx, or one of the same form
     exchange = recorded_exchange(call)
     if exchange.status is None:
-        raise _transport_error(module, exchange, request)
+        raise _transport_error(call, module, exchange, request)
     headers = dict(exchange.headers)
     if _was_retried(exchange) and hasattr(call.client, "max_retries"):
         headers.update(_DO_NOT_RETRY)
-    stream = _recorded_body(module)(exchange.chunks(), _transport_error(module, exchange, request) if exchange.error else None)
+    error = _transport_error(call, module, exchange, request) if exchange.error else None
+    stream = _recorded_body(module)(exchange.chunks(), error)
     response = module.Response(exchange.status, headers=headers, stream=stream, request=request)
     response.elapsed = timedelta(0)
     return response
@@ -239,17 +243,24 @@ def _was_retried(exchange: Exchange) -> bool:
     return exchange.status is None or exchange.status in _RETRIED or exchange.status >= _FIRST_SERVER_ERROR
 
 
-def _transport_error(module: Any, exchange: Exchange, request: Any) -> Exception:
+def with_cause(call: Call, error: Exception) -> Exception:
+    """Return a recorded exception with the cause that a refused connection has: programs and `failure_in_call` ask for it."""
+    failure = None if call.answered_by is None else call.answered_by.failure
+    if failure is not None and failure.type == CONNECTION_REFUSED:
+        error.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    return error
+
+
+def _transport_error(call: Call, module: Any, exchange: Exchange, request: Any) -> Exception:
     """Return the exception of ``httpx`` or ``aiohttp`` with the recorded name, or else the most general one of ``httpx``."""
     kind = getattr(module, exchange.error, None)
     of_aiohttp = getattr(sys.modules.get("aiohttp"), exchange.error, None)
     if isinstance(of_aiohttp, type) and issubclass(of_aiohttp, Exception):
         with suppress(TypeError):  # it is made of more than its message
-            return of_aiohttp(exchange.message)
+            return with_cause(call, of_aiohttp(exchange.message))
     if not (isinstance(kind, type) and issubclass(kind, module.RequestError)):
         kind = module.TransportError
-    error: Exception = kind(exchange.message, request=request)
-    return error
+    return with_cause(call, kind(exchange.message, request=request))
 
 
 @cache

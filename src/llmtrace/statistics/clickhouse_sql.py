@@ -16,6 +16,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import dialects, findings, operations
+from llmtrace.codec.fields import MAX_EXACT_INT
 from llmtrace.model import (
     BUDGET_EXCEEDED,
     CANCELLED,
@@ -70,11 +71,13 @@ def _text(key: str) -> str:
 
 
 def _number(key: str, form: str = _WHOLE + _MORE) -> str:
-    return f"if(match({_at(key)}, {_quoted(f'^{form}$')}), toFloat64OrNull({_at(key)}), NULL)"
+    number = f"toFloat64OrNull({_at(key)})"
+    return f"if(match({_at(key)}, {_quoted(f'^{form}$')}) AND isFinite({number}), {number}, NULL)"
 
 
 def _count(key: str) -> str:
-    return f"if(floor({_number(key)}) = {_number(key)}, {_number(key)}, NULL)"
+    number = _number(key)
+    return f"if(floor({number}) = {number} AND abs({number}) <= {MAX_EXACT_INT}, {number}, NULL)"
 
 
 def _float(key: str) -> str:
