@@ -44,7 +44,7 @@ def spans(trace_id: str, span_id: str, events: Sequence[Event], added: Sequence[
     for event in events:
         if event.name not in (*_CALLS, _TOOL) or _key(event) not in changed:
             continue
-        start = event.time - int((fields.as_number(event.attributes.get("duration_ms")) or 0) * 1e6)
+        start = event.time - int((fields.as_seconds(event.attributes.get("duration_ms")) or 0) * 1e6)
         digest = hashlib.sha256(f"{span_id} {event.name} {event.time} {_key(event)}".encode()).hexdigest()
         if event.name == _TOOL:
             yield _span("tool", trace_id, digest[:16], span_id, start, event.time, event, _tool(event))

@@ -111,6 +111,7 @@ def nested(field: str, value_class: type[Any], rows: Rows) -> Extra:
 
 MAX_EXACT_INT: Final = 1 << 53
 """Largest integer up to which a float holds every integer."""
+MAX_SECONDS: Final = 9_000_000_000
 _INT64_DIGITS: Final = 19
 _FLAGS: Final = {"true": True, "false": False}
 
@@ -143,6 +144,12 @@ def as_number(value: JsonValue) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or (isinstance(value, float) and not isfinite(value)):
         return None
     return float(value) if abs(value) <= MAX_EXACT_INT else value
+
+
+def as_seconds(value: JsonValue) -> float | None:
+    """Read a time in seconds. One of centuries is none, so that it always has nanoseconds that 64 bits hold."""
+    number = as_number(value)
+    return number if number is not None and abs(number) <= MAX_SECONDS else None
 
 
 def as_flag(value: JsonValue) -> bool | None:
@@ -209,6 +216,10 @@ def _no_giant(number: Any) -> Any:
 
 def number(field: str, key: str) -> Row:
     return Row(field, key, as_number, as_number)
+
+
+def seconds(field: str, key: str) -> Row:
+    return Row(field, key, as_seconds, as_seconds)
 
 
 def flag(field: str, key: str, *, default: bool = False) -> Row:

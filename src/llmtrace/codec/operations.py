@@ -114,7 +114,7 @@ SHAPES: Final = (
             _RESPONSE_MODEL,
             fields.texts("finish_reasons", sc.RESPONSE_FINISH_REASONS),
             fields.text("system_fingerprint", sc.OPENAI_SYSTEM_FINGERPRINT),
-            fields.number("time_to_first_chunk", sc.RESPONSE_TIME_TO_FIRST_CHUNK),
+            fields.seconds("time_to_first_chunk", sc.RESPONSE_TIME_TO_FIRST_CHUNK),
             fields.count("chunks", sc.CHUNKS),
             fields.flag("partial", sc.PARTIAL),
             fields.text("status", sc.RESPONSE_STATUS),

@@ -16,7 +16,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import dialects, findings, operations
-from llmtrace.codec.fields import MAX_EXACT_INT
+from llmtrace.codec.fields import MAX_EXACT_INT, MAX_SECONDS
 from llmtrace.model import (
     BUDGET_EXCEEDED,
     CANCELLED,
@@ -78,6 +78,11 @@ def _number(key: str, form: str = _WHOLE + _MORE) -> str:
 def _count(key: str) -> str:
     number = _number(key)
     return f"if(floor({number}) = {number} AND abs({number}) <= {MAX_EXACT_INT}, {number}, NULL)"
+
+
+def _seconds(key: str) -> str:
+    number = _number(key)
+    return f"if(abs({number}) <= {MAX_SECONDS}, {number}, NULL)"
 
 
 def _float(key: str) -> str:
@@ -181,7 +186,7 @@ _COLUMNS: Final[dict[str, str]] = {
     "reasoning": _count(sc.USAGE_REASONING),
     "cost": _number(sc.COST_USD),
     "limited_to": _number(f"{sc.REQUEST_PREFIX}max_tokens", _WHOLE),
-    "first_chunk": f"if(kind = 'inference', {_number(sc.RESPONSE_TIME_TO_FIRST_CHUNK)}, NULL)",
+    "first_chunk": f"if(kind = 'inference', {_seconds(sc.RESPONSE_TIME_TO_FIRST_CHUNK)}, NULL)",
     "engine_first": f"if(kind = 'inference', {_float(sc.ENGINE_FIRST_TOKEN)}, NULL)",
     "engine_pace": _float(sc.ENGINE_PER_TOKEN),
     "streamed": f"{_at(sc.REQUEST_STREAM)} = 'true'",

@@ -6,7 +6,6 @@ Laws: tokens and dollars come from model calls only. Each call counts once, even
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -111,8 +110,6 @@ def _first_tokens(trace: Trace) -> dict[str, float]:
                 seconds_by_span[span.span_id] = engine_seconds
             continue
         seconds_by_span[span.span_id] = waited = span.operation.time_to_first_chunk
-        if not math.isfinite(waited * 1e9):  # a broken value of some writer, from which no arrival time follows
-            continue
         arrival = span.start + round(waited * 1e9)
         for above in trace.ancestors(span):
             if isinstance(above.operation, (AgentInvocation, Workflow)):
