@@ -104,7 +104,7 @@ def _call(event: Event, answers: Sequence[Event]) -> dict[str, Any]:
         sc.USAGE_OUTPUT_TOKENS: fields.as_count(record.get("output_tokens")),
         sc.USAGE_CACHE_READ: cache_read,
         sc.USAGE_CACHE_WRITE: cache_write,
-        sc.COST_USD: fields.as_number(record.get("cost_usd")),
+        sc.COST_USD: fields.as_amount(record.get("cost_usd")),
         sc.ERROR_TYPE: record.get("status_code"),
         "ttft_ms": record.get("ttft_ms"),
     }

@@ -148,8 +148,17 @@ def as_number(value: JsonValue) -> float | None:
 
 def as_seconds(value: JsonValue) -> float | None:
     """Read a time in seconds. One of centuries is none, so that it always has nanoseconds that 64 bits hold."""
+    return _up_to(MAX_SECONDS, value)
+
+
+def as_amount(value: JsonValue) -> float | None:
+    """Read an amount of money, which is never so large that a sum of some could be no number."""
+    return _up_to(MAX_EXACT_INT, value)
+
+
+def _up_to(most: int, value: JsonValue) -> float | None:
     number = as_number(value)
-    return number if number is not None and abs(number) <= MAX_SECONDS else None
+    return number if number is not None and abs(number) <= most else None
 
 
 def as_flag(value: JsonValue) -> bool | None:
@@ -220,6 +229,10 @@ def number(field: str, key: str) -> Row:
 
 def seconds(field: str, key: str) -> Row:
     return Row(field, key, as_seconds, as_seconds)
+
+
+def amount(field: str, key: str) -> Row:
+    return Row(field, key, as_amount, as_amount)
 
 
 def flag(field: str, key: str, *, default: bool = False) -> Row:

@@ -21,6 +21,7 @@ _WORDS: Final = {
 }
 """Finish reasons of the conventions, and the words that mean the same. Any other word stays, in lower case."""
 _REASONS: Final = {word: reason for reason, words in _WORDS.items() for word in words.split()}
+WORDS: Final = frozenset({*_WORDS, *_REASONS})
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 

@@ -118,7 +118,7 @@ SHAPES: Final = (
             fields.count("chunks", sc.CHUNKS),
             fields.flag("partial", sc.PARTIAL),
             fields.text("status", sc.RESPONSE_STATUS),
-            fields.number("cost_usd", sc.COST_USD),
+            fields.amount("cost_usd", sc.COST_USD),
             _INPUT,
             _OUTPUT,
             Row("system", sc.SYSTEM_INSTRUCTIONS, None, messages.read_parts, omits_empty=True, by="parts"),

@@ -16,7 +16,8 @@ from itertools import islice
 from llmtrace.laws._answers import MOST_PLACES, breach, fenced_blocks, has_call, requested_json
 from llmtrace.laws.base import Stateless
 from llmtrace.model import Evaluation, Inference, Message, Severity, Span
-from llmtrace.reading.answer_endings import CUT, FILTERED, finish_reason, is_refusal
+from llmtrace.model.operations import CUT
+from llmtrace.reading.answer_endings import FILTERED, finish_reason, is_refusal
 from llmtrace.reading.result_form import NOT_JSON, is_cut_json, parse_json
 
 _FINDINGS: dict[str, tuple[Severity, str]] = {

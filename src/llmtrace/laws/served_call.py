@@ -21,7 +21,8 @@ from itertools import islice
 from llmtrace.laws._answers import MOST_PLACES, has_call
 from llmtrace.laws.base import Stateless
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, ToolCall
-from llmtrace.reading.answer_endings import CUT, finish_reason
+from llmtrace.model.operations import CUT
+from llmtrace.reading.answer_endings import finish_reason
 from llmtrace.text.patterns import lazy_pattern
 
 _BLOCK = lazy_pattern(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL)

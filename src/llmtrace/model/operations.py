@@ -46,6 +46,8 @@ class Fingerprint:
 
 CALLED = frozenset({"tool_call", "tool_calls", "tool_use", "function_call"})
 """Finish reasons of answers that ask for tools."""
+CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"})
+"""Finish reasons of answers that end where a limit was reached."""
 
 
 @value

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias
 
 from llmtrace.model import FetchResponse, Generic, Inference, Message, Reasoning, Span, Text
-from llmtrace.model.operations import CALLED
+from llmtrace.model.operations import CALLED, CUT
 from llmtrace.semconv import CONTENT_LEVEL, SCOPE_NAME, STREAM_CUT
 
-CUT: Final = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"})
 FILTERED: Final = frozenset(
     {"content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii", "error_toxic"}
 )

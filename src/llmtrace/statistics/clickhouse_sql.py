@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec import dialects, findings, operations
+from llmtrace.codec import dialects, findings, finish_reasons, operations
 from llmtrace.codec.fields import MAX_EXACT_INT, MAX_SECONDS
 from llmtrace.model import (
     BUDGET_EXCEEDED,
@@ -29,7 +29,7 @@ from llmtrace.model import (
     ToolExecution,
     Workflow,
 )
-from llmtrace.model.operations import CALLED
+from llmtrace.model.operations import CALLED, CUT
 from llmtrace.statistics.distribution import EXACT, LOG, SMALLEST
 from llmtrace.statistics.error_budget import SHARES, WINDOWS
 from llmtrace.statistics.groups import MALFORMED, NO_QUALITY, By
@@ -80,9 +80,9 @@ def _count(key: str) -> str:
     return f"if(floor({number}) = {number} AND abs({number}) <= {MAX_EXACT_INT}, {number}, NULL)"
 
 
-def _seconds(key: str) -> str:
+def _number_up_to(key: str, most: int) -> str:
     number = _number(key)
-    return f"if(abs({number}) <= {MAX_SECONDS}, {number}, NULL)"
+    return f"if(abs({number}) <= {most}, {number}, NULL)"
 
 
 def _float(key: str) -> str:
@@ -163,6 +163,11 @@ def _kind() -> str:
     return f"multiIf({', '.join(cases)}, 'custom')"
 
 
+def _is_read_alike(reason: str) -> bool:
+    """Return True if a finish reason of another writer says here what its word of the conventions does."""
+    return all((reason in words) == (finish_reasons.finish_reason(reason) in words) for words in (CALLED, CUT))
+
+
 _OUTCOMES = ", ".join([f"lower({_at(key)})" for key in sorted(findings.OUTCOMES)])
 _COLUMNS: Final[dict[str, str]] = {
     "id": "sipHash64(SpanId)",
@@ -184,17 +189,18 @@ _COLUMNS: Final[dict[str, str]] = {
     "cache_read": _count(sc.USAGE_CACHE_READ),
     "cache_write": f"""if({_has(sc.USAGE_CACHE_WRITE)}, {_count(sc.USAGE_CACHE_WRITE)}, {_count(sc.USAGE_CACHE_CREATION)})""",
     "reasoning": _count(sc.USAGE_REASONING),
-    "cost": _number(sc.COST_USD),
+    "cost": _number_up_to(sc.COST_USD, MAX_EXACT_INT),
     "limited_to": _number(f"{sc.REQUEST_PREFIX}max_tokens", _WHOLE),
-    "first_chunk": f"if(kind = 'inference', {_seconds(sc.RESPONSE_TIME_TO_FIRST_CHUNK)}, NULL)",
+    "first_chunk": f"if(kind = 'inference', {_number_up_to(sc.RESPONSE_TIME_TO_FIRST_CHUNK, MAX_SECONDS)}, NULL)",
     "engine_first": f"if(kind = 'inference', {_float(sc.ENGINE_FIRST_TOKEN)}, NULL)",
     "engine_pace": _float(sc.ENGINE_PER_TOKEN),
     "streamed": f"{_at(sc.REQUEST_STREAM)} = 'true'",
     "partial": f"{_at(sc.PARTIAL)} = 'true'",
     "cut": _with_names(
         """arrayAll(r -> startsWith(r, '"'), JSONExtractArrayRaw({reasons}))
-        AND hasAny(JSONExtract({reasons}, 'Array(String)'), ['length', 'max_tokens'])""",
+        AND hasAny(JSONExtract({reasons}, 'Array(String)'), {cut})""",
         reasons=_at(sc.RESPONSE_FINISH_REASONS),
+        cut=_list(sorted(CUT)),
     ),
     "failed": _with_names(
         """(lower(StatusCode) IN ('error', 'status_code_error') OR (NOT {ours} AND (
@@ -260,6 +266,10 @@ _COLUMNS: Final[dict[str, str]] = {
                 OR arrayExists(m -> JSONType(m, 'parts') != 'Array' OR arrayExists(
                     p -> JSONExtractString(p, 'type') IN ('tool_use', 'function_call'), JSONExtractArrayRaw(m, 'parts')),
                 JSONExtractArrayRaw({said}))))
+        OR (NOT {ours} AND ({operation} = {CREATE_AGENT}
+            OR (kind = 'agent' AND {AGENT} = '') OR match(concat({AGENT}, {WORKFLOW}), {uuid})
+            OR ({has_model} AND lower({model}) IN {no_model})
+            OR NOT hasAll({words}, JSONExtract({reasons}, 'Array(String)'))))
         OR lower(SpanId) != SpanId OR lower(ParentSpanId) != ParentSpanId OR lower(TraceId) != TraceId""",
         ours=_has(sc.RUN_ID),
         marks=_list(sorted(dialects.marks())),
@@ -268,6 +278,15 @@ _COLUMNS: Final[dict[str, str]] = {
         exception=_event(f"n = '{sc.EVENT_PREFIX}{sc.EXCEPTION_EVENT}'"),
         objective=_at(sc.SLO_NAME),
         said=_at(sc.OUTPUT_MESSAGES),
+        operation=_at(sc.OPERATION_NAME),
+        AGENT=_at(sc.AGENT_NAME),
+        WORKFLOW=_at(sc.WORKFLOW_NAME),
+        uuid=_quoted(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}"),
+        has_model=_has(sc.RESPONSE_MODEL),
+        model=_at(sc.RESPONSE_MODEL),
+        no_model=f"({_list(sorted(dialects.NO_MODEL))[1:-1]})",
+        words=_list(sorted(word for word in finish_reasons.WORDS if _is_read_alike(word))),
+        reasons=_at(sc.RESPONSE_FINISH_REASONS),
     ),
 }
 _NODE: Final = (

@@ -25,6 +25,7 @@ from llmtrace.model import (
     Workflow,
     failure_kind,
 )
+from llmtrace.model.operations import CUT
 from llmtrace.model.traces import in_traces
 from llmtrace.model.value import value
 from llmtrace.semconv import SERVICE_NAME, SERVICE_VERSION, VCS_REVISION
@@ -228,7 +229,7 @@ class Group:
         tokens = None if step.usage is None else step.usage.output_tokens
         if step.span.failure is not None or inference.partial or tokens is None:
             return
-        self.cut += "length" in inference.finish_reasons or "max_tokens" in inference.finish_reasons
+        self.cut += not CUT.isdisjoint(inference.finish_reasons)
         self.output_tokens.add(tokens)
         turns.tokens.add(tokens)
         self.answered.add(step.span.duration)

@@ -16,6 +16,7 @@ from llmtrace.diagnosis import diagnose
 from llmtrace.diagnosis.environment import ABSENT, KINDS, Change, Environment, Fact, compare, environment_of, without_task
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import INVALID_TOOL_CALL, Inference, Span, ToolExecution, Trace, replace
+from llmtrace.model.operations import CUT
 from llmtrace.model.value import value
 from llmtrace.statistics.two_samples import (
     Interval,
@@ -57,7 +58,6 @@ NUMBERS: Final = {
     "first token": ("time to the first token", "s", _OF_CALL),
     "answer": ("output tokens of a model call", "tokens", _OF_CALL),
 }
-_CUT: Final = frozenset({"length", "max_tokens"})
 
 
 class RunSet:
@@ -97,7 +97,7 @@ class RunSet:
             "suspect": kind is not None,
             "tool failed": any(span.failure is not None for span in tools),
             "invalid call": any(_has_invalid_call(span) for span in trace.spans),
-            "cut": any(not _CUT.isdisjoint(call.finish_reasons) for _, call in inferences),
+            "cut": any(not CUT.isdisjoint(call.finish_reasons) for _, call in inferences),
         }
         for name, flag in flags.items():
             self.flags[name].append(flag)

@@ -21,11 +21,11 @@ from llmtrace import semconv as sc
 from llmtrace.codec import genai, operations
 from llmtrace.codec.best_fields import fill_in
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader
-from llmtrace.codec.dialects._vocabulary import use_standard_words
+from llmtrace.codec.dialects._vocabulary import NO_MODEL, use_standard_words
 from llmtrace.log_once import warn_once
 from llmtrace.model import JsonValue, Operation, RawSpan, Span, replace
 
-__all__ = ["GROUP", "Dialect", "SpanReader", "decode", "dialects", "knows", "marks"]
+__all__ = ["GROUP", "NO_MODEL", "Dialect", "SpanReader", "decode", "dialects", "knows", "marks"]
 
 GROUP: Final = "llmtrace.dialects"
 _LAST: Final = ("openinference", "mlflow", "older_genai")

@@ -57,8 +57,11 @@ class SpanReader:
         """Remove and return the first of these attributes that is a whole number."""
         return self._take(fields.as_count, keys)
 
-    def number(self, *keys: str) -> float | None:
-        return self._take(fields.as_number, keys)
+    def seconds(self, *keys: str) -> float | None:
+        return self._take(fields.as_seconds, keys)
+
+    def amount(self, *keys: str) -> float | None:
+        return self._take(fields.as_amount, keys)
 
     def object(self, *keys: str) -> dict[str, JsonValue] | None:
         """Remove and return the first of these attributes that is a JSON object, as text or structured."""

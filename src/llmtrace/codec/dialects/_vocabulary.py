@@ -26,14 +26,14 @@ _ROLES: Final = {
 _STANDARD_ROLES: Final = frozenset(_ROLES.values())
 _PLACEHOLDER: Final = re.compile(r"[<(\[].*[>)\]]|none|null|unknown|undefined|n/a|", re.IGNORECASE)
 """``<not specified>`` (Google ADK) and the like."""
-_UUID: Final = re.compile(
+UUID: Final = re.compile(
     r"[_\-:. ]?\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b|_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 )
 """A UUID and the separator before it: ``Crew_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed.kickoff`` (CrewAI)."""
 _AGENT_ID: Final = "gen_ai.agent.id"
 _SESSION: Final = "session.id"
 """OpenTelemetry's general session id, which many programs use for the conversation."""
-_NO_MODEL: Final = frozenset({"", "none", "null", "unknown"})
+NO_MODEL: Final = frozenset({"", "none", "null", "unknown"})
 _MOST_TOKENS_OF_NOTHING: Final = 8
 """Output tokens that an answer without text may have, at most: marks at its beginning and end."""
 
@@ -73,14 +73,14 @@ def _name(span: Span, operation: AgentInvocation | Workflow) -> str:
     name = operation.name
     if not name and isinstance(operation, AgentInvocation):
         name = fields.as_text(span.attributes.get(_AGENT_ID)) or span.name.removeprefix("invoke_agent").strip()
-    return _UUID.sub("", name) or name
+    return UUID.sub("", name) or name
 
 
 def _of_inference(inference: Inference, reasons: tuple[str, ...]) -> dict[str, Any]:
     changes: dict[str, Any] = {"input": _with_standard_words(inference.input), "output": _answers(inference)}
     if _is_unwritten(inference, reasons):
         changes["output"] = ()
-    if (inference.response_model or "").lower() in _NO_MODEL:
+    if (inference.response_model or "").lower() in NO_MODEL:
         changes["response_model"] = None
     first = next((message for message in inference.input if message.role.lower() in ("system", "developer")), None)
     if inference.system and first is not None and first.parts == inference.system:

@@ -48,7 +48,7 @@ class ClaudeCode(Dialect):
             return AgentInvocation(AGENT, input=_said("user", asked), output=_said("assistant", answered))
         if kind == "llm_request":
             reader.drop("input_tokens")  # excludes cached tokens, which the conventions include
-            milliseconds = reader.number("ttft_ms")
+            milliseconds = reader.seconds("ttft_ms")
             if milliseconds is not None:
                 reader.rest[sc.RESPONSE_TIME_TO_FIRST_CHUNK] = milliseconds / 1000
             return None

@@ -72,7 +72,7 @@ def _generation(reader: SpanReader) -> Operation:
         response_id=answer.response_id,
         finish_reasons=answer.finish_reasons,
         usage=_usage(reader),
-        cost_usd=fields.as_number((reader.object(_COST) or {}).get("total")),
+        cost_usd=fields.as_amount((reader.object(_COST) or {}).get("total")),
         stream=stream is True or first is not None,
         time_to_first_chunk=first,
     )
@@ -85,7 +85,7 @@ def _first_chunk(reader: SpanReader) -> float | None:
         return None
     try:
         seconds = datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp() - reader.raw.start / 1e9
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a year that no time of day has
         return None
     reader.drop(_FIRST)
     return max(0.0, seconds)

@@ -81,9 +81,9 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
         usage=_shapes.usage_of_provider(usage)
         if usage
         else _shapes.usage_of_counts(reader.count(sc.USAGE_INPUT_TOKENS), reader.count(sc.USAGE_OUTPUT_TOKENS)),
-        cost_usd=reader.number("langsmith.total_cost"),
+        cost_usd=reader.amount("langsmith.total_cost"),
         stream=settings.get("stream") is True,
-        time_to_first_chunk=reader.number(sc.RESPONSE_TIME_TO_FIRST_CHUNK),
+        time_to_first_chunk=reader.seconds(sc.RESPONSE_TIME_TO_FIRST_CHUNK),
     )
 
 

@@ -72,7 +72,7 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
         response_id=answer.response_id,
         finish_reasons=answer.finish_reasons,
         usage=_shapes.usage_of_provider(usage),
-        cost_usd=fields.as_number(cost.get("total_cost")) if isinstance(cost, Mapping) else None,
+        cost_usd=fields.as_amount(cost.get("total_cost")) if isinstance(cost, Mapping) else None,
         stream=request.rest.get("stream") is True,
     )
 

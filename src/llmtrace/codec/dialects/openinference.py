@@ -112,7 +112,7 @@ def _llm(reader: SpanReader) -> Operation:
         response_id=whole.response_id or None,
         finish_reasons=(finish,) if finish else whole.finish_reasons,
         usage=_usage(reader),
-        cost_usd=reader.number("llm.cost.total"),
+        cost_usd=reader.amount("llm.cost.total"),
     )
 
 

@@ -95,7 +95,7 @@ def _prompt(prompt: JsonValue) -> tuple[Message, ...]:
 def _inference(reader: SpanReader, name: str) -> Operation:
     items = reader.json("ai.prompt.messages")
     reason = reader.text(_FINISHED)
-    first = reader.number("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk")
+    first = reader.seconds("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk")
     return Inference(
         # the SDK writes "openai.chat"
         (reader.text(sc.PROVIDER_NAME) or reader.text("ai.model.provider") or "").partition(".")[0],

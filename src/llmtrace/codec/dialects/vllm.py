@@ -39,7 +39,10 @@ class Vllm(Dialect):
         count = reader.count("gen_ai.request.n")
         input_tokens = reader.count("gen_ai.usage.prompt_tokens", sc.USAGE_INPUT_TOKENS)
         output_tokens = reader.count("gen_ai.usage.completion_tokens", sc.USAGE_OUTPUT_TOKENS)
-        first, decode = reader.number("gen_ai.latency.time_to_first_token"), fields.as_number(reader.rest.get(sc.ENGINE_DECODE))
+        first, decode = (
+            reader.seconds("gen_ai.latency.time_to_first_token"),
+            fields.as_seconds(reader.rest.get(sc.ENGINE_DECODE)),
+        )
         if first is not None:
             reader.rest[sc.ENGINE_FIRST_TOKEN] = first
         if decode is not None and output_tokens is not None and output_tokens > 1:
