@@ -327,7 +327,7 @@ def test_any_spans(engine: ClickHouseEngine, monkeypatch: pytest.MonkeyPatch) ->
 
     @given(traces())
     @settings(
-        max_examples=40, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        max_examples=120, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
     )
     def drawn(some: list[RawSpan]) -> None:
         many.append(some)

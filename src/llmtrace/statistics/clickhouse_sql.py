@@ -266,8 +266,8 @@ _COLUMNS: Final[dict[str, str]] = {
                 OR arrayExists(m -> JSONType(m, 'parts') != 'Array' OR arrayExists(
                     p -> JSONExtractString(p, 'type') IN ('tool_use', 'function_call'), JSONExtractArrayRaw(m, 'parts')),
                 JSONExtractArrayRaw({said}))))
-        OR (NOT {ours} AND ({operation} = {CREATE_AGENT}
-            OR (kind = 'agent' AND {AGENT} = '') OR match(concat({AGENT}, {WORKFLOW}), {uuid})
+        OR {operation} = {CREATE_AGENT}
+        OR (NOT {ours} AND ((kind = 'agent' AND {AGENT} = '') OR match(concat({AGENT}, {WORKFLOW}), {uuid})
             OR ({has_model} AND lower({model}) IN {no_model})
             OR NOT hasAll({words}, JSONExtract({reasons}, 'Array(String)'))))
         OR lower(SpanId) != SpanId OR lower(ParentSpanId) != ParentSpanId OR lower(TraceId) != TraceId""",
