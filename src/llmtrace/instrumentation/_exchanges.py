@@ -256,11 +256,19 @@ def _transport_error(call: Call, module: Any, exchange: Exchange, request: Any) 
     kind = getattr(module, exchange.error, None)
     of_aiohttp = getattr(sys.modules.get("aiohttp"), exchange.error, None)
     if isinstance(of_aiohttp, type) and issubclass(of_aiohttp, Exception):
-        with suppress(TypeError):  # it is made of more than its message
-            return with_cause(call, of_aiohttp(exchange.message))
+        return with_cause(call, _restored(of_aiohttp, exchange.message))
     if not (isinstance(kind, type) and issubclass(kind, module.RequestError)):
         kind = module.TransportError
     return with_cause(call, kind(exchange.message, request=request))
+
+
+def _restored(kind: type[Exception], message: str) -> Exception:
+    """Return an exception by its class and text. One that is made of more than its text gets the text only."""
+    with suppress(TypeError):
+        return kind(message)
+    members = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__str__": lambda _: message}
+    like_it: type[Exception] = type(kind.__name__, (kind,), members)
+    return like_it.__new__(like_it, message)
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import re
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -103,6 +104,18 @@ def test_a_replay_is_what_was_recorded(way: Way, call: str) -> None:
     """How the span of a stream that is left ends is up to the event loop, which closes the connection, or has none to close."""
     program, reply = CALLS_SEEN[call]
     check(way, program, reply(way.kit))
+
+
+def test_a_refused_connection_is_refused_again(way: Way) -> None:
+    """By the word that the span has: agents around the call get it from what the exception was caused by."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    seen, captured = record(way, ask, url)
+    with capture(instrument=(way.kit.name,), redact=False) as again, replay(captured.traces[0]):
+        assert without_cause(way._run(ask, url)) == without_cause(seen)
+    words = [span.failure and span.failure.type for spans in (captured.spans, again.spans) for span in spans]
+    assert set(words) == {"connection_refused"}
 
 
 @pytest.mark.parametrize("is_streamed", [False, True])
