@@ -262,6 +262,20 @@ def test_any_command(tmp_path: Path) -> None:
     assert b"no script or command 'no-such-command' was found" in err
 
 
+def test_a_python_without_llmtrace_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``python`` on the path may be another than that of the command: of a virtual environment which is not active."""
+    (tmp_path / "agent.py").write_text(STEP.format("step") + "import sys\nprint(sys.prefix)")
+    bare = tmp_path / "bin" / "python"
+    bare.parent.mkdir()
+    bare.write_text("#!/bin/sh\nexit 1\n")
+    bare.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bare.parent}{os.pathsep}{os.environ['PATH']}")
+    code, out, err = traced("python", "agent.py", cwd=tmp_path)
+    assert (code, out.decode().strip()) == (0, sys.prefix)
+    assert f"{bare} has no llmtrace; the program runs with {sys.executable}" in err.decode()
+    assert [span.name for span in last(tmp_path).spans][-1] == "step"
+
+
 def test_what_a_child_dies_of_is_on_its_span(tmp_path: Path) -> None:
     """An exception that nobody catches in a child process ends its span with it; its traceback is its own."""
     (tmp_path / "agent.py").write_text(STEP.format("step") + "raise KeyError('x')")

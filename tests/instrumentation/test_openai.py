@@ -101,6 +101,10 @@ _CITATION = {"type": "url_citation", "url_citation": {"url": "http://x", "title"
         ),
         (message(None, tool_calls=[tool_call('{"a": 1')]), (ToolCall("look_up", '{"a": 1', "call_1"),)),
         (
+            message(None, tool_calls=[tool_call("{}")], function_call={"name": "", "arguments": ""}),
+            (ToolCall("look_up", {}, "call_1"),),
+        ),
+        (
             message(None, tool_calls=[{"id": "c", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}]),
             (ToolCall("sql", "SELECT 1", "c"),),
         ),

@@ -84,6 +84,7 @@ def test_a_scripted_agent_finds_the_fault(store: str, tmp_path: Path, llmtrace: 
             ("why", {"run": "feedbeef"}),
             ("why", {"page": 0}),
             ("list_runs", {"limit": "x"}),
+            ("list_runs", {"helth": "suspect"}),
             ("nope", {}),
         ):
             refused = await session.call_tool(name, arguments)

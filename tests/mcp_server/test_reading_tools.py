@@ -141,6 +141,8 @@ def test_pages_hold_the_whole_and_nothing_twice() -> None:
         ("diff_runs", {"run": "last", "other": "/etc/passwd"}, "is not the id of a run"),
         ("lineage", {"span": "--json"}, "neither the id of a span nor the name of a tool"),
         ("show_span", {"run": "last", "span": "--json"}, "is called --json"),
+        ("show_run", {"run": "last", "span": "feedbeef"}, "is no span of this run"),
+        ("show_run", {"run": "last", "span": ""}, "is no span of this run"),
         ("list_runs", {"since": "yesterday"}, "expected a time such as 30m"),
         ("pending_reviews", {"review": "approve x"}, "is not the id of a review"),
         ("pending_reviews", {"review": "rev_none"}, "unknown review"),
@@ -191,3 +193,16 @@ def test_answers_are_what_the_commands_print(store: str) -> None:  # noqa: F811
     span = json.loads("\n".join(lines))
     assert span["operation"]["result"] == {"order_id": "KS-20431", "customer": "Jonas Okafor"}
     assert span["span_id"] in call(store, "show_run", run=SILENT)
+
+
+def test_a_long_run_opens_at_a_span(tmp_path: Path) -> None:
+    """By the id that `why` names, or its first digits."""
+    maker = Maker("ab" * 16, time.time_ns() - 900 * SECOND)
+    steps = [maker.span(number, 1, f"execute_tool step_{number}", ToolExecution(f"step_{number}")) for number in range(2, 500)]
+    append(str(tmp_path / "store"), maker.span(1, None, "invoke_agent x", AgentInvocation("x"), took=1.0), *steps)
+    first = call(str(tmp_path / "store"), "show_run", run="last")
+    assert "step_490(" not in first
+    for digits in (16, 14):
+        page = call(str(tmp_path / "store"), "show_run", run="last", span=steps[488].span_id[:digits])
+        assert "step_490(" in page
+        assert re.search(r"Page \d+ of \d+", page)

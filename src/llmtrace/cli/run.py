@@ -17,6 +17,7 @@ import builtins
 import contextlib
 import json
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -119,8 +120,25 @@ def _is_python(program: str) -> bool:
     return path.is_file() and not os.access(path, os.X_OK)  # a file that cannot be executed is taken for a script
 
 
+_PYTHON = re.compile(r"python(3(\.\d+)?)?(\.exe)?")
+
+
+def _interpreter(found: str) -> str:
+    """Return the interpreter for a program that was called ``python``: this one, if llmtrace cannot be imported in the one that
+    is found on the path, as where the command is that of a virtual environment which is not active."""
+    if found == sys.executable:
+        return found
+    asked = [found, "-c", "import importlib.util as u, sys; sys.exit(u.find_spec('llmtrace') is None)"]
+    if subprocess.run(asked, capture_output=True, check=False).returncode == 0:  # noqa: S603 - the user asked to run it
+        return found
+    print(f"llmtrace run: {found} has no llmtrace; the program runs with {sys.executable}", file=sys.stderr)
+    return sys.executable
+
+
 def _command(words: list[str]) -> Callable[[], Any]:
     program = shutil.which(words[0])
+    if program is not None and _PYTHON.fullmatch(words[0]):
+        program = _interpreter(program)
     if program is None:
         raise BadInput(
             f"no script or command {words[0]!r} was found.\n"

@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         if any(span.attributes.get(CONTENT_LEVEL) == "none" for span in trace.spans):
             screen.line()
             screen.prose("Messages, arguments and results were not recorded in this trace.", "dim")
-        elif not can_be_judged(trace) and any(span.run_id is None for span in trace.spans):
+        elif health == "ok" and not can_be_judged(trace) and any(span.run_id is None for span in trace.spans):
             screen.line()
             screen.prose(
                 f"Nothing could be judged. llmtrace why {short_id(trace.trace_id)} says what was not visible.", "yellow"

@@ -12,6 +12,7 @@ from llmtrace.instrumentation._openai_messages import (
     FINISH_REASONS,
     arguments,
     custom_call,
+    is_call,
     message_parts,
     read_beside,
     read_usage,
@@ -211,8 +212,9 @@ def _add(choice: _Choice, delta: Mapping[str, Any]) -> None:
     choice.annotations.extend(delta.get("annotations") or ())
     for call in delta.get("tool_calls") or ():
         _add_call(choice, members(call))
-    if delta.get("function_call") is not None:
-        _extend(choice.calls[0] if choice.calls else _new(choice, None), members(delta["function_call"]))
+    former = members(delta.get("function_call"))
+    if is_call(former):
+        _extend(choice.calls[0] if choice.calls else _new(choice, None), former)
     thought = delta.get("reasoning_content") or delta.get("reasoning")
     if thought and isinstance(thought, str):
         choice.reasoning.append(thought)

@@ -87,9 +87,15 @@ def message_parts(message: Mapping[str, Any]) -> list[Part]:
     calls = message.get("tool_calls")
     if isinstance(calls, (list, tuple)):  # not a generator, which only the SDK may consume
         parts += [read_tool_call(call) for call in calls]
-    if message.get("function_call"):
-        parts.append(read_tool_call({"function": message["function_call"]}))
+    former = message.get("function_call")
+    if former and is_call(members(former)):
+        parts.append(read_tool_call({"function": former}))
     return parts
+
+
+def is_call(function: Mapping[str, Any]) -> bool:
+    """Return False for an empty ``function_call``, which some servers write beside ``tool_calls``."""
+    return bool(function.get("name") or function.get("arguments"))
 
 
 def _sequence(value: Any) -> Any:

@@ -62,6 +62,15 @@ def _pages(text: str) -> Iterator[str]:
     yield "\n".join(lines)
 
 
+def _page_with(span: str, text: str) -> int:
+    """Return the page on which the line of a span is. Raises Refused."""
+    wanted = re.compile(rf"\b{re.escape(span)}", re.IGNORECASE)
+    number = next((number for number, page in enumerate(_pages(text), 1) if span and wanted.search(page)), None)
+    if number is None:
+        raise Refused(f"{_short(span)} is no span of this run. why names the ids of steps, and so do the pages of show_run.")
+    return number
+
+
 def _lines(text: str) -> Iterator[str]:
     for line in text.strip("\n").split("\n"):
         safe = escape_unsafe(line.rstrip().expandtabs(4))
@@ -130,10 +139,16 @@ class ReadingTools:
         checked and what not (llmtrace why)."""
         return fenced(await self._print("why", _run_id(run), "--markdown", *_options(possible=possible)), page)
 
-    async def show_run(self, run: Run = "last", page: Page = 1) -> str:
+    async def show_run(
+        self,
+        run: Run = "last",
+        page: Page = 1,
+        span: Annotated[str | None, Field(description="Begin at the page with this span, by the id that why names.")] = None,
+    ) -> str:
         """Show a run as a tree: each step with its span id, new messages, calls, results and findings, a line each
         (llmtrace show)."""
-        return fenced(await self._print("show", _run_id(run), "--ids"), page)
+        text = await self._print("show", _run_id(run), "--ids")
+        return fenced(text, page if span is None else _page_with(span, text))
 
     async def show_span(self, run: Run, span: Span, page: Page = 1) -> str:
         """Show one span whole, as JSON: all messages, arguments, result, error, parameters, tool definitions, attributes
