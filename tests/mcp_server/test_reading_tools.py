@@ -196,13 +196,10 @@ def test_answers_are_what_the_commands_print(store: str) -> None:  # noqa: F811
 
 
 def test_a_long_run_opens_at_a_span(tmp_path: Path) -> None:
-    """By the id that `why` names, or its first digits."""
+    """By the id that `why` names."""
     maker = Maker("ab" * 16, time.time_ns() - 900 * SECOND)
     steps = [maker.span(number, 1, f"execute_tool step_{number}", ToolExecution(f"step_{number}")) for number in range(2, 500)]
     append(str(tmp_path / "store"), maker.span(1, None, "invoke_agent x", AgentInvocation("x"), took=1.0), *steps)
     first = call(str(tmp_path / "store"), "show_run", run="last")
     assert "step_490(" not in first
-    for digits in (16, 14):
-        page = call(str(tmp_path / "store"), "show_run", run="last", span=steps[488].span_id[:digits])
-        assert "step_490(" in page
-        assert re.search(r"Page \d+ of \d+", page)
+    assert "step_490(" in call(str(tmp_path / "store"), "show_run", run="last", span=steps[488].span_id)
