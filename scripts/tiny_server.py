@@ -41,8 +41,8 @@ FLAGS = (
     "--enable-per-request-metrics",
     "--enable-request-id-headers",
 )
-PATIENCE = 180.0
-"""Seconds in which a server must be up."""
+PATIENCE = 480.0
+"""Seconds in which a server must be up: on two busy cores it took 209."""
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def serving(*, port: int = 0, otlp: str = "", flags: tuple[str, ...] = FLAGS, sa
 
 
 def _await(process: subprocess.Popen[bytes], url: str, say: bool) -> None:
-    began = time.monotonic()
+    began, told = time.monotonic(), 0.0
     while time.monotonic() - began < PATIENCE:
         if process.poll() is not None:
             break
@@ -81,6 +81,10 @@ def _await(process: subprocess.Popen[bytes], url: str, say: bool) -> None:
             urllib.request.urlopen(f"{url}/health", timeout=2).close()  # noqa: S310
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
+            passed = time.monotonic() - began
+            if say and passed > told + 30:
+                told = passed
+                print(f"vLLM is starting, {passed:.0f} s …", file=sys.stderr)
             continue
         if say:
             print(f"vLLM serves the tiny model at {url}/v1, after {time.monotonic() - began:.0f} s", file=sys.stderr)
