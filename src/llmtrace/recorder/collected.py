@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Literal
@@ -21,13 +22,11 @@ SETTLE_SECONDS = 5.0
 """Seconds that flushing and the program's exit wait for the queued ends."""
 _LEAST_SECONDS = 0.05
 """Shortest wait, so that the thread can confirm an empty queue."""
+_MOMENT = 0.001
 
 
-class _CollectorState(threading.local):
-    is_collecting = False
-
-
-_state = _CollectorState()
+_collecting: int | None = None
+"""The thread in which the collector runs, by `threading.get_ident`: one at a time, while the others go on."""
 _queue: SimpleQueue[Callable[[], Any]] = SimpleQueue()
 _thread: threading.Thread | None = None
 _lock = threading.RLock()
@@ -55,7 +54,7 @@ def watch() -> None:
 
 def is_collecting() -> bool:
     """Return True if the garbage collector is at work in this thread."""
-    return _state.is_collecting
+    return _collecting == threading.get_ident()
 
 
 def end_later(end: Callable[[], object]) -> None:
@@ -64,16 +63,23 @@ def end_later(end: Callable[[], object]) -> None:
 
 
 def settle(seconds: float = SETTLE_SECONDS) -> bool:
-    """Wait until all ends queued so far are done, ``seconds`` at most. Returns True if they are."""
+    """Wait until all ends queued so far are done, ``seconds`` at most. Returns True if they are.
+
+    A collection that runs in another thread may still queue some: it is waited for, too.
+    """
     if _thread is None or _thread is threading.current_thread():
         return True
+    until = time.monotonic() + max(seconds, _LEAST_SECONDS)
+    while _collecting is not None and not is_collecting() and time.monotonic() < until:
+        time.sleep(_MOMENT)  # no event: to set one in the collector could wait for a lock that its own thread holds
     done = threading.Event()
     _queue.put(done.set)
-    return done.wait(max(seconds, _LEAST_SECONDS))
+    return done.wait(max(until - time.monotonic(), _LEAST_SECONDS))
 
 
 def _on_collection(phase: Literal["start", "stop"], _info: dict[str, int]) -> None:
-    _state.is_collecting = phase == "start"
+    global _collecting
+    _collecting = threading.get_ident() if phase == "start" else None
 
 
 def _work(queue: SimpleQueue[Callable[[], Any]]) -> None:
@@ -88,8 +94,9 @@ def _work(queue: SimpleQueue[Callable[[], Any]]) -> None:
 
 def _after_fork() -> None:
     """Reset in a forked child: it has no thread, and the queued ends belong to the parent."""
-    global _queue, _thread, _lock
+    global _queue, _thread, _lock, _collecting
     _queue, _thread, _lock = SimpleQueue(), None, threading.RLock()
+    _collecting = _collecting if is_collecting() else None
 
 
 if hasattr(os, "register_at_fork"):
