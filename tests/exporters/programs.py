@@ -54,9 +54,9 @@ class Program:
         return status, *[(self._output / name).read_text() for name in ("out", "err")]  # type: ignore[return-value]
 
 
-def start(program: str, home: Path, endpoint: str, **environment: str) -> Program:
+def start(program: str, home: Path, endpoint: str, *, beginning: str = _BEGINNING, **environment: str) -> Program:
     """A program with ``llmtrace``, which sends to ``endpoint``, and ``work(count)``, which makes so many spans. Its store is a
-    folder in ``home`` unless ``STORE`` says otherwise."""
+    folder in ``home`` unless ``STORE`` says otherwise. ``beginning``: what comes before the program in place of these two."""
     variables = {
         "XDG_DATA_HOME": str(home),
         "STORE": str(home / "store"),
@@ -65,7 +65,7 @@ def start(program: str, home: Path, endpoint: str, **environment: str) -> Progra
         **environment,
     }
     output = Path(tempfile.mkdtemp(dir=home))
-    text = _BEGINNING + textwrap.dedent(program)
+    text = beginning + textwrap.dedent(program)
     pid = _ask(_parent(), {"program": text, "environment": variables, "output": str(output)})
     return Program(_parent(), pid, output)
 
@@ -131,7 +131,7 @@ def _become(asked: dict[str, Any]) -> None:
 if __name__ == "__main__":
     import llmtrace
 
-    for loaded in ("requests", "grpc", "opentelemetry.proto.trace.v1.trace_pb2"):
+    for loaded in ("requests", "grpc", "opentelemetry.proto.trace.v1.trace_pb2", "llmtrace.cli.receive", "llmtrace.evaluation"):
         __import__(loaded)
     llmtrace.configure(store="off")  # imports the rest
     llmtrace.shutdown()

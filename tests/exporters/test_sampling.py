@@ -146,3 +146,14 @@ def test_a_trace_that_goes_bad_after_it_was_left_out(tmp_path: Path, collector: 
     assert names(collector) == sorted(["invoke_workflow w", "failing", *steps(3)])
     counts = counted(tmp_path / "store", collector.url)
     assert (counts["sent"], counts["sampled_out"], counts["traces_late"]) == (5, 0, 1)
+
+
+def test_of_a_span_that_came_twice_the_evaluated_version_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sender got no answer and sent it to the next receiver, which evaluated it before it read what the first one left."""
+    monkeypatch.setattr(sampler, "FOREIGN_SECONDS", 0.0)
+    queue = Sampler(1.0, Counts())
+    evaluated, unevaluated = item(own=False, attributes={semconv.HEALTH: "ok"}), item(own=False)
+    unevaluated.span_id = evaluated.span_id
+    for version in (evaluated, unevaluated):
+        assert queue.offer(version) == []
+    assert queue.decide(queue.due()) == [evaluated]

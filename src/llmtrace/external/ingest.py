@@ -41,7 +41,8 @@ CLOSE_SECONDS = 5.0
 MOST_HELD = 20_000
 """Spans that are kept as they arrived, at most; beyond that, the oldest trace is evaluated at once."""
 _MOST_KNOWN = 50_000
-"""Evaluated traces that are remembered, at most. If more of their spans arrive, their stored spans are read again."""
+"""Evaluated traces that are remembered, at most, those of earlier processes included. If more of their spans arrive, their
+stored spans are read again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -115,6 +116,8 @@ class Ingestor:
         self._count = 0
         self._evaluating = ""
         self._evaluated_ids: OrderedDict[str, None] = OrderedDict()
+        self._knows_earlier = False
+        """True if `_evaluated_ids` has the traces of earlier processes."""
         self._lock = threading.Condition()
         self._thread: threading.Thread | None = None
         self._logs = LogJoiner()
@@ -258,6 +261,9 @@ class Ingestor:
             self._lock.notify_all()
 
     def _evaluate(self, trace_id: str, trace: _WaitingTrace) -> None:
+        if self._is_only_writer and not self._knows_earlier:
+            self._knows_earlier = True
+            self._evaluated_ids.update(dict.fromkeys(guard(self._store.newest_ids, _MOST_KNOWN) or ()))
         is_new = self._is_only_writer and trace.is_complete and trace_id not in self._evaluated_ids
         remember(self._evaluated_ids, trace_id, None, _MOST_KNOWN)
         stored, alive = trace.spans, frozenset[str]()  # of a new trace, which is not read again, as they arrived
@@ -294,12 +300,31 @@ class Ingestor:
         return with_verdict(after)
 
     def judge(self, spans: list[Span]) -> list[RawSpan]:
-        """Evaluate stored spans of one trace that an earlier process did not evaluate, and write them with the evaluations.
-        Never raises."""
-        judged = guard(self._judged, Trace(spans)) if spans else None
-        return (
-            [genai.encode(span) for span in spans] if judged is None else [self._content.write(span) for span in judged.spans]
-        )
+        """Evaluate stored spans of one trace that an earlier process left unsent. Returns them with the evaluations.
+
+        They are evaluated with the rest of their trace, and the store keeps each span whose evaluations change. Those of the
+        rest are sent again. Never raises.
+        """
+        judged = guard(self._judge_with_rest, spans) if spans else None
+        return [genai.encode(span) for span in spans] if judged is None else judged
+
+    def _judge_with_rest(self, spans: list[Span]) -> list[RawSpan]:
+        unsent = {span.span_id for span in spans}
+        try:
+            trace = self._store.trace(spans[0].trace_id)
+        except LlmtraceError:  # removed, or not readable now
+            trace = Trace(spans)
+        stored = {span.span_id: span for span in trace.spans}
+        evaluated = list[RawSpan]()
+        for span in self._judged(trace).spans:
+            before, is_unsent = stored[span.span_id], span.span_id in unsent
+            raw = self._content.write(span) if is_unsent else genai.encode(span)
+            if span.run_id is None and span != before:
+                raw = _count_round(raw, before)
+                self._store.append_all([raw], sends=not is_unsent)
+            if is_unsent:
+                evaluated.append(raw)
+        return evaluated
 
     def is_waiting(self, trace_id: str) -> bool:
         """Return True if a trace waits to be evaluated, or is being evaluated now."""

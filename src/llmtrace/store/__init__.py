@@ -96,8 +96,8 @@ class Store(Sink, ABC):
     def append(self, span: Span) -> None:
         """Keep a span. ``end`` None makes it a start mark, which the ended span replaces."""
 
-    def append_all(self, raws: Iterable[RawSpan]) -> None:
-        """Keep several encoded spans. Some stores write them at once."""
+    def append_all(self, raws: Iterable[RawSpan], *, sends: bool = True) -> None:  # noqa: ARG002 - for stores that are sent on
+        """Keep several encoded spans. Some stores write them at once. ``sends`` False: a forwarder leaves them out."""
         for raw in raws:
             if self.takes_encoded:
                 self.append_encoded(raw)
@@ -138,6 +138,10 @@ class Store(Sink, ABC):
     def summary(self, trace_id: str) -> TraceSummary:
         """Return the summary of the trace that `trace` would return. Raises TraceNotFound, UnreadableStore."""
         return summarise(self.trace(trace_id))
+
+    def newest_ids(self, limit: int) -> list[str]:
+        """Return the ids of the ``limit`` newest traces, oldest first. Raises UnreadableStore."""
+        return [summary.trace_id for summary in reversed(self.traces(Query(limit=limit)))]
 
     def names(self, kind: str) -> list[str]:  # noqa: ARG002 - for stores with an index
         """Return up to 200 names of a kind of `filters.KINDS` that traces can be filtered by; empty without an index.

@@ -143,15 +143,15 @@ class LocalStore(Store):
         """Encode a span and write it to the journal. Never raises for disk errors (see `Journal`)."""
         self.append_encoded(genai.encode(span))
 
-    def append_all(self, raws: Iterable[RawSpan]) -> None:
-        self._journal.append_all([self._entry(raw) for raw in raws])
+    def append_all(self, raws: Iterable[RawSpan], *, sends: bool = True) -> None:
+        self._journal.append_all([self._entry(raw, sends=sends) for raw in raws])
 
     def append_encoded(self, raw: RawSpan) -> None:
         self._journal.append_all([self._entry(raw)])
 
-    def _entry(self, raw: RawSpan) -> Entry:
+    def _entry(self, raw: RawSpan, *, sends: bool = True) -> Entry:
         kind = journal_files.START if raw.end is None else journal_files.SPAN
-        mark = self.mark()
+        mark = self.mark() if sends else ""
         resource, scope, context = self._contexts.get((id(raw.resource), id(raw.scope), mark), (None, None, b""))
         if resource is not raw.resource or scope is not raw.scope:
             if len(self._contexts) >= 64:
@@ -235,6 +235,13 @@ class LocalStore(Store):
             lambda spans: [span for trace_id in trace_ids for span in spans.spans_of(trace_id, prompts=prompts)],
         )
         return with_decisions(self.folder, spans)
+
+    def newest_ids(self, limit: int) -> list[str]:
+        def read(indexer: Indexer, db: sqlite3.Connection) -> list[str]:
+            indexer.catch_up(db)
+            return [trace_id for (trace_id,) in db.execute("SELECT trace FROM traces ORDER BY start DESC LIMIT ?", (limit,))]
+
+        return self._read(read, lambda spans: spans.ids(Query(limit=limit)))[::-1]
 
     def names(self, kind: str) -> list[str]:
         statement = "SELECT DISTINCT name FROM names WHERE kind = ? ORDER BY name LIMIT 200"

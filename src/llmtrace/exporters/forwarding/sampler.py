@@ -18,6 +18,7 @@ from llmtrace.codec import genai
 from llmtrace.exporters.forwarding.counts import Counts
 from llmtrace.exporters.forwarding.journal_cursor import QueuedSpan
 from llmtrace.model import RawSpan
+from llmtrace.store.journal_records import richness
 
 if TYPE_CHECKING:
     from llmtrace.external.ingest import Ingestor
@@ -115,14 +116,15 @@ class Sampler:
         trace.external = trace.external and not is_own
         if trace.external:
             trace.due = now + (FOREIGN_SECONDS if self._judge is None else JUDGED_SECONDS)
-        if item.raw is not None and semconv.HEALTH in item.raw.attributes:
-            trace.has_verdict = True
         before = trace.items.pop(item.span_id, None)
+        if before is None:
+            self._number += 1
+        elif _is_richer(before, item):  # its sender has sent it twice, and the first one was evaluated
+            before, item = item, before
         if before is not None:
             before.settle()
-            self._number -= 1
         trace.items[item.span_id] = item
-        self._number += 1
+        trace.has_verdict |= item.raw is not None and semconv.HEALTH in item.raw.attributes
         return trace
 
     def _decide(self, trace_id: str, rate: float | None) -> list[QueuedSpan]:
@@ -130,7 +132,9 @@ class Sampler:
         trace = self._waiting.pop(trace_id)
         items = list(trace.items.values())
         self._number -= len(items)
-        if self._judge is not None and trace.external and not trace.has_verdict:
+        # a process that died may have stored a span after the verdict of its trace
+        is_judged = trace.has_verdict and all(item.tail is None or item.tail.alive for item in items)
+        if self._judge is not None and trace.external and not is_judged:
             spans = {item.span_id: genai.decode(raw) for item in items if (raw := item.load_whole()) is not None}
             judged = {raw.span_id: raw for raw in self._judge.judge(list(spans.values()))}
             for item in items:
@@ -180,6 +184,12 @@ class Sampler:
         slow = len(last) >= _LEAST_RUNS and took > sorted(last)[int(len(last) * SLOW)]
         last.append(took)
         return slow
+
+
+def _is_richer(item: QueuedSpan, later: QueuedSpan) -> bool:
+    """Return True if this version of a span is the one that a store keeps."""
+    raw, later_raw = item.load(), later.load()
+    return raw is not None and later_raw is not None and richness(raw) > richness(later_raw)
 
 
 def _is_bad(raw: RawSpan) -> bool:

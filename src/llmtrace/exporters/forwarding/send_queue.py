@@ -40,8 +40,8 @@ class SendQueue(LocalStore):
         self._content = Content(config)
         self._begun = False
 
-    def append_all(self, raws: Iterable[RawSpan]) -> None:
-        for raw in raws:
+    def append_all(self, raws: Iterable[RawSpan], *, sends: bool = True) -> None:
+        for raw in raws if sends else ():
             self.append_encoded(raw)
 
     def append_encoded(self, raw: RawSpan) -> None:
