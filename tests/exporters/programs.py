@@ -65,6 +65,8 @@ def start(program: str, home: Path, endpoint: str, *, beginning: str = _BEGINNIN
         **environment,
     }
     output = Path(tempfile.mkdtemp(dir=home))
+    for name in ("out", "err"):
+        (output / name).touch()  # it may be killed before it has opened them
     text = beginning + textwrap.dedent(program)
     pid = _ask(_parent(), {"program": text, "environment": variables, "output": str(output)})
     return Program(_parent(), pid, output)

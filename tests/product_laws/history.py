@@ -30,7 +30,8 @@ from llmtrace.codec.dialects import decode
 from llmtrace.config import Config
 from llmtrace.evaluation import evaluate_trace, with_verdict
 from llmtrace.model import RawSpan, Trace
-from llmtrace.store import Query, open_store
+from llmtrace.store import Query, journal_files, open_store
+from llmtrace.store.send_positions import FOLDER, STORE, Positions
 from llmtrace.store.tail import read_spans
 from tests.exporters.programs import Program, start
 
@@ -293,7 +294,8 @@ class Life:
 
     began: float
     ended: float = float("inf")
-    was_killed: bool = False
+    has_noted_all: bool = False
+    """True if it was terminated, and had noted of all spans that they were sent."""
     pauses: list[tuple[float, float]] = field(default_factory=list)
 
 
@@ -401,11 +403,18 @@ class History:
     def _end_receiver(self, receiver: Program, number: int) -> None:
         receiver.kill(number)
         status, _, logged = receiver.wait()
-        life = self._lives[-1]
-        life.ended, life.was_killed = time.monotonic(), number == signal.SIGKILL
-        expected = -number if life.was_killed else 0
+        self._lives[-1].ended = time.monotonic()
+        self._lives[-1].has_noted_all = number == signal.SIGTERM and self._is_all_noted()
+        expected = -number if number == signal.SIGKILL else 0
         assert status == expected, f"history {self.seed}: the receiver ended with {status}: {logged}"
         assert "Traceback" not in logged, logged
+
+    def _is_all_noted(self) -> bool:
+        """True if the positions of sent spans cover the whole journal."""
+        (destination,) = (self.home / "receiver" / FOLDER).iterdir()
+        positions = Positions(destination / STORE)
+        files = journal_files.listing(self.home / "receiver" / "journal")
+        return all(positions.read(file.name).covers(file.size) for file in files)
 
     def _end(self, name: str, program: Program, number: int) -> None:
         program.kill(number)
@@ -491,17 +500,16 @@ class Outcome:
         for delivery in self.deliveries:
             key = ids_of(delivery.raw), repr(delivery.raw)
             before = seen.get(key)
-            if before is not None and not self._may_come_again(before):
+            if before is not None and not self._may_come_again(before, delivery.at):
                 yield f"delivered twice: {delivery.raw.name} {ids_of(delivery.raw)} at {before.at} and {delivery.at}"
             seen[key] = delivery
 
-    def _may_come_again(self, delivery: Delivery) -> bool:
-        """True if the sender, or the forwarder, could not know that this was delivered."""
+    def _may_come_again(self, delivery: Delivery, at: float) -> bool:
+        """True if the sender, or the forwarder, did not know at this time that this had been delivered."""
         life = next(life for life in reversed(self.lives) if life.began <= delivery.at)
-        is_doubtful = life.was_killed or any(begin <= delivery.at <= end + 0.1 for begin, end in life.pauses)
-        last = life.ended - 3.0  # a forwarder that ends while its requests fail
-        is_doubtful |= any(last <= at <= life.ended for at, _ in self.breaks)
-        return not delivery.is_answered or is_doubtful or self.ledger.unanswered[ids_of(delivery.raw)] > 0
+        is_paused = any(begin <= delivery.at <= end + 0.1 for begin, end in life.pauses)
+        is_lost = at > life.ended and not life.has_noted_all
+        return not delivery.is_answered or is_paused or is_lost or self.ledger.unanswered[ids_of(delivery.raw)] > 0
 
     def _changes(self) -> Iterator[str]:
         stored = {
