@@ -74,10 +74,23 @@ def text(pins: Pins) -> str:
     return json.dumps({"llmtrace_baselines": _VERSION, "keys": keys}, indent=1) + "\n"
 
 
+def _is_later(path: Path) -> bool:
+    try:
+        version = json.loads(path.read_bytes())["llmtrace_baselines"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+    return isinstance(version, int) and version > _VERSION
+
+
 def write(folder: Path, pins: Pins) -> None:
-    """Write the baseline file, or remove it if ``pins`` is empty. Readers never see a partial file. Raises StoreError."""
+    """Write the baseline file, or remove it if ``pins`` is empty. Readers never see a partial file.
+
+    Raises StoreError, also if a later llmtrace wrote the file that is there.
+    """
     path = folder / NAME
     try:
+        if _is_later(path):
+            raise StoreError(f"{path} was written by a newer llmtrace. Upgrade llmtrace, or move the file away")
         if not pins:
             path.unlink(missing_ok=True)
             return

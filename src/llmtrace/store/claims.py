@@ -39,6 +39,11 @@ CREATE INDEX IF NOT EXISTS claims_state ON claims (kind, state, at);
 CREATE INDEX IF NOT EXISTS claims_run ON claims (kind, run);
 """
 _SELECT: Final = "SELECT id, state, run, owner, at, by, data FROM claims WHERE kind = ? "
+_INSERT: Final = "INTO claims (kind, id, state, run, owner, at, by, data) VALUES (?,?,?,?,?,?,?,?)"
+_PUT: Final = (
+    f"INSERT {_INSERT} ON CONFLICT (kind, id) DO UPDATE SET state = excluded.state, run = excluded.run,"
+    " owner = excluded.owner, at = excluded.at, by = excluded.by, data = excluded.data"
+)
 _STATES: Final = "SELECT state FROM claims WHERE kind = ? GROUP BY state"
 
 
@@ -100,8 +105,8 @@ class Table:
         return int(row[0])
 
     def put(self, claim: Claim) -> None:
-        """Write a claim, over the one of the same id if there is one."""
-        self.db.execute("INSERT OR REPLACE INTO claims VALUES (?,?,?,?,?,?,?,?)", (self.kind, *claim))
+        """Write a claim, over the one of the same id if there is one. Columns that a later version has added stay."""
+        self.db.execute(_PUT, (self.kind, *claim))
 
     def forget(self, claims: Collection[str]) -> None:
         """Remove claims by their ids."""
@@ -197,7 +202,7 @@ def _copy(file: Path, db: sqlite3.Connection, seconds: float) -> None:
         with contextlib.closing(sqlite3.connect(address, timeout=seconds, isolation_level=None, uri=True)) as former:
             for kind, query in FORMER[file.name].items():
                 rows = former.execute(query)
-                db.executemany("INSERT OR IGNORE INTO claims VALUES (?,?,?,?,?,?,?,?)", ((kind, *row) for row in rows))
+                db.executemany(f"INSERT OR IGNORE {_INSERT}", ((kind, *row) for row in rows))
     except sqlite3.Error as error:
         if file.exists():
             raise type(error)(f"{file}: {error}") from None

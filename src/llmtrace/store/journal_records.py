@@ -31,6 +31,9 @@ PROMPTS = frozenset({INPUT_MESSAGES, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS, REQU
 _LONG = 256
 _MAY_BE_LONG = CONTENT | {REPLAY_EXCHANGES}
 _SIZE = struct.Struct("<I")
+_TEXT_OR_NONE, _NUMBER_OR_NONE = (str, type(None)), (int, type(None))
+_TYPES = (str, str, _TEXT_OR_NONE, str, str, int, _NUMBER_OR_NONE, str, str, dict, list, list, list)
+"""The types of a row's members."""
 
 # On its first call pydantic-core imports modules. If that fails (no file descriptor left, interpreter shutdown) it panics with
 # an exception that is not an `Exception`. So make the first call at import time.
@@ -86,6 +89,8 @@ def decode(payload: bytes, resource: Mapping[str, JsonValue], scope: Scope, *, p
         (size,) = _SIZE.unpack_from(payload)
         row = _from_json(payload[4 : 4 + size])
         trace_id, span_id, parent_id, name, kind, start, end, status, message, attributes, events, links, long = row[:13]
+        if not _are(row, _TYPES):
+            raise NoRecord("not a span of this version")
         at = 4 + size
         for key, length in long:
             if prompts or key not in PROMPTS:
@@ -102,14 +107,19 @@ def decode(payload: bytes, resource: Mapping[str, JsonValue], scope: Scope, *, p
             status=status,
             status_message=message,
             attributes=attributes,
-            events=tuple(Event(*event) for event in events),
-            links=tuple(Link(*link) for link in links),
+            events=tuple([Event(*event[:3]) for event in events if _are(event, (str, int, dict))]),
+            links=tuple([Link(*link[:3]) for link in links if _are(link, (str, str, dict))]),
             resource=resource,
             scope=scope,
         )
         return raw if prompts else without_prompts(raw)
     except (struct.error, TypeError, KeyError, ValueError) as error:
         raise NoRecord("not a span") from error
+
+
+def _are(members: Any, types: tuple[Any, ...]) -> bool:
+    """Return True if the members of a list have these types. More members, which a later version may add, are not looked at."""
+    return len(members) >= len(types) and all(isinstance(*pair) for pair in zip(members, types, strict=False))
 
 
 def encode_context(resource: Mapping[str, JsonValue], scope: Scope, mark: str = "") -> bytes:

@@ -13,7 +13,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+from pydantic import TypeAdapter
 
 from llmtrace.codec import json_text
 from llmtrace.errors import LetterConflict, StoreError
@@ -22,6 +24,7 @@ from llmtrace.store import Query, Store
 from llmtrace.store.claims import NAME, Claim, Claims, Table, owner_of
 from llmtrace.store.dead_letters import DeadLetter, letters_of
 from llmtrace.store.summary import LetterLine
+from llmtrace.store.warnings import warn_once
 
 KEEP_SECONDS = 90 * 86400.0
 """Seconds for which a state is kept; traces are kept for a shorter time."""
@@ -47,6 +50,7 @@ class LetterState:
 
 
 UNTOUCHED = LetterState()
+_states: TypeAdapter[LetterState] = TypeAdapter(LetterState)
 
 
 class Entry(NamedTuple):
@@ -93,7 +97,7 @@ class LetterStates:
     def all(self) -> dict[str, LetterState]:
         """Return the state of every letter that somebody has touched, by id."""
         with self._said(), self._claims.read() as db:
-            return {claim.id: self._state(claim) for claim in Table(db, "letter").select()}
+            return {claim.id: self._readable(claim) for claim in Table(db, "letter").select()}
 
     def begin(self, letter: DeadLetter, by: str, *, again: bool = False) -> int:
         """Mark a letter as being retried, and return the number of this retry, from 1.
@@ -134,18 +138,31 @@ class LetterStates:
         claim = Table(db, "letter").find(letter_id)
         return UNTOUCHED if claim is None else self._state(claim)
 
+    def _readable(self, claim: Claim) -> LetterState:
+        try:
+            return self._state(claim)
+        except LetterConflict as error:
+            warn_once(f"{error}. It counts as in doubt")
+            return LetterState("in_doubt", note=str(error))
+
     def _state(self, claim: Claim) -> LetterState:
+        """Decode a claim. Raises `LetterConflict` if it cannot be read, for example because a later llmtrace wrote it."""
         state: Any = claim.state
         if state == "retrying" and not self._claims.is_alive(claim.owner):
             state = "in_doubt"
-        kept: Any = json_text.read(claim.data)
-        return LetterState(state, kept["retries"], claim.by, claim.at, kept["note"], claim.run)
+        try:
+            kept: Any = json_text.read(claim.data)
+            members = {"state": state, "by": claim.by, "at": claim.at, "trace_id": claim.run}
+            return _states.validate_python({**kept, **members})
+        except (ValueError, TypeError):
+            what = f"the state of letter {claim.id} in {NAME} cannot be read. A later llmtrace may have written it"
+            raise LetterConflict(what) from None
 
     @staticmethod
     def _put(db: sqlite3.Connection, letter: DeadLetter, state: LetterState, owner: str = "") -> None:
         now, table = time.time(), Table(db, "letter")
         # each write removes old states, since nothing else does
-        table.forget([claim.id for claim in table.select(before=now - KEEP_SECONDS)])
+        table.forget([claim.id for claim in table.select(get_args(State), before=now - KEEP_SECONDS)])
         data = json_text.write({"retries": state.retries, "note": state.note})
         table.put(Claim(letter.letter_id, state.state, letter.trace_id, owner, now, state.by, data))
 

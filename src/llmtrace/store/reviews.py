@@ -28,15 +28,18 @@ from llmtrace.store.warnings import warn_once
 
 KEEP_SECONDS = 30 * 86400.0
 """Seconds for which ended and expired reviews are kept."""
+_REMOVABLE = ", ".join(f"'{state}'" for state in get_args(ReviewState) if state not in ("approved", "started", "in_doubt"))
 _FORGET = (
-    "DELETE FROM claims WHERE kind = 'review' AND at < ?1 AND state NOT IN ('approved', 'started', 'in_doubt')"
+    f"DELETE FROM claims WHERE kind = 'review' AND at < ?1 AND state IN ({_REMOVABLE})"  # noqa: S608
     " AND (state != 'proposed' OR json_extract(data, '$.request.deadline') < ?1)"
 )
+"""Removes old reviews; those in a state of a later version stay."""
 _FORGET_STANDING = (
     "DELETE FROM claims WHERE kind = 'standing' AND id NOT IN (SELECT id FROM claims AS reviews WHERE kind = 'review')"
 )
 _requests: TypeAdapter[ReviewRequest] = TypeAdapter(ReviewRequest)
 _decisions: TypeAdapter[Decision] = TypeAdapter(Decision)
+_records: TypeAdapter[ReviewRecord] = TypeAdapter(ReviewRecord)
 
 
 class Reviews:
@@ -216,16 +219,8 @@ class Reviews:
             if state == "started" and not self._claims.is_alive(claim.owner):
                 state = "in_doubt"
             kept: Any = json_text.read(claim.data)
-            decision = kept["decision"]
-            return ReviewRecord(
-                _requests.validate_python(kept["request"]),
-                state,  # type: ignore[arg-type]
-                None if decision is None else _decisions.validate_python(decision),
-                kept["started_at"],
-                kept["ended_at"],
-                kept["result"],
-                state in ("proposed", "approved") and self._claims.is_alive(claim.owner),
-            )
+            is_waiting = state in ("proposed", "approved") and self._claims.is_alive(claim.owner)
+            return _records.validate_python({**kept, "state": state, "is_waiting": is_waiting})
         except (ValueError, TypeError, LookupError) as error:
             why = f"review {claim.id} in {NAME} cannot be read ({type(error).__name__}). A later llmtrace may have written it"
             raise ReviewConflict("unreadable", why) from None
@@ -233,11 +228,13 @@ class Reviews:
     def _put(self, db: sqlite3.Connection, record: ReviewRecord, owner: str | None = None) -> None:
         """Write a record. ``owner`` None: the process that waits for it, or runs its call, stays the same."""
         request, decision, table = record.request, record.decision, Table(db, "review")
+        before = table.find(request.review_id)
         if owner is None:
-            before = table.find(request.review_id)
             owner = "" if before is None else before.owner
+        later = {} if before is None else _members(before.data)  # what a later version has added stays
         kept = {
-            "request": _requests.dump_python(request, mode="json"),
+            **later,
+            "request": {**_members(later.get("request")), **_requests.dump_python(request, mode="json")},
             "decision": None if decision is None else _decisions.dump_python(decision, mode="json"),
             "started_at": record.started_at,
             "ended_at": record.ended_at,
@@ -259,6 +256,12 @@ class Reviews:
                 reason = f"as decided in review {claim.id}, for {json_text.write(kept['wanted'])}"
                 return Decision("approved", by=by, at=time.time(), reason=reason)
         return None
+
+
+def _members(data: Any) -> Mapping[str, Any]:
+    """Return the members of a JSON object, which may be a text; none of anything else."""
+    read: Any = json_text.read(data) if isinstance(data, str) else data
+    return read if isinstance(read, dict) else {}
 
 
 def _decided_by(record: ReviewRecord) -> str:
