@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import re
 import signal
@@ -16,8 +18,10 @@ import pytest
 
 import llmtrace.cli as cli
 from llmtrace.cli.terminal import cells
+from llmtrace.cli.to_test import _text as python_text
 from llmtrace.model import AgentInvocation, Custom, Evaluation, Failure, ToolCall, ToolExecution, Violation, replace
 from llmtrace.store import open_store
+from llmtrace.text.unsafe_characters import escape_json
 from llmtrace.version import __version__
 from tests.cli.traces import SECOND, Maker, asks, chat, user
 from tests.documentation import generated
@@ -188,10 +192,16 @@ def test_no_line_is_wider_than_a_narrow_terminal(
     assert [line for line in out.splitlines() if cells(line) > 40] == []
 
 
-@pytest.mark.parametrize("words", [*SHOWING, "show --full", "lineage last {tool}", "diff"])
+_CODES = (7, 27, 0x7F, 0x9B, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+HOSTILE = "".join(map(chr, _CODES))
+UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200b-\u200f\u2028-\u202e\u2060-\u2069\U000e0000-\U000e0fff]")
+PRINTING = (*SHOWING, "show --full", "lineage last {tool}", "diff", "stats --by tool")
+
+
+@pytest.mark.parametrize("words", [*PRINTING, *(f"{words} --json" for words in PRINTING), "freeze", "export"])
 def test_no_words_of_others_are_obeyed_by_the_terminal(words: str, llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     """Names of spans, agents, tools and findings, arguments, results, classes of errors: each may be anybody's."""
-    evil = "x\x1b[2J\x9b1m\u202ey"
+    evil = f"x\x1b[2J\x9b1m\u202ey{HOSTILE}\ud800\U000e0041"
     opened = open_store(str(tmp_path / "store"))
     for number, trace_id in enumerate(("1" * 32, "2" * 32)):
         maker = Maker(trace_id, time.time_ns() - (9 - number) * SECOND)
@@ -207,10 +217,19 @@ def test_no_words_of_others_are_obeyed_by_the_terminal(words: str, llmtrace: Cal
         opened.append(maker.span(4, 1, evil, Custom({"k": evil}, evil), failure=Failure(evil, evil)))
     opened.close()
     told = [word.format(tool=evil) for word in words.split(" ")]
-    ran = llmtrace(*told, *(["1" * 8, "2" * 8] if words == "diff" else []), "--store", str(tmp_path / "store"))
+    ran = llmtrace(*told, *(["1" * 8, "2" * 8] if told[0] == "diff" else []), "--store", str(tmp_path / "store"))
     assert ran.code in (0, 1)
     assert ran.out
-    assert re.findall("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", ran.out + ran.err) == []
+    assert UNSAFE.findall(ran.out + ran.err) == []
+
+
+def test_an_escaped_text_is_the_same_text() -> None:
+    """In JSON, and in the source of a test that `to-test` writes: which is Python's."""
+    text = f'{HOSTILE}\ud800\U000e0041 "é…🙂"\n'
+    assert UNSAFE.findall(escape_json(json.dumps({text: [text]}, ensure_ascii=False, indent=2))) == []
+    assert json.loads(escape_json(json.dumps({text: [text]}, ensure_ascii=False, indent=2))) == {text: [text]}
+    assert UNSAFE.findall(python_text(text)) == []
+    assert ast.literal_eval(python_text(text)) == text
 
 
 def test_a_closed_pipe_is_quiet(store: str) -> None:

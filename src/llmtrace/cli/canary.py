@@ -30,7 +30,7 @@ from llmtrace.cli.options import CHANGED, FINE, NOT_JUDGED, BadInput, is_http, p
 from llmtrace.cli.terminal import Cell, Progress, Screen
 from llmtrace.errors import EndpointFailed
 from llmtrace.model import JsonValue
-from llmtrace.text.unsafe_characters import clean
+from llmtrace.text.unsafe_characters import clean, escape_json
 
 NAME = "canary"
 HELP = "test whether an endpoint's answers have changed (SENDS your prompts)"
@@ -92,7 +92,7 @@ def _record(args: argparse.Namespace) -> int:
     if not probes:
         raise BadInput("no prompt is left to send." + (" No near tie was found." if args.border else ""))
     baseline = _observe(endpoint, probes, times, args.parallel)
-    sys.stdout.write(baseline.write())
+    sys.stdout.write(escape_json(baseline.write()))
     screen = Screen(sys.stderr)
     screen.prose(f"{format_text.plural(len(probes), 'question')}, {baseline.answered} of {baseline.planned} answers recorded.")
     if baseline.answered < baseline.planned:

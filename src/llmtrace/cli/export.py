@@ -23,6 +23,7 @@ from llmtrace.content import Content
 from llmtrace.model import RawSpan, Trace
 from llmtrace.model.traces import short_id
 from llmtrace.store import Query, locks
+from llmtrace.text.unsafe_characters import escape_json
 
 NAME = "export"
 HELP = "write traces as OTLP JSON lines, or one trace as an HTML page"
@@ -58,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
             names = [summary.trace_id for summary in reversed(store.traces(Query(limit=_EVERY)))]
         for trace in progress.count(trace_of(store, name) for name in names):
             line = otlp.to_json_line(_encoded(trace, content))
+            if args.output == "-":
+                line = escape_json(line.decode()).encode()
             file.write(line if line.endswith(b"\n") else line + b"\n")
             traces, spans = traces + 1, spans + len(trace)
     if args.json:

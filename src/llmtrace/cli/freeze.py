@@ -7,10 +7,9 @@ all installed packages.
 from __future__ import annotations
 
 import argparse
-import json
 from datetime import datetime, timezone
 
-from llmtrace.cli.options import FINE, BadInput
+from llmtrace.cli.options import FINE, BadInput, json_text
 from llmtrace.cli.stores import opened
 from llmtrace.diagnosis.environment import Fact, environment_of, facts_as_json, without_task
 from llmtrace.installed import all_versions
@@ -43,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         "trace_id": trace.trace_id,
         "recorded": datetime.fromtimestamp(trace.spans[0].start / 1e9, timezone.utc).isoformat(timespec="seconds"),
     }
-    facts = ",\n  ".join(json.dumps(fact) for fact in facts_as_json(environment))
-    print(f'{json.dumps(members, indent=1)[:-2]},\n "facts": [\n  {facts}\n ],')
-    print(f' "packages": {json.dumps(packages if is_same else None)}\n}}')
+    facts = ",\n  ".join(json_text(fact) for fact in facts_as_json(environment))
+    print(f'{json_text(members, indent=1)[:-2]},\n "facts": [\n  {facts}\n ],')
+    print(f' "packages": {json_text(packages if is_same else None)}\n}}')
     return FINE

@@ -15,7 +15,6 @@ or a pipe, the list waits for all of them.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -25,7 +24,7 @@ from typing import Any, NoReturn
 
 from llmtrace import listing
 from llmtrace.cli import format_text
-from llmtrace.cli.options import FINE, BadInput, positive, print_json
+from llmtrace.cli.options import FINE, BadInput, json_text, positive, print_json
 from llmtrace.cli.stores import nothing_found, opened
 from llmtrace.cli.terminal import Cell, Progress, Screen, Style, short
 from llmtrace.list_verdicts import PENDING, Verdict, Verdicts
@@ -207,7 +206,7 @@ def _watch(store: Store, args: argparse.Namespace) -> NoReturn:
         fresh.reverse()
         if args.json:
             for content in _as_json(store, fresh, verdicts.get(fresh)):
-                screen.line(json.dumps(content))
+                screen.line(json_text(content))
         elif fresh:
             judged = verdicts.get(fresh)
             _show(screen, store, fresh, judged, above)

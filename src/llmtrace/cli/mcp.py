@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmtrace import cli
-from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, port, print_json
+from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, json_text, port, print_json
 from llmtrace.cli.stores import is_url
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
@@ -72,7 +72,7 @@ def _serve_http(args: argparse.Namespace, server: object) -> None:
     with agent_server.listen(_PORT if args.port is None else args.port) as listener:
         address, screen = _address(listener.getsockname()[1]), Screen(sys.stdout)
         if args.json:
-            screen.line(json.dumps({"address": address, "token": secret}))
+            screen.line(json_text({"address": address, "token": secret}))
         else:
             screen.line(f"MCP      {screen.paint(address, 'cyan')}")
             screen.line(f"token    {secret}")

@@ -9,7 +9,6 @@ Needs ``pip install "llmtrace-otel[prometheus]"``. See docs/how_to/grafana.md.
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import threading
@@ -17,7 +16,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
-from llmtrace.cli.options import FINE, BadInput, port
+from llmtrace.cli.options import FINE, BadInput, json_text, port
 from llmtrace.cli.stores import local_folder, opened
 from llmtrace.cli.terminal import Screen
 from llmtrace.errors import StoreError
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             address, screen = f"http://{args.host}:{server.server_port}/metrics", Screen(sys.stdout)
             if args.json:
-                screen.line(json.dumps({"address": address, "store": str(folder)}))
+                screen.line(json_text({"address": address, "store": str(folder)}))
             else:
                 screen.line(f"metrics   {address}")
                 screen.line(f"store     {folder}")

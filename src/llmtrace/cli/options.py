@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from llmtrace.text.unsafe_characters import escape_json
+
 N = TypeVar("N", int, float)
 T = TypeVar("T")
 
@@ -45,10 +47,18 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def print_json(content: Any) -> None:
-    """Print one JSON document on stdout. Non-ASCII characters are escaped unless the encoding is UTF-8."""
+    """Print one JSON document on stdout."""
+    print(json_text(content, indent=2))
+
+
+def json_text(content: Any, *, indent: int | None = None) -> str:
+    """Return JSON for stdout: no character in it can control a terminal, or hide or reorder other text.
+
+    Other non-ASCII characters are escaped, too, unless the encoding of stdout is UTF-8.
+    """
     encoding = sys.stdout.encoding if isinstance(sys.stdout, io.TextIOBase) else ""
     readable = (encoding or "").lower().replace("-", "") == "utf8"
-    print(json.dumps(content, ensure_ascii=not readable, indent=2))
+    return escape_json(json.dumps(content, ensure_ascii=not readable, indent=indent))
 
 
 def did_you_mean(name: str, names: Iterable[str], written: Callable[[str], str] = str) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import signal
 import sys
@@ -23,7 +22,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text
-from llmtrace.cli.options import FINE, BadInput, add_repeated, port
+from llmtrace.cli.options import FINE, BadInput, add_repeated, json_text, port
 from llmtrace.cli.stores import make_ingestor
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
@@ -163,7 +162,7 @@ def _store(config: Config, *, no_store: bool, forwards: bool) -> Store:
 def _open(screen: Screen, receiver: Receiver, store: str, forward: str | None, *, as_json: bool) -> None:
     ports = {"http_port": receiver.http_port, "grpc_port": receiver.grpc_port}
     if as_json:
-        screen.line(json.dumps(ports))
+        screen.line(json_text(ports))
     else:
         screen.line(f"OTLP over HTTP   http://127.0.0.1:{receiver.http_port}")
         if receiver.grpc_port is not None:
@@ -184,7 +183,7 @@ def _open(screen: Screen, receiver: Receiver, store: str, forward: str | None, *
 def _tell(screen: Screen, summary: TraceSummary, *, judged: bool, as_json: bool) -> None:
     """Print one line for a trace that was evaluated."""
     if as_json:
-        screen.line(json.dumps({**{name: getattr(summary, name) for name in _FIELDS}, "judged": judged}))
+        screen.line(json_text({**{name: getattr(summary, name) for name in _FIELDS}, "judged": judged}))
     else:
         facts = [format_text.plural(summary.spans, "span"), format_text.duration(summary.duration)]
         findings = format_text.findings(summary.findings) or (

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import builtins
 import contextlib
-import json
 import os
 import re
 import runpy
@@ -32,7 +31,7 @@ from typing import Any
 
 import llmtrace
 from llmtrace.cli import format_text as worded
-from llmtrace.cli.options import FINE, STOPPED, BadInput
+from llmtrace.cli.options import FINE, STOPPED, BadInput, json_text
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
 from llmtrace.diagnosis import diagnose
@@ -262,7 +261,7 @@ def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
     screen = Screen(sys.stderr)
     if as_json:
         number = code if isinstance(code, int) else int(code is not None)
-        screen.line(json.dumps({"trace_id": recording.trace_id, "exit_code": number}))
+        screen.line(json_text({"trace_id": recording.trace_id, "exit_code": number}))
         return
     trace = _stored(recording)
     if trace is None:

@@ -6,14 +6,13 @@ With ``--json``, each line is one span.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterable
 
 from llmtrace.cli import format_text
 from llmtrace.cli.new_messages import message_text, reasoning_text
-from llmtrace.cli.options import FINE, positive
+from llmtrace.cli.options import FINE, json_text, positive
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Screen, Style, cells, short
@@ -84,7 +83,7 @@ def _tell(screen: Screen, spans: Iterable[Span], seen: dict[tuple[str, str], Non
             del seen[next(iter(seen))]
         has_new = True
         if as_json:
-            screen.line(json.dumps(format_text.as_json(span)))
+            screen.line(json_text(format_text.as_json(span)))
         else:
             _line(screen, span)
     if has_new:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import sys
 import threading
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Literal, NamedTuple, TextIO, TypeAlias, TypeVar
 
-from llmtrace.text.unsafe_characters import clean
+from llmtrace.text.unsafe_characters import clean, escape_unsafe
 
 Style: TypeAlias = Literal["bold", "dim", "red", "green", "yellow", "blue", "magenta", "cyan"]
 
@@ -40,6 +41,7 @@ _NARROWEST = 12
 _MOST_LINES = 6
 """Maximum number of lines of a text in `Screen.headed`."""
 
+_PAINTED = re.compile("(\x1b\\[[0-9;]*m|[\n\t])")
 # used if the stream's encoding does not have these characters
 _ASCII = str.maketrans(
     {"…": "~", "→": ">", "←": "<", "├": "|", "└": "`", "│": "|", "─": "-", "✗": "x", "•": "*", "·": ".", "↑": "^", "µ": "u"}
@@ -73,7 +75,9 @@ class Screen:
             reconfigure(errors="backslashreplace")  # a character that the encoding does not have must not stop the command
 
     def line(self, text: str = "", *styles: Style) -> None:
-        text = self.paint(text, *styles)
+        """Write a line. Unsafe characters are escaped, also where a caller forgot it: only styles reach the terminal."""
+        parts = _PAINTED.split(self.paint(text, *styles))  # every second part is a style, a line break or a tab
+        text = "".join(part if number % 2 else escape_unsafe(part) for number, part in enumerate(parts))
         self.stream.write((text if self.unicode else text.translate(_ASCII)).rstrip() + "\n")
 
     def paint(self, text: str, *styles: Style) -> str:

@@ -32,6 +32,7 @@ from llmtrace.model.traces import short_id
 from llmtrace.near_names import most_like
 from llmtrace.playback.recording_file import obstacles, write_recording
 from llmtrace.testing.run import StoredRun
+from llmtrace.text.unsafe_characters import escape_unsafe
 
 NAME = "to-test"
 HELP = "write a recorded run as a pytest, with the recording beside it"
@@ -269,7 +270,7 @@ def _in_order(actual: str, names: list[str], trace: Trace) -> str:
 
 def _text(text: str | None) -> str:
     """Return a text as Python source, in double quotes; ``None`` for None."""
-    return "None" if text is None else json.dumps(text, ensure_ascii=False)
+    return "None" if text is None else escape_unsafe(json.dumps(text, ensure_ascii=False))
 
 
 def _texts(texts: list[str]) -> str:

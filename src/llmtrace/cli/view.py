@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import importlib
 import importlib.util
-import json
 import os
 import sys
 import threading
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llmtrace.cli.options import FINE, BadInput, port
+from llmtrace.cli.options import FINE, BadInput, json_text, port
 from llmtrace.cli.stores import is_path, is_url, make_ingestor
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
@@ -66,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _ready(args: argparse.Namespace, screen: Screen, address: str, page: str, name: str, received: str | None) -> None:
     if args.json:
-        screen.line(json.dumps({"address": address, "store": name, "receive": received}))
+        screen.line(json_text({"address": address, "store": name, "receive": received}))
     else:
         screen.line(f"viewer   {screen.paint(address, 'cyan')}")
         screen.line(f"store    {name}")

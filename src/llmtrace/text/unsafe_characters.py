@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 # control characters, lone surrogates, and marks that change the direction of text or hide it
@@ -22,6 +23,14 @@ def escape_unsafe(line: str) -> str:
     return _UNSAFE.sub(_escape, line)
 
 
+def escape_json(document: str) -> str:
+    """Return the JSON document with all unsafe characters of its texts written as JSON escapes. Its value does not change.
+
+    Line breaks between values, which ``json.dumps(…, indent=2)`` writes, are kept.
+    """
+    return _UNSAFE.sub(lambda match: match.group() if match.group() == "\n" else json.dumps(match.group())[1:-1], document)
+
+
 def _escape(match: re.Match[str]) -> str:
     code = ord(match.group())
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
