@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, ge
 from hypothesis import strategies as st
 
 from llmtrace import semconv
+from llmtrace.codec import fields
 from llmtrace.model import (
     OUTCOME,
     AgentInvocation,
@@ -357,7 +358,7 @@ _STRATEGIES: Final[dict[Any, Callable[[], st.SearchStrategy[Any]]]] = {
     NoneType: st.none,
     bool: st.booleans,
     int: counts,
-    float: st.floats,
+    float: lambda: st.floats(-fields.MAX_SECONDS, fields.MAX_SECONDS),
     str: names,
     bytes: lambda: st.binary(max_size=20),
     Any: json_values,
