@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from llmtrace import semconv
+from llmtrace.codec import genai
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -136,8 +138,9 @@ def test_first_token_of_an_agent() -> None:
 @pytest.mark.parametrize("seconds", [float("inf"), float("-inf"), float("nan"), 1e300])
 def test_a_first_token_that_cannot_be_tells_nothing_of_the_agent(seconds: float) -> None:
     """Another writer may say anything; the rest is counted."""
-    call_ = call(stream=True, time_to_first_chunk=seconds)
-    found = steps(span(1, AgentInvocation("a"), took=9), span(2, call_, parent=1))
+    raw = genai.encode(span(2, call(stream=True), parent=1))
+    written = replace(raw, attributes={**raw.attributes, semconv.RESPONSE_TIME_TO_FIRST_CHUNK: seconds})
+    found = steps(span(1, AgentInvocation("a"), took=9), genai.decode(written))
     assert (len(found), found[1].first_token) == (2, None)
 
 
