@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import stat
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
 from llmtrace.store import open_store
-from llmtrace.viewer import token
+from llmtrace.viewer import connections, token
 from llmtrace.viewer.app import Viewer, make
 from llmtrace.viewer.source import Source
 from tests.viewer.conftest import Served
@@ -65,6 +69,69 @@ def test_a_token_is_asked_for(host: str, serve: Callable[..., AbstractContextMan
         assert "SameSite=lax" in cookie
         assert served.ask("/api/traces", cookie=cookie.partition(";")[0]).status == 200
         assert served.ask("/api/traces", authorization=f"Bearer {served.token}").status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["//evil.example/", "///evil.example", "/%2Fevil.example", "//evil.example:80/%2F..", "/\\\\evil.example"]
+)
+def test_a_redirect_stays_here(path: str, viewer: Served) -> None:
+    """The token leads to a path of the viewer, whatever the path says."""
+    entered = viewer.ask(f"{path}?token={viewer.token}", cookie="")
+    assert entered.status == 303
+    here = f"http://127.0.0.1:{viewer.port}"
+    assert urljoin(here, entered.headers["location"].replace("\\", "/")).startswith(f"{here}/")
+
+
+def open_connection(port: int, sent: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connection.sendall(sent)
+    return connection
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET / HTTP/1.1\r\nHost: x", b"POST /api/reviews/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{"],
+)
+def test_a_request_must_arrive_in_time(sent: bytes, viewer: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection without a whole request is closed, also if one more byte comes now and then, and after an answer."""
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.5)
+    answered = f"GET /static/main.js HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {viewer.token}\r\n\r\n".encode()
+    for before in (b"", answered):
+        connection = open_connection(viewer.port, before + sent)
+        began = time.monotonic()
+        connection.settimeout(0.1)
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - began < 10:
+                try:
+                    if not connection.recv(1 << 16):
+                        break
+                except TimeoutError:
+                    connection.sendall(b"x" if sent else b"")
+        assert time.monotonic() - began < 5
+        connection.close()
+
+
+def test_open_connections_keep_nobody_out(viewer: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half requests take the place of others that wait longer, never of one that is answered."""
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 10)
+    events = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {viewer.token}\r\n\r\n".encode()
+    answered = open_connection(viewer.port, events)
+    assert b"200 OK" in answered.recv(1 << 16)
+    opened = [open_connection(viewer.port, b"GET / HTTP/1.1\r\nHost: x") for _ in range(30)]
+    assert viewer.ask("/api/info").status == 200
+    closed = 0
+    for connection in opened:
+        connection.settimeout(0.05)
+        with contextlib.suppress(TimeoutError):
+            try:
+                closed += not connection.recv(1)
+            except ConnectionError:
+                closed += 1
+        connection.close()
+    assert closed >= 20
+    answered.settimeout(20)
+    assert answered.recv(1 << 16)
+    answered.close()
 
 
 def test_the_token_is_the_users_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

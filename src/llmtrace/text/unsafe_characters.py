@@ -9,8 +9,9 @@ import re
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e0fff]"
 )
-# a line break or tab, with the white space around it
-_SPACE = re.compile(r" *[\t\n\r\v\f\u2028\u2029][\t\n\r\v\f\u2028\u2029 ]*")
+# a line break or tab, with the white space around it; only the first of several spaces begins a match, else runs of them
+# would take quadratic time
+_SPACE = re.compile(r"(?<! ) *[\t\n\r\v\f\u2028\u2029][\t\n\r\v\f\u2028\u2029 ]*")
 
 
 def clean(text: str) -> str:

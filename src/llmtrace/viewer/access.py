@@ -88,7 +88,8 @@ class AccessGuard:
     def _without_token(self, scope: Any, headers: Headers) -> Response | None:
         request = Request(scope)
         if _same(request.query_params.get("token", ""), self._token):
-            response = RedirectResponse(scope["path"] or "/", 303)
+            path = "/" + scope["path"].lstrip("/")  # `//host` would be an address on another host
+            response = RedirectResponse(path, 303)
             response.set_cookie(COOKIE, self._token, httponly=True, samesite="lax")  # strict: not sent after a page on disk
             return response
         bearer = headers.get("authorization", "").removeprefix("Bearer ")

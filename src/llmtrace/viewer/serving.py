@@ -19,6 +19,7 @@ from llmtrace.errors import PortBusy
 from llmtrace.viewer import token
 from llmtrace.viewer.access import LOOPBACK
 from llmtrace.viewer.app import Viewer, make
+from llmtrace.viewer.connections import Connection
 from llmtrace.viewer.source import Source
 
 PORT = 4319
@@ -60,7 +61,7 @@ class Serving:
         self.address = f"http://{shown}:{self.port}/?token={self._token}"
         self._viewer = Viewer(source, facts=facts)
         app = make(self._viewer, hosts={host, shown.strip("[]")}, token=self._token)
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none")
+        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none", http=Connection)
         self._server = _Server(config, self._viewer)
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
