@@ -1,6 +1,7 @@
 """Removes old journal files, so that a store stays within its limits of size and age.
 
-Law: files of running processes, and files that cannot be read, are never removed.
+Law: files of running processes, and files that cannot be read, are never removed. A clock that jumps ahead removes
+nothing.
 """
 
 from __future__ import annotations
@@ -8,12 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from llmtrace.store import locks
 from llmtrace.store.journal_files import CORRUPT, HEAD, Unusable, age, check_head, is_being_written, listing
 from llmtrace.store.send_positions import note_removed
+from llmtrace.store.warnings import warn_once
 
+CONFIRM_SECONDS = 86400.0
+"""Seconds of traces after which a jump of the clock is believed."""
 BOUNDS = ".bounds"
 """A file beside the journal files: the limits (bytes, days) of the program that wrote last."""
 
@@ -49,11 +55,18 @@ def sweep(folder: Path, max_bytes: int, max_days: float) -> list[str]:
     """Remove journal files, oldest first, until the store is within its limits. Returns their names; never raises.
 
     ``max_bytes`` limits the journal and the files beside its folder (the index), which count for at most half of it. Files of
-    running processes, and files that cannot be read, are not removed.
+    running processes, and files that cannot be read, are not removed. A jump of the clock makes no file old (`_trusted_now`).
     """
     files = sorted(listing(folder), key=lambda file: file.modified)
     room = max_bytes - min(_size_beside(folder), max_bytes // 2)
-    oldest = time.time() - max_days * 86400
+    now = time.time()
+    trusted = _trusted_now([file.modified for file in files], now, jump=max_days * 86400 / 2)
+    oldest = trusted - max_days * 86400
+    if files and now - trusted > max_days * 86400:
+        warn_once(
+            f"the clock is {(now - trusted) / 86400:.0f} days ahead of the last trace in {folder.parent}. If it is right, "
+            "older traces are removed by age from tomorrow on"
+        )
     total = sum(file.size for file in files)
     removed = []
     for file in files:
@@ -71,6 +84,19 @@ def sweep(folder: Path, max_bytes: int, max_days: float) -> list[str]:
             removed.append(file.name)
     _remove_strays(folder)
     return removed
+
+
+def _trusted_now(modified: Sequence[float], now: float, *, jump: float) -> float:
+    """Return the time from which ages count: ``now``, unless the clock has just jumped ahead by more than ``jump`` seconds.
+
+    A jump is a gap in the times at which files changed, or before ``now``. It is believed when the times after it cover a day:
+    until then it may be a clock that is wrong, and ages count from the last time before the gap.
+    """
+    times = sorted([*(then for then in modified if then <= now), now])
+    for before, after in reversed([*pairwise(times)]):
+        if after - before > jump:
+            return before if now - after < CONFIRM_SECONDS else now
+    return now
 
 
 def _size_beside(folder: Path) -> int:
