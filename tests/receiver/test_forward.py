@@ -170,6 +170,33 @@ def test_two_replicas_behind_routing_by_trace_id_say_what_one_says(tmp_path: Pat
     assert sum(said[0][0] == "suspect" for said in results[0].values()) == 10
 
 
+def test_output_that_nobody_reads_stops_nothing(tmp_path: Path, collector: Collector) -> None:
+    """The pipe is full after some hundred lines. All spans are judged and sent; lines are dropped and counted, and it ends."""
+    prepare = (
+        "import sys; from llmtrace.cli import main, output_queue; output_queue.MOST_LINES = 50; sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["receive", "--json", "--http-port", "0", "--no-grpc", "--store", str(tmp_path), "--forward", collector.url]
+    process = subprocess.Popen([sys.executable, "-c", prepare, *words], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        port = json.loads(process.stdout.readline())["http_port"]
+        for first in range(1, 1001, 100):
+            send(port, *(raw for number in range(first, first + 100) for raw in run(number)))
+        collector.wait(2000, seconds=60)
+        process.stdout.read1(1 << 20)  # somebody reads again
+        time.sleep(0.2)
+        send(port, *run(1001))
+        collector.wait(2002, seconds=30)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    lines = [json.loads(line) for line in out.splitlines()[1:]]
+    assert sum("trace_id" in line for line in lines) < 1001
+    assert sum(line.get("dropped_lines", 0) for line in lines) > 0
+
+
 def test_bad_options_are_said(tmp_path: Path) -> None:
     for options, message in (
         (["--no-store"], "needs --forward URL"),

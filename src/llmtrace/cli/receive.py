@@ -5,24 +5,27 @@ With ``--forward`` it stands between collectors: spans go on by OTLP when their 
 It listens on this machine only, for OTLP over HTTP (protobuf, JSON, gzip) and gRPC. A trace is judged one second after its last
 span if it is complete, else after five. Log records are joined to their spans; metrics are discarded. Traces without a model,
 tool or agent are kept and not listed. A request may have 64 MiB and 50,000 spans. With ``--json``, the first line has the
-ports, and each further line is a trace. What was not judged at its end is judged by ``llmtrace check``, or by the next
+ports, and each further line is a trace. If nobody reads the lines, the receiver goes on, and ``{"dropped_lines": N}`` counts
+those that are left out. What was not judged at its end is judged by ``llmtrace check``, or by the next
 ``receive --forward``. See docs/how_to/other_languages.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import os
 import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO, cast
 from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, add_repeated, json_text, port
+from llmtrace.cli.output_queue import OutputQueue
 from llmtrace.cli.stores import make_ingestor
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
@@ -52,6 +55,8 @@ _FIELDS: Final = TraceSummary.__slots__  # type: ignore[attr-defined]
 COLLECT_AFTER = 50_000, 20, 100
 """Thresholds of the garbage collector. It runs rarely: spans have no reference cycles, and a pass over all waiting ones is
 slow."""
+DRAIN_SECONDS = 0.5
+"""Seconds at the end in which lines that nobody has read yet are written."""
 PATIENCE = 20.0
 """Maximum number of seconds that a sender waits while too many spans wait to be evaluated."""
 
@@ -86,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
     if config.store == "off":
         raise BadInput("the store is off (LLMTRACE_STORE=off), so spans cannot be stored.\nName a store with --store FOLDER.")
     destination = _destination(args)
-    screen, output_lock, is_over = Screen(sys.stdout), threading.Lock(), threading.Event()
+    output = _output(as_json=args.json)
+    screen, output_lock, is_over = Screen(cast("TextIO", output)), threading.Lock(), threading.Event()
 
     def judged(trace: Trace) -> None:
         summary = summarise(trace)
@@ -130,11 +136,25 @@ def run(args: argparse.Namespace) -> int:
                 screen.line(
                     f"{format_text.plural(receiver.received, 'span')} received{unevaluated if ingestor.waiting else ''}"
                 )
+        output.drain(DRAIN_SECONDS)
     finally:
         store.close()
         if forwarder is not None:
             forwarder.tidy()
     return FINE
+
+
+def _output(*, as_json: bool) -> OutputQueue:
+    """Return a queue for lines on stdout. If stdout is closed, it drops them."""
+    descriptor = -1
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        descriptor = sys.stdout.fileno()
+
+    def dropped_line(count: int) -> str:
+        text = f"{format_text.plural(count, 'line')} left out, because nobody read the output"
+        return (json_text({"dropped_lines": count}) if as_json else text) + "\n"
+
+    return OutputQueue(descriptor, dropped_line)
 
 
 def _destination(args: argparse.Namespace) -> Destination | None:
