@@ -38,7 +38,11 @@ thread.join()
 """
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.03, 0.06, 0.1, 0.15, 0.25, 0.4])
+OFTEN = [0.0, 0.01, 0.03, 0.06, 0.1, 0.15, 0.25, 0.4]
+STEPS = [pytest.param(number / 200, marks=pytest.mark.long) for number in range(1, 111)]  # 5 ms to 550 ms
+
+
+@pytest.mark.parametrize("seconds", [*OFTEN, *STEPS])
 def test_a_fork_waits_for_the_first_use_of_a_name(tmp_path: Path, seconds: float) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path), str(seconds)], capture_output=True, text=True, timeout=60, check=False
