@@ -184,3 +184,33 @@ def test_options_are_taken_in_the_forms_that_come_naturally(
     assert (config.max_store_days, config.instrument, config.redact_patterns) == (7.0, ("x",), ("a,b",))
     assert config.prices == {"m": {"input": 1, "output": 2}}
     assert caplog.records == []
+
+
+class Unwritable(str):
+    """A text whose own methods raise, as those of a broken lazy translation do."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("broken")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("broken")
+
+    __format__ = __fspath__ = __float__ = __str__  # type: ignore[assignment]
+
+
+class UnwritableObject:
+    __str__ = __repr__ = __fspath__ = __float__ = __iter__ = Unwritable.__str__  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("option", [option.name for option in fields(Config)])
+def test_an_option_that_cannot_be_written_is_refused_or_read(option: str) -> None:
+    """Each option: a `ConfigurationError` that names it, or a plain text."""
+    for value in (Unwritable("auto"), UnwritableObject()):
+        problem, config = "", Config()
+        try:
+            config = Config.read(**{option: value})
+        except ConfigurationError as error:
+            problem = str(error)
+        assert problem == "" or f"configure({option}=" in problem
+        assert getattr(config, option) is not value
+        assert "broken" not in repr(config)

@@ -445,10 +445,23 @@ def _default(option: Any) -> Any:
 def _checked(name: str, value: Any, option: Any) -> Any:
     read, check, secret = (option.metadata[key] for key in ("read", "check", "secret"))
     try:
+        if isinstance(value, str):
+            value = str.__str__(value)  # a subclass may have methods that raise later
         return read(value) if check is None or (isinstance(value, str) and check is not _function) else check(value)
     except (TypeError, ValueError) as error:
-        shown = "..." if secret else repr(value)
-        raise ConfigurationError(f"configure({name}={shown}): expected {error}") from None
+        raise ConfigurationError(f"configure({name}={'...' if secret else _shown(value)}): expected {error}") from None
+    except Exception as error:  # the value's own methods
+        raise ConfigurationError(
+            f"configure({name}={'...' if secret else _shown(value)}): the value cannot be read, its {type(value).__name__} "
+            f"raises {type(error).__name__}"
+        ) from error
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
 
 
 _OTEL_CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ import pytest
 from llmtrace.errors import ReviewConflict
 from llmtrace.model.reviews import Decision, ReviewRequest
 from llmtrace.store import claims, local
-from llmtrace.store.claims import Claim, Claims, Table
+from llmtrace.store.claims import FORMER, NAME, Claim, Claims, Table
 from llmtrace.store.letter_states import LetterStates
 from llmtrace.store.reviews import Reviews
 
@@ -155,3 +155,20 @@ def test_kinds_do_not_mix(tmp_path: Path) -> None:
         assert found is not None
         assert (found.id, [claim.id for claim in letters.select(oldest_first=False)]) == ("abcd1", ["abcd2", "abcd1"])
         assert [claim.id for claim in letters.of_run("r")] == ["abcd1", "abcd2"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="symbolic links")
+@pytest.mark.parametrize("name", [NAME, *FORMER])
+def test_a_link_is_not_followed(name: str, tmp_path: Path) -> None:
+    """Another user of a shared folder may place one that leads to a file elsewhere: it stays as it is."""
+    folder, target = tmp_path / "store", tmp_path / "elsewhere.db"
+    folder.mkdir()
+    with closing(sqlite3.connect(target)) as db:
+        db.execute("CREATE TABLE reviews (id)")
+    before = target.read_bytes()
+    (folder / name).symlink_to(target)
+    claims = Claims(folder)
+    with pytest.raises(OSError) if name == NAME else nullcontext(), claims.write() as db:  # noqa: PT011 - ELOOP
+        Table(db, "review").select()
+    assert target.read_bytes() == before
+    assert (folder / name).is_symlink()

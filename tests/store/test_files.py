@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -117,9 +120,39 @@ def test_sweep_removes_the_oldest_files_first(tmp_path: Path) -> None:
 def test_sweep_removes_what_is_too_old(tmp_path: Path) -> None:
     """A file nobody wrote to for longer than the bound goes, though there is room."""
     old, new = _old(tmp_path / "journal", "1.journal", days=8), _old(tmp_path / "journal", "2.journal", days=6)
+    _old(tmp_path / "journal", "3.journal", days=3)
     journal_limits.sweep(tmp_path / "journal", max_bytes=1 << 30, max_days=7)
     assert not old.exists()
     assert new.exists()
+
+
+@pytest.mark.parametrize("days", [5, 30, 3650])
+def test_a_clock_that_jumps_ahead_removes_nothing(
+    days: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A program whose clock is wrong, others after it whose clock is right, and those that read: it is said once."""
+    journal, right = tmp_path / "journal", time.time()
+    kept = [_old(journal, f"{number}.journal", days=number / 2) for number in range(14)]
+    monkeypatch.setattr(time, "time", lambda: right + days * 86400)
+    wrong = _old(journal, "wrong.journal", days=0)
+    journal_limits.keep_bounds(journal, 1 << 30, 7, now=True)
+    journal_limits.keep_bounds(journal, 1 << 30, 7, now=True)
+    monkeypatch.undo()
+    journal_limits.keep_bounds(journal, 1 << 30, 7, now=True)
+    assert [path for path in (*kept, wrong) if not path.exists()] == []
+    assert [record.message for record in caplog.records if "days ahead" in record.message][1:] == []
+    assert ("days ahead" in caplog.text) == (days > 7)
+
+
+def test_a_pause_of_a_month_is_believed_after_a_day(tmp_path: Path) -> None:
+    """Then what is too old goes, since somebody who keeps traces for a week does not expect them after a month."""
+    before = _old(tmp_path / "journal", "1.journal", days=31)
+    after = [_old(tmp_path / "journal", "2.journal", days=0.9), _old(tmp_path / "journal", "3.journal", days=0)]
+    journal_limits.sweep(tmp_path / "journal", 1 << 30, 7)
+    assert before.exists()
+    os.utime(after[0], (time.time() - 1.1 * 86400,) * 2)
+    journal_limits.sweep(tmp_path / "journal", 1 << 30, 7)
+    assert [before.exists(), after[0].exists(), after[1].exists()] == [False, True, True]
 
 
 def test_sweep_leaves_running_unreadable_and_foreign_files(tmp_path: Path) -> None:
@@ -156,14 +189,15 @@ def test_the_index_counts_but_leaves_the_journal_half(tmp_path: Path) -> None:
 def test_readers_sweep_by_the_bounds_of_the_last_writer(tmp_path: Path) -> None:
     """A reader with other bounds than the program removes nothing that the program meant to keep."""
     _old(tmp_path, "1.journal", days=10)
+    _old(tmp_path, "2.journal", days=8.9)
     journal_limits.sweep_as_noted(tmp_path)
-    assert len(journal_files.listing(tmp_path)) == 1
+    assert len(journal_files.listing(tmp_path)) == 2
     journal_limits.keep_bounds(tmp_path, 1 << 40, 100.0, now=False)
     os.utime(tmp_path / journal_limits.BOUNDS, (0, 0))
     journal_limits.sweep_as_noted(tmp_path)
-    assert len(journal_files.listing(tmp_path)) == 1
-    journal_limits.keep_bounds(tmp_path, 1 << 40, 1.0, now=False)
-    assert journal_files.listing(tmp_path) == []
+    assert len(journal_files.listing(tmp_path)) == 2
+    journal_limits.keep_bounds(tmp_path, 1 << 40, 0.5, now=False)
+    assert [file.name for file in journal_files.listing(tmp_path)] == ["2.journal"]
 
 
 def test_strays_of_a_killed_start_go_after_an_hour(tmp_path: Path) -> None:
@@ -174,3 +208,22 @@ def test_strays_of_a_killed_start_go_after_an_hour(tmp_path: Path) -> None:
     os.utime(stray, (0, 0))
     journal_limits.sweep(tmp_path, 1 << 30, 7)
     assert (stray.exists(), fresh.exists()) == (False, True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_folders_are_the_users_alone_whatever_the_umask(tmp_path: Path) -> None:
+    """All folders that a store creates have mode 0700, its files 0600; a folder that was there is left as it is."""
+    program = (
+        "import os, sys; os.umask(0); import llmtrace; llmtrace.configure(store=sys.argv[1], exporters=())\n"
+        "with llmtrace.agent('a'): pass\n"
+        "from llmtrace.store import open_store; store = open_store(sys.argv[1]); store.traces()\n"
+        "from llmtrace.store.claims import Claims, owner_of; owner_of(store.folder)\n"
+        "with Claims(store.folder).write(): pass"
+    )
+    tmp_path.chmod(0o755)
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data")}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "a" / "b" / "store")], check=True, env=environment)
+    modes = {path: stat.S_IMODE(path.lstat().st_mode) for path in tmp_path.rglob("*")}
+    assert {path.name for path in modes} >= {"a", "b", "store", "journal", "claims.db"}
+    assert {str(path): oct(mode) for path, mode in modes.items() if mode != (0o700 if path.is_dir() else 0o600)} == {}
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755

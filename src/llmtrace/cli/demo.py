@@ -25,7 +25,7 @@ from llmtrace.demo.server import MODEL, ModelServer
 from llmtrace.demo.shop import BAD_TASK, GOOD_TASK, MADE_UP, ORDERS, RIGHT
 from llmtrace.diagnosis import diagnose
 from llmtrace.model import Trace
-from llmtrace.store import Query, open_store
+from llmtrace.store import Query, locks, open_store
 from llmtrace.store.local import default_folder
 
 NAME = "demo"
@@ -167,7 +167,7 @@ def _folder(*, permanent: bool) -> str:
     try:
         if folder is None:
             raise OSError
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        locks.make_folder(folder)
         with tempfile.TemporaryFile(dir=folder):
             return str(folder)
     except OSError:

@@ -21,7 +21,7 @@ from llmtrace.model.traces import short_id
 from llmtrace.playback.player import MODEL_CALLS
 from llmtrace.playback.recorded_run import is_call, same_program
 from llmtrace.reading.calls import is_change
-from llmtrace.store import TraceSummary
+from llmtrace.store import TraceSummary, locks
 from llmtrace.store.local import default_folder
 from llmtrace.store.replay_key import REPLAYS
 
@@ -66,7 +66,7 @@ def load(args: argparse.Namespace, *, may_be_empty: bool = False) -> Recording:
         raise BadInput(f"trace {short_id(trace.trace_id)} holds no call that llmtrace recorded, so there is nothing to answer.")
     into = folder / REPLAYS
     try:
-        into.mkdir(mode=0o700, parents=True, exist_ok=True)
+        locks.make_folder(into)
         if not os.access(into, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:

@@ -115,4 +115,4 @@ def _read_history(argument: JsonValue) -> tuple[Message, ...]:
 
 def _is_pair(item: JsonValue) -> bool:
     """Return True for a LangChain message of the form ``(role, text)``."""
-    return isinstance(item, list) and len(item) == 2 and item[0] in _KNOWN_ROLES and isinstance(item[1], str)
+    return isinstance(item, list) and len(item) == 2 and all(isinstance(part, str) for part in item) and item[0] in _KNOWN_ROLES

@@ -183,7 +183,7 @@ class SpendFile(SpendWindow):
         """Append to the file. Returns False while another process replaces the file; the caller then tries again later."""
         assert self.path is not None
         if self._file is None and not self.path.exists():
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            locks.make_folder(self.path.parent)
             sweep(self.path.parent)
         descriptor = os.open(self.path, _FLAGS, 0o600)
         try:

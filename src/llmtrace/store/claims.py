@@ -150,18 +150,22 @@ class Claims:
             return
         assert self.folder is not None
         path, seconds = self.folder / NAME, BUSY_SECONDS if busy_seconds is None else busy_seconds
-        before = [self.folder / name for name in FORMER if (self.folder / name).exists()]
+        before = [self.folder / name for name in FORMER if _is_file(self.folder / name)]
         if not path.exists() and not make and not (before and os.access(self.folder, os.W_OK)):
             with contextlib.closing(_in_memory()) as db:  # nobody has asked yet, or the folder may only be read
                 for file in before:
                     _copy(file, db, seconds)
                 yield db
             return
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        locks.make_folder(self.folder)
         with opened(path, _SCHEMA, "claims_run", busy_seconds=seconds) as db:
             for file in before:
                 _carry_over(file, db, seconds)
             yield db
+
+
+def _is_file(path: Path) -> bool:
+    return path.exists() and not path.is_symlink()  # SQLite would follow a link
 
 
 def _in_memory() -> sqlite3.Connection:
@@ -222,7 +226,7 @@ def owner_of(folder: Path | None) -> str:
             name = f"{os.getpid()}-{secrets.token_hex(8)}"
             if folder is not None:
                 place = folder / RUNNING
-                place.mkdir(mode=0o700, parents=True, exist_ok=True)
+                locks.make_folder(place)
                 _sweep(place)
                 descriptor = os.open(place / name, os.O_RDWR | os.O_CREAT | os.O_EXCL | locks.FLAGS, 0o600)
                 locks.take(descriptor, exclusive=True)

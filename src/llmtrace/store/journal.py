@@ -159,8 +159,7 @@ class Journal:
             return file
         if self.folder is None:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-        self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        locks.make_folder(self.folder)
         opened = _create(self.folder, self._name())
         journal_limits.keep_bounds(self.folder, self._max_bytes, self._max_days, now=file is not None)
         return opened

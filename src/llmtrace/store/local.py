@@ -22,7 +22,7 @@ from llmtrace.config import Config
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.locks import importing, lazy_property
 from llmtrace.model import RawSpan, Span, Trace
-from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_limits, journal_records, replay_key
+from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_limits, journal_records, locks, replay_key
 from llmtrace.store.journal import Entry, Journal
 from llmtrace.store.open_reviews import with_decisions
 from llmtrace.store.summary import TraceSummary, summarise
@@ -293,7 +293,7 @@ class LocalStore(Store):
             if not pins:
                 return
             try:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                locks.make_folder(folder)
             except OSError as error:
                 raise UnreadableStore(f"cannot create a store at {folder}: {error.strerror}") from error
         self._is_there()

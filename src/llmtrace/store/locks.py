@@ -31,6 +31,22 @@ def write(path: Path, data: bytes, flags: int = os.O_TRUNC) -> None:
         file.write(data)  # unlike `os.write`, it raises if the disk takes only a part
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder and its missing parents, all for their user only, whatever the umask is. Raises OSError."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        if folder.parent == folder:
+            break
+        folder = folder.parent
+    for path in reversed(missing):
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+
+
 @contextlib.contextmanager
 def locked(path: Path, *, exclusive: bool, seconds: float) -> Iterator[int]:
     """Hold the lock of a lock file, which is created if it does not exist. Raises OSError, also after waiting ``seconds``."""

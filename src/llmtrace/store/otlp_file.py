@@ -15,6 +15,7 @@ from llmtrace.codec import otlp
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import RawSpan
+from llmtrace.store import locks
 from llmtrace.store.memory import Spans, SpansStore
 from llmtrace.store.warnings import warn_once
 
@@ -67,7 +68,7 @@ class OtlpFileStore(SpansStore):
             )
 
     def _write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        locks.make_folder(self.path.parent)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(self.path, flags, 0o600)
         try:

@@ -18,7 +18,7 @@ def of(folder: Path) -> bytes:
     folder = folder.parent if folder.name == REPLAYS else folder
     path = folder / NAME
     if not path.exists():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        locks.make_folder(folder)
         temporary = folder / f"{NAME}.{os.getpid()}.{os.urandom(4).hex()}"
         locks.write(temporary, os.urandom(_BYTES), os.O_EXCL)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import time
@@ -58,6 +59,8 @@ def opened(path: Path, schema: str, table: str, *, busy_seconds: float) -> Itera
     The database has a rollback journal, not WAL, since machines may share the folder. Each commit is on disk.
     ``busy_seconds``: how long to wait for another process that writes. Raises `sqlite3.Error` and OSError.
     """
+    if path.is_symlink():  # SQLite would follow it, to a file that another user may have chosen
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600))
     db = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)

@@ -47,7 +47,7 @@ class WaitingLogs:
         """Add records. ``waiting``: returns all records that still wait; they replace the content of a file above
         `MOST_BYTES`."""
         with self._lock, contextlib.suppress(OSError):
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            locks.make_folder(self._path.parent)
             locks.write(self._path, self._lines(records), os.O_APPEND)
             if self._path.stat().st_size > MOST_BYTES:
                 self._replace(waiting())

@@ -61,7 +61,7 @@ def _read(path: Path) -> str | None:
 
 def _write(path: Path, text: str) -> None:
     """Write or replace a file that only the user can read. Raises OSError."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    locks.make_folder(path.parent)
     descriptor, draft = tempfile.mkstemp(prefix=path.name, dir=path.parent)  # mode 0600
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(text)

@@ -233,7 +233,7 @@ class Forwarder:
         assert self._folder is not None
         try:
             for folder in (self._folder.parent, self._folder, self._folder / STORE, self._folder / UNSENT):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                locks.make_folder(folder)
             about = self._folder / ABOUT
             if not about.exists():
                 locks.write(about, f"{self.destination.protocol} {self.destination.shown}\n".encode())

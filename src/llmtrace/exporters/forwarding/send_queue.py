@@ -22,6 +22,7 @@ from llmtrace.content import Content
 from llmtrace.exporters.forwarding.counts import Counts
 from llmtrace.exporters.forwarding.journal_cursor import QueuedSpan, queued
 from llmtrace.model import RawSpan, Sink, Span
+from llmtrace.store import locks
 from llmtrace.store.local import LocalStore
 from llmtrace.store.send_positions import UNSENT
 
@@ -56,7 +57,7 @@ class SendQueue(LocalStore):
         if not self._begun:
             self._begun = True
             with contextlib.suppress(OSError):  # the journal will report it
-                self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+                locks.make_folder(self._home)
         super().append_encoded(raw)
 
 
