@@ -37,6 +37,7 @@ class Program:
         self._parent = process
         self.pid = pid
         self._output = output
+        self._has_ended = False
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         os.kill(self.pid, number)
@@ -51,7 +52,14 @@ class Program:
     def wait(self) -> tuple[int, str, str]:
         """Its exit status (negative: the signal that ended it), what it printed, and what was logged."""
         status = _ask(self._parent, {"wait": self.pid})
+        self._has_ended = True
         return status, *[(self._output / name).read_text() for name in ("out", "err")]  # type: ignore[return-value]
+
+    def end(self) -> None:
+        """Kill it, unless somebody has waited for its end."""
+        if not self._has_ended:
+            self.kill()
+            self.wait()
 
 
 def start(program: str, home: Path, endpoint: str, *, beginning: str = _BEGINNING, **environment: str) -> Program:

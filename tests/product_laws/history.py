@@ -313,11 +313,19 @@ class History:
             self._port = free.getsockname()[1]
         self._seeds_of_programs: dict[str, int] = {}
         self._arrived = set[Ids]()
+        self._programs: list[Program] = []
         self.ended_names = set[str]()
         """Names of the spans that had ended in programs with llmtrace."""
 
     def run(self) -> Outcome:
-        print(f"history {self.seed}")
+        print(f"history {self.seed}", flush=True)
+        try:
+            return self._run()
+        finally:  # no process outlives a history that failed
+            for program in self._programs:
+                program.end()
+
+    def _run(self) -> Outcome:
         is_over = threading.Event()
         with Backend(random.Random(self.seed + 1)) as backend:
             receiver, programs = self._receiver(backend), {name: self._sender(name) for name in ("sdk", "llmtrace")}
@@ -356,6 +364,11 @@ class History:
     def _note(self, text: str) -> None:
         self.events.append(f"{time.monotonic() - self._began:5.2f} {text}")
 
+    def _start(self, text: str, endpoint: str, **options: str) -> Program:
+        program = start(text, self.home, endpoint, **options)
+        self._programs.append(program)
+        return program
+
     def _receiver(self, backend: Backend) -> Program:
         variables = {
             "PORT": str(self._port),
@@ -365,7 +378,7 @@ class History:
             "LLMTRACE_CONTENT": "all",
         }
         self._lives.append(Life(time.monotonic()))
-        program = start(_RECEIVER, self.home, "", beginning=_QUICK, **variables)
+        program = self._start(_RECEIVER, "", beginning=_QUICK, **variables)
         program.begun()
         return program
 
@@ -373,8 +386,8 @@ class History:
         self._seeds_of_programs[name] = seed = self._seeds_of_programs.get(name, self.seed * 100) + 1
         url = f"http://127.0.0.1:{self._port}"
         if name == "sdk":
-            return start(_SDK_SENDER, self.home, "", beginning="", SEED=str(seed), RECEIVER=url)
-        return start(_LLMTRACE_SENDER, self.home, url, beginning=_LLMTRACE_BEGINNING, SEED=str(seed))
+            return self._start(_SDK_SENDER, "", beginning="", SEED=str(seed), RECEIVER=url)
+        return self._start(_LLMTRACE_SENDER, url, beginning=_LLMTRACE_BEGINNING, SEED=str(seed))
 
     def _disturb(self, receiver: Program, programs: dict[str, Program], backend: Backend) -> Program:
         """Do what the schedule says next. Returns the receiver that runs then."""
@@ -440,7 +453,7 @@ class History:
     def _drain(self, backend: Backend) -> None:
         receiver = self._receiver(backend)
         url = f"http://127.0.0.1:{self._port}"
-        start(_LLMTRACE_REST, self.home, url, beginning=_LLMTRACE_BEGINNING).wait()
+        self._start(_LLMTRACE_REST, url, beginning=_LLMTRACE_BEGINNING).wait()
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self.missing(backend):
             time.sleep(0.05)

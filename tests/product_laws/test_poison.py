@@ -5,8 +5,10 @@ Law: no command ends in a traceback, and the other traces read as they did befor
 
 from __future__ import annotations
 
+import ast
 import json
 import math
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,28 @@ from hypothesis import strategies as st
 
 from llmtrace import semconv
 from llmtrace.cli import main
+from llmtrace.codec import dialects
 from llmtrace.store import open_store
 
 NOW = 1_764_750_000_000_000_000
 GOOD = "9" * 32
 KEYS = sorted({value for name, value in vars(semconv).items() if name.isupper() and isinstance(value, str) and "." in value})
 """Every attribute that is read by its name."""
+WORDS = re.compile(
+    r"token|usage|cost|count|total|time|latency|duration|score|seed|limit|max|top_|penalty|cached?_|reasoning", re.I
+)
+
+
+def numeric_keys() -> list[str]:
+    """The attributes of all dialects that hold counts, times and costs, as their code spells them."""
+    keys = set[str]()
+    for file in Path(dialects.__file__).parent.glob("*.py"):
+        texts = [node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)]
+        keys |= {text for text in texts if isinstance(text, str) and re.fullmatch(r"[\w-]+([./][\w-]+)+", text)}
+    return sorted(key for key in keys | set(KEYS) if WORDS.search(key))
+
+
+NUMERIC = numeric_keys()
 EDGES = (0, 1, -1, 2**31, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**40)
 integers = st.one_of(st.sampled_from(EDGES), st.integers())
 texts = st.one_of(
@@ -36,6 +54,25 @@ plain = st.one_of(
     texts.map(lambda text: {"stringValue": text}),
     st.sampled_from(({}, None, {"unknownValue": 1}, {"bytesValue": "AAEC"}, {"stringValue": None}, {"intValue": "x"})),
 )
+numbers = st.one_of(
+    integers.map(lambda number: {"intValue": str(number)}),
+    integers.map(lambda number: {"intValue": number}),
+    st.sampled_from((0.0, -0.0, 0.1, 1e18, 1e19, 1e308, 5e-324, -1e300, "NaN", "Infinity", "-Infinity")).map(
+        lambda number: {"doubleValue": number}
+    ),
+    st.sampled_from(
+        ("12", " 12 ", "1e999", "-5", "1_000", "0x10", "\u0663", "NaN", "12 tokens", "$0.5", "9" * 400, "1" * 5000, "")
+    ).map(lambda text: {"stringValue": text}),
+    st.dictionaries(
+        st.sampled_from(
+            ("input", "output", "total", "input_tokens", "output_tokens", "total_tokens", "prompt", "cached", "usd")
+        ),
+        st.one_of(integers, st.floats(), st.booleans(), st.none(), st.sampled_from(("7", "x", [], {}, [1e999]))),
+        max_size=4,
+    ).map(lambda counts: {"stringValue": json.dumps(counts)}),
+    st.sampled_from(({"boolValue": True}, {"arrayValue": {"values": [{"intValue": "1"}, {"doubleValue": 2.5}]}}, {}, None)),
+)
+"""A count, a time or a cost as each JSON type and size, also as the text of an object with counts."""
 values = st.recursive(
     plain,
     lambda inner: st.one_of(
@@ -49,7 +86,9 @@ values = st.recursive(
 times = st.one_of(st.sampled_from((NOW, NOW + 10**9, 0, -1, 2**63, 2**64 - 1, "x", "", None, 1.5)), integers).map(
     lambda number: number if number is None else str(number)
 )
-attributes = st.lists(st.tuples(st.sampled_from(KEYS), values), max_size=8)
+attributes = st.lists(
+    st.one_of(st.tuples(st.sampled_from(KEYS), values), st.tuples(st.sampled_from(NUMERIC), numbers)), max_size=12
+)
 usual = {
     "gen_ai.operation.name": {"stringValue": "chat"},
     "gen_ai.provider.name": {"stringValue": "openai"},
@@ -59,7 +98,7 @@ usual = {
 
 @st.composite
 def spans(draw: st.DrawFn) -> dict[str, Any]:
-    trace, number = draw(st.integers(1, 5)), draw(st.integers(1, 6))
+    trace, number = draw(st.integers(1, 5)), draw(st.integers(1, 9))
     held = {**usual, **dict(draw(attributes))}
     return {
         "traceId": f"{trace:032x}",
@@ -144,7 +183,16 @@ def test_no_span_spoils_a_store(poisoned: list[dict[str, Any]]) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 @pytest.mark.filterwarnings("ignore")
-@given(poisoned=st.lists(spans(), min_size=1, max_size=12))
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(poisoned=st.lists(spans(), min_size=10, max_size=30))
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_span_spoils_a_store_many(poisoned: list[dict[str, Any]]) -> None:
+    """At least 10,000 spans."""
     check(poisoned)
+
+
+def test_the_numbers_of_every_dialect_are_poisoned() -> None:
+    """The list of their names is read from the code: it holds counts, times and costs of several writers."""
+    assert {"llm.token_count.prompt", "gen_ai.usage.total_tokens", "ai.usage.totalTokens", "langsmith.total_cost"} < set(
+        NUMERIC
+    )
+    assert len(NUMERIC) > 60

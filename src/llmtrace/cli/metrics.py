@@ -9,7 +9,6 @@ Needs ``pip install "llmtrace-otel[prometheus]"``. See docs/how_to/grafana.md.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from llmtrace.cli.options import FINE, BadInput, json_text, port
+from llmtrace.cli.stopping import stop_signals
 from llmtrace.cli.stores import local_folder, opened
 from llmtrace.cli.terminal import Screen
 from llmtrace.errors import StoreError
@@ -146,12 +146,10 @@ class Counted:
 
 def _follow(tail: Tail, counted: Counted) -> None:
     """Read new spans, and count them, until Ctrl-C or SIGTERM."""
-    done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: done.set())
     looks = 0
-    while not done.wait(EVERY):
-        counted.take(tail.poll())
-        looks += 1
-        if looks % LOST_EVERY == 0:
-            counted.drop_lost(journal_files.RunningWriters(tail.journal))
+    with stop_signals() as wait:
+        while not wait(EVERY):
+            counted.take(tail.poll())
+            looks += 1
+            if looks % LOST_EVERY == 0:
+                counted.drop_lost(journal_files.RunningWriters(tail.journal))

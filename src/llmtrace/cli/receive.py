@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import gc
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -26,6 +25,7 @@ from urllib.parse import urlsplit
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, add_repeated, json_text, port
 from llmtrace.cli.output_queue import OutputQueue
+from llmtrace.cli.stopping import stop_signals
 from llmtrace.cli.stores import make_ingestor
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
@@ -111,15 +111,13 @@ def run(args: argparse.Namespace) -> int:
     try:
         default = GRPC_PORT if has_grpc() else None
         grpc_port = None if args.no_grpc else default if args.grpc_port is None else args.grpc_port
-        receiver = Receiver(ingestor, http_port=args.http_port, grpc_port=grpc_port, origins=args.allow_origin)
-        with output_lock:
-            _open(screen, receiver, "nowhere (--no-store)" if args.no_store else config.store, args.forward, as_json=args.json)
-        ingestor.restore_logs()
-        done, numbers = threading.Event(), (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(number, lambda *_: done.set()) for number in numbers]
-        done.wait()
-        for number, handler in zip(numbers, before, strict=True):  # so that a second Ctrl-C ends the program at once
-            signal.signal(number, handler)
+        with stop_signals() as wait:
+            receiver = Receiver(ingestor, http_port=args.http_port, grpc_port=grpc_port, origins=args.allow_origin)
+            place = "nowhere (--no-store)" if args.no_store else config.store
+            with output_lock:
+                _open(screen, receiver, place, args.forward, as_json=args.json)
+            ingestor.restore_logs()
+            wait(float("inf"))
         if not args.json and (ingestor.waiting or forwarder is not None):
             action = "evaluating" if forwarder is None else "evaluating and sending"
             with output_lock:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic_core import from_json, to_json
 
-from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope, replace
+from llmtrace.model import Event, JsonValue, Kind, Link, RawSpan, Scope, replace
 from llmtrace.semconv import (
     CONTENT,
     EVALUATION_ROUND,
@@ -34,6 +34,7 @@ _SIZE = struct.Struct("<I")
 _TEXT_OR_NONE, _NUMBER_OR_NONE = (str, type(None)), (int, type(None))
 _TYPES = (str, str, _TEXT_OR_NONE, str, str, int, _NUMBER_OR_NONE, str, str, dict, list, list, list)
 """The types of a row's members."""
+_KINDS, _STATUSES = frozenset(get_args(Kind)), frozenset(("unset", "ok", "error"))
 
 # On its first call pydantic-core imports modules. If that fails (no file descriptor left, interpreter shutdown) it panics with
 # an exception that is not an `Exception`. So make the first call at import time.
@@ -103,8 +104,8 @@ def decode(payload: bytes, resource: Mapping[str, JsonValue], scope: Scope, *, p
             start=start,
             end=end,
             parent_id=parent_id,
-            kind=kind,
-            status=status,
+            kind=kind if kind in _KINDS else "internal",
+            status=status if status in _STATUSES else "unset",
             status_message=message,
             attributes=attributes,
             events=tuple([Event(*event[:3]) for event in events if _are(event, (str, int, dict))]),
