@@ -83,7 +83,7 @@ class Driver:
         scenario.prepare(self.template)
         self._number = 0
 
-    def run(self, call: int = 0, error: int = 0, *, after: bool = False, log: Path | None = None) -> tuple[Path, Outcome]:
+    def run(self, call: int = 0, error: int = 0, *, log: Path | None = None) -> tuple[Path, Outcome]:
         """Run the program in a copy of the template. Returns the folder, which the caller removes, and the outcome."""
         self._number += 1
         folder, said = self.home / f"case{self._number}" / "store", self.home / "said"
@@ -93,7 +93,7 @@ class Driver:
             folder.parent.mkdir()
         pid = os.fork()
         if pid == 0:
-            self._child(folder, said, call, error, after, log)
+            self._child(folder, said, call, error, log)
         deadline, code = time.monotonic() + SECONDS, -1
         while time.monotonic() < deadline:
             ended, status = os.waitpid(pid, os.WNOHANG)
@@ -109,7 +109,7 @@ class Driver:
         logged = said.with_suffix(".err").read_text()
         return folder, Outcome(code, report.get("result", {}), logged, report.get("calls", 0), report.get("failed", ""))
 
-    def _child(self, folder: Path, said: Path, call: int, error: int, after: bool, log: Path | None) -> None:
+    def _child(self, folder: Path, said: Path, call: int, error: int, log: Path | None) -> None:
         code = 1
         try:
             for number, suffix in ((1, ".out"), (2, ".err")):
@@ -117,7 +117,7 @@ class Driver:
             if log is not None:
                 self.library.io_log(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
             self.library.io_begin(str(folder).encode())
-            self.library.io_arm(call, error, int(after))
+            self.library.io_arm(call, error)
             result = self.scenario.program(folder)
             atexit._run_exitfuncs()
             self.library.io_end()
@@ -141,12 +141,29 @@ def mark(text: str) -> None:
         ctypes.CDLL(None).io_mark(text.encode())
 
 
+def record_changes(name: str, store: Path, log: Path) -> dict[str, Any]:
+    """Run a scenario without faults, and write its changes down. Copies the store that it found to ``store``, if there is one."""
+    from tests.store import scenarios
+
+    scenario = scenarios.SCENARIOS[name]
+    scenarios.warm_up(scenario)
+    driver = Driver(scenario)
+    try:
+        if driver.template.exists():
+            shutil.copytree(driver.template, store)
+        _, usual = driver.run(log=log)
+        assert usual.code == 0, usual.logged
+    finally:
+        driver.close()
+    return usual.result
+
+
 def main(name: str, count: int, seed: int = 1) -> dict[str, Any]:
     """Run a sample of ``count`` faults of a scenario (0: all). Returns the numbers of cases and the failures."""
     from tests.store import scenarios
 
-    scenarios.warm_up()
     scenario = scenarios.SCENARIOS[name]
+    scenarios.warm_up(scenario)
     driver = Driver(scenario)
     failures: list[str] = []
     kinds: Counter[str] = Counter()
@@ -154,11 +171,11 @@ def main(name: str, count: int, seed: int = 1) -> dict[str, Any]:
         folder, usual = driver.run()
         assert usual.code == 0, usual.logged
         scenario.check(folder, usual, usual.result)
-        cases = [(call, error, after) for call in range(1, usual.calls + 1) for error in ERRORS for after in (False, True)]
+        cases = [(call, error) for call in range(1, usual.calls + 1) for error in ERRORS]
         if count and count < len(cases):
             cases = random.Random(seed).sample(cases, count)
-        for call, error, after in cases:
-            folder, outcome = driver.run(call, ERRORS[error], after=after)
+        for call, error in cases:
+            folder, outcome = driver.run(call, ERRORS[error])
             if outcome.code != 0 or outcome.failed_call:
                 kinds[outcome.failed_call] += 1
                 try:
@@ -166,7 +183,7 @@ def main(name: str, count: int, seed: int = 1) -> dict[str, Any]:
                     assert "Traceback" not in outcome.logged, "a traceback was logged"
                     scenario.check(folder, outcome, usual.result)
                 except Exception as error_:
-                    how = f"{outcome.failed_call or 'a call'} {call} fails with {error}{' and all after it' if after else ''}"
+                    how = f"{outcome.failed_call or 'a call'} {call} fails with {error}"
                     where = traceback.format_exc().strip().splitlines()[-12:]
                     failures.append(f"{name}: {how}: {error_}\n" + "\n".join(where) + "\n" + outcome.logged[-1500:])
             shutil.rmtree(folder.parent, ignore_errors=True)
@@ -175,13 +192,13 @@ def main(name: str, count: int, seed: int = 1) -> dict[str, Any]:
     return {"calls": usual.calls, "cases": sum(kinds.values()), "kinds": dict(kinds), "failures": failures}
 
 
-def run_apart(name: str, count: int, seconds: float = 900) -> dict[str, Any]:
-    """Run `main` in a process that has the shim. Raises RuntimeError if there is no shim."""
+def run_apart(*arguments: str, seconds: float = 900) -> dict[str, Any]:
+    """Run this module in a process that has the shim. Raises RuntimeError if there is no shim."""
     library = shim()
     if isinstance(library, str):
         raise RuntimeError(library)
     environment = {**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": os.pathsep.join([*filter(None, sys.path)])}
-    command = [sys.executable, "-m", "tests.store.faults", name, str(count)]
+    command = [sys.executable, "-m", "tests.store.faults", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -189,4 +206,7 @@ def run_apart(name: str, count: int, seconds: float = 900) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], int(sys.argv[2]))))
+    if sys.argv[2:3] == ["record"]:
+        print(json.dumps(record_changes(sys.argv[1], Path(sys.argv[3]), Path(sys.argv[4]))))
+    else:
+        print(json.dumps(main(sys.argv[1], int(sys.argv[2]))))

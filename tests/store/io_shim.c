@@ -22,15 +22,15 @@
 static char root[4096], names[FILES][1024];
 static size_t root_length;
 static volatile long calls, target;
-static volatile int fault, sticky;
+static volatile int fault;
 static char fired[64];
 static int log_file = -1;
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
 void io_begin(const char *folder) { root_length = strlen(folder); strcpy(root, folder); calls = 0; fired[0] = 0; }
 void io_end(void) { root_length = 0; }
-/* error: an errno, or -1 for a write of half the bytes. after: the calls after the n-th fail, too. */
-void io_arm(long n, int error, int after) { target = n; fault = error; sticky = after; }
+/* error: an errno, or -1 for a write of half the bytes. */
+void io_arm(long n, int error) { target = n; fault = error; }
 long io_calls(void) { return calls; }
 const char *io_fired(void) { return fired; }
 void io_log(int descriptor) { log_file = descriptor; }
@@ -47,7 +47,7 @@ static int fails(const char *call) {
   int result = 0;
   pthread_mutex_lock(&lock);
   long number = ++calls;
-  if (fault && target && (number == target || (sticky && number > target)) && (fault > 0 || !strcmp(call, "write"))) {
+  if (fault && number == target && (fault > 0 || !strcmp(call, "write"))) {
     result = fault;
     if (!fired[0]) snprintf(fired, sizeof fired, "%s", call);
   }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from typing import Any
 import llmtrace
 from llmtrace.cli import main as command
 from llmtrace.errors import BudgetExceeded, LlmtraceError
-from llmtrace.guards import budget_tracker, hold, spend_file
 from llmtrace.model import Inference, Usage
 from llmtrace.model.reviews import Decision
+from llmtrace.monitors import Key
 from llmtrace.playback.recording_file import read_recording, write_recording
 from llmtrace.recorder import active
-from llmtrace.store import Query, journal, open_store, replay_key
+from llmtrace.store import Query, journal, replay_key
 from llmtrace.store.letter_states import LetterStates, letters_of
 from llmtrace.store.local import LocalStore
 from llmtrace.store.reviews import Reviews
@@ -28,15 +29,15 @@ EVERYTHING = Query(limit=10_000)
 TRACES = 6
 
 
-def warm_up() -> None:
-    """Import everything late, and let the programs look at the disk often."""
-    import tempfile
+def warm_up(scenario: Scenario) -> None:
+    """Run a scenario once, so that forks need not import, and let its program look at the disk often."""
 
-    assert budget_tracker and hold and spend_file
     journal.LOOK_SECONDS = journal.RETRY_SECONDS = journal.IN_PLACE_SECONDS = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        fill(Path(folder) / "store")
-        look(Path(folder) / "store")
+        scenario.prepare(Path(folder) / "store")
+        scenario.program(Path(folder) / "store")
+        fill(Path(folder) / "read")
+        look(Path(folder) / "read")
 
 
 def fill(folder: Path) -> None:
@@ -159,8 +160,8 @@ def review(folder: Path) -> dict[str, Any]:
 
     @llmtrace.agent
     def support(order: str) -> str:
-        call = {"id": f"call {order}", "type": "function", "function": {"name": "refund", "arguments": json.dumps({"order": order})}}
-        return str(tools.run([call])[0]["content"])
+        asked = {"id": f"call {order}", "type": "function", "function": {"name": "refund", "arguments": json.dumps({"order": order})}}
+        return str(tools.run([asked])[0]["content"])
 
     tools = llmtrace.Tools(refund)
     answers = {}
@@ -307,14 +308,8 @@ def check_recording(folder: Path, outcome: Outcome, usual: dict[str, Any]) -> No
 
 
 def pins(count: int) -> dict[str, Any]:
-    stream = {"kind": "number", "baseline": {}}
-    return {json.dumps(["service", f"agent {number}", "", ""][:0] or _key(number)): {} for number in range(count)} or {"": stream}
-
-
-def _key(number: int) -> list[str]:
-    from llmtrace.monitors import Key
-
-    return [f"{field} {number}" for field in Key._fields]
+    """Return baselines of so many keys, without streams."""
+    return {json.dumps([f"{field} {number}" for field in Key._fields]): {} for number in range(count)}
 
 
 def prepare_baselines(folder: Path) -> None:
@@ -384,4 +379,3 @@ SCENARIOS = {
     "baselines": Scenario(prepare_baselines, baselines, check_baselines),
     "budgets": Scenario(nothing, budget, check_budget),
 }
-assert open_store

@@ -157,12 +157,12 @@ def _resync(file: BinaryIO, offset: int, size: int) -> int | None:
 
 
 def listing(folder: Path) -> list[JournalFile]:
-    """Return the journal files of a folder, oldest first; an empty list if the folder does not exist."""
+    """Return the journal files of a folder, oldest first; an empty list if the folder does not exist. Raises OSError."""
     files = []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
-                with contextlib.suppress(OSError):  # removed meanwhile
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                     status = entry.stat()
                     files.append(JournalFile(entry.name, status.st_size, status.st_mtime))
     return sorted(files)

@@ -31,7 +31,7 @@ def keep_bounds(folder: Path, max_bytes: int, max_days: float, *, now: bool) -> 
     is not writable.
     """
     stamp, bounds = folder / BOUNDS, f"{max_bytes} {max_days:g}"
-    if now or age(stamp) > 3600 or stamp.read_text() != bounds:
+    if now or age(stamp) > 3600 or stamp.read_bytes() != bounds.encode():
         if stamp.is_symlink():  # `locks.write` refuses symbolic links
             stamp.unlink()
         locks.write(stamp, bounds.encode())

@@ -98,7 +98,7 @@ class Reader:
             if len(self._files) >= _OPEN and (oldest := self._files.pop(next(iter(self._files)))) is not None:
                 oldest.close()
             self._files[name] = None
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(FileNotFoundError):  # any other error would make its traces look removed
                 self._files[name] = (self._journal / name).open("rb")
         return self._files[name]
 

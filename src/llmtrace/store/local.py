@@ -289,7 +289,7 @@ class LocalStore(Store):
         folder = self._place
         if folder is None:
             raise UnreadableStore(NO_PLACE)
-        if not folder.exists():
+        if not os.path.exists(folder):
             if not pins:
                 return
             try:
@@ -338,7 +338,10 @@ class LocalStore(Store):
                 warn_once(f"the index {path} cannot be used ({error}). The journal is read instead, which is slower")
         from llmtrace.store.tail import read_journal
 
-        return direct(read_journal(self._journal.folder, waiting))
+        try:
+            return direct(read_journal(self._journal.folder, waiting))
+        except OSError as error:
+            raise UnreadableStore(f"cannot read {error.filename}: {error.strerror}") from error
 
     def _is_there(self) -> bool:
         """Return True if the store has a journal. Raises UnreadableStore if the folder that the user named does not exist."""
@@ -457,6 +460,6 @@ def open(url: str, config: Config) -> LocalStore:  # noqa: A001
     with contextlib.suppress(OSError):  # the working folder was deleted: keep the relative path
         folder = folder.absolute()
     store = LocalStore(folder, config=config)
-    if (folder / "index.db").is_file() and not (folder / "journal").exists():
+    if os.path.isfile(folder / "index.db") and not os.path.exists(folder / "journal"):  # `Path.is_file` may raise
         store.check_owner()
     return store

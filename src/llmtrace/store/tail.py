@@ -15,6 +15,7 @@ from llmtrace.codec import genai
 from llmtrace.model import JsonValue, RawSpan, Scope, Span
 from llmtrace.store import journal_files, journal_records
 from llmtrace.store.memory import Spans
+from llmtrace.store.warnings import warn_once
 
 Context = tuple[Mapping[str, JsonValue], Scope]
 
@@ -75,15 +76,22 @@ def read_spans(path: Path, start: int, contexts: dict[int, Context]) -> Iterator
 
 
 def read_journal(journal: Path | None, waiting: list[tuple[int, bytes, bytes]]) -> Spans:
-    """Read the spans of all journal files, and the records that wait in this process's memory."""
+    """Read the spans of all journal files, and the records that wait in this process's memory.
+
+    A file that cannot be read is left out with a warning. Raises OSError if the folder cannot be read.
+    """
     spans = Spans()
     if journal is not None:
         running = journal_files.RunningWriters(journal)
         for file in journal_files.listing(journal):
-            with contextlib.suppress(OSError, journal_files.Unusable):
+            try:
                 for _, raw in read_spans(journal / file.name, 0, {}):
                     if raw is not None:
                         spans.add(raw, alive=raw.end is None and running.is_running(file.name))
+            except (FileNotFoundError, journal_files.Unusable):
+                continue
+            except OSError as error:
+                warn_once(f"cannot read {journal / file.name} ({error.strerror}), so its spans are left out")
     for _, payload, context in waiting:
         spans.add(journal_records.decode(payload, *journal_records.decode_context(context)), alive=True)
     return spans

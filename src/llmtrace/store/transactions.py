@@ -25,7 +25,8 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:  # after an error of the disk, SQLite has rolled back already
+            db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")
 
