@@ -166,6 +166,7 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
     tree = None if store is None else WorkingTree(program_folder())
     hooks = Hooks(
         external_run=None if external is None else external.run_at,
+        place_in=None if external is None else external.place_in,
         external_conversation=None if external is None else external.conversation_at,
         make_replay_key=store.replay_key if config.replayable and store is not None and not store.is_remote else None,
         working_tree=tree,

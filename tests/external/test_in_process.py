@@ -592,3 +592,51 @@ def test_an_execution_is_joined_to_its_call(spans_of: Run) -> None:
         "unasked": (None, {"n": 4}, False),
         "silent": ("3", {"n": 3}, True),
     }
+
+
+REPEATING = """
+from llmtrace.external.moved_spans import repeating_scopes
+from opentelemetry.context import Context
+repeating_scopes.add("acme.listener")
+AGENT = {"openinference.span.kind": "AGENT", "agent.name": "theirs"}
+CALL = {"openinference.span.kind": "LLM", "llm.model_name": "m", "llm.token_count.prompt": 3}
+
+def repeating(attributes):
+    span = trace.get_tracer("acme.listener").start_span(attributes["openinference.span.kind"], Context(), attributes=attributes)
+    return trace.use_span(span, end_on_exit=True)
+"""
+
+
+def test_who_listens_to_the_same_events_of_a_framework_adds_nothing(spans_of: Run) -> None:
+    """Their spans, in a trace of their own, are left out. What is below them belongs to what was around them, in one trace; and
+    a model call that only they tell of is recorded."""
+    program = """
+        llmtrace.configure(store=STORE)
+
+        @llmtrace.tool
+        def look_up():
+            pass
+
+        @llmtrace.agent
+        def agent():
+            with repeating(AGENT):
+                look_up()
+                with their("a query"), llmtrace.span("below it"):
+                    pass
+                with repeating(CALL):
+                    pass
+
+        with repeating(AGENT):
+            agent()
+        """
+    spans = spans_of(REPEATING + textwrap.dedent(program))
+    names = {span.span_id: name for name, span in spans.items()}
+    assert {name: names.get(span.parent_id or "") for name, span in spans.items()} == {
+        "invoke_agent agent": None,
+        "execute_tool look_up": "invoke_agent agent",
+        "a query": "invoke_agent agent",
+        "below it": "a query",
+        "LLM": "invoke_agent agent",
+    }
+    assert len({(span.trace_id, span.run_id) for span in spans.values()}) == 1
+    assert isinstance(spans["LLM"].operation, Inference)

@@ -47,6 +47,14 @@ ANSWER = "KS-1 is on its way."
 AGENTS = ("support", "Agent", "ReAct")
 """Names of agents: of some frameworks they have none but that of their class."""
 WAYS = ("configured first", "imported first")
+OTHERS = {
+    ("langchain", "openinference"): "openinference.instrumentation.langchain.LangChainInstrumentor().instrument()",
+    ("langchain", "openllmetry"): "opentelemetry.instrumentation.langchain.LangchainInstrumentor().instrument()",
+    ("openai_agents", "logfire"): "logfire.configure(send_to_logfire=False, console=False).instrument_openai_agents()",
+    ("openai_agents", "openinference"): "openinference.instrumentation.openai_agents.OpenAIAgentsInstrumentor().instrument()",
+    ("openai_agents", "openllmetry"): "opentelemetry.instrumentation.openai_agents.OpenAIAgentsInstrumentor().instrument()",
+}
+"""Others that listen to the same events of a framework as an instrumentor of ours: whose it is, and the line for it."""
 
 pytestmark = pytest.mark.all
 
@@ -208,6 +216,29 @@ def test_a_launcher_is_enough(name: str, launcher: str) -> None:
     counts = [sum(len(of(trace, kind)) for trace in traces) for kind in (AgentInvocation, Inference, ToolExecution)]
     tools = 2 * len(of(run(name, "configured first")[1][0], ToolExecution))
     assert counts == [3, 5, tools]
+
+
+@pytest.mark.parametrize("way", ["configured first", "line first", "llmtrace run"])
+@pytest.mark.parametrize(("name", "other"), OTHERS)
+def test_another_instrumentation_beside_ours_adds_nothing(name: str, other: str, way: str) -> None:
+    """The same traces as of ours alone, in either order and without a line of ours: each step once, all of it in one trace."""
+    line = OTHERS[name, other]
+    module = re.split(r"\.[A-Z]|\.configure", line)[0]
+    if not is_here(module):
+        pytest.skip(f"{module} is not installed here; scripts/test --all has an environment for it")
+    is_launched = way == "llmtrace run"
+    ours = run(name, "off", launcher=way) if is_launched else run(name, "configured first")
+    prepared = "import agents; agents.set_tracing_disabled(False); " if name == "openai_agents" else ""
+    arguments = ("off" if is_launched else way, f"{prepared}import {module}; {line}")
+    seen, traces = run(name, *arguments, launcher=way if is_launched else "")
+    assert seen == ours[0]
+    assert [outline(trace) for trace in traces] == [outline(trace) for trace in ours[1]]
+
+
+def outline(trace: Trace) -> tuple[str, list[tuple[str, str, list[str]]]]:
+    """Health, and the spans with those around them; tools that run at once may start in any order."""
+    spans = [(span.name, span.scope.name, [outer.name for outer in above(trace, span)]) for span in trace.spans]
+    return trace.health, sorted(spans)
 
 
 @pytest.mark.timeout(300)  # two processes, each of which imports a framework

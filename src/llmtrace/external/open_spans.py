@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext
 
 from llmtrace.codec.writers import PREFIXES
 from llmtrace.external.same_call import Worker, current_worker, remember
@@ -70,7 +71,8 @@ class OpenSpans:
         """Return True if an external span is open."""
         return bool(self._open)
 
-    def add(self, span: ReadableSpan, context: Context) -> None:
+    def add(self, span: ReadableSpan, context: Context, parent: SpanContext | None) -> None:
+        """Remember a span that starts in ``context``, below ``parent``."""
         span_context = span.get_span_context()
         if span_context is None:
             return
@@ -78,7 +80,7 @@ class OpenSpans:
         watchers: Any = context.get(keys.WATCHERS, ())
         entry = _Open(
             span,
-            span.parent.span_id if span.parent is not None else None,
+            None if parent is None else parent.span_id,
             owner if isinstance(owner, Recording) and owner.run.is_here else None,
             watchers,
             current_worker(),

@@ -7,7 +7,9 @@ ignored.
 
 Law: one inference per call. If another instrumentation has wrapped the same call, our span is the inference. Their span is
 left out if it is inside ours; around ours, or beside ours (`same_call`), it stays as a plain span. Their span of a tool
-execution, an agent or a workflow right inside or right around ours of the same one also stays as a plain span.
+execution, an agent or a workflow right inside or right around ours of the same one also stays as a plain span. Spans that an
+instrumentation makes from the same events of a framework as ours are left out, except calls that only they tell of
+(`moved_spans`).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from opentelemetry.trace.status import StatusCode
 
 from llmtrace import semconv
 from llmtrace.codec.messages import read_definitions
+from llmtrace.external.moved_spans import MovedSpans, is_repeating
 from llmtrace.external.open_spans import MOST_OPEN, OpenSpans, Place
 from llmtrace.external.same_call import OurCalls, is_only_request, remember
 from llmtrace.external.tracer_provider import listen
@@ -73,6 +76,7 @@ class ExternalSpans(SpanProcessor, Sink):
         self._ingestor: Ingestor | None = None
         self._open = OpenSpans(_new_run)
         self._calls = OurCalls()
+        self._moved = MovedSpans()
         self._within: OrderedDict[str, list[Operation]] = OrderedDict()
         """Inferences, executions, agents and workflows of ours, without content, by the external span that is their parent."""
         self._open_tools: OrderedDict[str, ToolExecution] = OrderedDict()
@@ -104,7 +108,11 @@ class ExternalSpans(SpanProcessor, Sink):
             with self._lock:
                 remember(self._open_tools, span_id, operation, MOST_OPEN)
         if isinstance(operation, Inference):
-            self._calls.started(span_id, operation)
+            context = otel_context.get_current()
+            around, current = self._moved.parent_in(context), otel_trace.get_current_span(context).get_span_context()
+            self._calls.started(span_id, operation, around)
+            if around is not current:  # no longer its parent, but the same call, as where it is the parent
+                self._note(f"{current.span_id:016x}", operation)
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         guard(self._start, span, otel_context.get_current() if parent_context is None else parent_context)
@@ -126,6 +134,10 @@ class ExternalSpans(SpanProcessor, Sink):
         """See `OpenSpans.run_at`."""
         return self._open.run_at(context)
 
+    def place_in(self, context: Context) -> Context:
+        """See `MovedSpans.replaced`."""
+        return self._moved.replaced(context)
+
     def conversation_at(self, context: Context) -> str | None:
         """Return the conversation that an open external span around ``context`` names."""
         around = otel_trace.get_current_span(context).get_span_context().span_id
@@ -137,7 +149,8 @@ class ExternalSpans(SpanProcessor, Sink):
             with self._lock:
                 remember(self._suppressed, span.get_span_context().span_id, None, MOST_OPEN)
         elif not _is_ours(span):
-            self._open.add(span, context)
+            self._moved.add(span)
+            self._open.add(span, context, self._moved.parent_of(span))
             played = player()
             if played is not None:
                 _refuse_tool(played, span, context)
@@ -152,9 +165,14 @@ class ExternalSpans(SpanProcessor, Sink):
         with importing:  # all dialects: a program without external spans need not load them
             from llmtrace.codec.dialects import decode
 
-        external = decode(self._raw(span))
+        external = decode(self._moved.moved(self._raw(span)))
+        is_repeated = is_repeating(span)
+        if is_repeated and isinstance(external.operation, _STEPS):
+            external = replace(external, operation=Custom())
         place = self._open.remove(span_context.span_id, is_plain=isinstance(external.operation, Custom))
         counted = self._count_once(external, place)
+        if counted is not None and is_repeated and isinstance(counted.operation, Custom):
+            return
         if counted is None:
             return
         recorder, run = active(), place.owner.run if place.run is None and place.owner is not None else place.run

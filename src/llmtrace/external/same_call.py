@@ -15,7 +15,6 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
-from opentelemetry import trace
 from opentelemetry.trace import SpanContext
 
 from llmtrace.locks import fork_safe_lock, importing
@@ -71,9 +70,8 @@ class OurCalls:
         self._calls: OrderedDict[str, _Call] = OrderedDict()
         self._lock = fork_safe_lock()
 
-    def started(self, span_id: str, operation: Inference) -> None:
-        """Remember an inference of ours that starts now, below the current span."""
-        around = trace.get_current_span().get_span_context()
+    def started(self, span_id: str, operation: Inference, around: SpanContext) -> None:
+        """Remember an inference of ours that starts now. ``around``: the current span."""
         call = _Call(around, time.time_ns(), current_worker(), (operation.request_model,))
         with self._lock:
             remember(self._calls, span_id, call)

@@ -53,6 +53,7 @@ from llmtrace.semconv import PARTIAL
 
 LIBRARY, DISTRIBUTION = "langchain_core", "langchain-core"
 SUPPORTED = ">=1.0,<2"
+REPEATING_SCOPES = ("openinference.instrumentation.langchain", "opentelemetry.instrumentation.langchain")
 
 TOOL = "llmtrace-langchain-tool"
 """Key in the context: the `ToolRun`, because the callback does not get the tool."""

@@ -53,6 +53,11 @@ from llmtrace.semconv import GUARDRAIL_TRIGGERED, MCP_TOOL_ERROR, PARTIAL
 
 LIBRARY, DISTRIBUTION = "agents", "openai-agents"
 SUPPORTED = ">=0.20,<1"
+REPEATING_SCOPES = (
+    "logfire.openai_agents",
+    "openinference.instrumentation.openai_agents",
+    "opentelemetry.instrumentation.openai_agents",
+)
 
 
 # -- what each kind of step is as an operation, from what the framework's own span says of it
@@ -355,6 +360,10 @@ def _start_trace(trace: Any, *_: Any) -> None:
 def _attach(token: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Make our span current when a span or trace of the framework becomes current."""
     thing = args[0] if args else next(iter(kwargs.values()), None)
+    wrapped = getattr(thing, "wrapped", None)
+    if wrapped is not None:  # by Logfire, which makes it current before it starts
+        (_start if hasattr(wrapped, "span_data") else _start_trace)(wrapped)
+        thing = wrapped
     step = None if thing is None else _open.get(thing)
     if step is None:
         return

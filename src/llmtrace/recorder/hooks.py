@@ -20,6 +20,8 @@ class Hooks(NamedTuple):
     """Adds values computed from a model call: its cost and its fingerprint."""
     external_run: Callable[[Context], Run | None] | None = None
     """Returns the run of another instrumentation's agent, for a span of ours below it; see `external.open_spans`."""
+    place_in: Callable[[Context], Context] | None = None
+    """Returns a context with the span below which one of ours belongs; see `external.moved_spans`."""
     external_conversation: Callable[[Context], str | None] | None = None
     """Returns the conversation id of the agent around such a span."""
     make_replay_key: Callable[[], bytes] | None = None

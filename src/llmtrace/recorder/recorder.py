@@ -145,6 +145,8 @@ class Recorder:
         the tool's result instead of running the tool.
         """
         context = otel_context.get_current() if context is None else context
+        if self.hooks.place_in is not None:
+            context = guard(self.hooks.place_in, context) or context
         if root.program is not None:
             context = guard(root.program.around, context) or context
         watchers: tuple[Watcher, ...] = context.get(keys.WATCHERS, ())  # type: ignore[assignment]

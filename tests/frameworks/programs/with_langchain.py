@@ -12,6 +12,12 @@ def look_up(order_id: str) -> dict:
     return {"order_id": order_id, "status": "on its way to Bonn"}
 
 
+def line() -> None:
+    from openinference.instrumentation.langchain import LangChainInstrumentor
+
+    LangChainInstrumentor().instrument()
+
+
 def agent(url: str) -> Any:
     model = ChatOpenAI(model="gpt-4o", base_url=url, api_key="none", max_retries=0)
     return create_agent(model, tools=[look_up], name="support", checkpointer=InMemorySaver())

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from agents import Agent, OpenAIChatCompletionsModel, RunConfig, Runner, function_tool
+from agents import Agent, OpenAIChatCompletionsModel, RunConfig, Runner, function_tool, set_tracing_disabled
 from openai import AsyncOpenAI
 
 
@@ -11,6 +11,13 @@ from openai import AsyncOpenAI
 def look_up(order_id: str) -> dict:
     """Look up an order."""
     return {"order_id": order_id, "status": "on its way to Bonn"}
+
+
+def line() -> None:
+    from openinference.instrumentation.openai_agents import OpenAIAgentsInstrumentor
+
+    set_tracing_disabled(False)  # it is a processor of the framework's own traces
+    OpenAIAgentsInstrumentor().instrument()
 
 
 def agent(url: str) -> Any:
