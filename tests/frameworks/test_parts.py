@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmtrace.demo.server import ModelServer
 from llmtrace.model import STEP_LIMIT, AgentInvocation, Failure, Inference, Retrieval, Span, ToolExecution, Workflow
 from llmtrace.testing import Captured, capture
 
@@ -157,6 +160,115 @@ def test_haystack() -> None:
     assert tree(captured) == [(0, "invoke_workflow Pipeline"), (1, "retrieval InMemoryBM25Retriever")] * 2
     for retrieval in operations(captured, Retrieval):
         assert (retrieval.query, retrieval.documents[0]["content"]) == ("KS-1", "KS-1 is in Bonn")
+
+
+def calling(call_id: str, name: str, **arguments: Any) -> dict[str, Any]:
+    function = {"name": name, "arguments": json.dumps(arguments)}
+    return {"role": "assistant", "content": None, "tool_calls": [{"id": call_id, "type": "function", "function": function}]}
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_haystack_agents_as_tools_at_once(way: str) -> None:
+    """Each execution has the id of its own agent's call, also if two agents make the same call, and the later one runs first."""
+    haystack: Any = pytest.importorskip("haystack")
+    from haystack.components.agents import Agent
+    from haystack.components.generators.chat import OpenAIChatGenerator
+    from haystack.dataclasses import ChatMessage
+    from haystack.tools import ComponentTool, create_tool_from_function
+    from haystack.utils import Secret
+
+    ran = threading.Event()
+
+    def look_up_first(order_id: str) -> str:
+        """Look up an order."""
+        ran.set()
+        return f"{order_id} is on its way to Bonn"
+
+    def say(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        if any(message["role"] == "tool" for message in messages):
+            return {"role": "assistant", "content": ANSWER}
+        text = json.dumps(messages)
+        clerk = next((clerk for clerk in ("north", "south") if f"Ask {clerk}" in text), None)
+        if clerk is not None:
+            return calling(f"call_{clerk}", "look_up_first", order_id="KS-1")
+        asks = [(name, [{"role": "user", "content": [{"text": f"Ask {name}"}]}]) for name in ("north", "south")]
+        both = [calling(f"call_to_{name}", name, messages=asked)["tool_calls"][0] for name, asked in asks]
+        return {"role": "assistant", "content": None, "tool_calls": both}
+
+    @haystack.component
+    class Late(OpenAIChatGenerator):  # type: ignore[misc]
+        """Its answer reaches its agent when the other agent's tool has run."""
+
+        @haystack.component.output_types(replies=list[ChatMessage])
+        def run(self, messages: Any, streaming_callback: Any = None, *, tools: Any = None) -> Any:
+            answer = OpenAIChatGenerator.run(self, messages, tools=tools)
+            ran.wait(10)
+            return answer
+
+        @haystack.component.output_types(replies=list[ChatMessage])
+        async def run_async(self, messages: Any, streaming_callback: Any = None, *, tools: Any = None) -> Any:
+            answer = await OpenAIChatGenerator.run_async(self, messages, tools=tools)
+            await asyncio.to_thread(ran.wait, 10)
+            return answer
+
+    def agent(generator: Any, url: str, *tools: Any) -> Any:
+        llm = generator(model="gpt-4o", api_base_url=url, api_key=Secret.from_token("none"))
+        return Agent(chat_generator=llm, tools=list(tools))
+
+    with ModelServer(say, pace=0) as server, capture(instrument=["haystack", "openai", "threads"]) as captured:
+        tool = create_tool_from_function(look_up_first)
+        clerks = {"north": agent(Late, server.url, tool), "south": agent(OpenAIChatGenerator, server.url, tool)}
+        tools = [ComponentTool(clerk, name=name, description="Looks up.") for name, clerk in clerks.items()]
+        desk, asked = agent(OpenAIChatGenerator, server.url, *tools), [ChatMessage.from_user(ASKED)]
+        answer = desk.run(asked) if way == "sync" else asyncio.run(desk.run_async(asked))
+    assert answer["last_message"].text == ANSWER
+    spans = {span.operation.call_id: span for span in captured.spans if isinstance(span.operation, ToolExecution)}
+    assert sorted(map(str, spans)) == ["call_north", "call_south", "call_to_north", "call_to_south"]
+    for name in clerks:
+        clerk_agent = captured.trace.parent(spans[f"call_{name}"])
+        assert clerk_agent is not None
+        assert captured.trace.parent(clerk_agent) == spans[f"call_to_{name}"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_agno_runs_a_member_below_the_tool_that_asked_for_it(way: str, stream: bool) -> None:
+    """The tool of a team returns a generator, in which the member runs; the member's text is the tool's result."""
+    pytest.importorskip("agno")
+    from agno.agent import Agent
+    from agno.models.openai import OpenAIChat
+    from agno.team import Team
+
+    def say(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        results = [message["content"] for message in messages if message["role"] == "tool"]
+        if results:
+            return {"role": "assistant", "content": f"I heard: {results[0]}"}
+        if "delegate_task_to_member" in json.dumps(messages):
+            return calling("call_1", "delegate_task_to_member", member_id="clerk", task="Look up KS-1.")
+        return {"role": "assistant", "content": ANSWER}
+
+    async def run(team: Any) -> str:
+        if not stream:
+            return str((await team.arun(ASKED)).content)
+        return "".join([event.content async for event in team.arun(ASKED, stream=True) if event.event == "TeamRunContent"])
+
+    with ModelServer(say, pace=0) as server, capture(instrument=["agno", "openai", "threads"]) as captured:
+        llm = OpenAIChat(id="gpt-4o", base_url=server.url, api_key="none", max_retries=0)
+        team = Team(name="desk", members=[Agent(name="clerk", model=llm, telemetry=False)], model=llm, telemetry=False)
+        if way == "async":
+            answer = asyncio.run(run(team))
+        elif stream:
+            answer = "".join(event.content for event in team.run(ASKED, stream=True) if event.event == "TeamRunContent")
+        else:
+            answer = team.run(ASKED).content
+    assert answer == f"I heard: {ANSWER}"
+    assert tree(captured) == [
+        (0, "invoke_workflow desk"),
+        (1, "execute_tool delegate_task_to_member"),
+        (2, "invoke_agent clerk"),
+    ]
+    (tool,) = operations(captured, ToolExecution)
+    assert (tool.call_id, tool.result) == ("call_1", ANSWER)
 
 
 def test_agno() -> None:

@@ -110,6 +110,11 @@ class TracedFunction:
         """Return True if a tool raised ``error`` only to make the run wait, for an approval for example. Default: False."""
         return False
 
+    def follow_stream(self, instance: Any, result: Any, follow: Callable[[Any], Any]) -> bool:  # noqa: ARG002
+        """If ``result`` holds a generator that does the work, put ``follow(generator)`` in its place, and return True. The run
+        then ends with the generator. Default: False."""
+        return False
+
     def end_later(self, result: Any, end: Callable[[Any, BaseException | None], None]) -> bool:  # noqa: ARG002
         """If ``result`` is a run in progress, arrange that ``end`` is called with its result or exception, and return True.
         Default: False."""
@@ -251,6 +256,10 @@ class FunctionRun(functions.Step):
                 self.recording.end(self.operation)
         elif partial:
             self.leave()
+        elif not self.is_followed and guard(
+            self.function.follow_stream, self.instance, result, lambda stream: _follow(self, stream)
+        ):
+            self.is_followed = True
         elif not guard(self.function.end_later, result, self.end):
             self.end(self.folded[0] if self.folded else result, None)
 

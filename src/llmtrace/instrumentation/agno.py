@@ -5,10 +5,12 @@ Model calls are recorded by the instrumentor of the client that the model uses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import SimpleNamespace
+import json
+from collections.abc import Callable, Mapping
+from types import AsyncGeneratorType, GeneratorType, SimpleNamespace
 from typing import Any
 
+from llmtrace.content import to_json
 from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches, read_input
 from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, Workflow
 
@@ -70,11 +72,30 @@ class ToolRun(TracedFunction):
         function = instance.function
         return execution(function.name, instance.arguments or {}, function.to_dict(), instance.call_id)
 
+    def follow_stream(self, instance: Any, result: Any, follow: Callable[[Any], Any]) -> bool:
+        """A team's tool for a member returns a generator, in which the member runs."""
+        if not isinstance(result.result, (GeneratorType, AsyncGeneratorType)):
+            return False
+        instance.result = result.result = follow(result.result)
+        return True
+
+    def fold(self, folded: Any, item: Any) -> Any:
+        """Join the pieces of the text that the framework gives to the model."""
+        event, content = getattr(item, "event", None), getattr(item, "content", None)
+        if event is None:
+            content = str(item)
+        elif event not in ("RunContent", "TeamRunContent", "WorkflowCompleted"):
+            content = None
+        piece = content if isinstance(content, str) or content is None else json.dumps(to_json(content), ensure_ascii=False)
+        return SimpleNamespace(result=getattr(folded, "result", "") + (piece or ""))
+
     def answer(self, result: Any) -> Any:
-        return result.result
+        """``result``: what the framework returns; of a generator the joined text, or the empty list of its items."""
+        return getattr(result, "result", "")
 
     def failure(self, result: Any) -> Failure | None:
-        return Failure(TOOL_ERROR, str(result.error or "")) if result.status == "failure" else None
+        is_failure = getattr(result, "status", None) == "failure"
+        return Failure(TOOL_ERROR, str(result.error or "")) if is_failure else None
 
     def on_answer(self, instance: Any, result: Any) -> None:
         """Set the outcome on the call, from which the framework reads it."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from opentelemetry import context as otel_context
+
 from llmtrace.content import to_json
+from llmtrace.instrumentation._patches import Patch, after
 from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches, read_input
 from llmtrace.model import AgentInvocation, Operation, Retrieval, Workflow
 
@@ -48,7 +51,19 @@ class ToolRun(TracedFunction):
     """``tool.invoke(…)`` and ``tool.invoke_async(…)``."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
-        return execution(instance.name, dict(arguments), instance.tool_spec)
+        calls: Any = otel_context.get_value(_CALL) or []
+        call_id = calls.pop().id if calls and calls[0].tool_name == instance.name else None
+        return execution(instance.name, dict(arguments), instance.tool_spec, call_id)
+
+
+_CALL = "llmtrace-haystack-call"
+"""Key in the context: a list of the model's call that an agent runs next; empty once it runs."""
+
+
+def _note_call(_span: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Note the call whose span an agent opens around its tool, in a copy of the context or a task that only this call uses."""
+    call = kwargs.get("tool_call", args[1] if len(args) > 1 else None)
+    otel_context.attach(otel_context.set_value(_CALL, [] if call is None else [call]))
 
 
 class ComponentRun(TracedFunction):
@@ -73,5 +88,6 @@ PATCHES = (
     *patches(_PIPELINE, PipelineRun(), "Pipeline.run", "Pipeline.run_async", "Pipeline.run_async_generator"),
     *patches(_PIPELINE, ComponentRun(), "Pipeline._run_component", "Pipeline._run_component_async"),
     *patches("haystack.components.agents.agent", AgentRun(), "Agent.run", "Agent.run_async"),
+    Patch("haystack.components.agents.tool_calling", "_create_tool_span", after(_note_call)),
     *patches("haystack.tools.tool", ToolRun(), "Tool.invoke", "Tool.invoke_async"),
 )
