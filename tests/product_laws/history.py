@@ -314,6 +314,7 @@ class History:
         self._seeds_of_programs: dict[str, int] = {}
         self._arrived = set[Ids]()
         self._programs: list[Program] = []
+        self._is_over = threading.Event()
         self.ended_names = set[str]()
         """Names of the spans that had ended in programs with llmtrace."""
 
@@ -321,16 +322,16 @@ class History:
         print(f"history {self.seed}", flush=True)
         try:
             return self._run()
-        finally:  # no process outlives a history that failed
+        finally:  # nothing outlives a history that failed
+            self._is_over.set()
             for program in self._programs:
                 program.end()
 
     def _run(self) -> Outcome:
-        is_over = threading.Event()
         with Backend(random.Random(self.seed + 1)) as backend:
             receiver, programs = self._receiver(backend), {name: self._sender(name) for name in ("sdk", "llmtrace")}
             senders = [
-                threading.Thread(target=_raw_sender, args=(self._port, random.Random(chance), self._ledger, is_over))
+                threading.Thread(target=_raw_sender, args=(self._port, random.Random(chance), self._ledger, self._is_over))
                 for chance in (self.seed + 2, self.seed + 3)
             ]
             for sender in senders:
@@ -340,7 +341,7 @@ class History:
             while time.monotonic() < self._began + SECONDS:
                 time.sleep(self._chance.uniform(0.05, 0.5))
                 receiver = self._disturb(receiver, programs, backend)
-            is_over.set()
+            self._is_over.set()
             for sender in senders:
                 sender.join()
             backend.storms = False
@@ -424,7 +425,9 @@ class History:
 
     def _is_all_noted(self) -> bool:
         """True if the positions of sent spans cover the whole journal."""
-        (destination,) = (self.home / "receiver" / FOLDER).iterdir()
+        destination = next((self.home / "receiver" / FOLDER).glob("*"), None)
+        if destination is None:
+            return False
         positions = Positions(destination / STORE)
         files = journal_files.listing(self.home / "receiver" / "journal")
         return all(positions.read(file.name).covers(file.size) for file in files)

@@ -129,7 +129,7 @@ def check_rows(tmp_path: Path, number: int | None) -> None:
 
 
 def test_changed_rows_are_read_or_named(tmp_path: Path) -> None:
-    check_rows(tmp_path, 2)
+    check_rows(tmp_path, 1)
 
 
 @pytest.mark.long
