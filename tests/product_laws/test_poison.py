@@ -175,7 +175,7 @@ def check(poisoned: list[dict[str, Any]]) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @given(poisoned=st.lists(spans(), min_size=1, max_size=12))
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_span_spoils_a_store(poisoned: list[dict[str, Any]]) -> None:
     check(poisoned)
 
