@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.store import crash_images, faults, scenarios
-from tests.store.crash_images import Change, Image
-from tests.store.spans import span, trace_id
 
 from llmtrace.playback.recording_file import read_recording
 from llmtrace.store import journal_files, journal_records, replay_key
 from llmtrace.store.local import LocalStore
+from tests.store import crash_images, faults, scenarios
+from tests.store.crash_images import Change, Image
+from tests.store.spans import span, trace_id
 
 Check = Callable[[Path, list[Change], Image, bool], None]
 

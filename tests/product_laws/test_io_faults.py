@@ -5,6 +5,7 @@ to be lost. See `tests.store.faults`.
 from __future__ import annotations
 
 import pytest
+
 from tests.store import faults
 
 USUAL = {"journal": 12, "reviews": 10, "budgets": 20, "letters": 15, "recordings": 15, "baselines": 20, "index": 8}

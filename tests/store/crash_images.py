@@ -81,7 +81,9 @@ def apply(image: Image, change: Change, *, zeros: bool = False) -> None:
             image.pop(path, None)
 
 
-def after(start: Image, changes: Sequence[Change], lost: frozenset[int] = frozenset(), zeros: frozenset[int] = frozenset()) -> Image:
+def after(
+    start: Image, changes: Sequence[Change], lost: frozenset[int] = frozenset(), zeros: frozenset[int] = frozenset()
+) -> Image:
     image = dict(start)
     for number, change in enumerate(changes):
         if number not in lost:

@@ -78,7 +78,7 @@ class Driver:
         self.scenario = scenario
         self.library = ctypes.CDLL(None)
         self.library.io_fired.restype = ctypes.c_char_p
-        self.home = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))  # noqa: S108
+        self.home = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
         self.template = self.home / "template"
         scenario.prepare(self.template)
         self._number = 0

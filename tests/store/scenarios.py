@@ -160,7 +160,11 @@ def review(folder: Path) -> dict[str, Any]:
 
     @llmtrace.agent
     def support(order: str) -> str:
-        asked = {"id": f"call {order}", "type": "function", "function": {"name": "refund", "arguments": json.dumps({"order": order})}}
+        asked = {
+            "id": f"call {order}",
+            "type": "function",
+            "function": {"name": "refund", "arguments": json.dumps({"order": order})},
+        }
         return str(tools.run([asked])[0]["content"])
 
     tools = llmtrace.Tools(refund)
