@@ -1,8 +1,8 @@
 """Folders as a crash leaves them: built from the changes that a program made, in order, as `io_shim.c` wrote them down.
 
-A killed process leaves every change up to some point, the last write possibly in part. After a power cut, any write that was not
-synced may be missing: its bytes are zeros if a later write made the file longer. Renames, links and removals keep their order, as
-in the journaling file systems; ``-shm`` files are memory of SQLite and are left out.
+A killed process leaves every change up to some point, the last write possibly in part. After a power cut, any write that was
+not synced may be missing: its bytes are zeros if a later write made the file longer. Renames, links and removals keep their
+order, as in the journaling file systems; ``-shm`` files are memory of SQLite and are left out.
 """
 
 from __future__ import annotations
@@ -106,8 +106,7 @@ def powerless(start: Image, changes: Sequence[Change]) -> Iterator[tuple[int, Im
     for count in range(1, len(changes) + 1):
         pending = _unsynced(changes[:count])
         choices = [frozenset(pending), *(frozenset({number}) for number in pending[-8:])]
-        for number in pending[-4:]:
-            choices.append(frozenset(pending) - {number})
+        choices += [frozenset(pending) - {number} for number in pending[-4:]]
         for lost in choices:
             yield count, after(start, changes[:count], lost=lost)
             yield count, after(start, changes[:count], zeros=lost)

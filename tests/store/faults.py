@@ -142,7 +142,7 @@ def mark(text: str) -> None:
 
 
 def record_changes(name: str, store: Path, log: Path) -> dict[str, Any]:
-    """Run a scenario without faults, and write its changes down. Copies the store that it found to ``store``, if there is one."""
+    """Run a scenario without faults, and write its changes down. The store that it found is copied to ``store``."""
     from tests.store import scenarios
 
     scenario = scenarios.SCENARIOS[name]

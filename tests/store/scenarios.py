@@ -259,9 +259,11 @@ def check_letters(folder: Path, outcome: Outcome, usual: dict[str, Any]) -> None
     result = outcome.result
     assert result.get("read") or outcome.logged or set(result) == set(usual)
     if result.get("drop") == "done":
-        assert drop and drop.state == "dropped"
+        assert drop
+        assert drop.state == "dropped"
     if result.get("retry") == "done":
-        assert retry and retry.state == "retried"
+        assert retry
+        assert retry.state == "retried"
     for state in (drop, retry):
         assert state is None or state.state in ("dropped", "retried", "in_doubt")
     LetterStates(folder).drop(found[0], "bob")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from llmtrace.cli import main
 from llmtrace.errors import UnreadableStore
 from llmtrace.guards import spend_file
 from llmtrace.model import Evaluation, Span
-from llmtrace.store import journal, journal_files, local, open_store
+from llmtrace.store import journal, journal_files, local, open_store, replay_key
 from llmtrace.store.late_evaluations import attach
 from llmtrace.store.local import LocalStore
 from llmtrace.store.memory import MemoryStore
@@ -71,6 +72,47 @@ def test_memory_is_bounded_and_losses_are_counted(
     assert (
         _lines(caplog)[-1] == f"llmtrace: 100 span records could not be written to {tmp_path}/file/store/journal and are lost"
     )
+
+
+def test_a_damaged_file_of_limits_costs_no_span(tmp_path: Path) -> None:
+    """It is no text: it is written anew, and the program's spans are kept."""
+    (tmp_path / "store" / "journal").mkdir(parents=True)
+    (tmp_path / "store" / "journal" / ".bounds").write_bytes(b"\xff\xfe")
+    store = LocalStore(tmp_path / "store")
+    store.append(span(1))
+    assert len(store.trace("last")) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 32, b"short"])
+def test_a_key_that_a_power_cut_took_is_made_anew(tmp_path: Path, content: bytes) -> None:
+    """An empty or known secret would protect nothing."""
+    (tmp_path / replay_key.NAME).write_bytes(content)
+    key = replay_key.of(tmp_path)
+    assert len(key) == 32
+    assert any(key)
+    assert replay_key.of(tmp_path) == key
+
+
+def test_a_journal_that_cannot_be_opened_is_not_a_removed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its traces stay in the index, and a line says what is left out."""
+    writer = LocalStore(tmp_path / "store", background=False)
+    writer.append(span(1))
+    writer.close()
+    LocalStore(tmp_path / "store", background=False).summary(trace_id(1))
+    usual = Path.open
+
+    def refuse(path: Path, *options: Any, **more: Any) -> Any:
+        if path.suffix == journal_files.SUFFIX:
+            raise OSError(24, "Too many open files")
+        return usual(path, *options, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        assert list(LocalStore(tmp_path / "store", background=False).spans()) == []
+    assert any("Too many open files" in line for line in _lines(caplog))
+    assert len(list(LocalStore(tmp_path / "store", background=False).spans())) == 1
 
 
 def test_a_folder_removed_under_the_program_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

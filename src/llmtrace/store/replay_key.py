@@ -14,7 +14,10 @@ _BYTES = 32
 
 
 def of(folder: Path) -> bytes:
-    """Return the secret of a store; the first call, or one after a power cut took its bytes, creates it. Raises OSError if the folder cannot be written."""
+    """Return the secret of a store; the first call, or one after a power cut took its bytes, creates it.
+
+    Raises OSError if the folder cannot be written.
+    """
     folder = folder.parent if folder.name == REPLAYS else folder
     path = folder / NAME
     key = _read(path)
