@@ -169,7 +169,7 @@ def calling(call_id: str, name: str, **arguments: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("way", ["sync", "async"])
 def test_haystack_agents_as_tools_at_once(way: str) -> None:
-    """Each execution has the id of its own agent's call, also if two agents make the same call, and the later one runs first."""
+    """Each execution has the id of its own agent's call, also if two agents make the same call, the later one first."""
     haystack: Any = pytest.importorskip("haystack")
     from haystack.components.agents import Agent
     from haystack.components.generators.chat import OpenAIChatGenerator

@@ -251,17 +251,23 @@ class FunctionRun(functions.Step):
     def returned(self, result: Any, *, partial: bool = False) -> None:
         if isinstance(result, (types.GeneratorType, types.AsyncGeneratorType)) and not self.is_followed:
             self.is_followed = True
-            self.stream = guard(_follow, self, result)
+            self.stream = guard(self.follow, result)
             if self.stream is None:
                 self.recording.end(self.operation)
         elif partial:
             self.leave()
-        elif not self.is_followed and guard(
-            self.function.follow_stream, self.instance, result, lambda stream: _follow(self, stream)
-        ):
+        elif not self.is_followed and guard(self.function.follow_stream, self.instance, result, self.follow):
             self.is_followed = True
         elif not guard(self.function.end_later, result, self.end):
             self.end(self.folded[0] if self.folded else result, None)
+
+    def follow(self, stream: Any) -> Any:
+        """Return a generator instead of ``stream`` that ends the run when the generator ends, is left, or is dropped."""
+        ours = functions.follow(stream, lambda: self)
+        # one that was begun has ended its span when it is forgotten, and ending it again does nothing
+        weakref.finalize(ours, lambda: None if self.folded else collected.end_later(self.leave)).atexit = False
+        collected.watch()
+        return ours
 
     def raised(self, error: BaseException) -> None:
         self.end(None, error)
@@ -354,15 +360,6 @@ def _is_same_run(function: TracedFunction, operation: Operation, instance: Any, 
     if isinstance(operation, ToolExecution) or isinstance(ours, ToolExecution):
         return isinstance(operation, ToolExecution) and isinstance(ours, ToolExecution) and operation.name == ours.name
     return instance is not None and outer.instance is instance and isinstance(outer.function, type(function))
-
-
-def _follow(run: FunctionRun, stream: Any) -> Any:
-    """Return a generator instead of ``stream`` that ends the run when the generator ends, is left, or is dropped."""
-    ours = functions.follow(stream, lambda: run)
-    # one that was begun has ended its span when it is forgotten, and ending it again does nothing
-    weakref.finalize(ours, lambda: None if run.folded else collected.end_later(run.leave)).atexit = False
-    collected.watch()
-    return ours
 
 
 class Search(TracedFunction):
