@@ -522,6 +522,24 @@ def test_the_conversation_of_a_frameworks_agent_is_that_of_our_calls_below(spans
     assert conversations == {"before": None, "below": "theirs", "own": "ours"}
 
 
+def test_what_is_set_around_a_frameworks_agent_is_its_conversation(spans_of: Run) -> None:
+    """Before what the agent says, and on all below it. The id of a response, as a framework gives it, is none."""
+    spans = spans_of(
+        """
+        llmtrace.configure(store=STORE)
+
+        def agent(name):
+            with their(name, **{"gen_ai.operation.name": "invoke_agent", "gen_ai.conversation.id": "resp_1"}):
+                our_inference(name).end()
+        with llmtrace.context(conversation="ours"):
+            agent("inside")
+        agent("alone")
+        """,
+    )
+    conversations = {name: span.attributes.get("gen_ai.conversation.id") for name, span in spans.items()}
+    assert conversations == {"inside": "ours", "chat inside": "ours", "alone": None, "chat alone": None}
+
+
 def test_a_request_is_one_run_and_its_tree_is_whole(spans_of: Run) -> None:
     """Plain spans of others around agents, and between them and their calls, are kept, the outermost too; those that have
     nothing of an agent below them are not."""

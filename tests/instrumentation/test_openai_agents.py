@@ -23,6 +23,7 @@ from agents import (
     RunConfig,
     Runner,
     RunState,
+    SQLiteSession,
     function_tool,
     input_guardrail,
 )
@@ -143,6 +144,15 @@ def test_a_run_says_what_it_was_asked_and_what_it_came_to(shop: Any, captured: C
     assert (execution.arguments, execution.call_id, execution.result) == ({"order_id": "7"}, "c00", "7 is on its way")
     assert execution.definition.parameters["required"] == ["order_id"]
     assert {span.attributes.get("gen_ai.conversation.id") for span in captured.spans} == {"G1"}
+
+
+@pytest.mark.parametrize("way", ["run", "run_streamed"])
+def test_a_session_is_the_conversation(way: str, shop: Any, captured: Captured) -> None:
+    """On all spans of its runs, unless the run has a group."""
+    for session, options in (("S1", {}), ("S2", {"run_config": RunConfig(group_id="G1")})):
+        asyncio.run(run(shop().agent(), way, session=SQLiteSession(session), **options))
+    found = [{span.attributes.get("gen_ai.conversation.id") for span in trace.spans} for trace in captured.traces]
+    assert found == [{"S1"}, {"G1"}]
 
 
 def test_a_bad_call_is_found_where_it_was_made_and_where_it_ran(shop: Any, captured: Captured) -> None:

@@ -256,3 +256,8 @@ def json(field: str, key: str) -> Row:
 def object_(field: str, key: str) -> Row:
     """A JSON object, as JSON text. An empty one is not written."""
     return Row(field, key, json_text.write, as_object, omits_empty=True)
+
+
+def is_response_id(name: str) -> bool:
+    """Return True for the id of one answer of OpenAI's. Some writers give it as that of a conversation."""
+    return name.startswith(("resp_", "chatcmpl-"))

@@ -16,12 +16,14 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
 
+from llmtrace.codec.fields import is_response_id
 from llmtrace.codec.writers import PREFIXES
 from llmtrace.external.same_call import Worker, current_worker, remember
 from llmtrace.locks import fork_safe_lock
 from llmtrace.recorder import Recording, keys
 from llmtrace.recorder.root import is_program
 from llmtrace.recorder.run import Run
+from llmtrace.semconv import CONVERSATION_ID
 
 MOST_OPEN = 4096
 """Open spans that are remembered, at most. Older ones are dropped and then belong to no run."""
@@ -42,6 +44,8 @@ class Place(NamedTuple):
     is_outermost: bool
     watchers: tuple[Any, ...]
     worker: Worker
+    conversation: str | None = None
+    """The conversation that the program, or an instrumentor of ours, set around the span."""
 
 
 class _Open(NamedTuple):
@@ -50,6 +54,7 @@ class _Open(NamedTuple):
     owner: Recording | None
     watchers: tuple[Any, ...]
     worker: Worker
+    conversation: str | None
 
 
 class OpenSpans:
@@ -78,12 +83,14 @@ class OpenSpans:
             return
         owner = context.get(keys.RECORDING)
         watchers: Any = context.get(keys.WATCHERS, ())
+        inherited: Any = context.get(keys.ATTRIBUTES) or {}
         entry = _Open(
             span,
             None if parent is None else parent.span_id,
             owner if isinstance(owner, Recording) and owner.run.is_here else None,
             watchers,
             current_worker(),
+            inherited.get(CONVERSATION_ID),
         )
         with self._lock:
             self._open[span_context.span_id] = entry
@@ -102,6 +109,7 @@ class OpenSpans:
             entry = self._open.get(span_id)
             if entry is None:
                 return Place(None, None, False, (), current_worker())
+            conversation = next((name for around in self._chain(span_id) if (name := self._open[around].conversation)), None)
             outermost = None
             if entry.owner is None or is_program(entry.owner):
                 outermost = self._outermost(span_id)
@@ -121,13 +129,23 @@ class OpenSpans:
             if outermost == span_id:
                 self._runs.pop(span_id, None)
             is_outermost = run is not None and outermost == span_id and entry.parent_id not in self._known_runs
-            return Place(entry.owner, run, is_outermost, entry.watchers, entry.worker)
+            return Place(entry.owner, run, is_outermost, entry.watchers, entry.worker, conversation)
 
     def inherited_attribute(self, span_id: int | None, name: str) -> Any:
         """Return the attribute ``name`` of this span, or of the nearest open span around it that has one."""
         with self._lock:
             values = ((self._open[around].span.attributes or {}).get(name) for around in self._chain(span_id))
             return next((value for value in values if value is not None), None)
+
+    def conversation_around(self, span_id: int) -> str | None:
+        """Return the conversation of this span or of the nearest open one around it: what was set around it, else its own."""
+        with self._lock:
+            for around in self._chain(span_id):
+                entry = self._open[around]
+                name = entry.conversation or (entry.span.attributes or {}).get(CONVERSATION_ID)
+                if isinstance(name, str) and name and not is_response_id(name):
+                    return name
+        return None
 
     def run_at(self, context: Context) -> Run | None:
         """Return the run for a span of ours that starts in ``context``, outside all our recordings except a whole program's."""

@@ -141,8 +141,7 @@ class ExternalSpans(SpanProcessor, Sink):
     def conversation_at(self, context: Context) -> str | None:
         """Return the conversation that an open external span around ``context`` names."""
         around = otel_trace.get_current_span(context).get_span_context().span_id
-        name = self._open.inherited_attribute(around, semconv.CONVERSATION_ID)
-        return name if isinstance(name, str) and name else None
+        return self._open.conversation_around(around)
 
     def _start(self, span: SdkSpan, context: Context) -> None:
         if is_suppressed(context):
@@ -170,6 +169,8 @@ class ExternalSpans(SpanProcessor, Sink):
         if is_repeated and isinstance(external.operation, _STEPS):
             external = replace(external, operation=Custom())
         place = self._open.remove(span_context.span_id, is_plain=isinstance(external.operation, Custom))
+        if place.conversation is not None:
+            external = replace(external, attributes={**external.attributes, semconv.CONVERSATION_ID: place.conversation})
         counted = self._count_once(external, place)
         if counted is not None and is_repeated and isinstance(counted.operation, Custom):
             return

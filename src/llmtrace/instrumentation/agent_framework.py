@@ -9,11 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from opentelemetry import context as otel_context
+
+from llmtrace.instrumentation._framework import Step, in_conversation, spanned
+from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._traced_functions import TracedFunction, execution, patches
 from llmtrace.model import TOOL_ERROR, Failure, Operation
 
 LIBRARY, DISTRIBUTION = "agent_framework", "agent-framework-core"
 SUPPORTED = ">=1.23,<2"
+
+
+def _in_session(_agent: Any, arguments: Mapping[str, Any]) -> Step | None:
+    """Put the session's id around an agent's run. The framework itself writes that of the last response, or none."""
+    session_id = getattr(arguments.get("session"), "session_id", None)
+    return Step(in_conversation(otel_context.get_current(), session_id)) if isinstance(session_id, str) else None
 
 
 class ToolRun(TracedFunction):
@@ -60,6 +70,7 @@ class BodyRun(TracedFunction):
 _TOOLS = "agent_framework._tools"
 
 PATCHES = (
+    Patch("agent_framework.observability", "AgentTelemetryLayer._trace_agent_invocation", spanned(_in_session)),
     *patches(_TOOLS, CallRun(), "_auto_invoke_function"),
     *patches(_TOOLS, ToolRun(), "FunctionTool.invoke"),
     *patches(_TOOLS, BodyRun(), "FunctionTool._invoke_function"),

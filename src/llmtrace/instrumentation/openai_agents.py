@@ -382,10 +382,20 @@ def _detach(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> No
 
 
 def _run(_runner: Any, arguments: Mapping[str, Any]) -> Step:
-    """Put a run's input into the context for the agents in it, whose spans end by themselves."""
-    run_input = arguments.get("input")
-    decisions = guard(decisions_in, run_input, arguments.get("run_config"))
-    return Step(otel_context.set_value(_DECISIONS, decisions, otel_context.set_value(_INPUT, run_input)))
+    """Put a run's input into the context for the agents in it, whose spans end by themselves, and its conversation."""
+    run_input, config = arguments.get("input"), arguments.get("run_config")
+    context = otel_context.set_value(_INPUT, run_input)
+    context = otel_context.set_value(_DECISIONS, guard(decisions_in, run_input, config), context)
+    return Step(in_conversation(context, getattr(config, "group_id", None) or _session_id(arguments.get("session"))))
+
+
+def _session_id(session: Any) -> str | None:
+    """Return the id of a session that stores the messages of a conversation; one of a service may not have it yet."""
+    try:
+        session_id = session.session_id
+    except Exception:
+        return None
+    return session_id if isinstance(session_id, str) and session_id else None
 
 
 def _note_output(_instance: Any, arguments: Mapping[str, Any]) -> None:

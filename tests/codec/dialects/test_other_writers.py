@@ -417,6 +417,12 @@ def test_opentelemetrys_session_is_the_conversation() -> None:
     assert read({"http.route": "/", "session.id": "s1"}).attributes == {"http.route": "/", "session.id": "s1"}
 
 
+def test_the_id_of_a_response_is_no_conversation() -> None:
+    """Agent Framework writes that of the last response, which is another one with each run of a session."""
+    for name, kept in (("resp_68a1", {}), ("conv_68a1", {sc.CONVERSATION_ID: "conv_68a1"})):
+        assert read({sc.OPERATION_NAME: "invoke_agent", sc.CONVERSATION_ID: name}).attributes == kept
+
+
 def test_arguments_that_were_not_written_are_not_judged() -> None:
     """Pydantic AI leaves them out where content is off. A tool that is not on offer shows all the same."""
     tools = json.dumps([{"type": "function", "name": "look_up", "parameters": SCHEMA}])

@@ -1,13 +1,10 @@
-"""Agent Framework: an agent with its own spans."""
+"""Agent Framework: an agent with its own spans, whose session is the conversation."""
 
 import asyncio
 from typing import Any
 
 from agent_framework import Agent
 from agent_framework.openai import OpenAIChatCompletionClient
-
-HAS_CONVERSATIONS = False
-"""A session without a service has no id."""
 
 
 def look_up(order_id: str) -> dict:
@@ -28,13 +25,16 @@ def agent(url: str) -> Any:
 
 def whole(url: str, conversation: str) -> str:
     async def main() -> str:
-        return str((await agent(url).run("Where are my orders?")).text)
+        support = agent(url)
+        return str((await support.run("Where are my orders?", session=support.create_session(session_id=conversation))).text)
 
     return asyncio.run(main())
 
 
 def streamed(url: str, conversation: str) -> str:
     async def main() -> str:
-        return "".join([update.text async for update in agent(url).run("Where are my orders?", stream=True)])
+        support = agent(url)
+        session = support.create_session(session_id=conversation)
+        return "".join([update.text async for update in support.run("Where are my orders?", stream=True, session=session)])
 
     return asyncio.run(main())

@@ -62,6 +62,10 @@ def use_standard_words(span: Span) -> Span:
     if _SESSION in attributes and sc.CONVERSATION_ID not in attributes and not isinstance(operation, Custom):
         attributes = {sc.CONVERSATION_ID if key == _SESSION else key: value for key, value in attributes.items()}
         span = replace(span, attributes=attributes)
+    conversation = attributes.get(sc.CONVERSATION_ID)
+    if isinstance(conversation, str) and fields.is_response_id(conversation):
+        attributes = {key: value for key, value in attributes.items() if key != sc.CONVERSATION_ID}
+        span = replace(span, attributes=attributes)
     if not changes:
         return span
     if any(finish_reason(word) != word for word in written):
