@@ -612,14 +612,14 @@ def test_an_execution_is_joined_to_its_call(spans_of: Run) -> None:
     }
 
 
-REPEATING = """
-from llmtrace.external.moved_spans import repeating_scopes
+REDUNDANT = """
+from llmtrace.external.moved_spans import redundant_scopes
 from opentelemetry.context import Context
-repeating_scopes.add("acme.listener")
+redundant_scopes.add("acme.listener")
 AGENT = {"openinference.span.kind": "AGENT", "agent.name": "theirs"}
 CALL = {"openinference.span.kind": "LLM", "llm.model_name": "m", "llm.token_count.prompt": 3}
 
-def repeating(attributes):
+def redundant(attributes):
     span = trace.get_tracer("acme.listener").start_span(attributes["openinference.span.kind"], Context(), attributes=attributes)
     return trace.use_span(span, end_on_exit=True)
 """
@@ -637,17 +637,17 @@ def test_who_listens_to_the_same_events_of_a_framework_adds_nothing(spans_of: Ru
 
         @llmtrace.agent
         def agent():
-            with repeating(AGENT):
+            with redundant(AGENT):
                 look_up()
                 with their("a query"), llmtrace.span("below it"):
                     pass
-                with repeating(CALL):
+                with redundant(CALL):
                     pass
 
-        with repeating(AGENT):
+        with redundant(AGENT):
             agent()
         """
-    spans = spans_of(REPEATING + textwrap.dedent(program))
+    spans = spans_of(REDUNDANT + textwrap.dedent(program))
     names = {span.span_id: name for name, span in spans.items()}
     assert {name: names.get(span.parent_id or "") for name, span in spans.items()} == {
         "invoke_agent agent": None,

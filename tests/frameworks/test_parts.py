@@ -15,6 +15,7 @@ import pytest
 from llmtrace.demo.server import ModelServer
 from llmtrace.model import STEP_LIMIT, AgentInvocation, Failure, Inference, Retrieval, Span, ToolExecution, Workflow
 from llmtrace.testing import Captured, capture
+from tests.frameworks.running import run_program, traces_in
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "frameworks"))
 from stand_in import model
@@ -312,6 +313,64 @@ def test_autogen() -> None:
     assert [message.text() for message in (*workflow.input, *workflow.output)] == [ASKED, ANSWER]
     assert {tool.call_id for tool in operations(captured, ToolExecution)} == {"call_look_up_0", "call_look_up_1"}
     assert len(operations(captured, Inference)) == 2
+
+
+TEAM = """
+import asyncio, sys
+import llmtrace
+llmtrace.configure()
+from autogen_agentchat.agents import AssistantAgent
+from autogen_agentchat.conditions import MaxMessageTermination
+from autogen_agentchat.teams import RoundRobinGroupChat
+from autogen_ext.models.openai import OpenAIChatCompletionClient
+
+async def look_up(order_id: str) -> str:
+    "Look up an order."
+    return f"{order_id} is on its way to Bonn"
+
+async def main():
+    model = OpenAIChatCompletionClient(model="gpt-4o", base_url=sys.argv[1], api_key="none")
+    clerk = AssistantAgent("clerk", model, tools=[look_up])
+    team = RoundRobinGroupChat([clerk, AssistantAgent("critic", model)], termination_condition=MaxMessageTermination(3))
+    print((await team.run(task="Where are my orders?")).stop_reason)
+
+asyncio.run(main())
+"""
+
+
+def test_the_messages_between_the_agents_of_an_autogen_team_are_left_out(tmp_path: Path) -> None:
+    """AutoGen has several spans for each. Its spans of the agents are below the team's, with what they did."""
+    pytest.importorskip("autogen_agentchat")
+    (tmp_path / "team.py").write_text(TEAM)
+    with model() as server:
+        ran = run_program([sys.executable, str(tmp_path / "team.py"), server.url], tmp_path)
+    assert "3 reached" in ran.stdout
+    (trace,) = traces_in(tmp_path)
+    below = {span.name: getattr(trace.parent(span), "name", None) for span in trace.spans if span.scope.name != "autogen-core"}
+    agents = [span for span in trace.spans if isinstance(span.operation, AgentInvocation)]
+    assert [(span.name, getattr(trace.parent(span), "name", None)) for span in agents] == [
+        ("invoke_agent clerk", "invoke_workflow RoundRobinGroupChat"),
+        ("invoke_agent critic", "invoke_workflow RoundRobinGroupChat"),
+    ]
+    assert below == {
+        "invoke_workflow RoundRobinGroupChat": None,
+        "chat gpt-4o": "invoke_agent critic",
+        "execute_tool look_up": "invoke_agent clerk",
+    }
+
+
+@pytest.mark.parametrize("name", ["support", None])
+def test_a_deep_agent_is_an_agent(name: str | None) -> None:
+    deepagents: Any = pytest.importorskip("deepagents")
+    from langchain_openai import ChatOpenAI
+
+    with model() as server, capture(instrument=["langchain", "openai", "threads"]) as captured:
+        llm = ChatOpenAI(model="gpt-4o", base_url=server.url, api_key="none")
+        agent = deepagents.create_deep_agent(model=llm, tools=[look_up], name=name)
+        answer = agent.invoke({"messages": [{"role": "user", "content": ASKED}]})
+    assert answer["messages"][-1].content == ANSWER
+    tool = (1, "execute_tool look_up")
+    assert tree(captured) == [(0, f"invoke_agent {name or 'LangGraph'}"), tool, tool]
 
 
 def test_crewai(monkeypatch: pytest.MonkeyPatch) -> None:

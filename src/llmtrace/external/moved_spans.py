@@ -1,8 +1,9 @@
 """Places of external spans that are not stored where OpenTelemetry has them.
 
-Another instrumentation may listen to a framework's own events, as an instrumentor of ours does (`repeating_scopes`). Its spans
-then stand beside ours, often in a trace of their own, and some of them are current while the framework goes on. They say again
-what ours say, so what starts below one of them, ours or another's, belongs below the span that was current when it started.
+Spans of some scopes add nothing to ours (`redundant_scopes`). Another instrumentation may listen to a framework's own events, as
+an instrumentor of ours does: its spans stand beside ours, often in a trace of their own, and say the same. A framework may write
+a span for each message between its parts. Some of these spans are current while the framework goes on. What starts below one of
+them, ours or another's, belongs below the span that was current when it started.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from llmtrace.model import RawSpan, replace
 MOST_MOVED = 4096
 """Moved spans that are remembered, at most. What starts later below a forgotten one stays below it."""
 
-repeating_scopes: set[str] = set()
-"""Scopes of other instrumentations that listen to events of a framework that an instrumentor of ours records now."""
+redundant_scopes: set[str] = set()
+"""Scopes whose spans add nothing to those of the instrumentors of ours that are on."""
 
 
 class _Place(NamedTuple):
@@ -45,7 +46,7 @@ class MovedSpans:
     def add(self, span: SdkSpan) -> None:
         """Note the place of a span that starts, if it is not the one that the span has."""
         span_context, parent = span.get_span_context(), span.parent
-        if is_repeating(span):
+        if is_redundant(span):
             around = self.parent_in(otel_context.get_current())
             place = _Place(around, around)
         elif parent is not None and parent.span_id in self._places:
@@ -89,7 +90,7 @@ class MovedSpans:
         return replace(raw, trace_id=f"{place.parent.trace_id:032x}", parent_id=f"{place.parent.span_id:016x}")
 
 
-def is_repeating(span: ReadableSpan) -> bool:
-    """Return True if a span says again what a span of ours says."""
+def is_redundant(span: ReadableSpan) -> bool:
+    """Return True if a span adds nothing to ours."""
     scope = span.instrumentation_scope
-    return scope is not None and scope.name in repeating_scopes
+    return scope is not None and scope.name in redundant_scopes

@@ -7,9 +7,8 @@ ignored.
 
 Law: one inference per call. If another instrumentation has wrapped the same call, our span is the inference. Their span is
 left out if it is inside ours; around ours, or beside ours (`same_call`), it stays as a plain span. Their span of a tool
-execution, an agent or a workflow right inside or right around ours of the same one also stays as a plain span. Spans that an
-instrumentation makes from the same events of a framework as ours are left out, except calls that only they tell of
-(`moved_spans`).
+execution, an agent or a workflow right inside or right around ours of the same one also stays as a plain span. Spans that add
+nothing to ours, by their scope, are left out, except model calls that only they tell of (`moved_spans`).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from opentelemetry.trace.status import StatusCode
 
 from llmtrace import semconv
 from llmtrace.codec.messages import read_definitions
-from llmtrace.external.moved_spans import MovedSpans, is_repeating
+from llmtrace.external.moved_spans import MovedSpans, is_redundant
 from llmtrace.external.open_spans import MOST_OPEN, OpenSpans, Place
 from llmtrace.external.same_call import OurCalls, is_only_request, remember
 from llmtrace.external.tracer_provider import listen
@@ -165,7 +164,7 @@ class ExternalSpans(SpanProcessor, Sink):
             from llmtrace.codec.dialects import decode
 
         external = decode(self._moved.moved(self._raw(span)))
-        is_repeated = is_repeating(span)
+        is_repeated = is_redundant(span)
         if is_repeated and isinstance(external.operation, _STEPS):
             external = replace(external, operation=Custom())
         place = self._open.remove(span_context.span_id, is_plain=isinstance(external.operation, Custom))

@@ -25,7 +25,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from llmtrace import installed
-from llmtrace.external.moved_spans import repeating_scopes
+from llmtrace.external.moved_spans import redundant_scopes
 from llmtrace.instrumentation._after_import import after_import
 from llmtrace.instrumentation._patches import Patch, Patches
 from llmtrace.near_names import most_like
@@ -122,8 +122,8 @@ class Instrumentor:
     clients: Mapping[str, str] = field(default_factory=dict)
     """``CLIENTS``: classes whose objects `instrument` accepts, as ``module.Class``. The value is the attribute that
     `Endpoint.client` returns; empty text for the client object itself."""
-    repeating_scopes: frozenset[str] = frozenset()
-    """``REPEATING_SCOPES``: scopes of other instrumentations that listen to the same events of the framework."""
+    redundant_scopes: frozenset[str] = frozenset()
+    """``REDUNDANT_SCOPES``: scopes of spans that add nothing to those of this instrumentor."""
 
 
 _PACKAGE = __name__.rpartition(".")[0]
@@ -138,7 +138,7 @@ class _Switch:
         self._library = library_of(name)
         self._is_too_old = False
         self._patches: Patches | None = None
-        self._repeating_scopes: frozenset[str] = frozenset()
+        self._redundant_scopes: frozenset[str] = frozenset()
         self._is_awaited = False
 
     @property
@@ -165,7 +165,7 @@ class _Switch:
         deselect(self._library.module)
         if self._patches is not None:
             self._patches.undo()
-        repeating_scopes.difference_update(self._repeating_scopes)
+        redundant_scopes.difference_update(self._redundant_scopes)
 
     def _apply(self) -> None:
         library, version = self._library, self._library.version()
@@ -182,9 +182,9 @@ class _Switch:
             if instrumentor is None:
                 return
             self._patches = Patches(instrumentor.patches)
-            self._repeating_scopes = instrumentor.repeating_scopes
+            self._redundant_scopes = instrumentor.redundant_scopes
         self._patches.apply()
-        repeating_scopes.update(self._repeating_scopes)
+        redundant_scopes.update(self._redundant_scopes)
 
 
 _switches: dict[str, _Switch] = {}
@@ -218,7 +218,7 @@ def _read_statements(module: str) -> Instrumentor:
     patches = tuple(statements["PATCHES"])
     if not all(isinstance(patch, Patch) for patch in patches):
         raise TypeError("PATCHES holds something that is not a Patch")
-    return Instrumentor(patches, dict(statements.get("CLIENTS", {})), frozenset(statements.get("REPEATING_SCOPES", ())))
+    return Instrumentor(patches, dict(statements.get("CLIENTS", {})), frozenset(statements.get("REDUNDANT_SCOPES", ())))
 
 
 def _guard_package(entry: EntryPoint, read: Callable[[str], T]) -> T | None:

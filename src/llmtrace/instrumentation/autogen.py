@@ -1,6 +1,6 @@
 """AutoGen: agents, teams and tools of ``autogen-agentchat``.
 
-AutoGen writes spans of its own, without inputs and results: they stay as plain spans below ours. An agent that a team runs is
+AutoGen writes spans of its own, without inputs and results: those of tools stay as plain spans below ours. An agent that a team runs is
 recorded only by AutoGen's span. Model calls are recorded by the instrumentor of the client that the model uses.
 """
 
@@ -14,6 +14,8 @@ from llmtrace.model import AgentInvocation, Message, Operation, Workflow
 
 LIBRARY, DISTRIBUTION = "autogen_agentchat", "autogen-agentchat"
 SUPPORTED = ">=0.7,<1"
+REDUNDANT_SCOPES = ("autogen SingleThreadedAgentRuntime",)
+"""Of the messages between the agents of a team: four in five spans of a team's run."""
 
 
 class AgentRun(TracedFunction):

@@ -53,7 +53,7 @@ from llmtrace.semconv import PARTIAL
 
 LIBRARY, DISTRIBUTION = "langchain_core", "langchain-core"
 SUPPORTED = ">=1.0,<2"
-REPEATING_SCOPES = ("openinference.instrumentation.langchain", "opentelemetry.instrumentation.langchain")
+REDUNDANT_SCOPES = ("openinference.instrumentation.langchain", "opentelemetry.instrumentation.langchain")
 
 TOOL = "llmtrace-langchain-tool"
 """Key in the context: the `ToolRun`, because the callback does not get the tool."""
@@ -237,7 +237,7 @@ def _is_agent(name: str, metadata: Mapping[str, Any], parent: Run | None) -> boo
     """Return True if the run is an agent. Runs inside an agent inherit its metadata, so its name must match."""
     if name == "AgentExecutor":
         return True
-    if metadata.get("ls_integration") != "langchain_create_agent":
+    if metadata.get("ls_integration") not in ("langchain_create_agent", "deepagents"):
         return False
     named = metadata.get("lc_agent_name")
     return named == name if named else parent is None

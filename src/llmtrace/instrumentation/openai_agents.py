@@ -53,7 +53,7 @@ from llmtrace.semconv import GUARDRAIL_TRIGGERED, MCP_TOOL_ERROR, PARTIAL
 
 LIBRARY, DISTRIBUTION = "agents", "openai-agents"
 SUPPORTED = ">=0.20,<1"
-REPEATING_SCOPES = (
+REDUNDANT_SCOPES = (
     "logfire.openai_agents",
     "openinference.instrumentation.openai_agents",
     "opentelemetry.instrumentation.openai_agents",
