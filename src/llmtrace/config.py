@@ -42,7 +42,7 @@ logger.handle = _handle  # type: ignore[method-assign]
 ContentLevel: TypeAlias = Literal["none", "local", "all"]
 OnInvalid: TypeAlias = Literal["record", "raise", "reply", "repair", "review"]
 Unattended: TypeAlias = Literal["deny", "raise"]
-PersonalData: TypeAlias = Literal["cards", "iban", "ssn"]
+PersonalData: TypeAlias = Literal["cards", "iban", "ssn", "national_id", "email", "phone"]
 Profile: TypeAlias = Literal["full", "tempo"]
 
 
@@ -172,20 +172,22 @@ def _truth(value: Any) -> bool:
 
 
 def _redaction(value: Any) -> bool | tuple[str, ...]:
-    """Parse True, False, or the kinds of personal data that are redacted beside secrets."""
+    """Parse True, False, ``personal``, or the kinds of personal data that are redacted beside secrets."""
+    if isinstance(value, str) and value.strip().lower() == "personal":
+        return get_args(PersonalData)
     if isinstance(value, str):
         kinds = tuple(name.lower() for name in _names(value))
         if not kinds or not set(kinds) <= set(get_args(PersonalData)):
             try:
                 return _flag(value)
             except ValueError:
-                raise ValueError(f"on, off, or some of {', '.join(get_args(PersonalData))}") from None
+                raise ValueError(f"on, off, personal, or some of {', '.join(get_args(PersonalData))}") from None
         return kinds
     if value in (True, False):
         return bool(value)
     if isinstance(value, (list, tuple, set, frozenset)) and value and set(value) <= set(get_args(PersonalData)):
         return tuple(value)
-    raise ValueError(f"True or False, or some of {', '.join(get_args(PersonalData))}")
+    raise ValueError(f"True, False, personal, or some of {', '.join(get_args(PersonalData))}")
 
 
 def _option(
@@ -233,8 +235,9 @@ class Config:
     redact: bool | tuple[PersonalData, ...] = _option(
         True,
         _redaction,
-        "Replace common secrets (keys, tokens, passwords) before content leaves memory; some of `cards`, `iban`, `ssn`, "
-        "comma-separated: these numbers, too.",
+        "Replace common secrets (keys, tokens, passwords) before content leaves memory; `personal`: and cards, IBANs, "
+        "national ids, e-mail addresses, phone numbers; or some of `cards`, `iban`, `ssn`, `national_id`, `email`, `phone`, "
+        "comma-separated.",
         check=_redaction,
     )
     redact_keys: tuple[str, ...] = _option(

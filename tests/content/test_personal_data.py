@@ -33,6 +33,48 @@ def test_numbers_of_persons(text: str, redacted: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("mail ann.smith+x@example.co.uk.", "mail [REDACTED:email]."),
+        ("call +49 171 1234567 or (555) 234-5678", "call [REDACTED:phone] or [REDACTED:phone]"),
+        ("212-555-0199", "[REDACTED:phone]"),
+        ("DNI 12345678Z, X1234567L", "DNI [REDACTED:national_id], [REDACTED:national_id]"),
+        ("RSSMRA85T10A562S", "[REDACTED:national_id]"),
+        ("NIR 1 85 05 78 006 084 91", "NIR [REDACTED:national_id]"),
+        ("CPF 529.982.247-25", "CPF [REDACTED:national_id]"),
+        ("AB 12 34 56 C", "[REDACTED:national_id]"),
+        ('{"tax": 86095742719}', '{"tax": "[REDACTED:national_id]"}'),
+    ],
+)
+def test_one_word_for_all_personal_data(text: str, redacted: str) -> None:
+    everything = Redactor(Config.read(redact="personal"))
+    for padding in ("", " ." * 300):
+        assert everything.text(text + padding) == redacted + padding
+    assert redactor.text(text) is text
+
+
+def test_personal_numbers_that_are_no_text() -> None:
+    everything = Redactor(Config.read(redact=" Personal "))
+    assert everything.value({"tax": 86095742719, "nir": 185057800608491, "n": 86095742718}) == {
+        "tax": "[REDACTED:national_id]",
+        "nir": "[REDACTED:national_id]",
+        "n": 86095742718,
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order 12345678901, ts 1700000000000, v1.2.3, 2026-12-03 10:20:30, 192.168.100.200, EU 12 34 56 D",
+        "12345678A X1234567A RSSMRA85T10A562T 1 85 05 78 006 084 92 529.982.247-26 86095742710",
+        "user@host, @ann, a+1, 1+1=2, C++17, 555-0199, 3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+    ],
+)
+def test_other_texts_stay(text: str) -> None:
+    assert Redactor(Config.read(redact="personal")).text(text) is text
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "4111 1111 1111 1112",

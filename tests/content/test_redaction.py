@@ -52,6 +52,7 @@ def test_secrets_known_by_their_form(secret: str, rule: str, around: str) -> Non
 MIXED = "a1B2c3D4e5F6g7H8i9J0"
 HEX = "0123456789abcdef"
 DISCORD = f"MTA1{MIXED}.Gx1_aB.{MIXED}{MIXED[:10]}"
+SNOWFLAKE = "MTk4NjIyNDgzNDcxOTI1MjQ4"
 AWS_SECRET = "wJalrXUtnFEMI/K7MDENG+" + "bPxRfiCYEXAMPLEK7Y"
 
 
@@ -80,6 +81,26 @@ AWS_SECRET = "wJalrXUtnFEMI/K7MDENG+" + "bPxRfiCYEXAMPLEK7Y"
         (f"Bot {DISCORD}", "discord_token"),
         (f"https://discord.com/api/webhooks/123456789012345678/{MIXED * 3}", "discord_webhook"),
         (f"?sv=2024&sig={MIXED * 2}%2Fa%3D&se=1", "azure_sas"),
+        (f"sntryi_{MIXED * 4}", "sentry_token"),
+        (f"https://{MIXED}{MIXED}@git.org/x", "url_token"),
+        (f"https://{MIXED}{MIXED}:x-oauth-basic@git.org/x", "url_token"),
+        (f"https://{HEX * 2}@o45.ingest.us.sentry.io/67", "url_token"),
+        (f"AWS secret access key {AWS_SECRET}", "aws_secret"),
+        (f"{SNOWFLAKE}.Gx1_aB.{MIXED}{MIXED[:10]}", "discord_token"),
+        (f"OD{SNOWFLAKE[2:]}.Gx1_aB.{MIXED}{MIXED[:10]}", "discord_token"),
+        (f"https://discord.com/api/v10/webhooks/123456789012345678/{MIXED * 3}", "discord_webhook"),
+        (f"key-{HEX * 2}", "mailgun_key"),
+        (f"Mailgun {HEX * 2}-{HEX[:8]}-{HEX[8:]}", "mailgun_key"),
+        (f"1//0gAbCdEf{MIXED * 3}", "google_token"),
+        (f"dp.pt.{MIXED * 2}abc", "doppler_token"),
+        (f"dp.st.dev_1.{MIXED * 2}abc", "doppler_token"),
+        (f"AGE-SECRET-KEY-1{MIXED.upper() * 2}{MIXED.upper()[:18]}", "age_key"),
+        (f"lsv2_pt_{HEX * 2}_{HEX[:10]}", "langsmith_key"),
+        (f"lsv2_sk_{HEX * 2}_{HEX[:10]}", "langsmith_key"),
+        (f"tvly-{MIXED * 2}", "tavily_key"),
+        (f"sq0atp-{MIXED}ab", "square_token"),
+        (f"EAAA{MIXED * 3}", "square_token"),
+        (f"sk.eyJ{MIXED * 4}.{MIXED}12", "mapbox_token"),
     ],
 )
 @pytest.mark.parametrize("around", ["%s", "use %s\nnow", '{"a": "%s"}', "x " * 2000 + "%s" + " y" * 2000])
@@ -121,6 +142,12 @@ def test_bare_secrets() -> None:
         ("Password is: 'correct horse'", f"Password is: '{KEY}'"),
         ("My API key is Zq8fK2mN4pR6, thanks", f"My API key is {KEY}, thanks"),
         ("la contraseña y el token es Zq8fK2mN4pR6", f"la contraseña y el token es {KEY}"),
+        ("mein Passwort lautet Zq8fK2mN4pR6", f"mein Passwort lautet {KEY}"),
+        ("Mein Passwort ist: geheim!x", f"Mein Passwort ist: {KEY}"),
+        ("KENNWORT=geheim", f"KENNWORT={KEY}"),
+        ("le mot de passe est Zq8fK2mN", f"le mot de passe est {KEY}"),
+        ("the password is Tr!cky", f"the password is {KEY}"),
+        ("https://ghp_abcdefghijklmnopqrstuvwxyz1:pw@h", "https://[REDACTED:github_token]:[REDACTED:url_password]@h"),
         ("DB_PASS=swordfish", f"DB_PASS={KEY}"),
         ("pass: hunter2", f"pass: {KEY}"),
         ("smtp_pass='sword fish'", f"smtp_pass='{KEY}'"),
@@ -194,6 +221,12 @@ def test_secrets_known_by_the_name_before_them(text: str, redacted: str) -> None
         "https://example.org:8080/a@b and mailto:x@y.org",
         "secretary: Ann, passport: 12345, tokenizer=fast, keyboard: QWERTZ",
         "PWD=/home/ann/project",
+        "Das Passwort ist falsch. Das Passwort ist abgelaufen! the password is required!",
+        "passenger: 12, passes: 3",
+        "postgres://reader_of_orders_2024@db/x https://firstname.lastname1990@host/x ssh://deploy-of-the-shop@host",
+        "http://host1//0a1B2c3D4e5F6g7H8i9J0a1B2c3D4e5F6g7H8i9J0a1B2c3D4",
+        f"deadbeef {HEX * 2}-{HEX[:8]}-{HEX[8:]}, monkey-{HEX}",
+        f"AWS secrets are safe; sha1 is {HEX * 2}01234567",
         "var cookie=document.cookie.match(/x/)",
         "sort_key=5, primary_key: 17, key: abc1",
         '{"password": null, "token": "", "secret": true}',

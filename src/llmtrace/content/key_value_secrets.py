@@ -15,24 +15,27 @@ from collections.abc import Callable, Iterable, Sequence
 from llmtrace.content.keys import is_pass, is_password, is_secret, is_token, words
 from llmtrace.content.redaction_stats import MARK, RedactionStats
 from llmtrace.content.scan import Rule
-from llmtrace.text.linking_words import LINKING_WORDS
+from llmtrace.text.linking_words import LINKING_WORDS, PASSWORD_WORDS
 from llmtrace.text.patterns import lazy_pattern
 
 _WORDS = ("password", "passwd", "passphrase", "pass", "pwd", "secret", "token", "authorization", "cookie", "credential")
 _WORD_ENDS = (
-    "(?:[Pp]ass(?:w(?:or)?d|phrase)?|PASS(?:W(?:OR)?D|PHRASE)?|pwd|Pwd|PWD|ecret|ECRET|oken|OKEN|thorization|THORIZATION"
+    "(?:[Pp]ass(?:w(?:or)?[dt]|phrase|e)?|PASS(?:W(?:OR)?[DT]|PHRASE|E)?|pwd|Pwd|PWD|ecret|ECRET|oken|OKEN|thorization|THORIZATION"
     "|ookie|OOKIE|redential|REDENTIAL)[sS]?"
 )
 _KEY_ENDS = (
     "[_-]key|[_-]Key|[_-]KEY|[iestgnrhd]Key|IKey|pi [kK]ey|PI [Kk]ey|apikey|APIKEY|esskey|etkey|atekey"
     "|nection_?[sS]tring|NECTION_STRING"
 )
+_NATIONAL_ENDS = "ennwort|ENNWORT|ontraseña"
 """Endings of the names that `keys` knows. Short endings, and few in one expression, keep the fast engine fast."""
 _TAIL = r"(?:_?(?:[0-9]{1,3}|(?i:hash|value|plain|plaintext|confirm|confirmation)))?"
 _AFTER = r"(?:(?:\\{0,15}[\"']|`|\*\*)?[ \t]{0,8}(?:=>|:=|[:=])(?:\*\*)?[ \t]{0,8}|>)"
 _LINK = rf"[ \t]{{1,4}}(?:{'|'.join(LINKING_WORDS)})(?:[ \t]{{0,2}}:)?[ \t]{{1,4}}"
-_LINKED = rf"[ \t]{{1,4}}(?i:{'|'.join(LINKING_WORDS)})(?:[ \t]{{0,2}}:)?[ \t]{{1,4}}(?:[\"'`]|[^ \t\r\n]*[0-9])"
-"""In a sentence, a bare value is a secret only if it has letters and digits."""
+_SIGN = "[!@#$%^*+=~]"
+_RANDOM = rf"[^ \t\r\n]*(?:[0-9]|{_SIGN}[^ \t\r\n])"
+_LINKED = rf"[ \t]{{1,4}}(?i:{'|'.join(LINKING_WORDS)})(?:[ \t]{{0,2}}:)?[ \t]{{1,4}}(?:[\"'`]|{_RANDOM})"
+"""In a sentence, a bare value is a secret only if it has letters, and a digit or a sign within."""
 _BLANK = r"[ \t]{1,8}"
 _VALUE = r"(?:\\{0,15}[\"'][^\"']|`[^`]|[{\[]|[^ \t\r\n\"'\\,;&(){}\[\]<>|`])"
 _BARE = lazy_pattern(r"[^ \t\r\n\"'\\,;&(){}\[\]<>|`]+")
@@ -45,6 +48,7 @@ _TYPES = lazy_pattern(
     r"|optional|secretstr|char|varchar|text)\??",
     re.IGNORECASE,
 )
+_DIGIT_OR_SIGN = lazy_pattern(f"[0-9]|{_SIGN}.")
 _NOTHING = frozenset({"null", "none", "nil", "undefined"})
 _LONGEST = 8192
 _SHORTEST = 6
@@ -73,8 +77,9 @@ def pair_rules(
 def secret_pairs() -> tuple[Rule, ...]:
     """Return rules for the names that `keys` knows."""
     return (
-        *pair_rules("key", _WORDS, is_secret, ends=_WORD_ENDS),
+        *pair_rules("key", (*_WORDS, *PASSWORD_WORDS), is_secret, ends=_WORD_ENDS),
         *pair_rules("key", ("key", "string"), is_secret, ends=_KEY_ENDS),
+        *pair_rules("key", PASSWORD_WORDS, is_secret, ends=_NATIONAL_ENDS),
     )
 
 
@@ -172,7 +177,7 @@ class _Pairs:
         if key.startswith("--") and ":" not in after:
             return True
         if after.strip(" \t:").isalpha() or (is_pass(key) and not (after == "=" and is_password("", key))):
-            return len(word) >= _SHORTEST and any(map(str.isalpha, word)) and any(map(str.isdigit, word))
+            return len(word) >= _SHORTEST and any(map(str.isalpha, word)) and bool(_DIGIT_OR_SIGN.search(word))
         if quoted:
             return word[0].isdigit() and not is_token(key)
         if _number(word):

@@ -5,9 +5,11 @@ The last word decides: ``db_password`` names a secret, ``password_policy`` does 
 
 from __future__ import annotations
 
+from llmtrace.text.linking_words import PASSWORD_WORDS
 from llmtrace.text.patterns import lazy_pattern
 
 _WORDS = (
+    rf"{'|'.join(PASSWORD_WORDS)}|"
     r"passw(?:or)?d|passphrase|pwd|secrets?|token|jwt|authorization|cookies?|credentials?|connection_?string"
     r"|(?:api|private|access|secret|account|signing|encryption|master|subscription|auth|session|shared)_?key"
 )

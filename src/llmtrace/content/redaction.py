@@ -21,7 +21,7 @@ from llmtrace.content.blobs import LEAST_BASE64, blob_mark, blob_rule, is_base64
 from llmtrace.content.key_value_secrets import pair_rules, secret_pairs
 from llmtrace.content.keys import is_pass, is_password, is_schema, is_secret, is_token, words
 from llmtrace.content.paths import Path, names, parse_path, replace_at
-from llmtrace.content.personal_data import is_card, personal_rules
+from llmtrace.content.personal_data import is_card, is_national_number, personal_rules
 from llmtrace.content.redaction_stats import ERROR, MARK, RedactionStats, mark
 from llmtrace.content.scan import Rule, Scanner
 from llmtrace.content.secrets import LONGEST_BARE, SHORTEST_BARE, bare_secret, secret_groups
@@ -104,16 +104,17 @@ class Redactor:
 
     def _rules(self) -> list[Sequence[Rule]]:
         key_rules = pair_rules("key", sorted(self._own_keys), lambda name: words(name) in self._own_keys, any_value=True)
-        common = secret_pairs() if self._defaults else ()
-        mixed, prefixed, vendors, short = secret_groups() if self._defaults else ((), (), (), ())
+        pairs = secret_pairs() if self._defaults else ()
+        forms = secret_groups() if self._defaults else ((),) * 6
         blobs = [blob_rule()] if self._blobs else []
         return [
             key_rules[:1],
-            [*common[0:1], *prefixed],
-            common[2:3],
-            [*key_rules[1:], *common[1::2], *short],
-            [*blobs, *mixed],
-            vendors,
+            forms[0],
+            [*pairs[0:1], *forms[1]],
+            [*pairs[2:3], *forms[2]],
+            [*key_rules[1:], *pairs[1:4:2], *pairs[5:], *blobs, *forms[3]],
+            forms[4],
+            [*pairs[4:5], *forms[5]],
             personal_rules(self._personal),
         ]
 
@@ -233,8 +234,11 @@ class Redactor:
         return self.in_value(to_json(value), stats)  # not JSON: redact the form in which it will be written
 
     def _in_number(self, value: JsonValue, stats: RedactionStats) -> JsonValue:
-        if type(value) is int and value > 0 and "cards" in self._personal and is_card(str(value)):
-            return stats.take("card")
+        if type(value) is int and value > 0:
+            if "cards" in self._personal and is_card(str(value)):
+                return stats.take("card")
+            if "national_id" in self._personal and is_national_number(str(value)):
+                return stats.take("national_id")
         return value
 
     def _in_list(self, items: Sequence[JsonValue], stats: RedactionStats) -> JsonValue:

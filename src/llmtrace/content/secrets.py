@@ -40,64 +40,114 @@ def _is_mixed(text: str) -> bool:
     return _has_digit(secret) and not (secret.islower() or secret.isupper()) and max(map(len, secret.split("/"))) > 12
 
 
+def _is_random(text: str) -> bool:
+    """Return True for a token, False for a name: ``reader_of_orders_2024`` has digits at its end only."""
+    return len(re.findall("[0-9]+", text.rstrip("0123456789"))) >= 2 and any(map(str.isalpha, text))
+
+
 def _is_literal(text: str) -> bool:
     """Return True for a password, False for a variable that holds one."""
     return text[:1] not in "$<{%"
 
 
-_AWS_KEY = r"(?-u:\b)(?:AKIA|ASIA)[A-Z0-9]{16}(?-u:\b)"
+_AWS_KEY = r"(?-u:\b)(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?-u:\b)"
+_AWS_NAME = "(?:AWS|aws)[ _-]?[Ss]ecret|ecret[ _-]?[Aa]ccess[ _-]?[Kk]ey|ECRET_ACCESS_KEY"
 _FORTY_LETTERS = r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
+_MAILGUN = "[a-f0-9]{32}-[a-f0-9]{8}-[a-f0-9]{8}"
 _DISCORD = r"[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}"
 _B = r"(?-u:\b)"
 """An ASCII word boundary in the fast engine's syntax; removed for Python's ``re``."""
 
+
+def _discord(begin: str) -> str:
+    """Return the form of Discord tokens within a text. Their first part is a number of 17 to 20 digits in base64."""
+    three_digits = "[MNO][DTjz][AEIMQUYcgk][wxyz0-5]"
+    rest = r"[A-Za-z0-9_-]{3,7}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}"
+    return f"{begin}[AEIMQUYcgk][wxyz0-5](?:{three_digits}){{4}}{rest}"
+
+
 _Form: TypeAlias = tuple[str, str, Callable[[str], bool] | None]
 
-_MIXED_FORMS: tuple[_Form, ...] = (
+_FORMS: tuple[tuple[_Form, ...], ...] = (
     (
-        "url_password",
         (
-            r"(?P<keep>://[^ \t\r\n/:@\[\"'\\]{0,256}:)[^ \t\r\n/@\"'\\]{1,256}"
-            r"(?:@[^ \t\r\n/@\"'\\?#,;&<>()]{1,256}){0,4}(?P<after>@)"
+            "url_password",
+            (
+                r"(?P<keep>://[^ \t\r\n/:@\[\"'\\]{0,256}:)[^ \t\r\n/@\"'\\]{1,256}"
+                r"(?:@[^ \t\r\n/@\"'\\?#,;&<>()]{1,256}){0,4}(?P<after>@)"
+            ),
+            None,
         ),
-        None,
+        (
+            "url_token",
+            r"(?P<keep>://)[A-Za-z0-9_.~%=-]{20,256}(?P<after>:[^ \t\r\n/@\"'\\]{0,64}@|@)",
+            _is_random,
+        ),
+        ("discord_token", _discord("[MN][DTjz]"), None),
+        ("discord_webhook", r"(?P<keep>/webhooks/[0-9]{10,32}/)[A-Za-z0-9_-]{40,}", None),
     ),
-    ("openai_key", _B + r"sk-[A-Za-z0-9_-]{20,}", _has_digit),  # also Anthropic (sk-ant-), OpenRouter (sk-or-)
-    ("slack_webhook", r"hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/_-]{20,}", None),
-    ("discord_webhook", r"(?P<keep>/api/webhooks/[0-9]{10,32}/)[A-Za-z0-9_-]{40,}", None),
-    ("discord_token", _B + r"(?P<keep>Bot[ \t]+)" + _DISCORD, None),
-    ("telegram_token", r"(?P<keep>:)AA[A-Za-z0-9_-]{33}", None),
-    ("azure_sas", r"(?P<keep>sig=)[A-Za-z0-9%+/]{43,}=*", None),
-    ("sendgrid_key", _B + r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64}", None),
-    ("jwt", _B + r"eyJ[A-Za-z0-9_-]{8,1024}\.eyJ[A-Za-z0-9_-]{8,8192}(?:\.[A-Za-z0-9_-]*)?", None),
-    ("bearer", _B + r"(?P<keep>[Bb]earer[ \t]+|BEARER[ \t]+)[A-Za-z0-9._~+/-]{8,}=*", _is_token),
-    ("basic", _B + r"(?P<keep>Basic[ \t]+)[A-Za-z0-9+/]{6,}={0,2}", _is_basic),
     (
-        "curl_password",
-        (
-            r"(?P<keep>curl[^\r\n]{0,300}[ \t](?:-u|--user)(?:[ \t]{1,4}|=)?[\"'\\]{0,3}"
-            r"[^ \t\r\n:\"'\\]{0,64}:)[^ \t\r\n\"'\\]{1,256}"
-        ),
-        _is_literal,
+        ("google_key", _B + r"(?:AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,})", None),
+        ("model_key", _B + r"(?:hf_|gsk_|xai-|pplx-|nvapi-|r8_)[A-Za-z0-9_-]{28,}", _has_digit),
+        ("discord_token", _B + r"(?P<keep>Bot[ \t]+)" + _DISCORD, None),
+        ("telegram_token", r"(?P<keep>:)AA[A-Za-z0-9_-]{33}", None),
+        ("private_key", r"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----", None),
+        ("aws_secret", rf"(?P<keep>(?:{_AWS_NAME})[^\r\n]{{0,60}}?){_FORTY_LETTERS}", _is_mixed),
     ),
-    ("private_key", r"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----", None),
+    (
+        ("gitlab_token", _B + r"glpat-[A-Za-z0-9_-]{16,}", None),
+        ("slack_webhook", r"hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/_-]{20,}", None),
+        ("azure_sas", r"(?P<keep>sig=)[A-Za-z0-9%+/]{43,}=*", None),
+        (
+            "curl_password",
+            (
+                r"(?P<keep>curl[^\r\n]{0,300}[ \t](?:-u|--user)(?:[ \t]{1,4}|=)?[\"'\\]{0,3}"
+                r"[^ \t\r\n:\"'\\]{0,64}:)[^ \t\r\n\"'\\]{1,256}"
+            ),
+            _is_literal,
+        ),
+    ),
+    (
+        ("twilio_key", _B + r"SK[A-Fa-f0-9]{32}" + _B, None),
+        ("azure_secret", r"[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,}", None),
+        ("jwt", _B + r"eyJ[A-Za-z0-9_-]{8,1024}\.eyJ[A-Za-z0-9_-]{8,8192}(?:\.[A-Za-z0-9_-]*)?", None),
+        ("basic", _B + r"(?P<keep>Basic[ \t]+)[A-Za-z0-9+/]{6,}={0,2}", _is_basic),
+        ("doppler_token", _B + r"dp\.(?:[pc]t|s[ta]|scim|audit)\.(?:[a-z0-9_-]{2,35}\.)?[A-Za-z0-9]{40,}", None),
+        ("google_token", _B + r"1//0[A-Za-z0-9_-]{40,}", None),
+        ("discord_token", _discord("O[DT]"), None),
+    ),
+    (
+        ("stripe_key", _B + r"(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{10,}", None),
+        ("slack_token", _B + r"(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,}", _has_digit),
+        ("openai_key", _B + r"sk-[A-Za-z0-9_-]{20,}", _has_digit),  # also Anthropic (sk-ant-), OpenRouter (sk-or-)
+        ("sendgrid_key", _B + r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64}", None),
+        ("bearer", _B + r"(?P<keep>[Bb]earer[ \t]+|BEARER[ \t]+)[A-Za-z0-9._~+/-]{8,}=*", _is_token),
+        ("mapbox_token", _B + r"[st]k\.eyJ[A-Za-z0-9_-]{40,1024}\.[A-Za-z0-9_-]{20,}", None),
+        ("mailgun_key", _B + "key-[a-f0-9]{32}" + _B, None),
+        ("square_token", _B + r"sq0(?:at|cs)p-[A-Za-z0-9_-]{22,}", None),
+        ("square_token", r"(?<![A-Za-z0-9+/])EAAA[A-Za-z0-9_-]{60}(?![A-Za-z0-9+/=_-])", _is_random),
+    ),
+    (("mailgun_key", _B + _MAILGUN + _B, None),),
 )
-_PREFIXED_FORMS: tuple[_Form, ...] = (
-    ("stripe_key", _B + r"(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{10,}", None),
-    ("gitlab_token", _B + r"glpat-[A-Za-z0-9_-]{16,}", None),
-    ("google_key", _B + r"(?:AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,})", None),
-    ("slack_token", _B + r"(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,}", _has_digit),
-    ("model_key", _B + r"(?:hf_|gsk_|xai-|pplx-|nvapi-|r8_)[A-Za-z0-9_-]{28,}", _has_digit),
-)
-_SHORT_FORMS: tuple[_Form, ...] = (
-    ("twilio_key", _B + r"SK[A-Fa-f0-9]{32}" + _B, None),
-    ("azure_secret", r"[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,}", None),
-)
-_BARE = re.compile(rf"(?P<aws_secret>[A-Za-z0-9/+]{{40}})|(?P<discord_token>{_DISCORD})")
+"""The forms, by the groups in which their anchors are tested: see `secret_groups`. URLs come first: their user may be a token
+of another form, and a password beside the mark of that token would not be found.
+"""
+_BARE = re.compile(rf"(?P<aws_secret>[A-Za-z0-9/+]{{40}})|(?P<discord_token>{_DISCORD})|(?P<mailgun_key>{_MAILGUN})")
 """Texts that are a secret as a whole; within a text, they might be a part of anything."""
 SHORTEST_BARE, LONGEST_BARE = 40, 80
-_ANCHORS = {"azure_secret": r"Q~[A-Za-z0-9_~.-]{31}"}
-"""Anchors for forms that begin with any letter, which the engine cannot search for."""
+_ANCHORS = {
+    # begins with any letter, which the engine cannot search for
+    r"[A-Za-z0-9_~.]{3}[0-9]Q~": r"Q~[A-Za-z0-9_~.-]{31}",
+    _B + _MAILGUN: "ailgun|AILGUN",  # a form of digests, too: only in a text that names Mailgun
+    r"(?<![A-Za-z0-9+/])EAAA": "EAAA[A-Za-z0-9_-]{60}",
+    "(?P<keep>(?:" + _AWS_NAME: _AWS_NAME,
+    _B + "1//": "1//0[A-Za-z0-9_-]{40}",
+    _B + "key-": "key-[a-f0-9]{32}",
+    _B + r"dp\.": r"dp\.[pcsa][a-z]{1,4}\.[A-Za-z0-9._-]{40}",
+    _B + r"[st]k\.": r"[st]k\.eyJ[A-Za-z0-9_-]{40}",
+    _B + "sq0": r"sq0[ac][ts]p-[A-Za-z0-9_-]{22}",
+}
+"""Anchors, by the beginnings of their forms, where the form itself would be slow or no anchor."""
 _WHOLE = {
     # to the end of the key, or of the text where the key was cut off
     "private_key": r"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----"
@@ -114,7 +164,7 @@ VENDOR_TOKENS: tuple[tuple[str, str, str, int], ...] = (
     ("package_token", "npm_", _LETTERS, 36),
     ("package_token", "pypi-", _WORD, 50),
     ("shopify_token", "shp(?:at|ca|pa|ss)_", _HEX, 32),
-    ("sentry_token", "sntry[su]_", _BASE64, 40),
+    ("sentry_token", "sntry[suai]_", _BASE64, 40),
     ("databricks_token", "dapi", _HEX, 32),
     ("vault_token", r"hv[sbr]\.", _WORD, 24),
     ("docker_token", "dckr_[op]at_", _WORD, 20),
@@ -126,11 +176,14 @@ VENDOR_TOKENS: tuple[tuple[str, str, str, int], ...] = (
     ("digitalocean_token", "do[opr]_v1_", _HEX, 64),
     ("supabase_token", "sbp_", _HEX, 40),
     ("linear_key", "lin_api_", _LETTERS, 40),
+    ("age_key", "AGE-SECRET-KEY-1", "[A-Z0-9]", 58),
+    ("langsmith_key", "lsv2_[ps][tk]_", "[A-Za-z0-9_]", 32),
+    ("tavily_key", "tvly-", _WORD, 20),
 )
 """Tokens with a known beginning: the rule's name, the beginning, the letters that follow, and their number at least.
 
 Most of these facts are those of gitleaks (https://github.com/gitleaks/gitleaks, config/gitleaks.toml, July 2026). Those of
-Docker, Pinecone and Supabase are from the vendors' own documentation.
+Docker, Pinecone, Supabase, LangSmith, Tavily and Mapbox are from the vendors' own documentation.
 """
 
 _GROUP = re.compile(r"\(\?P<\w+>")
@@ -146,9 +199,12 @@ def _replacer(name: str, form: str, check: Callable[[str], bool] | None) -> Call
         pattern = re.compile(source, re.ASCII)  # most programs never need it; `re` caches it
 
         def replace(match: re.Match[str]) -> str:
-            if check is not None and not check(match[0].removeprefix(match["keep"]) if has_keep else match[0]):
+            end = match.start("after") if after else match.end()
+            secret = text[match.end("keep") if has_keep else match.start() : end]
+            if check is not None and not check(secret):
                 return match[0]
-            replacement = stats.take(name)
+            # where only the text before it tells, it would not be found elsewhere
+            replacement = stats.take(name, secret) if has_keep and _is_random(secret) else stats.take(name)
             return f"{match['keep'] if has_keep else ''}{replacement}{match['after'] if after else ''}"
 
         return pattern.sub(replace, text)
@@ -157,7 +213,7 @@ def _replacer(name: str, form: str, check: Callable[[str], bool] | None) -> Call
 
 
 def _rules(forms: Iterable[_Form]) -> list[Rule]:
-    return [Rule(name, _ANCHORS.get(name) or _anchor(form), _replacer(name, form, check)) for name, form, check in forms]
+    return [Rule(name, _anchor(form), _replacer(name, form, check)) for name, form, check in forms]
 
 
 def _aws_rule() -> Rule:
@@ -171,13 +227,16 @@ def _aws_rule() -> Rule:
     return Rule("aws_key", _AWS_KEY, apply)
 
 
-def secret_groups() -> tuple[Sequence[Rule], ...]:
+def secret_groups() -> Sequence[Sequence[Rule]]:
     """Return the rules in groups whose anchors are tested together.
 
     The engine searches for the beginnings of all alternatives of a group at once. That is ten times as fast while there are
     fewer than about 30, and none is very short. Add a new form where ``benchmarks/redaction_speed.py`` shows the least cost.
     """
-    return [_aws_rule(), *_rules(_MIXED_FORMS)], _rules(_PREFIXED_FORMS), (_vendor_rule(),), _rules(_SHORT_FORMS)
+    groups = [_rules(forms) for forms in _FORMS]
+    groups[4].append(_aws_rule())
+    groups[5].append(_vendor_rule())
+    return groups
 
 
 def secret_rules() -> tuple[Rule, ...]:
@@ -206,4 +265,7 @@ def bare_secret(text: str) -> str | None:
 
 
 def _anchor(form: str) -> str:
+    for begin, anchor in _ANCHORS.items():
+        if form.startswith(begin):
+            return anchor
     return _BOUND.sub(r"{\1,}", _GROUP.sub("(?:", form))
