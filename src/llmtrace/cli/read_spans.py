@@ -23,6 +23,14 @@ from llmtrace.model import Event, RawSpan, Span, Trace
 
 
 def read(path: str, progress: Callable[[float], None] | None = None) -> Iterator[Span | LogRecord | Skipped | Unreadable]:
+    """Yield the items of `read_raw`, with decoded spans."""
+    for item in read_raw(path, progress):
+        yield decode(item) if isinstance(item, RawSpan) else item
+
+
+def read_raw(
+    path: str, progress: Callable[[float], None] | None = None
+) -> Iterator[RawSpan | LogRecord | Skipped | Unreadable]:
     """Yield every span of a file, each log record that belongs to a span, each record that is understood but not stored, and
     an `Unreadable` for each unreadable line.
 
@@ -42,7 +50,7 @@ def read(path: str, progress: Callable[[float], None] | None = None) -> Iterator
                 skipped[item] += 1
             else:
                 count += 1
-            yield decode(item) if isinstance(item, RawSpan) else item
+            yield item
     if not count and skipped:
         advice = "".join(f" {item.advice}." for item in skipped if item.advice)
         raise BadInput(f"{path} contains no spans, but {name_skipped(skipped)}.\nllmtrace stores spans only.{advice}")

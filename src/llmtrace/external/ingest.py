@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ class _WaitingTrace:
     """Ids of parents that have not arrived."""
     has_root: bool = False
     is_cut: bool = False
-    """True if some spans are not kept here, because too many waited."""
+    """True if the store has spans of the trace that are not kept here, such as when too many waited."""
 
     def add(self, span: Span) -> None:
         self.spans[span.span_id] = span
@@ -77,7 +77,9 @@ class Ingestor:
     ``quiet``: seconds without a new span after which a trace is evaluated. ``on_evaluated``: called with each trace after that.
     ``is_only_writer``: a trace that is complete as it arrived is not looked up in the store. ``patience``: seconds that
     `ingest` waits at most while too many spans wait. ``waiting_logs``: the file in which log records wait for their span
-    (default: in memory only).
+    (default: in memory only). ``holds``: spans are written with their evaluation, each trace at once, so that a program that is
+    killed has stored no trace without its evaluation. The calling thread does that while too many spans wait, and in
+    `evaluate_all`. A trace that does not become complete until then is written first, and evaluated in `evaluate_all`.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Ingestor:
         is_only_writer: bool = False,
         patience: float = 0.0,
         waiting_logs: WaitingLogs | None = None,
+        holds: bool = False,
     ) -> None:
         self._store = store
         self._content = content
@@ -103,6 +106,7 @@ class Ingestor:
         self._is_only_writer = is_only_writer
         self._patience = patience
         self._waiting_logs = waiting_logs
+        self._holds = holds
         self._closed = False
         self._deadline = float("inf")
         self._begin()
@@ -122,20 +126,71 @@ class Ingestor:
         self._thread: threading.Thread | None = None
         self._logs = LogJoiner()
 
-    def ingest(self, spans: Sequence[RawSpan]) -> int:
-        """Decode and store spans. Returns how many were stored. Never raises."""
+    def ingest(self, spans: Sequence[RawSpan], *, stored_traces: Collection[str] = ()) -> int:
+        """Decode and store spans. Returns how many were stored. Never raises.
+
+        ``stored_traces``: ids of traces of which the store has more spans. Needed if the ingestor holds spans, since it then
+        looks up no trace that it has whole.
+        """
         if self._patience and self._count >= MOST_HELD:
             with self._lock:
                 self._lock.wait_for(lambda: self._count < MOST_HELD or self._closed, self._patience)
         arrived = [span for raw in spans if (span := guard(self._read, raw)) is not None]
-        written = [self._content.write(span) for span in arrived]
-        try:
-            self._store.append_all(written)
-        except Exception:  # one span cannot be written: write the others
-            for raw in written:
-                guard(self._store.append_all, [raw])
-        self._wait_for(arrived)
+        if self._holds:
+            self._hold(arrived, stored_traces)
+        else:
+            self._write(arrived)
+            self._wait_for(arrived)
         return len(arrived)
+
+    def _write(self, spans: Iterable[Span]) -> None:
+        self._append([self._content.write(span) for span in spans])
+
+    def _append(self, raws: Sequence[RawSpan]) -> None:
+        try:
+            self._store.append_all(raws)
+        except Exception:  # one span cannot be written: write the others
+            for raw in raws:
+                guard(self._store.append_all, [raw])
+
+    def _hold(self, arrived: Iterable[Span], stored_traces: Collection[str]) -> None:
+        """Keep spans until their trace is evaluated. While there are too many, evaluate the complete traces, and write the
+        spans of the others."""
+        now = time.monotonic()
+        with self._lock:
+            for span in arrived:
+                self._note(span, now)
+            for trace_id in stored_traces:
+                self._cut(trace_id)
+        while self._count >= MOST_HELD:
+            with self._lock:
+                trace_id, trace = self._take()
+            if trace.is_complete:
+                self._evaluate_waiting(trace_id, trace)
+                continue
+            self._write(trace.spans.values())
+            with self._lock:
+                self._count -= len(trace.spans)
+                trace.spans.clear()
+                self._partial[trace_id] = trace
+                self._cut(trace_id)
+
+    def _cut(self, trace_id: str) -> None:
+        trace = self._complete.pop(trace_id, None) or self._partial.get(trace_id)
+        if trace is not None:
+            trace.is_cut = True
+            self._partial[trace_id] = trace
+
+    def evaluate_stored(self, trace_id: str) -> None:
+        """Evaluate a stored trace with the others that wait."""
+        with self._lock:
+            self._partial.setdefault(trace_id, _WaitingTrace(due=time.monotonic() + self._quiet))
+            self._cut(trace_id)
+
+    def held(self, trace_id: str, span_id: str) -> Span | None:
+        """Return a span of a trace that waits to be evaluated, as it arrived; None if it is not kept."""
+        trace = self._partial.get(trace_id) or self._complete.get(trace_id)
+        return None if trace is None else trace.spans.get(span_id)
 
     def _read(self, raw: RawSpan) -> Span:
         with importing:
@@ -177,8 +232,8 @@ class Ingestor:
 
     def _join_logs(self, trace_id: str, span_id: str, may_be_here: bool) -> None:
         with self._lock:
-            trace = self._partial.get(trace_id) or self._complete.get(trace_id)
-            span = trace.spans[span_id] if trace is not None and span_id in trace.spans else None
+            span = self.held(trace_id, span_id)
+        stored_traces = (trace_id,) if span is None else ()
         if span is None and may_be_here:
             try:
                 span = self._store.trace(trace_id).span(span_id)
@@ -188,7 +243,11 @@ class Ingestor:
             with importing:
                 from llmtrace.codec.dialects import decode
 
-            self.ingest_span(decode(self._logs.join(genai.encode(span), is_bare=False)))
+            joined = decode(self._logs.join(genai.encode(span), is_bare=False))
+            if self._holds:
+                self._hold([self._with_cost(joined)], stored_traces)
+            else:
+                self.ingest_span(joined)
 
     def _with_cost(self, span: Span) -> Span:
         operation = with_cost(span.operation, self._prices)
@@ -216,7 +275,7 @@ class Ingestor:
         trace_id = span.trace_id
         trace = self._partial.pop(trace_id, None) or self._complete.pop(trace_id, None) or _WaitingTrace()
         before = len(trace.spans)
-        if self._count < 2 * MOST_HELD:
+        if self._holds or self._count < 2 * MOST_HELD:
             trace.add(span)
         else:
             trace.is_cut = True
@@ -264,8 +323,11 @@ class Ingestor:
         if self._is_only_writer and not self._knows_earlier:
             self._knows_earlier = True
             self._evaluated_ids.update(dict.fromkeys(guard(self._store.newest_ids, _MOST_KNOWN) or ()))
-        is_new = self._is_only_writer and trace.is_complete and trace_id not in self._evaluated_ids
+        is_whole = trace.is_complete if self._is_only_writer else self._holds and not trace.is_cut
+        is_new = is_whole and trace_id not in self._evaluated_ids
         remember(self._evaluated_ids, trace_id, None, _MOST_KNOWN)
+        if self._holds and not is_new:
+            self._write(trace.spans.values())
         stored, alive = trace.spans, frozenset[str]()  # of a new trace, which is not read again, as they arrived
         if not is_new:
             try:
@@ -275,18 +337,29 @@ class Ingestor:
             stored, alive = {span.span_id: span for span in read.spans}, read.alive
         before = {span_id: trace.spans.get(span_id, span) for span_id, span in stored.items()}
         evaluated: list[RawSpan] = []
-        for span in self._judged(Trace(list(before.values()), alive=alive)).spans:
+        unwritten: list[RawSpan] = []
+        try:
+            judged = self._judged(Trace(list(before.values()), alive=alive))
+        except Exception:
+            if self._holds and is_new:
+                self._write(before.values())
+            raise
+        for span in judged.spans:
             stored_span, has_arrived = stored[span.span_id], span.span_id in trace.spans
             is_changed = span is not before[span.span_id] and span != before[span.span_id]
             if span.run_id is None and (is_changed or (has_arrived and not is_new and _is_judged(stored_span))):
                 raw = self._content.write(span) if has_arrived else genai.encode(span)
                 if is_new or genai.decode(raw) != stored_span:
-                    self._store.append_all([_count_round(raw, stored_span)])
+                    unwritten.append(_count_round(raw, stored_span))
+            elif self._holds and is_new:
+                raw = self._content.write(before[span.span_id])
+                unwritten.append(raw)
             elif self._on_evaluated is not None:
                 raw = self._content.write(before[span.span_id]) if is_new else genai.encode(stored_span)
             else:
                 continue
             evaluated.append(raw)
+        self._append(unwritten)
         if self._on_evaluated is not None:
             self._on_evaluated(Trace([genai.decode(raw) for raw in evaluated], alive=alive))
 
@@ -360,6 +433,8 @@ class Ingestor:
             thread, self._thread = self._thread, None
         if thread is not None:
             thread.join(seconds)
+        if self._holds:
+            self.evaluate_all()
         if self._waiting_logs is not None:
             guard(self._waiting_logs.replace, self._logs.waiting())
         guard(self._store.flush)

@@ -1,7 +1,7 @@
 """AutoGen: agents, teams and tools of ``autogen-agentchat``.
 
-AutoGen writes spans of its own, without inputs and results: those of tools stay as plain spans below ours. An agent that a team runs is
-recorded only by AutoGen's span. Model calls are recorded by the instrumentor of the client that the model uses.
+AutoGen writes spans of its own, without inputs and results: those of tools stay as plain spans below ours. An agent that a team
+runs is recorded only by AutoGen's span. Model calls are recorded by the instrumentor of the client that the model uses.
 """
 
 from __future__ import annotations

@@ -297,6 +297,12 @@ def _drop(db: sqlite3.Connection, traces: Iterable[tuple[str]]) -> None:
         monitoring.forget(db, trace_id)
 
 
+def richness_of(db: sqlite3.Connection, ids: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[bool, int]]:
+    """Return `journal_records.richness` of each of these spans that is indexed. ``ids``: pairs of trace id and span id."""
+    rows = db.execute(_STORED, (json.dumps(list(ids)),))
+    return {(trace, span): (bool(has_ended), size) for trace, span, has_ended, size in rows}
+
+
 class _Rows:
     """The rows of one batch of records. A span that starts and ends in the batch is one row, not two."""
 
@@ -325,11 +331,8 @@ class _Rows:
 
     def write(self) -> None:
         """Write the rows, all with one statement: every statement releases and takes Python's lock."""
-        poorer = {
-            (trace, span)
-            for trace, span, *richness in self._db.execute(_STORED, (json.dumps(list(self._spans)),))
-            if tuple(richness) > _richness(self._spans[trace, span])
-        }
+        stored = richness_of(self._db, self._spans)
+        poorer = {ids for ids, richness in stored.items() if richness > _richness(self._spans[ids])}
         rows = [row for ids, row in self._spans.items() if ids not in poorer]
         self._db.execute(_INSERT, (json.dumps(rows),))  # a replaced row gets a new id
         touched: dict[str, int] = {}

@@ -7,8 +7,9 @@ the file or the index has changed. A reader keeps the last few journal files ope
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -69,6 +70,20 @@ class Reader:
                 if (raw.trace_id, raw.span_id) != (trace_id, span_id):
                     raise Misplaced(name)
                 yield name, raw
+
+    def raw_spans(self, ids: Iterable[tuple[str, str]]) -> list[RawSpan]:
+        """Return those of these spans that are stored, without prompts. ``ids``: pairs of trace id and span id.
+
+        Raises Misplaced.
+        """
+        rows = self._db.execute(
+            "SELECT f.name, s.file, s.ref, s.offset, s.length FROM json_each(?) ids CROSS JOIN spans s"
+            " ON s.trace = json_extract(ids.value, '$[0]') AND s.span = json_extract(ids.value, '$[1]')"
+            " JOIN files f ON f.id = s.file ORDER BY s.file, s.offset",
+            (json.dumps(list(ids)),),
+        )
+        spans = (self._span(name, *place, prompts=False) for name, *place in rows.fetchall())
+        return [raw for raw in spans if raw is not None]
 
     def placed(self, file: int, start: int, limit: int) -> list[tuple[int, int, RawSpan | None]]:
         """Return up to ``limit`` spans of a file from offset ``start``: row id, offset, and the span (None if the file is

@@ -8,12 +8,13 @@ the same result.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:  # a program that only writes needs none of these
     import sqlite3
 
     from llmtrace.store.indexing import Indexer
-    from llmtrace.store.memory import Spans
+    from llmtrace.store.memory import SpanKey, Spans
     from llmtrace.store.sqlite import Index
 
 logger = logging.getLogger("llmtrace")
@@ -187,6 +188,37 @@ class LocalStore(Store):
             return Trace(with_decisions(self.folder, trace.spans), alive=trace.alive)
 
         return self._or_replay(trace_id, find, LocalStore.trace)
+
+    def richness_of(self, ids: Collection[SpanKey]) -> dict[SpanKey, tuple[bool, int]]:
+        """Return `journal_records.richness` of each of these spans that is stored. Raises UnreadableStore."""
+
+        def find(indexer: Indexer, db: sqlite3.Connection) -> dict[SpanKey, tuple[bool, int]]:
+            from llmtrace.store.indexing import richness_of
+
+            indexer.catch_up(db)
+            return richness_of(db, ids)
+
+        return self._read(find, lambda spans: spans.richness_of(ids))
+
+    def raw_spans(self, ids: Collection[SpanKey]) -> list[RawSpan]:
+        """Return those of these spans that are stored, without prompts, as they were written. Raises UnreadableStore."""
+
+        def find(indexer: Indexer, db: sqlite3.Connection) -> list[RawSpan]:
+            indexer.catch_up(db)
+            with contextlib.closing(indexer.index.reader(db)) as reader:
+                return reader.raw_spans(ids)
+
+        return self._read(find, lambda spans: spans.raw_spans(ids))
+
+    def stored_traces(self, trace_ids: Collection[str]) -> set[str]:
+        """Return those of these trace ids of which the store has spans. Raises UnreadableStore."""
+
+        def find(indexer: Indexer, db: sqlite3.Connection) -> set[str]:
+            indexer.catch_up(db)
+            statement = "SELECT trace FROM traces WHERE trace IN (SELECT value FROM json_each(?))"
+            return {trace for (trace,) in db.execute(statement, (json.dumps(list(trace_ids)),))}
+
+        return self._read(find, lambda spans: spans.stored_traces(trace_ids))
 
     def summary(self, trace_id: str) -> TraceSummary:
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, TypeAlias
 
 from llmtrace.codec import genai, message_cache
 from llmtrace.config import Config
@@ -15,6 +15,10 @@ from llmtrace.store.summary import TraceSummary, summarise
 SCHEMES = ("memory",)
 MAX_BYTES = 256 << 20
 """Approximate size in characters from which the oldest traces are dropped (or ``max_store_bytes``, if that is less)."""
+
+
+SpanKey: TypeAlias = tuple[str, str]
+"""Trace id and span id."""
 
 
 class Spans:
@@ -91,6 +95,22 @@ class Spans:
         with self._lock:
             newest = self._newest()
             return self._decoded(search.resolve(wanted, newest, lambda start: [i for i in newest if i.startswith(start)]))
+
+    def richness_of(self, ids: Iterable[SpanKey]) -> dict[SpanKey, tuple[bool, int]]:
+        """Return `journal_records.richness` of each of these spans that is stored."""
+        with self._lock:
+            stored = ((key, self._traces.get(key[0], {}).get(key[1])) for key in ids)
+            return {key: entry.richness for key, entry in stored if entry is not None}
+
+    def stored_traces(self, trace_ids: Iterable[str]) -> set[str]:
+        """Return those of these trace ids that have spans."""
+        with self._lock:
+            return {trace_id for trace_id in trace_ids if trace_id in self._traces}
+
+    def raw_spans(self, ids: Iterable[SpanKey]) -> list[RawSpan]:
+        """Return those of these spans that are stored."""
+        with self._lock:
+            return [self._traces[trace_id][span_id].raw for trace_id, span_id in self.richness_of(ids)]
 
     def _newest(self) -> list[str]:
         return sorted(self._traces, key=lambda i: min(entry.raw.start for entry in self._traces[i].values()), reverse=True)
