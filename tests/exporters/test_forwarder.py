@@ -346,11 +346,12 @@ def test_what_the_bounds_remove_before_it_was_sent_is_counted(tmp_path: Path, co
     collector.down()
     run("work(30)", tmp_path, collector.url)
     run("work(5)", tmp_path, collector.url)
-    (oldest, _) = sorted((tmp_path / "store" / "journal").glob("*.journal"))
-    os.utime(oldest, (0, 0))
-    _, logged = run("work(1)", tmp_path, collector.url, LLMTRACE_MAX_STORE_DAYS="1")
+    journals = sorted((tmp_path / "store" / "journal").glob("*.journal"))
+    for journal, days in zip(journals, (4, 1.4), strict=True):
+        os.utime(journal, (time.time() - days * 86400,) * 2)
+    _, logged = run("work(1)", tmp_path, collector.url, LLMTRACE_MAX_STORE_DAYS="3")
     assert "30 spans were removed from" in logged
-    assert not oldest.exists()
+    assert not journals[0].exists()
     collector.up()
     run("", tmp_path, collector.url)
     assert len(collector.spans) == 6

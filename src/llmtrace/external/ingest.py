@@ -319,32 +319,47 @@ class Ingestor:
             self._evaluating = ""
             self._lock.notify_all()
 
-    def _evaluate(self, trace_id: str, trace: _WaitingTrace) -> None:
+    def _is_new(self, trace_id: str, trace: _WaitingTrace) -> bool:
+        """Return True if all spans of a trace have arrived, and none was stored before. It is evaluated from now on."""
         if self._is_only_writer and not self._knows_earlier:
             self._knows_earlier = True
             self._evaluated_ids.update(dict.fromkeys(guard(self._store.newest_ids, _MOST_KNOWN) or ()))
         is_whole = trace.is_complete if self._is_only_writer else self._holds and not trace.is_cut
         is_new = is_whole and trace_id not in self._evaluated_ids
         remember(self._evaluated_ids, trace_id, None, _MOST_KNOWN)
+        return is_new
+
+    def _read(self, trace_id: str) -> Trace | None:
+        """Return the trace as it is stored; None if it was removed, or is not readable now: `llmtrace check` can evaluate it
+        later."""
+        try:
+            return self._store.trace(trace_id)
+        except LlmtraceError:
+            return None
+
+    def _judged_or_kept(self, trace: Trace, *, is_new: bool) -> Trace:
+        """Evaluate a trace. If that fails, write spans that were held back for it as they arrived."""
+        try:
+            return self._judged(trace)
+        except Exception:
+            if self._holds and is_new:
+                self._write(trace.spans)
+            raise
+
+    def _evaluate(self, trace_id: str, trace: _WaitingTrace) -> None:
+        is_new = self._is_new(trace_id, trace)
         if self._holds and not is_new:
             self._write(trace.spans.values())
         stored, alive = trace.spans, frozenset[str]()  # of a new trace, which is not read again, as they arrived
         if not is_new:
-            try:
-                read = self._store.trace(trace_id)
-            except LlmtraceError:  # removed, or not readable now; `llmtrace check` can evaluate it later
+            read = self._read(trace_id)
+            if read is None:
                 return
             stored, alive = {span.span_id: span for span in read.spans}, read.alive
         before = {span_id: trace.spans.get(span_id, span) for span_id, span in stored.items()}
         evaluated: list[RawSpan] = []
         unwritten: list[RawSpan] = []
-        try:
-            judged = self._judged(Trace(list(before.values()), alive=alive))
-        except Exception:
-            if self._holds and is_new:
-                self._write(before.values())
-            raise
-        for span in judged.spans:
+        for span in self._judged_or_kept(Trace(list(before.values()), alive=alive), is_new=is_new).spans:
             stored_span, has_arrived = stored[span.span_id], span.span_id in trace.spans
             is_changed = span is not before[span.span_id] and span != before[span.span_id]
             if span.run_id is None and (is_changed or (has_arrived and not is_new and _is_judged(stored_span))):
