@@ -329,7 +329,7 @@ class Ingestor:
         remember(self._evaluated_ids, trace_id, None, _MOST_KNOWN)
         return is_new
 
-    def _read(self, trace_id: str) -> Trace | None:
+    def _stored(self, trace_id: str) -> Trace | None:
         """Return the trace as it is stored; None if it was removed, or is not readable now: `llmtrace check` can evaluate it
         later."""
         try:
@@ -352,7 +352,7 @@ class Ingestor:
             self._write(trace.spans.values())
         stored, alive = trace.spans, frozenset[str]()  # of a new trace, which is not read again, as they arrived
         if not is_new:
-            read = self._read(trace_id)
+            read = self._stored(trace_id)
             if read is None:
                 return
             stored, alive = {span.span_id: span for span in read.spans}, read.alive
