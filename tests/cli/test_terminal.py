@@ -137,3 +137,11 @@ def test_deep_trees_stay_readable() -> None:
     """From depth 13 on a node is shown by its depth, not by ever longer branches."""
     assert branch([False, True], has_children=True).title == "│  └─ "
     assert cells(branch([False] * 500, has_children=False).title) < 20
+
+
+@pytest.mark.parametrize("character", ["\u00a0", "\u3000", "\u0301", "x", "\u4e00"])
+def test_a_word_of_any_character_is_wrapped(character: str) -> None:
+    """Also of white space that is no place to break a line: nothing is lost, and it ends."""
+    lines = wrap(character * 1000, 40)
+    assert "".join(lines) == character * 1000
+    assert max(map(cells, lines)) <= 40

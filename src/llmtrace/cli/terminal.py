@@ -227,12 +227,20 @@ def wrap(text: str, width: int) -> list[str]:
         if cells(joined) <= width:
             lines[-1] = joined
             continue
-        while cells(word) > width:
-            head = cut(word, width)[:-1]
-            lines.append(head)
-            word = word[len(head) :]
-        lines.append(word)
+        lines += _pieces(word, width)
     return lines if lines[0] or len(lines) == 1 else lines[1:]
+
+
+def _pieces(word: str, width: int) -> list[str]:
+    """Return a word in pieces of at most ``width`` columns."""
+    pieces, start, used = [], 0, 0
+    for place, character in enumerate(word):
+        columns = _cell(character)
+        if used + columns > width:
+            pieces.append(word[start:place])
+            start, used = place, 0
+        used += columns
+    return [*pieces, word[start:]]
 
 
 def _wants_colour(stream: TextIO) -> bool:

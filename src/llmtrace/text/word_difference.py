@@ -13,7 +13,7 @@ LONGEST = 300
 
 def word_difference(before: str, now: str) -> str:
     """Return the first difference of two different texts, as ``… words [-before-] {+now+} words …``."""
-    old, new = (re.findall(r"\s*\S+", text) for text in (before, now))
+    old, new = (re.findall(r"(?:(?<!\s)\s+)?\S+", text) for text in (before, now))
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False) if len(old) + len(new) < 4000 else None
     if matcher is None:  # matching long texts is slow, so only the first word that differs is shown
         start = next((place for place, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))

@@ -20,7 +20,7 @@ from llmtrace.validation.json_pointers import pointer
 from llmtrace.validation.limits import MAX_DEPTH, measure
 
 _SPACED_COLON = re.compile(r'"\s+:')
-_FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)\n?[ \t]*```", re.DOTALL)
+_FENCE_LANGUAGE = re.compile(r"[\w-]*[ \t]*\n?")
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 
@@ -101,8 +101,10 @@ def read(raw: str) -> Reading:
 
 def strip_fence(raw: str) -> str | None:
     """Return the text inside a Markdown code fence that wraps the whole text, or None."""
-    fenced = _FENCE.fullmatch(raw.strip())
-    return fenced.group(1) if fenced else None
+    text = raw.strip()
+    if len(text) < 6 or not (text.startswith("```") and text.endswith("```")):
+        return None
+    return _FENCE_LANGUAGE.sub("", text[3:-3], count=1).rstrip(" \t").removesuffix("\n")
 
 
 def _reread(raw: str) -> JsonValue:
