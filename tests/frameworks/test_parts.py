@@ -15,7 +15,7 @@ import pytest
 from llmtrace.demo.server import ModelServer
 from llmtrace.model import STEP_LIMIT, AgentInvocation, Failure, Inference, Retrieval, Span, ToolExecution, Workflow
 from llmtrace.testing import Captured, capture
-from tests.frameworks.running import run_program, traces_in
+from tests.frameworks.running import run_program, skip_if_absent, traces_in
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "frameworks"))
 from stand_in import model
@@ -357,6 +357,36 @@ def test_the_messages_between_the_agents_of_an_autogen_team_are_left_out(tmp_pat
         "chat gpt-4o": "invoke_agent critic",
         "execute_tool look_up": "invoke_agent clerk",
     }
+
+
+KILLED = """
+import asyncio, os, sys
+sys.path.insert(0, sys.argv[1])
+import llmtrace
+llmtrace.configure()
+import with_google_adk
+
+def look_up(order_id: str) -> dict:
+    "Look up an order."
+    os._exit(0)
+
+with_google_adk.look_up = look_up
+with_google_adk.whole(sys.argv[2], "c-1")
+"""
+
+
+def test_a_killed_program_with_google_adk_leaves_one_tree(tmp_path: Path) -> None:
+    """ADK's spans, which are stored when they end, are not between ours."""
+    skip_if_absent("google_adk")
+    (tmp_path / "program.py").write_text(KILLED)
+    programs = Path(__file__).parent / "programs"
+    with model() as server:
+        run_program([sys.executable, str(tmp_path / "program.py"), str(programs), server.url], tmp_path)
+    (trace,) = traces_in(tmp_path)
+    names = [span.name for span in sorted(trace.spans, key=lambda span: span.start)]
+    assert names[:4] == ["invoke_workflow orders", "invoke_agent support", "chat gpt-4o", "execute_tool look_up"]
+    assert [span.name for span in trace.roots] == ["invoke_workflow orders"]
+    assert trace.health == "failed"
 
 
 @pytest.mark.parametrize("name", ["support", None])

@@ -2,8 +2,8 @@
 
 Spans of some scopes add nothing to ours (`redundant_scopes`). Another instrumentation may listen to a framework's own events,
 as an instrumentor of ours does: its spans stand beside ours, often in a trace of their own, and say the same. A framework may
-write a span for each message between its parts. Some of these spans are current while the framework goes on. What starts below
-one of them, ours or another's, belongs below the span that was current when it started.
+write spans of its own steps, or one for each message between its parts. Some of these spans are current while the framework
+goes on. What starts below one of them, ours or another's, belongs below the span that was current when it started.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Google ADK: agents, including those that an agent hands over to, and their tools. The session is the conversation.
 
-ADK writes spans of its own, which have no arguments and results by default: they stay as plain spans around ours. Model calls
-are recorded by the instrumentor of the client that the model uses.
+ADK writes spans of its own around ours, which have no arguments and results by default. They are left out: as they are stored
+when they end, a killed program would leave ours without a parent. Model calls are recorded by the instrumentor of the client
+that the model uses.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, Tool
 
 LIBRARY, DISTRIBUTION = "google.adk", "google-adk"
 SUPPORTED = ">=2.13,<3"
+REDUNDANT_SCOPES = ("gcp.vertex.agent",)
 
 
 class RunnerRun(TracedFunction):
