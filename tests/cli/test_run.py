@@ -359,6 +359,38 @@ def test_ctrl_c(tmp_path: Path) -> None:
     assert last(tmp_path).health == "failed"
 
 
+SERVER = """
+import sys, time
+import llmtrace
+
+llmtrace.configure()
+
+@llmtrace.agent
+def agent(seconds: float) -> None:
+    time.sleep(seconds)
+
+agent(0)
+print("up", flush=True)
+agent(60) if sys.argv[1] == "busy" else time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("words", [["server.py"], [sys.executable, "server.py"]], ids=["script", "command"])
+@pytest.mark.parametrize(("state", "health"), [("idle", "ok"), ("busy", "failed")])
+def test_a_server_that_its_supervisor_stops_has_not_failed(words: list[str], state: str, health: str, tmp_path: Path) -> None:
+    """SIGTERM ends it as without llmtrace. A task that it was working on was interrupted."""
+    (tmp_path / "server.py").write_text(SERVER)
+    command = [sys.executable, "-m", "llmtrace", "run", "--quiet", "--store", str(tmp_path / "store"), *words, state]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (-signal.SIGTERM if len(words) == 1 else 128 + signal.SIGTERM, b"")
+    assert last(tmp_path).health == health
+
+
 CAUGHT = """
 import sys
 import llmtrace

@@ -43,7 +43,7 @@ from llmtrace.model.traces import is_program, short_id
 from llmtrace.recorder import active, root
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
-from llmtrace.recorder.root import Root, set_root
+from llmtrace.recorder.root import Root, end_at_sigterm, set_root
 from llmtrace.semconv import PROGRAM
 from llmtrace.store import open_store
 from llmtrace.store.summary import summarise
@@ -98,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     if recording is not None:
         os.environ.update(environment(recording.headers(), f"{args.budget};{args.on_exceed}" if args.budget else ""))
         set_root(Root(recording=recording))
+        guard(end_at_sigterm)
     code: object = 1
     try:
         code = _traced(start, recording)
@@ -134,6 +135,10 @@ def _interpreter(found: str) -> str:
     return sys.executable
 
 
+class Terminated(SystemExit):
+    """A supervisor stopped the command by SIGTERM."""
+
+
 def _command(words: list[str]) -> Callable[[], Any]:
     program = shutil.which(words[0])
     if program is not None and _PYTHON.fullmatch(words[0]):
@@ -147,13 +152,21 @@ def _command(words: list[str]) -> Callable[[], Any]:
     def start() -> None:
         process = subprocess.Popen([program, *words[1:]])  # noqa: S603 - the user asked to run it
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program handles Ctrl-C, which the terminal sends to both
-        before_term = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        stopped: list[int] = []
+
+        def stop(number: int, _frame: object) -> None:
+            stopped.append(number)
+            process.terminate()
+
+        before_term = signal.signal(signal.SIGTERM, stop)
         try:
             code = process.wait()
             guard(_absorb_programs)
         finally:
             signal.signal(signal.SIGINT, before)
             signal.signal(signal.SIGTERM, before_term)
+        if stopped and code in (-signal.SIGTERM, 128 + signal.SIGTERM):
+            raise Terminated(128 + signal.SIGTERM)
         if code:
             sys.exit(code if code > 0 else 128 - code)  # as a shell does if a signal ended the program
 
@@ -204,7 +217,8 @@ def _traced(start: Callable[[], Any], recording: Recording | None) -> int:
     try:
         start()
     except SystemExit as error:
-        _end(recording, failure=None if error.code in (None, 0) else Failure("SystemExit", f"exit code {error.code}"))
+        is_well = error.code in (None, 0) or isinstance(error, Terminated)
+        _end(recording, failure=None if is_well else Failure("SystemExit", f"exit code {error.code}"))
         raise
     except BaseException as error:
         _end(recording, exception=error)

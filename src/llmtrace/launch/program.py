@@ -18,7 +18,7 @@ from llmtrace.model import Workflow
 from llmtrace.recorder import Recorder, Recording, active
 from llmtrace.recorder.context import extract
 from llmtrace.recorder.guard import guard
-from llmtrace.recorder.root import Root, set_root
+from llmtrace.recorder.root import Root, end_at_sigterm, set_root
 from llmtrace.runtime import configure
 from llmtrace.semconv import PROGRAM
 
@@ -31,6 +31,7 @@ def start() -> None:
         replayed.start()
     configure()
     guard(set_root, Root(_open))
+    guard(end_at_sigterm)
 
 
 def _open() -> Recording | None:

@@ -3,11 +3,15 @@
 The first span that needs it opens it, so that a child process that calls no model leaves nothing behind. A program's agents may
 work on many tasks, one after the other or side by side. So each agent, workflow or plain span directly below it is a run of its
 own, as it is without ``llmtrace run``. Everything else belongs to the program's run. The program's span, when it ends, carries
-the worst verdict on the runs below it.
+the worst verdict on the runs below it. SIGTERM, by which a supervisor stops a server, ends it as any other end; a task that is
+open then was interrupted.
 """
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable
 
 from opentelemetry import trace as otel_trace
@@ -16,7 +20,11 @@ from opentelemetry.context import Context
 from llmtrace.locks import fork_safe_lock
 from llmtrace.model import Span
 from llmtrace.recorder import keys
+from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
+
+TERM_SECONDS = 1.0
+"""Seconds, at most, by which the end of the program's span delays SIGTERM."""
 
 _KEPT = (keys.ATTRIBUTES, keys.WATCHERS)
 
@@ -48,6 +56,25 @@ class Root:
 
 program: Root | None = None
 """The root of this process, if it has one."""
+
+
+def end_at_sigterm() -> None:
+    """End the program's span before SIGTERM ends the program. Nothing changes if the program handles the signal itself."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
+    process = os.getpid()
+
+    def end(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        recording = None if program is None else program.recording
+        if recording is not None and os.getpid() == process:
+            # in a thread, because the signal may have come while the main thread holds a lock that is needed
+            thread = threading.Thread(target=guard, args=(recording.end,), daemon=True)
+            thread.start()
+            thread.join(TERM_SECONDS)
+        signal.raise_signal(number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def is_program(recording: Recording) -> bool:
