@@ -13,6 +13,7 @@ from pathlib import Path
 
 from llmtrace.config import Config
 from llmtrace.errors import ReviewConflict, UnreadableStore
+from llmtrace.guards.hold import cleaned_decision
 from llmtrace.model import JsonValue
 from llmtrace.model.reviews import Decision, DecisionKind, ReviewRecord
 from llmtrace.recorder.current import configured
@@ -74,7 +75,7 @@ def _decide(
             "invalid", f"review {review_id}: by= names the person who decides; default, the user of this process"
         )
     decision = Decision(kind, value, this_user() if by is None else by, time.time(), reason, dict(always or {}))
-    return _reviews().decide(review_id, decision, digest=digest)
+    return _reviews().decide(review_id, cleaned_decision(decision), digest=digest)
 
 
 def of_store(url: str) -> Reviews:

@@ -383,6 +383,23 @@ def test_the_start_of_a_span_is_as_redacted_as_its_end() -> None:
     assert content.opening(Inference("openai", "m"), "mine").name == "mine"
 
 
+def test_a_recorded_error_is_searched_by_all_rules() -> None:
+    """Its text was in no message, so that nothing else has looked for a password in it."""
+    error = Exchange(400, body=b'{"error": {"message": "password=hunter2!"}}')
+    span = Span("0" * 32, "1" * 16, "t", 1, 2, operation=Inference("openai"), recorded=Recorded("digest", (error,)))
+    assert Content(Config()).clean(span).recorded == Recorded("digest", (), "", "redacted")
+
+
+def test_an_escaped_slash_hides_no_secret_in_a_pointer() -> None:
+    """As where a model made a webhook's URL the name of an argument."""
+    pointer = "/https:~1~1hooks.slack.com~1services~1T000~1B000~1abcdefghijklmnop/a~0b/0"
+    violations = (Violation("unexpected", pointer, "additionalProperties", "…"),)
+    evaluations = (Evaluation("made_up", "warning", "…", pointer=pointer),)
+    clean = Content(Config()).clean(Span("0" * 32, "1" * 16, "t", 1, 2, violations=violations, evaluations=evaluations))
+    for finding in (*clean.violations, *clean.evaluations):
+        assert finding.pointer == "/https:~1~1[REDACTED:slack_webhook]/a~0b/0"
+
+
 def test_a_recorded_answer_that_repeats_a_password_is_not_kept() -> None:
     """Such as the exception of a tool that quotes an argument; the other answers of the span go with it."""
     answers = (Exchange(body=b'{"args": ["hunter2! is wrong"]}'), Exchange(body=b"fine"))

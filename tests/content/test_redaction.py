@@ -137,6 +137,7 @@ def test_bare_secrets() -> None:
         ("curl -H 'X-Api-Key: Zq8fK2' https://x.org", f"curl -H 'X-Api-Key: {KEY}' https://x.org"),
         ("curl -u ann:swordfish https://x.org", "curl -u ann:[REDACTED:curl_password] https://x.org"),
         ("curl -s --user 'ann:sword' https://x.org", "curl -s --user 'ann:[REDACTED:curl_password]' https://x.org"),
+        ("curl -u a:pw1 x; curl -u b:pw2 y", "curl -u a:[REDACTED:curl_password] x; curl -u b:[REDACTED:curl_password] y"),
         ('{"cmd": "curl -u \\"ann:sword\\" x"}', '{"cmd": "curl -u \\"ann:[REDACTED:curl_password]\\" x"}'),
         ("the password is hunter2", f"the password is {KEY}"),
         ("Password is: 'correct horse'", f"Password is: '{KEY}'"),

@@ -261,7 +261,8 @@ class _Cleaner(ContentWriter):
             reason, exchanges = "cut", ()
         for exchange in exchanges:
             for text in (exchange.body.decode(errors="replace"), exchange.message):
-                if text and (not redactor.is_clean_body(text) or any(secret in text for secret in self.stats.secrets)):
+                is_clean = redactor.is_clean_error if (exchange.status or 0) >= 400 else redactor.is_clean_body
+                if text and (not is_clean(text) or any(secret in text for secret in self.stats.secrets)):
                     reason = "redacted"
             if redactor.in_value(exchange.headers, stats) is not exchange.headers:
                 reason = "redacted"
@@ -305,11 +306,18 @@ class _Cleaner(ContentWriter):
         return changed(
             violation,
             got=got,
-            pointer=values.text(violation.pointer, stats),
+            pointer=self._pointer(violation.pointer, stats),
             message=values.text(violation.message, stats),
             expected=values.redactor.in_value(violation.expected, stats),
             tool=values.optional_free_name(violation.tool, stats),
         )
+
+    def _pointer(self, pointer: str, stats: RedactionStats) -> str:
+        """Redact a JSON Pointer. Its names are read one by one where a slash in them is escaped, which may hide a secret."""
+        if "~" in pointer:
+            names = [self._values.text(name, stats) for name in _pointer_segments(pointer)]
+            pointer = "".join(f"/{name.replace('~', '~0').replace('/', '~1')}" for name in names)
+        return self._values.text(pointer, stats)
 
     def _evaluation(self, evaluation: Evaluation, stats: RedactionStats) -> Evaluation:
         values = self._values
@@ -330,7 +338,7 @@ class _Cleaner(ContentWriter):
             explanation=values.text(evaluation.explanation, stats),
             name=values.name(evaluation.name, stats),
             label=values.optional_free_name(evaluation.label, stats),
-            pointer=evaluation.pointer and values.text(evaluation.pointer, stats),
+            pointer=evaluation.pointer and self._pointer(evaluation.pointer, stats),
         )
 
     def _clean_owner(self, owner: Any, stats: RedactionStats) -> Any:

@@ -160,6 +160,10 @@ class Redactor:
         except Exception:  # a rule failed, so the body is not stored
             return False
 
+    def is_clean_error(self, body: str) -> bool:
+        """Return False if the body of an error may contain a secret. All rules are tried: none of it was redacted before."""
+        return self.in_text(body, RedactionStats()) is body
+
     def in_name(self, text: str, stats: RedactionStats) -> str:
         """Redact the name of a span, tool or model by all rules but the user's function. An invalid rule does not hide it."""
         try:

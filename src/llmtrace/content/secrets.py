@@ -101,7 +101,7 @@ _FORMS: tuple[tuple[_Form, ...], ...] = (
         (
             "curl_password",
             (
-                r"(?P<keep>curl[^\r\n]{0,300}[ \t](?:-u|--user)(?:[ \t]{1,4}|=)?[\"'\\]{0,3}"
+                r"(?P<keep>curl[^\r\n]{0,300}?[ \t](?:-u|--user)(?:[ \t]{1,4}|=)?[\"'\\]{0,3}"
                 r"[^ \t\r\n:\"'\\]{0,64}:)[^ \t\r\n\"'\\]{1,256}"
             ),
             _is_literal,
@@ -125,7 +125,7 @@ _FORMS: tuple[tuple[_Form, ...], ...] = (
         ("mapbox_token", _B + r"[st]k\.eyJ[A-Za-z0-9_-]{40,1024}\.[A-Za-z0-9_-]{20,}", None),
         ("mailgun_key", _B + "key-[a-f0-9]{32}" + _B, None),
         ("square_token", _B + r"sq0(?:at|cs)p-[A-Za-z0-9_-]{22,}", None),
-        ("square_token", r"(?<![A-Za-z0-9+/])EAAA[A-Za-z0-9_-]{60}(?![A-Za-z0-9+/=_-])", _is_random),
+        ("square_token", r"(?<![A-Za-z0-9+])EAAA[A-Za-z0-9_-]{60}(?![A-Za-z0-9+/=_-])", _is_random),
     ),
     (("mailgun_key", _B + _MAILGUN + _B, None),),
 )
@@ -139,7 +139,7 @@ _ANCHORS = {
     # begins with any letter, which the engine cannot search for
     r"[A-Za-z0-9_~.]{3}[0-9]Q~": r"Q~[A-Za-z0-9_~.-]{31}",
     _B + _MAILGUN: "ailgun|AILGUN",  # a form of digests, too: only in a text that names Mailgun
-    r"(?<![A-Za-z0-9+/])EAAA": "EAAA[A-Za-z0-9_-]{60}",
+    r"(?<![A-Za-z0-9+])EAAA": "EAAA[A-Za-z0-9_-]{60}",
     "(?P<keep>(?:" + _AWS_NAME: _AWS_NAME,
     _B + "1//": "1//0[A-Za-z0-9_-]{40}",
     _B + "key-": "key-[a-f0-9]{32}",

@@ -20,6 +20,8 @@ from hashlib import blake2b
 from typing import Any, get_args
 
 from llmtrace.codec import json_text
+from llmtrace.config import Config
+from llmtrace.content import Redactor
 from llmtrace.content.placeholders import holds_placeholder
 from llmtrace.errors import ConfigurationError, LlmtraceError, ReviewConflict, ReviewDenied, ReviewPending
 from llmtrace.guards import terminal_question
@@ -212,7 +214,7 @@ class Hold:
                         kinds = ", ".join(get_args(DecisionKind))
                         raise ConfigurationError(f"{decision.kind!r} is no kind of decision: {kinds}")
                     decision = replace(decision, at=decision.at or time.time(), by=decision.by or "notify")
-                    settings.reviews.decide(request.review_id, decision, digest=request.digest)
+                    settings.reviews.decide(request.review_id, cleaned_decision(decision), digest=request.digest)
         except Exception as error:
             # the text of any other error may hold content, or a secret in the URL
             text = f": {error}" if isinstance(error, (LlmtraceError, OSError)) else ""
@@ -315,6 +317,13 @@ def _cleaned(operation: Review) -> Review:
     if isinstance(cleaned, Review):
         return cleaned
     return replace(operation, question=operation.tool or "A question", reason="", payload=None)  # redaction failed
+
+
+def cleaned_decision(decision: Decision) -> Decision:
+    """Redact what is told about a decision. Its value is what the program gets, and stays."""
+    recorder = configured()
+    redactor = Redactor(Config.read()) if recorder is None else recorder.content.values.redactor
+    return replace(decision, by=redactor.text(decision.by), reason=redactor.text(decision.reason))
 
 
 def _decided(record: ReviewRecord) -> Decision | None:
