@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llmtrace.codec import genai
+from llmtrace.codec import genai, message_cache
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
@@ -135,7 +135,8 @@ class Ingestor:
         if self._patience and self._count >= MOST_HELD:
             with self._lock:
                 self._lock.wait_for(lambda: self._count < MOST_HELD or self._closed, self._patience)
-        arrived = [span for raw in spans if (span := guard(self._read, raw)) is not None]
+        with message_cache.together():  # each call repeats its conversation
+            arrived = [span for raw in spans if (span := guard(self._read, raw)) is not None]
         if self._holds:
             self._hold(arrived, stored_traces)
         else:
@@ -357,9 +358,19 @@ class Ingestor:
                 return
             stored, alive = {span.span_id: span for span in read.spans}, read.alive
         before = {span_id: trace.spans.get(span_id, span) for span_id, span in stored.items()}
+        judged = self._judged_or_kept(Trace(list(before.values()), alive=alive), is_new=is_new)
+        self._write_judged(judged, trace, before, stored, is_new=is_new)
+
+    def _write_judged(
+        self, judged: Trace, trace: _WaitingTrace, before: Mapping[str, Span], stored: Mapping[str, Span], *, is_new: bool
+    ) -> None:
+        """Write the spans of an evaluated trace that have changed, or are not written yet.
+
+        ``before``: the spans before the evaluation, as they arrived. ``stored``: as they are stored.
+        """
         evaluated: list[RawSpan] = []
         unwritten: list[RawSpan] = []
-        for span in self._judged_or_kept(Trace(list(before.values()), alive=alive), is_new=is_new).spans:
+        for span in judged.spans:
             stored_span, has_arrived = stored[span.span_id], span.span_id in trace.spans
             is_changed = span is not before[span.span_id] and span != before[span.span_id]
             if span.run_id is None and (is_changed or (has_arrived and not is_new and _is_judged(stored_span))):
@@ -374,9 +385,10 @@ class Ingestor:
             else:
                 continue
             evaluated.append(raw)
-        self._append(unwritten)
+        if unwritten:
+            self._append(unwritten)
         if self._on_evaluated is not None:
-            self._on_evaluated(Trace([genai.decode(raw) for raw in evaluated], alive=alive))
+            self._on_evaluated(Trace([genai.decode(raw) for raw in evaluated], alive=judged.alive))
 
     def _judged(self, trace: Trace) -> Trace:
         with importing:
