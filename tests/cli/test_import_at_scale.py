@@ -169,7 +169,7 @@ def test_all_traces_are_evaluated_after_a_killed_import(tmp_path: Path, monkeypa
     monkeypatch.setattr(import_, "_BATCH", 2)
     monkeypatch.setattr(ingest, "MOST_HELD", 3)
     last_first = [*spans[1:], spans[0]]
-    killing_import(last_first, tmp_path, 5)
+    killing_import(last_first, tmp_path, 3)
     (killed,) = imported(tmp_path).values()
     assert not any(HEALTH in span.attributes for span in killed.values())
     import_file(last_first, tmp_path)
