@@ -125,6 +125,8 @@ class Ingestor:
         self._lock = threading.Condition()
         self._thread: threading.Thread | None = None
         self._logs = LogJoiner()
+        self._subjects: OrderedDict[tuple[str, str], str] = OrderedDict()
+        """Ids of spans by their trace id and the subject of their log records (`claude_code_events.subject_of`)."""
 
     def ingest(self, spans: Sequence[RawSpan], *, stored_traces: Collection[str] = ()) -> int:
         """Decode and store spans. Returns how many were stored. Never raises.
@@ -199,10 +201,23 @@ class Ingestor:
 
         if raw.end is not None and raw.end < raw.start:  # if two clocks differ, for example: the duration is unknown, so 0
             raw = replace(raw, end=raw.start)
-        return self._with_cost(decode(raw if self._logs.is_empty else self._logs.join(raw)))
+        return self._with_cost(decode(self._with_logs(raw)))
+
+    def _with_logs(self, raw: RawSpan, *, is_bare: bool = True) -> RawSpan:
+        subject = self._subject_of(raw)
+        if subject is not None:
+            remember(self._subjects, (raw.trace_id, subject), raw.span_id, MOST_HELD)
+        return raw if self._logs.is_empty else self._logs.join(raw, subject=subject, is_bare=is_bare)
+
+    def _subject_of(self, raw: RawSpan) -> str | None:
+        with importing:
+            from llmtrace.codec import claude_code_events
+
+        return claude_code_events.subject_of(raw)
 
     def ingest_logs(self, records: Sequence[LogRecord]) -> None:
         """Add log records to their spans, which may have arrived or not. Never raises."""
+        records = [*records, *(guard(self._by_subject, records) or ())]
         alone: dict[tuple[str, str], list[Event]] = {}
         for record in records:
             if not record.has_span:
@@ -224,6 +239,23 @@ class Ingestor:
                 guard(self._waiting_logs.replace, ())
                 self.ingest_logs(records)
 
+    def _by_subject(self, records: Sequence[LogRecord]) -> list[LogRecord]:
+        """Return the records that are about another span than theirs, with their subject as the span id."""
+        with importing:
+            from llmtrace.codec import claude_code_events
+
+        pairs = [(record.trace_id, record.event) for record in records if record.has_span]
+        found = [LogRecord(*record) for record in claude_code_events.by_subject(pairs)]
+        for trace_id in {record.trace_id for record in found if (record.trace_id, record.span_id) not in self._subjects}:
+            try:
+                stored = self._store.trace(trace_id).spans
+            except (LlmtraceError, KeyError):  # no span of it has arrived yet
+                continue
+            for span in stored:
+                if span.name.startswith(claude_code_events.PREFIX) and (subject := self._subject_of(genai.encode(span))):
+                    remember(self._subjects, (trace_id, subject), span.span_id, MOST_HELD)
+        return found
+
     def _make_spans(self, trace_id: str, span_id: str, added: list[Event]) -> None:
         with importing:
             from llmtrace.codec import claude_code_events
@@ -232,6 +264,7 @@ class Ingestor:
         self.ingest(list(claude_code_events.spans(trace_id, span_id, events, added)))
 
     def _join_logs(self, trace_id: str, span_id: str, may_be_here: bool) -> None:
+        span_id = self._subjects.get((trace_id, span_id), span_id)
         with self._lock:
             span = self.held(trace_id, span_id)
         stored_traces = (trace_id,) if span is None else ()
@@ -244,7 +277,7 @@ class Ingestor:
             with importing:
                 from llmtrace.codec.dialects import decode
 
-            joined = decode(self._logs.join(genai.encode(span), is_bare=False))
+            joined = decode(self._with_logs(genai.encode(span), is_bare=False))
             if self._holds:
                 self._hold([self._with_cost(joined)], stored_traces)
             else:

@@ -55,16 +55,22 @@ class LogJoiner:
             trace = self._traces.get(trace_id)
             return [] if trace is None else list(trace.events.get(span_id, ()))
 
-    def join(self, span: RawSpan, *, is_bare: bool = True) -> RawSpan:
-        """Return the span with its waiting records. ``is_bare``: the span comes from its writer, without records."""
+    def join(self, span: RawSpan, *, subject: str | None = None, is_bare: bool = True) -> RawSpan:
+        """Return the span with its waiting records. ``is_bare``: the span comes from its writer, without records.
+
+        ``subject``: a second id by which records are kept for it.
+        """
         with self._lock:
             trace = self._traces.get(span.trace_id)
-            events = None if trace is None else trace.events.get(span.span_id)
+            keys = (span.span_id,) if subject is None else (span.span_id, subject)
+            events = [] if trace is None else [event for key in keys for event in trace.events.get(key, ())]
             if trace is None or not events:
                 return span
             if is_bare or span.span_id not in trace.bare:
                 self._size += trace.keep_bare(span)
                 self._forget()
+            if subject is not None:
+                trace.bare[subject] = trace.bare[span.span_id]
             return add_events(trace.bare[span.span_id], events)
 
     def waiting(self) -> list[LogRecord]:

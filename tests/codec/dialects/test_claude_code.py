@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
-from llmtrace.codec import genai, log_records
+import pytest
+
+from llmtrace.codec import genai, log_records, otlp
 from llmtrace.codec.dialects import decode
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.config import Config
@@ -106,3 +109,44 @@ def test_log_records_of_spans() -> None:
     trace = received(raws, log_records.from_json({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}))
     check(trace)
     assert [message.text() for message in trace.root.operation.output] == [ANSWERED]  # type: ignore[union-attr]
+
+
+def sent(name: str) -> Iterator[tuple[list[RawSpan], list[LogRecord]]]:
+    """The requests of a recorded session: spans or log records."""
+    for line in (FOLDER / "requests" / name).read_text().splitlines():
+        body = json.loads(json.loads(line)["body"])
+        is_logs, is_spans = "resourceLogs" in body, "resourceSpans" in body
+        yield otlp.from_json(json.dumps(body).encode()) if is_spans else [], log_records.from_json(body) if is_logs else []
+
+
+@pytest.mark.parametrize("name", ["claude_code_logs.jsonl", "claude_code_logs_and_traces.jsonl"])
+@pytest.mark.parametrize("step", [1, -1])
+@pytest.mark.parametrize("is_later", [False, True])
+def test_a_session_is_joined(name: str, step: int, is_later: bool) -> None:
+    """Arguments, costs and the answer stand where they belong, whichever request comes first, and in a later process too.
+
+    The model's server sent no request ids. The answer belongs to the last model call alone.
+    """
+    store = MemoryStore()
+    ingestor = Ingestor(store, content=Content(Config()), quiet=60)
+    for spans, records in [*sent(name)][::step]:
+        if records and is_later and step == 1:
+            ingestor.evaluate_all()
+            ingestor.close()
+            ingestor = Ingestor(store, content=Content(Config()), quiet=60)
+        ingestor.ingest(spans)
+        ingestor.ingest_logs(records)
+    ingestor.evaluate_all()
+    ingestor.close()
+    (summary,) = store.traces()
+    trace = store.trace(summary.trace_id)
+    calls = [span.operation for span in trace.spans if isinstance(span.operation, Inference)]
+    assert [[message.text() for message in call.output] for call in calls] == [[], [], ["It is 4."]]
+    assert [call.cost_usd for call in calls] == pytest.approx([0.0005974, 0.0006214, 0.0006454])
+    tools = [span for span in trace.spans if isinstance(span.operation, ToolExecution)]
+    assert [tool.operation.arguments for tool in tools] == [  # type: ignore[union-attr]
+        {"command": "echo 4", "description": "say four"},
+        {"file_path": "scratch/prov/ex/nothere.txt"},
+    ]
+    assert [tool.failure is None for tool in tools] == [True, False]
+    assert [message.text() for message in trace.root.operation.output] == ["It is 4."]  # type: ignore[union-attr]

@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec import fields
+from llmtrace.codec import claude_code_events, fields
 from llmtrace.codec.dialects._dialect import Dialect, SpanReader
-from llmtrace.model import AgentInvocation, Custom, Message, Operation, RawSpan, Text
+from llmtrace.model import AgentInvocation, Custom, Event, JsonValue, Message, Operation, RawSpan, Text
 
 AGENT: Final = "Claude Code"
 _KIND: Final = "span.type"
 _KINDS: Final = ("interaction", "llm_request", "tool", "tool.blocked_on_user", "tool.execution", "hook")
-_REDACTED: Final = "<REDACTED>"
-_TOLD: Final = tuple(f"claude_code.{name}" for name in ("user_prompt", "api_request", "assistant_response"))
+_RESULT, _REQUEST = "claude_code.tool_result", "claude_code.api_request"
+_TOLD: Final = ("claude_code.user_prompt", _REQUEST, "claude_code.assistant_response", _RESULT)
 """Events that repeat their spans."""
 _COPIES: Final = {
     "gen_ai.system": sc.PROVIDER_NAME,
@@ -51,22 +51,40 @@ class ClaudeCode(Dialect):
             milliseconds = reader.seconds("ttft_ms")
             if milliseconds is not None:
                 reader.rest[sc.RESPONSE_TIME_TO_FIRST_CHUNK] = milliseconds / 1000
+            _add(reader, sc.OUTPUT_MESSAGES, claude_code_events.answer_of(reader.events))
+            for record in _told(reader):
+                if record.name == _REQUEST:
+                    _add(reader, sc.COST_USD, fields.as_amount(record.attributes.get("cost_usd")))
             return None
         if kind == "tool":
             _read_output(reader)
+            for record in _told(reader):
+                _add(reader, sc.TOOL_CALL_ARGUMENTS, fields.as_object(record.attributes.get("tool_input")))
             return None
         return Custom()
 
 
 def _said(role: str, text: str | None) -> tuple[Message, ...]:
-    return () if text is None or text == _REDACTED else (Message(role, (Text(text),)),)
+    return () if text is None or text == claude_code_events.REDACTED else (Message(role, (Text(text),)),)
 
 
 def _answer(reader: SpanReader) -> str | None:
     """Return the text of the turn's last answer, from its event, and remove the events that repeat the spans."""
     answers = [event.attributes.get("response") for event in reader.events if event.name == "claude_code.assistant_response"]
-    reader.events = [event for event in reader.events if event.name not in _TOLD]
+    _told(reader)
     return fields.as_text(answers[-1]) if answers else None
+
+
+def _told(reader: SpanReader) -> list[Event]:
+    """Remove and return the log records that repeat the span or complete it."""
+    told = [event for event in reader.events if event.name in _TOLD]
+    reader.events = [event for event in reader.events if event.name not in _TOLD]
+    return told
+
+
+def _add(reader: SpanReader, name: str, value: JsonValue) -> None:
+    if value is not None:
+        reader.rest.setdefault(name, value)
 
 
 def _read_output(reader: SpanReader) -> None:
