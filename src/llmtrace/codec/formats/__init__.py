@@ -1,9 +1,9 @@
 """Reads files of spans. The content decides the format, never the file name.
 
 Formats: OTLP as JSON or protobuf, the output of the SDK's console exporter, Jaeger's JSON, exports of Langfuse, LangSmith,
-MLflow and Phoenix, and tables with a record for each span; as JSON, CSV or parquet, with or without gzip. Each JSON format is
-a file in this folder with ``read(document)``. It returns the spans of a JSON object or table row, or None for another format.
-The folder is the registry. Law: parts that cannot be read are reported with their place.
+MLflow and Phoenix, sessions of Claude Code and Codex, and tables with a record for each span; as JSON, CSV or parquet, with or
+without gzip. Each JSON format is a file in this folder with ``read(document)``. It returns the spans of a JSON object or table
+row, or None for another format. The folder is the registry. Law: parts that cannot be read are reported with their place.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import gzip
 import io
 import pkgutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import BinaryIO, Final, NamedTuple, Protocol, TypeAlias, cast
 
-from llmtrace.codec.formats import _json_documents, _protobuf_file, _tables
+from llmtrace.codec.formats import _claude_code_session, _codex_session, _json_documents, _protobuf_file, _tables
 from llmtrace.codec.formats._parse import Skipped
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.model import JsonValue, RawSpan
@@ -25,7 +25,7 @@ __all__ = ["EXPECTED", "FORMS", "Form", "Item", "Skipped", "Unreadable", "read",
 
 EXPECTED: Final = (
     "OTLP (JSON, JSON lines or protobuf), the console exporter's output, Jaeger's JSON, an export of Langfuse, LangSmith, "
-    "MLflow or Phoenix (JSON, CSV or parquet), or a record for each span"
+    "MLflow or Phoenix (JSON, CSV or parquet), a session of Claude Code or Codex (JSON lines), or a record for each span"
 )
 _GZIP: Final = b"\x1f\x8b"
 _BUFFER: Final = 1 << 16
@@ -50,6 +50,16 @@ class Form(Protocol):
         """Read a JSON object or a row of a table. Returns None if it has another form."""
         ...
 
+
+class Session(Protocol):
+    """A format of sessions of coding agents, whose lines say something only together."""
+
+    def knows(self, document: Mapping[str, JsonValue]) -> bool: ...
+
+    def read(self, lines: Sequence[Mapping[str, JsonValue]]) -> Iterator[RawSpan]: ...
+
+
+SESSIONS: Final = cast("tuple[Session, ...]", (_claude_code_session, _codex_session))
 
 FORMS: Final[tuple[Form, ...]] = tuple(
     cast("Form", import_module(f"{__name__}.{module.name}"))
@@ -89,7 +99,12 @@ def _messages(data: bytes) -> Iterator[RawSpan | Unreadable]:
 
 
 def _items(documents: Iterator[tuple[str, JsonValue | ValueError]]) -> Iterator[RawSpan | LogRecord | Skipped | Unreadable]:
+    sessions: dict[Session, list[Mapping[str, JsonValue]]] = {}
     for where, document in documents:
+        session = session_of(document) if isinstance(document, Mapping) else None
+        if session is not None and isinstance(document, Mapping):
+            sessions.setdefault(session, []).append(document)
+            continue
         if isinstance(document, ValueError):
             yield Unreadable(where, str(document))
             continue
@@ -102,6 +117,13 @@ def _items(documents: Iterator[tuple[str, JsonValue | ValueError]]) -> Iterator[
             yield Unreadable(where, _unknown(document))
         for item in items or ():
             yield Unreadable(where, item) if isinstance(item, str) else item
+    for session, lines in sessions.items():
+        yield from session.read(lines)
+
+
+def session_of(document: Mapping[str, JsonValue]) -> Session | None:
+    """Return the format of sessions that a line of a file belongs to, or None."""
+    return next((session for session in SESSIONS if session.knows(document)), None)
 
 
 def _unknown(document: JsonValue) -> str:
