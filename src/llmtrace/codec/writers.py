@@ -181,7 +181,8 @@ WRITERS: Final = (
         "Claude Code",
         ("com.anthropic.claude_code.",),
         (),
-        "set OTEL_LOG_USER_PROMPTS=1 and OTEL_LOG_TOOL_DETAILS=1; with spans, also OTEL_LOG_TOOL_CONTENT=1",
+        "set OTEL_LOG_USER_PROMPTS=1 and OTEL_LOG_TOOL_DETAILS=1; with spans, also OTEL_LOG_TOOL_CONTENT=1. "
+        "The messages to the model are only in its session on disk, which llmtrace import reads",
         "",
         "it writes arguments only in log records, results only in spans, and the models' messages in neither",
     ),
