@@ -183,7 +183,7 @@ VENDOR_TOKENS: tuple[tuple[str, str, str, int], ...] = (
 """Tokens with a known beginning: the rule's name, the beginning, the letters that follow, and their number at least.
 
 Most of these facts are those of gitleaks (https://github.com/gitleaks/gitleaks, config/gitleaks.toml, July 2026). Those of
-Docker, Pinecone, Supabase, LangSmith, Tavily and Mapbox are from the vendors' own documentation.
+Docker, Pinecone and Supabase are from the vendors' own documentation.
 """
 
 _GROUP = re.compile(r"\(\?P<\w+>")
