@@ -67,7 +67,7 @@ def _page_with(span: str, text: str) -> int:
     wanted = re.compile(rf"\b{re.escape(span)}", re.IGNORECASE)
     number = next((number for number, page in enumerate(_pages(text), 1) if span and wanted.search(page)), None)
     if number is None:
-        raise Refused(f"{_short(span)} is no span of this run. why names the ids of steps, and so do the pages of show_run.")
+        raise Refused(f"{_short(span)} is no span of this run. Take an id that why or show_run names.")
     return number
 
 

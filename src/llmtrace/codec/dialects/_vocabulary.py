@@ -26,10 +26,10 @@ _ROLES: Final = {
 _STANDARD_ROLES: Final = frozenset(_ROLES.values())
 _PLACEHOLDER: Final = re.compile(r"[<(\[].*[>)\]]|none|null|unknown|undefined|n/a|", re.IGNORECASE)
 """``<not specified>`` (Google ADK) and the like."""
-UUID: Final = re.compile(
+_UUID: Final = re.compile(
     r"[_\-:. ]?\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b|_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 )
-"""A UUID and the separator before it: ``Crew_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed.kickoff`` (CrewAI)."""
+"""A _UUID and the separator before it: ``Crew_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed.kickoff`` (CrewAI)."""
 _AGENT_ID: Final = "gen_ai.agent.id"
 _SESSION: Final = "session.id"
 """OpenTelemetry's general session id, which many programs use for the conversation."""
@@ -77,7 +77,7 @@ def _name(span: Span, operation: AgentInvocation | Workflow) -> str:
     name = operation.name
     if not name and isinstance(operation, AgentInvocation):
         name = fields.as_text(span.attributes.get(_AGENT_ID)) or span.name.removeprefix("invoke_agent").strip()
-    return UUID.sub("", name) or name
+    return _UUID.sub("", name) or name
 
 
 def _of_inference(inference: Inference, reasons: tuple[str, ...]) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Turn:
         return self.tools[-1]
 
     def answer(self, call_id: str, time: int, result: JsonValue, error: str | None) -> ToolRun | None:
-        """Add the result of the newest tool call with this id that has none. Returns None if there is no such call."""
+        """Set the result of the newest tool call with this id that has no result yet. Returns None if there is none."""
         self.last = max(self.last, time)
         tool = next((tool for tool in reversed(self.tools) if tool.call_id == call_id and tool.end is None), None)
         if tool is not None:
