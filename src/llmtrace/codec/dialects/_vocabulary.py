@@ -29,7 +29,7 @@ _PLACEHOLDER: Final = re.compile(r"[<(\[].*[>)\]]|none|null|unknown|undefined|n/
 _UUID: Final = re.compile(
     r"[_\-:. ]?\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b|_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 )
-"""A _UUID and the separator before it: ``Crew_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed.kickoff`` (CrewAI)."""
+"""A UUID and the separator before it: ``Crew_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed.kickoff`` (CrewAI)."""
 _AGENT_ID: Final = "gen_ai.agent.id"
 _SESSION: Final = "session.id"
 """OpenTelemetry's general session id, which many programs use for the conversation."""
