@@ -109,7 +109,8 @@ def test_a_turn_is_one_trace(how: dict[str, str], model: str, tmp_path: Path) ->
         receiver.close()
     (found,) = store.traces()
     trace = store.trace(found.trace_id)
-    assert (len(trace.roots), trace.health) == (1, "recovered")
+    # only the spans hold results: without that of Bash it is not known whether it did the job of Read, which failed
+    assert (len(trace.roots), trace.health) == (1, "suspect" if how else "recovered")
     agent = trace.root.operation
     assert isinstance(agent, AgentInvocation)
     texts = [message.text() for message in (*agent.input, *agent.output)]
