@@ -21,10 +21,11 @@ import llmtrace
 from llmtrace import cli, config, errors, instrumentation, pytest_plugin, reviews, semconv, testing
 from llmtrace.cli import options
 from llmtrace.codec.writers import WRITERS
-from llmtrace.diagnosis import place_ranker
+from llmtrace.diagnosis import Diagnosis, place_ranker
 from llmtrace.guards.review_policy import ReviewContext
 from llmtrace.laws import is_built_in, load
 from llmtrace.model import findings
+from llmtrace.opened_store import OpenedStore, StoredTrace
 from llmtrace.recorder.open_span import OpenBlock, OpenSpan
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +41,7 @@ GROUPS = {
     "Limits": "Budget slo",
     "Checkpoints and reviews": "checkpoint resume validated review Decision reviews resume_review",
     "Verdicts": "outcome feedback signal",
-    "Look at a run": "last",
+    "Look at a run": "last open_store",
     "Tests": "testing cases replay",
 }
 """The public names, in the order of the page."""
@@ -50,6 +51,7 @@ GIVES = {
     "retrieval": (type(llmtrace.retrieval("x")),),
     "review": (ReviewContext,),
     "Tools": (llmtrace.Tools,),
+    "open_store": (OpenedStore, StoredTrace, Diagnosis),
     "Decision": (llmtrace.Decision,),
     "reviews": (reviews,),
     "testing": (testing.capture, testing.counting_identity, testing.Run, testing.ReplayedRun),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,20 @@ def test_an_unknown_option_is_a_type_error() -> None:
     with pytest.raises(TypeError, match=r"Did you mean 'content'?"):
         Config.read(contents="all")
     assert active() is None
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("project", "Did you mean 'service_name'?"),
+        ("endpoint", "Set OTEL_EXPORTER_OTLP_ENDPOINT in the environment"),
+        ("api_key", "Set OTEL_EXPORTER_OTLP_HEADERS in the environment"),
+    ],
+)
+def test_a_word_of_another_tool_is_told_the_right_one(word: str, hint: str) -> None:
+    """An option's name in another SDK, or what OpenTelemetry has a variable for."""
+    with pytest.raises(TypeError, match=re.escape(f"unexpected keyword argument {word!r}. {hint}")):
+        llmtrace.configure(**{word: "x"})
 
 
 def test_configure_takes_every_option_by_name() -> None:

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from llmtrace.guards.validated import validated
     from llmtrace.instrumentation import instrument
     from llmtrace.model.reviews import Decision
+    from llmtrace.opened_store import last, open_store
     from llmtrace.playback import replay
     from llmtrace.playback.replay_block import resume, resume_review
     from llmtrace.recorder.context import context, extract, inject, suppress, wrap
     from llmtrace.recorder.feedback import feedback
     from llmtrace.recorder.open_span import current_span
     from llmtrace.recorder.outcome import outcome
-    from llmtrace.runtime import configure, flush, last, shutdown
+    from llmtrace.runtime import configure, flush, shutdown
     from llmtrace.testing.cases import cases
     from llmtrace.tools import Tools
 
@@ -50,7 +51,8 @@ _HOME = {
     "inference": "llmtrace.decorators.manual",
     "inject": "llmtrace.recorder.context",
     "instrument": "llmtrace.instrumentation",
-    "last": "llmtrace.runtime",
+    "last": "llmtrace.opened_store",
+    "open_store": "llmtrace.opened_store",
     "outcome": "llmtrace.recorder.outcome",
     "prompt": "llmtrace.fingerprints",
     "replay": "llmtrace.playback",
@@ -87,6 +89,7 @@ __all__ = [
     "inject",
     "instrument",
     "last",
+    "open_store",
     "outcome",
     "prompt",
     "replay",

@@ -412,7 +412,10 @@ def _check_keywords(function: C, name: str) -> C:
 
 def unexpected_keyword(function: str, name: str, names: Iterable[str]) -> str:
     """Return Python's message for a keyword that ``function`` does not have, with the nearest of ``names``."""
-    return f"{function}() got an unexpected keyword argument {name!r}{nearest(name, names)}"
+    hint = nearest(name, names)
+    if function == "configure" and name in _BY_OPENTELEMETRY:
+        hint = f". Set {_BY_OPENTELEMETRY[name]} in the environment"
+    return f"{function}() got an unexpected keyword argument {name!r}{hint}"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -421,6 +424,15 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f". Did you mean {near!r}?" if near else ""
 
 
+_BY_OPENTELEMETRY = {
+    "api_key": "OTEL_EXPORTER_OTLP_HEADERS",
+    "endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "headers": "OTEL_EXPORTER_OTLP_HEADERS",
+    "otlp_endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "otlp_headers": "OTEL_EXPORTER_OTLP_HEADERS",
+    "protocol": "OTEL_EXPORTER_OTLP_PROTOCOL",
+}
+"""Words for what is an option elsewhere, and here OpenTelemetry's own variable."""
 _OTHER_VARIABLES = frozenset({"LLMTRACE_BENCH_DATA"})
 
 

@@ -19,7 +19,7 @@ from llmtrace.config import Config, ContentLevel, OnInvalid, PersonalData, Profi
 from llmtrace.content import Content
 from llmtrace.content.keys import words as key_words
 from llmtrace.content.paths import parse_path
-from llmtrace.errors import ConfigurationError, StoreError, TraceNotFound
+from llmtrace.errors import ConfigurationError, StoreError
 from llmtrace.exporters.forwarding.destination import Destination, is_enabled, named, standard_sinks
 from llmtrace.external import tracer_provider as external_provider
 from llmtrace.external.processor import ExternalSpans
@@ -31,7 +31,7 @@ from llmtrace.laws import names as signal_names
 from llmtrace.laws import user_signals
 from llmtrace.locks import collection_paused, finish_imports, fork_safe_lock, importing
 from llmtrace.metrics import Metrics
-from llmtrace.model import Inference, JsonValue, Scope, Sink, Trace, replace
+from llmtrace.model import Inference, JsonValue, Scope, Sink, replace
 from llmtrace.near_names import most_like
 from llmtrace.prices import cost_of
 from llmtrace.recorder import Recorder, activate, background, collected
@@ -377,20 +377,9 @@ def flush(timeout: float = FLUSH_SECONDS) -> bool:
     return bool(is_judged and is_written and is_sent)
 
 
-def last() -> Trace:
-    """Return the newest trace: of the store that this program records into, else of ``LLMTRACE_STORE`` or the default folder.
-
-    A notebook shows the trace as a tree; it also shows what ``llmtrace.diagnosis.diagnose(trace)`` returns.
-    Raises `errors.TraceNotFound` if there is none, `errors.UnreadableStore`.
-    """
-    if _running is not None and _running.store is not None:
-        flush()
-        return _running.store.trace("last")
-    config = Config.read()
-    if config.store == "off":
-        raise TraceNotFound("the store is off (LLMTRACE_STORE), so that no trace is kept")
-    with open_store(config.store, config=config) as store:
-        return store.trace("last")
+def recorded_store() -> Store | None:
+    """Return the store that this program records into; None if it keeps no traces."""
+    return None if _running is None else _running.store
 
 
 def shutdown() -> None:

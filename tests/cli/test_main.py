@@ -112,7 +112,7 @@ def test_version_and_overview(llmtrace: Callable[..., Any]) -> None:
         (["show", "zz"], "llmtrace show: trace id 'zz' is too short. Give at least 4 digits of it, or 'last'"),
         (["show", "4bf92f35aa"], "llmtrace show: no trace '4bf92f35aa'. Did you mean 4bf92f3577b34da6a3ce929d0e0e4736?"),
         (["why", "feedbeef"], "llmtrace why: no trace 'feedbeef'"),
-        (["ls", "--since", "yesterday"], "expected a time such as 30m, 2h, 7d or 2026-01-31, got 'yesterday'"),
+        (["ls", "--since", "tomorrow"], "expected a time such as 30m, 2h, 7d, yesterday or 2026-01-31, got 'tomorrow'"),
         (["ls", "--min-duration", "soon"], "expected a time such as 500ms, 30s or 5m, got 'soon'"),
         (["ls", "--limit", "0"], "expected a whole number above 0, got '0'"),
         (["ls", "--frob"], "llmtrace ls: unknown option --frob. See llmtrace ls --help.\n"),

@@ -408,3 +408,10 @@ def decorated_here() -> int:
 def test_a_function_that_context_decorates_is_pickled_by_its_name() -> None:
     """As functions are, so that a pool of processes takes it."""
     assert pickle.loads(pickle.dumps(decorated_here)) is decorated_here
+
+
+@pytest.mark.parametrize(("word", "right"), [("session", "conversation"), ("user_id", "user"), ("tag", "tags")])
+def test_a_word_of_another_tool_is_a_type_error(word: str, right: str) -> None:
+    """It would be taken for an attribute, and no list would find the trace by it."""
+    with pytest.raises(TypeError, match=f"unexpected keyword argument {word!r}. Did you mean {right!r}?"):
+        llmtrace.context(**{word: "x"})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 
 from llmtrace.cli import format_text
@@ -68,11 +68,9 @@ def run(args: argparse.Namespace) -> int:
         trace = trace_of(store, args.trace, seconds=MOMENT)
         chosen = None if args.span is None else find_span(trace, args.span)
         is_whole = args.full or args.json or args.env or chosen is not None
-        repeated = {} if is_whole else repetitions(trace)
         with Progress("looking for suspects"):
-            health, suspects = _diagnosed(trace) if repeated else (diagnosed_health(store, trace), frozenset())
-    if suspects:
-        repeated = repetitions(trace, apart=suspects)
+            folds = not is_whole and bool(repetitions(trace))
+            health, suspects = _diagnosed(trace) if folds else (diagnosed_health(store, trace), frozenset())
     if args.env:
         environment = environment_of(trace)
         if args.json:
@@ -87,23 +85,38 @@ def run(args: argparse.Namespace) -> int:
         spans = [format_text.as_json(span) | {"duration": span.duration} for span in shown_spans]
         print_json({"trace_id": trace.trace_id, "health": health, "spans": spans})
     else:
-        screen = Screen(sys.stdout)
-        headline(screen, trace, health)
-        screen.line()
-        tree = _Tree(screen, trace, full=args.full or chosen is not None, ids=args.ids)
-        if chosen is None:
-            tree.show(repeated)
-        else:
-            tree.show_span(chosen, branch([], has_children=False))
-        if any(span.attributes.get(CONTENT_LEVEL) == "none" for span in trace.spans):
-            screen.line()
-            screen.prose("Messages, arguments and results were not recorded in this trace.", "dim")
-        elif health == "ok" and not can_be_judged(trace) and any(span.run_id is None for span in trace.spans):
-            screen.line()
-            screen.prose(
-                f"Nothing could be judged. llmtrace why {short_id(trace.trace_id)} says what was not visible.", "yellow"
-            )
+        write(Screen(sys.stdout), trace, health, suspects, chosen=chosen, full=args.full, ids=args.ids)
     return FINE
+
+
+def write(
+    screen: Screen,
+    trace: Trace,
+    health: Health,
+    suspects: Collection[str] = (),
+    *,
+    chosen: Span | None = None,
+    full: bool = False,
+    ids: bool = False,
+) -> None:
+    """Print a trace as a tree.
+
+    ``health``: of its diagnosis. ``suspects``: ids of spans that are never folded. ``chosen``: only this span, in full.
+    ``full``: whole content. ``ids``: also of each span.
+    """
+    headline(screen, trace, health)
+    screen.line()
+    tree = _Tree(screen, trace, full=full or chosen is not None, ids=ids)
+    if chosen is None:
+        tree.show({} if full else repetitions(trace, apart=suspects))
+    else:
+        tree.show_span(chosen, branch([], has_children=False))
+    if any(span.attributes.get(CONTENT_LEVEL) == "none" for span in trace.spans):
+        screen.line()
+        screen.prose("Messages, arguments and results were not recorded in this trace.", "dim")
+    elif health == "ok" and not can_be_judged(trace) and any(span.run_id is None for span in trace.spans):
+        screen.line()
+        screen.prose(f"Nothing could be judged. llmtrace why {short_id(trace.trace_id)} says what was not visible.", "yellow")
 
 
 def headline(screen: Screen, trace: Trace, health: Health) -> None:

@@ -78,14 +78,18 @@ def trace_of(store: Store, wanted: str, *, seconds: float = float("inf")) -> Tra
     """
     if isinstance(store, LocalStore):
         store.refresh(seconds=seconds, max_spans=_LONGEST)
-        if wanted == "last":
-            for trace in newest_traces(store):
-                # a resumed run begins as a replay and goes on for real, so it counts as the last run
-                is_live = any(span.attributes.get(REPLAY_LIVE) is True for span in trace.spans)
-                if is_live or not any(REPLAY_OF in span.attributes for span in trace.roots):
-                    return trace
-            return store.trace("last")
-    return store.trace(wanted)
+    return newest_run(store) if wanted == "last" else store.trace(wanted)
+
+
+def newest_run(store: Store) -> Trace:
+    """Read the newest trace that is not a replay; the newest one where all are. Raises like `Store.trace`."""
+    if isinstance(store, LocalStore):
+        for trace in newest_traces(store):
+            # a resumed run begins as a replay and goes on for real, so it counts as the last run
+            is_live = any(span.attributes.get(REPLAY_LIVE) is True for span in trace.spans)
+            if is_live or not any(REPLAY_OF in span.attributes for span in trace.roots):
+                return trace
+    return store.trace("last")
 
 
 def find_span(trace: Trace, wanted: str) -> Span:

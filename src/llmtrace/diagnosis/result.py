@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Literal
 
 from llmtrace.model import Confidence, Health, JsonValue
+from llmtrace.model.traces import short_id
 from llmtrace.model.value import value
 
 __all__ = ["ChainStep", "Confidence", "Diagnosis", "Place", "Suspect"]
@@ -113,6 +114,7 @@ class Diagnosis:
 
     @property
     def possible(self) -> tuple[Suspect, ...]:
+        """The suspects that are only worth a look."""
         return tuple(suspect for suspect in self.suspects if not suspect.is_marked)
 
     @property
@@ -127,6 +129,7 @@ class Diagnosis:
 
     @property
     def is_running(self) -> bool:
+        """True while the run has not ended, so that later spans may change the verdict."""
         return self.health == "running"
 
     @property
@@ -140,9 +143,9 @@ class Diagnosis:
             return "Still running. Nothing so far."
         return "No suspect." if self.is_judged else "Nothing could be judged."
 
-    def _repr_html_(self) -> str:
-        from llmtrace.model.html import cards_as_html  # for notebooks only
-
+    @property
+    def cards(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        """A word, a title and paragraphs of each suspect, and of each place where no suspect is certain."""
         cards: list[tuple[str, str, tuple[str, ...]]] = [
             (
                 suspect.confidence,
@@ -153,7 +156,23 @@ class Diagnosis:
         ]
         if not any(suspect.confidence == "certain" for suspect in self.marked):
             cards += [("look here first", place.title, (place.evidence,)) for place in self.places]
+        return cards
+
+    def __repr__(self) -> str:
+        first = self.verdict if self.prime is None else f"{self.prime.title} ({self.prime.confidence})"
+        return f"<diagnosis of {short_id(self.trace_id)}: {self.health}. {first}>"
+
+    def __str__(self) -> str:
+        """Return the verdict, or the first suspect with its evidence, chain and advice, as lines of text."""
+        if self.prime is None:
+            return self.verdict
+        word, title, paragraphs = self.cards[0]
+        return "\n".join([f"{title} ({word})", *filter(None, paragraphs)])
+
+    def _repr_html_(self) -> str:
+        from llmtrace.model.html import cards_as_html  # for notebooks only
+
         notes = [f"Reported: {report}" for report in self.reports]
         notes += [f"Checked: {', '.join(self.checked)}"] if self.checked else []
         notes += [f"Not checked: {sentence}" for sentence in self.unchecked]
-        return cards_as_html("diagnosis", (self.health, self.trace_id, self.verdict), cards, notes)
+        return cards_as_html("diagnosis", (self.health, self.trace_id, self.verdict), self.cards, notes)

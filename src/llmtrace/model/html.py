@@ -10,7 +10,7 @@ import html
 import json
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from llmtrace.model.operations import AgentInvocation, Inference, ToolExecution, Workflow
 
@@ -40,8 +40,15 @@ _ALLOWED: Final = "\n\t\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 _CELL: Final = "padding:2px 10px 2px 0;text-align:left;vertical-align:top;border-top:1px solid #8884;overflow-wrap:anywhere"
 
 
-def trace_as_html(trace: Trace) -> str:
-    """A trace: its health, task and answer, and its spans as a tree."""
+Card: TypeAlias = tuple[str, str, Sequence[str]]
+"""A word that is coloured (or none), a title and paragraphs."""
+
+
+def trace_as_html(trace: Trace, health: str | None = None, cards: Iterable[Card] = ()) -> str:
+    """A trace: its health, task and answer, what was found, and its spans as a tree.
+
+    ``health``: of its diagnosis. Without one, no colour says that all is well.
+    """
     if not trace.spans:
         return _fragment("trace", [], "")
     rows = []
@@ -52,8 +59,9 @@ def trace_as_html(trace: Trace) -> str:
     ends = [span.end for span in trace.spans if span.end is not None]
     seconds = (max(ends) - trace.spans[0].start) / 1e9 if ends else None
     facts = [trace.trace_id, f"{len(trace)} span{'' if len(trace) == 1 else 's'}", duration(seconds)]
-    body = _messages(trace.root) + _table(("step", "what", "took", "found"), rows, len(trace))
-    return _fragment("trace", [chip(trace.health), *map(escape, facts)], body)
+    word = health or (trace.health if trace.health not in ("ok", "recovered") else "")
+    body = _messages(trace.root) + _cards(cards) + _table(("step", "what", "took", "found"), rows, len(trace))
+    return _fragment("trace", [chip(word), *map(escape, facts)], body)
 
 
 def span_title(span: Span) -> str:
@@ -62,18 +70,19 @@ def span_title(span: Span) -> str:
     return (operation.model if isinstance(operation, Inference) else getattr(operation, "name", "")) or span.name
 
 
-def cards_as_html(
-    title: str, facts: Sequence[str], cards: Iterable[tuple[str, str, Sequence[str]]], notes: Sequence[str]
-) -> str:
-    """Findings: of each a word that is coloured (or none), a title and paragraphs. ``facts`` and ``notes`` are plain text."""
+def cards_as_html(title: str, facts: Sequence[str], cards: Iterable[Card], notes: Sequence[str]) -> str:
+    """Findings, and notes below them. ``facts`` and ``notes`` are plain text."""
+    body = _cards(cards) + "".join(f"<div>{escape(note)}</div>" for note in notes[:MOST_ROWS])
+    return _fragment(title, [escape(fact) for fact in facts], body)
+
+
+def _cards(cards: Iterable[Card]) -> str:
     parts = []
     listed = list(cards)
     for word, heading, paragraphs in listed[:MOST_ROWS]:
         text = "".join(f"<div>{escape(paragraph)}</div>" for paragraph in paragraphs[:MOST_ROWS] if paragraph)
         parts.append(f'<li style="margin:6px 0">{chip(word)} <b>{escape(heading)}</b>{text}</li>')
-    body = f'<ol style="padding-left:24px;margin:4px 0">{"".join(parts)}</ol>' if parts else ""
-    body += "".join(f"<div>{escape(note)}</div>" for note in notes[:MOST_ROWS])
-    return _fragment(title, [escape(fact) for fact in facts], body + _more(len(listed)))
+    return (f'<ol style="padding-left:24px;margin:4px 0">{"".join(parts)}</ol>' if parts else "") + _more(len(listed))
 
 
 def pairs_as_html(

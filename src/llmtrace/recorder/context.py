@@ -17,10 +17,12 @@ from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from llmtrace import semconv
+from llmtrace.config import unexpected_keyword
 from llmtrace.content import to_json
 from llmtrace.errors import ConfigurationError
 from llmtrace.locks import importing
 from llmtrace.model import JsonValue
+from llmtrace.near_names import SYNONYMS
 from llmtrace.recorder import functions, keys
 from llmtrace.recorder.attached import attached
 from llmtrace.recorder.guard import guard
@@ -33,6 +35,7 @@ _W3C = TraceContextTextMapPropagator()
 _BAGGAGE = "baggage"
 _MEMBER = "llmtrace."
 _numbers = itertools.count()
+_KEYWORDS = ("user", "conversation", "tags")
 _BAGGAGE_NAMES = (semconv.USER_ID, semconv.CONVERSATION_ID, semconv.TAGS)
 
 
@@ -47,8 +50,12 @@ def context(
 
     ``user`` becomes ``user.id``, ``conversation`` ``gen_ai.conversation.id`` (on every span, so that no viewer splits a
     trace by it). ``tags``, a list of texts, add up over nested blocks as ``llmtrace.tags``. Any other ``name=value`` is
-    ``llmtrace.context.name``. Also for ``async with``. Raises `ConfigurationError` for tags that are not a list of texts.
+    ``llmtrace.context.name``. Also for ``async with``. Raises `ConfigurationError` for tags that are not a list of texts,
+    TypeError for another tool's word for one of the three, such as ``session``.
     """
+    for name in attributes:
+        if SYNONYMS.get(name) in _KEYWORDS:
+            raise TypeError(unexpected_keyword("context", name, _KEYWORDS))
     if isinstance(tags, str):
         tags = [tags]
     if not isinstance(tags, (list, tuple, set, frozenset)):

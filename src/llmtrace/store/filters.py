@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmtrace.model import HEALTHS
@@ -34,6 +34,7 @@ KINDS: Final = ("finding", "agent", "workflow", "model", "user", "conversation",
 """Kinds of names that a trace is found by."""
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DAYS_AGO: Final = {"today": 0, "yesterday": 1}
 _DURATIONS: Final = {"ms": 0.001, **_UNITS}
 _INT64: Final = 1 << 63
 
@@ -54,12 +55,15 @@ class Filter(NamedTuple):
 
 
 def moment(text: str) -> int:
-    """Read a time as nanoseconds since the Unix epoch: that number, a time span before now (``30m``) or a date.
+    """Read a time as nanoseconds since the Unix epoch: that number, a time span before now (``30m``), a date, or ``today`` or
+    ``yesterday``, which begin at midnight in local time.
 
     Raises ValueError.
     """
     number, unit = text[:-1], text[-1:]
     try:
+        if text in _DAYS_AGO:
+            return int(datetime.combine(date.today() - timedelta(days=_DAYS_AGO[text]), datetime.min.time()).timestamp() * 1e9)
         # eight digits are a date: 20260131
         if text.isascii() and text.isdigit() and len(text) > 8 and int(text) < _INT64:
             return int(text)
@@ -67,7 +71,7 @@ def moment(text: str) -> int:
             return time.time_ns() - int(float(number) * _UNITS[unit] * 1e9)
         return int(datetime.fromisoformat(text).timestamp() * 1e9)
     except (ValueError, OverflowError):
-        raise ValueError(f"expected a time such as 30m, 2h, 7d or 2026-01-31, got {text[:40]!r}") from None
+        raise ValueError(f"expected a time such as 30m, 2h, 7d, yesterday or 2026-01-31, got {text[:40]!r}") from None
 
 
 def _name(text: str) -> str:
@@ -164,7 +168,7 @@ FILTERS: Final = (
     _named("tag", "with this tag"),
     Filter(
         "since",
-        "that began later: 30m, 2h, 7d ago, or 2026-01-31[T12:00]",
+        "that began later: 30m, 2h, 7d ago, yesterday, or 2026-01-31[T12:00]",
         moment,
         "WHEN",
         "start >= ?",
