@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ RULES = [
 TESTS = [(rule, matcher(rule.anchor)) for rule in RULES]
 
 PIECES = """
+connection string CONNECTION STRING key _ -
 password token api_key apiKey API_KEY secretKey ACCESS-KEY authorization Cookie connectionString card number cardNumber = : " '
 \\" => -- --token sk- ghp_ AKIA eyJ . :// @ user Bearer Basic dXNlcjpwYXNz x1 a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6 { } [ ] ` **
 AAAABBBBCCCCDDDD , ; & <password> </password> data:a/b;base64, null str ( 1234
@@ -52,6 +54,12 @@ def test_lone_surrogates_do_not_hide_a_secret() -> None:
     scan = Scanner([RULES])
     assert scan("\ud800 password=x1y2", RedactionStats()) == "\ufffd password=[REDACTED:key]"
     assert scan("\ud83e\udd9c fine", RedactionStats()) == "🦜 fine"
+
+
+@pytest.mark.parametrize("text", ["connection-string=Server=db;pw=x1", "spring.api.key=x1y2z3", "my--private--key: x1y2z3"])
+def test_any_separator_within_a_name(text: str) -> None:
+    """The words of a name may be joined by any of ``._-``, as in property files."""
+    assert Scanner([RULES])(text, RedactionStats()) != text
 
 
 def test_without_rules_nothing_happens() -> None:

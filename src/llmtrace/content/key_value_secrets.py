@@ -24,8 +24,8 @@ _WORD_ENDS = (
     "|ookie|OOKIE|redential|REDENTIAL)[sS]?"
 )
 _KEY_ENDS = (
-    "[_-]key|[_-]Key|[_-]KEY|[iestgnrhd]Key|IKey|pi [kK]ey|PI [Kk]ey|apikey|APIKEY|esskey|etkey|atekey"
-    "|nection_?[sS]tring|NECTION_STRING"
+    "[._-]key|[._-]Key|[._-]KEY|[iestgnrhd]Key|IKey|pi [kK]ey|PI [Kk]ey|apikey|APIKEY|esskey|etkey|atekey"
+    "|nection[._-]{0,4}[sS]tring|NECTION[._-]{0,4}STRING"
 )
 _NATIONAL_ENDS = "ennwort|ENNWORT|ontraseña"
 """Endings of the names that `keys` knows. Short endings, and few in one expression, keep the fast engine fast."""
@@ -66,7 +66,7 @@ def pair_rules(
     key_words = [words(key).split("_") for key in keys if words(key)]
     if not key_words:
         return ()
-    ends = ends or "|".join("[ _-]?".join(_cases(word) for word in parts) for parts in key_words)
+    ends = ends or "|".join("[ ._-]{0,4}".join(_cases(word) for word in parts) for parts in key_words)
     apply = _Pairs(name, {parts[-1] for parts in key_words}, is_secret_name, any_value).apply
     return (
         Rule(name, f"(?:{ends}){_TAIL}(?:{_AFTER}{_VALUE}|{_LINKED})", apply),
