@@ -23,10 +23,11 @@ SYNONYMS: Final = {
 
 def most_like(name: str, names: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The one of ``names`` that means or is most like ``name``; None if none is. ``cutoff``: least similarity, 0 to 1."""
-    import difflib  # only a misspelt name needs it
-
     known = list(names)
     if SYNONYMS.get(name) in known:
         return SYNONYMS[name]
+
+    import difflib  # only a misspelt name needs it
+
     near = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return near[0] if near else None

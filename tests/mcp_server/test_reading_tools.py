@@ -143,7 +143,7 @@ def test_pages_hold_the_whole_and_nothing_twice() -> None:
         ("show_span", {"run": "last", "span": "--json"}, "is called --json"),
         ("show_run", {"run": "last", "span": "feedbeef"}, "is no span of this run"),
         ("show_run", {"run": "last", "span": ""}, "is no span of this run"),
-        ("list_runs", {"since": "yesterday"}, "expected a time such as 30m"),
+        ("list_runs", {"since": "last week"}, "expected a time such as 30m"),
         ("pending_reviews", {"review": "approve x"}, "is not the id of a review"),
         ("pending_reviews", {"review": "rev_none"}, "unknown review"),
     ],

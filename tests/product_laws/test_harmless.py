@@ -126,7 +126,7 @@ PROGRAM = """
     def run(task: str) -> str:
         llmtrace.current_span().set_attributes({"a": 1})
         llmtrace.outcome("success", score=1)
-        with llmtrace.context(user_id="ann"):
+        with llmtrace.context(user="ann"):
             return str(add(1)) + tools.run([{"id": "c", "function": {"name": "add", "arguments": "{}"}}])[0]["content"]
 
     tools = llmtrace.Tools(add, on_invalid="reply")
