@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from llmtrace.cli import doctor_checks
@@ -152,10 +153,23 @@ def test_who_patched_what_is_told() -> None:
     assert told == ["its functions are wrapped in this process by llmtrace, rival.instrumentation"]
 
 
-@pytest.mark.parametrize(("version", "status"), [("1.65.5", "wrong"), ("1.66.0", "ok"), ("3.57.0", "ok"), ("9.0.0", "note")])
-def test_versions_of_libraries(version: str, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is older than the tested versions is wrong, what is newer is noted."""
+@pytest.mark.parametrize(
+    ("version", "used", "status"),
+    [
+        ("1.65.5", True, "wrong"),
+        ("1.65.5", False, "note"),
+        ("1.66.0", True, "ok"),
+        ("3.57.0", True, "ok"),
+        ("9.0.0", True, "note"),
+    ],
+)
+def test_versions_of_libraries(version: str, used: bool, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is older than the tested versions is wrong if the program uses it, what is newer is noted."""
     known = doctor_checks.version_of
+    if used:
+        monkeypatch.setitem(sys.modules, "openai", openai)
+    else:
+        monkeypatch.delitem(sys.modules, "openai", raising=False)
     monkeypatch.setattr(doctor_checks, "version_of", lambda name: version if name == "openai" else known(name))
     found = [finding for finding in doctor_checks.everything() if finding.about == "openai"]
     assert [finding.status for finding in found] == [status]

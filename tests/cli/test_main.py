@@ -36,6 +36,7 @@ def test_registry_reads_what_the_modules_state() -> None:
     assert sorted(known) == [
         "canary",
         "check",
+        "completion",
         "dead-letters",
         "demo",
         "diff",
@@ -141,6 +142,22 @@ def test_bad_input_is_one_clear_error(words: list[str], said: str, llmtrace: Cal
     assert said in err
     assert "Traceback" not in err
     assert out == ""
+
+
+@pytest.mark.parametrize("words", [["show", "beef"], ["ls", "--limitt", "3"], ["ls", "--limit", "x"]])
+def test_an_error_under_json_is_json(words: list[str], llmtrace: Callable[..., Any]) -> None:
+    """Who asked for JSON gets an error that a program can read, too: on stderr, with the message and the exit code."""
+    as_text, as_json = llmtrace(*words), llmtrace(*words, "--json")
+    error = json.loads(as_json.err)
+    assert (as_json.code, as_json.out) == (2, "")
+    assert error["exit_code"] == 2
+    assert error["command"] == f"llmtrace {words[0]}"
+    assert " ".join(error["error"].split()) in " ".join(as_text.err.split())
+
+
+def test_json_after_the_script_is_the_script_s(llmtrace: Callable[..., Any]) -> None:
+    """`llmtrace run none.py --json`: the option is for the program, so the error is text."""
+    assert llmtrace("run", "none.py", "--json").err.startswith("llmtrace run: there is no none.py.")
 
 
 def test_a_store_that_is_not_there(llmtrace: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +278,7 @@ def test_a_full_disk_is_one_line(command: str, store: str) -> None:
     ran = subprocess.run(["sh", "-c", shell], stderr=subprocess.PIPE, text=True, check=False)
     said = f"llmtrace {command.split(maxsplit=1)[0]}: cannot write the output: No space left on device.\n"
     assert ran.returncode == 2
-    assert ran.stderr.endswith(said)
+    assert ran.stderr.endswith(said if "--json" not in command else '"command": "llmtrace ls", "exit_code": 2}\n')
     assert "Traceback" not in ran.stderr
 
 

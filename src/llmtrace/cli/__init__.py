@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn, Protocol, cast
 
-from llmtrace.cli.options import BAD_INPUT, FINE, FOUND, PIPE_CLOSED, STOPPED, BadInput, add_common, did_you_mean
+from llmtrace.cli.options import BAD_INPUT, FINE, FOUND, PIPE_CLOSED, STOPPED, BadInput, add_common, did_you_mean, json_text
 from llmtrace.cli.terminal import Screen
 from llmtrace.errors import DiagnosisFailed, LlmtraceError
 from llmtrace.text.unsafe_characters import clean
@@ -36,8 +36,9 @@ class Command(NamedTuple):
 
 
 USAGE = """\
-`llmtrace COMMAND` or `python -m llmtrace COMMAND`. Every command takes `--json` (print JSON; later versions may add keys),
-`--store URL` (default: LLMTRACE_STORE, else your data folder; see docs/explanation/store.md) and `--help`.
+`llmtrace COMMAND` or `python -m llmtrace COMMAND`. Every command takes `--json` (print JSON; later versions may add keys; an
+error is one JSON object on stderr), `--store URL` (default: LLMTRACE_STORE, else your data folder; see
+docs/explanation/store.md) and `--help`.
 
 Name a trace by its id, by four or more of its first digits, or by `last`. A time is `30m`, `2h`, `7d`, `4w`, `2026-01-31` or
 `2026-01-31T12:00`. `NO_COLOR`, `FORCE_COLOR` and `COLUMNS` set colour and width.
@@ -136,7 +137,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse("llmtrace", _unknown(words, commands_by_name))
     if argv is None and command.name != "run":  # `run` executes a program in this process: leave its collector alone
         gc.set_threshold(*_SELDOM)
-    return _guarded(lambda: _call(command, words[1:]), f"llmtrace {command.name}")
+    asked = argparse.Namespace(json="--json" in words)  # until the words are parsed
+    return _guarded(lambda: _call(command, words[1:], asked), f"llmtrace {command.name}", asked)
 
 
 def _unknown(words: list[str], commands_by_name: dict[str, Command]) -> str:
@@ -150,10 +152,11 @@ def _unknown(words: list[str], commands_by_name: dict[str, Command]) -> str:
     return f"options come after the command.\nTry: llmtrace {shlex.join([named, *words[:at], *words[at + 1 :]])}"
 
 
-def _call(command: Command, words: Sequence[str]) -> int:
+def _call(command: Command, words: Sequence[str], asked: argparse.Namespace) -> int:
     parser, module = parser_of(command)
     words, command_line = split(module, words)
     args = parser.parse_args(words)
+    asked.json = args.json
     args.command = command_line
     code = module.run(args)
     if "later" in args:  # slow work that the user need not wait for: see `stores.opened`
@@ -190,9 +193,9 @@ def _overview(commands_by_name: dict[str, Command]) -> int:
     return FINE
 
 
-def _guarded(work: Callable[[], int], name: str) -> int:
-    """Run ``work``, and return its exit code. An error that the user can fix becomes one message. Ctrl-C and a closed pipe are
-    silent."""
+def _guarded(work: Callable[[], int], name: str, asked: argparse.Namespace | None = None) -> int:
+    """Run ``work``, and return its exit code. An error that the user can fix becomes one message on stderr: a JSON object where
+    ``asked.json``. Ctrl-C and a closed pipe are silent."""
     try:
         code = work()
         _flush()
@@ -203,11 +206,11 @@ def _guarded(work: Callable[[], int], name: str) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):  # stdout is a file on a full or broken disk
             raise
         _abandon_stdout()
-        return _refuse(name, f"cannot write the output: {error.strerror}.")
+        return _refuse(name, f"cannot write the output: {error.strerror}.", asked=asked)
     except KeyboardInterrupt:
         return STOPPED
     except (BadInput, LlmtraceError) as error:
-        return _refuse(name, str(error), FOUND if isinstance(error, DiagnosisFailed) else BAD_INPUT)
+        return _refuse(name, str(error), FOUND if isinstance(error, DiagnosisFailed) else BAD_INPUT, asked)
     return code
 
 
@@ -216,7 +219,10 @@ def _abandon_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _refuse(name: str, message: str, code: int = BAD_INPUT) -> int:
+def _refuse(name: str, message: str, code: int = BAD_INPUT, asked: argparse.Namespace | None = None) -> int:
+    if asked is not None and asked.json:
+        print(json_text({"error": message, "command": name, "exit_code": code}), file=sys.stderr)
+        return code
     screen = Screen(sys.stderr)
     first, *rest = message.splitlines() or [""]
     screen.line(screen.paint(f"{name}: ", "red", "bold") + clean(first))

@@ -1,7 +1,8 @@
 """``llmtrace doctor``: check whether tracing works in this environment, and say how to fix what does not.
 
 It looks at options, the store, library versions, other instrumentors, the other package called ``llmtrace``, and a
-TracerProvider whose ids can repeat, and lists the quality signals. The exit code is 1 if it finds a problem.
+TracerProvider whose ids can repeat, and lists the quality signals. The exit code is 1 if it finds a problem. An installed
+library that is too old is a problem if the program uses it (``--import`` and LLMTRACE_INSTRUMENT say so), else a note.
 """
 
 from __future__ import annotations

@@ -196,7 +196,8 @@ def _libraries(config: Config) -> Iterator[Finding]:
             missing.append(name)
         elif (relation := library.compare(version)) == "older":
             text = f"{version} is older than the first supported version, {library.oldest}, and is not recorded"
-            yield Finding("wrong", name, text, f"pip install '{library.requirement}'")
+            used = library.module in sys.modules or name in (config.instrument or ())
+            yield Finding("wrong" if used else "note", name, text, f"pip install '{library.requirement}'")
         elif relation == "newer":
             text = f"{version} is newer than the tested versions: {library.versions}"
             yield Finding("note", name, text, "Look for a newer llmtrace-otel.")
