@@ -45,6 +45,7 @@ def _write_exchange(exchange: Exchange) -> dict[str, JsonValue]:
         "sizes": list(exchange.sizes),
         "error": exchange.error,
         "message": exchange.message,
+        "cause": exchange.cause,
     }
     return {name: value for name, value in item.items() if value not in (None, "", {}, [])}
 
@@ -67,6 +68,7 @@ def _read_exchange(item: Any) -> Exchange:
         tuple([int(size) for size in item.get("sizes") or ()]),
         _text(item.get("error")),
         _text(item.get("message")),
+        _text(item.get("cause")),
     )
 
 

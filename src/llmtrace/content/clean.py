@@ -260,7 +260,7 @@ class _Cleaner(ContentWriter):
         if sum([len(exchange.body) + len(exchange.message) for exchange in exchanges]) > self._values.limit:
             reason, exchanges = "cut", ()
         for exchange in exchanges:
-            for text in (exchange.body.decode(errors="replace"), exchange.message):
+            for text in (exchange.body.decode(errors="replace"), exchange.message, exchange.cause):
                 is_clean = redactor.is_clean_error if (exchange.status or 0) >= 400 else redactor.is_clean_body
                 if text and (not is_clean(text) or any(secret in text for secret in self.stats.secrets)):
                     reason = "redacted"

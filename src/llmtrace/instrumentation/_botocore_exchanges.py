@@ -129,7 +129,7 @@ def _transport_error(call: Call, exchange: Exchange, request: Any) -> Exception:
     error.args = (exchange.message,)
     if isinstance(error, exceptions.BotoCoreError):
         error.kwargs = {"endpoint_url": request.url, "error": exchange.message}
-    return with_cause(call, error)
+    return with_cause(call, exchange, error)
 
 
 class _Body(io.BufferedReader):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
@@ -24,7 +25,7 @@ from typing import Any
 import wrapt
 
 from llmtrace.errors import ReplayDiverged
-from llmtrace.instrumentation._failures import CONNECTION_REFUSED
+from llmtrace.instrumentation._failures import CONNECTION_REFUSED, causes_of
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, current_call
 from llmtrace.model import Exchange
@@ -37,6 +38,7 @@ _NOT_KEPT = frozenset({"set-cookie", "content-encoding", "content-length"})
 """Headers that are secret, or that describe the encoded body and are wrong for the decoded copy."""
 _RETRIED = frozenset({408, 409, 425, 429})
 _FIRST_SERVER_ERROR = 500
+_OF_SYSTEM = re.compile(r"\[Errno (-?\d+)\] (.*)", re.DOTALL)
 _DO_NOT_RETRY = {"x-should-retry": "false"}
 """Header that stops the clients of OpenAI and Anthropic from retrying a recorded error, which would only return again."""
 
@@ -44,7 +46,7 @@ _DO_NOT_RETRY = {"x-should-retry": "false"}
 class OpenExchange:
     """An exchange in progress, or a ``recorded`` one that was given again."""
 
-    __slots__ = ("body", "decode", "error", "headers", "message", "recorded", "status")
+    __slots__ = ("body", "cause", "decode", "error", "headers", "message", "recorded", "status")
 
     def __init__(self, recorded: Exchange | None = None) -> None:
         self.recorded = recorded
@@ -55,6 +57,7 @@ class OpenExchange:
         """Undoes the compression of the body."""
         self.error = ""
         self.message = ""
+        self.cause = ""
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         self.status = status
@@ -62,6 +65,10 @@ class OpenExchange:
 
     def failed(self, error: BaseException) -> None:
         self.error, self.message = type(error).__name__, guard(message_of, error) or ""
+        causes = [
+            cause for cause in causes_of(error) if cause is not error and isinstance(cause, OSError) and cause.errno is not None
+        ]
+        self.cause = message_of(causes[-1]) if causes else ""
 
     def broke(self, error: BaseException | None) -> None:
         """Note that the call ended with an error: record the transport's error, if reading the body raised one."""
@@ -76,9 +83,9 @@ class OpenExchange:
             return self.recorded
         body = b"".join(self.body)
         if self.decode is not None:
-            return Exchange(self.status, self.headers, self.decode(body), (), self.error, self.message)
+            return Exchange(self.status, self.headers, self.decode(body), (), self.error, self.message, self.cause)
         sizes = tuple(map(len, self.body)) if len(self.body) > 1 else ()
-        return Exchange(self.status, self.headers, body, sizes, self.error, self.message)
+        return Exchange(self.status, self.headers, body, sizes, self.error, self.message, self.cause)
 
 
 class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
@@ -243,10 +250,16 @@ def _was_retried(exchange: Exchange) -> bool:
     return exchange.status is None or exchange.status in _RETRIED or exchange.status >= _FIRST_SERVER_ERROR
 
 
-def with_cause(call: Call, error: Exception) -> Exception:
-    """Return a recorded exception with the cause that a refused connection has: programs and `failure_in_call` ask for it."""
+def with_cause(call: Call, exchange: Exchange, error: Exception) -> Exception:
+    """Return a recorded exception with the operating system's error behind it: programs, the provider's library and
+    `failure_in_call` ask for it."""
     failure = None if call.answered_by is None else call.answered_by.failure
-    if failure is not None and failure.type == CONNECTION_REFUSED:
+    known = _OF_SYSTEM.fullmatch(exchange.cause)
+    if known is not None:
+        error.__cause__ = OSError(int(known[1]), known[2])  # of the class that its number has
+    elif exchange.cause:
+        error.__cause__ = OSError(exchange.cause)
+    elif failure is not None and failure.type == CONNECTION_REFUSED:  # recorded by a version that kept no cause
         error.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     return error
 
@@ -256,10 +269,10 @@ def _transport_error(call: Call, module: Any, exchange: Exchange, request: Any) 
     kind = getattr(module, exchange.error, None)
     of_aiohttp = getattr(sys.modules.get("aiohttp"), exchange.error, None)
     if isinstance(of_aiohttp, type) and issubclass(of_aiohttp, Exception):
-        return with_cause(call, _restored(of_aiohttp, exchange.message))
+        return with_cause(call, exchange, _restored(of_aiohttp, exchange.message))
     if not (isinstance(kind, type) and issubclass(kind, module.RequestError)):
         kind = module.TransportError
-    return with_cause(call, kind(exchange.message, request=request))
+    return with_cause(call, exchange, kind(exchange.message, request=request))
 
 
 def _restored(kind: type[Exception], message: str) -> Exception:

@@ -107,7 +107,7 @@ def _word(error: BaseException) -> str | None:
         word = _by_code(code)
         if word is not None:
             return word
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     # litellm raises a server error where no connection was made, with the real cause in its chain
     never_connected = any(type(cause).__name__ == "APIConnectionError" for cause in causes)
     for cls in type(error).__mro__:
@@ -142,7 +142,7 @@ def _by_status(error: BaseException) -> str | None:
     return BY_STATUS.get(status, word)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
     """Iterate over the error and its causes, and members of exception groups, each once."""
     waiting, seen = [error], set[int]()
     while waiting:

@@ -73,6 +73,9 @@ class Exchange:
     error: str = ""
     """Name of the transport's exception that ended the request or the body, such as ``ReadTimeout``; empty if none did."""
     message: str = ""
+    cause: str = ""
+    """Text of the operating system's error behind ``error``, such as ``[Errno 111] Connection refused``: some libraries put it
+    into their own message. Empty if there was none."""
 
     def chunks(self) -> list[bytes]:
         """The body in the chunks in which it came."""
