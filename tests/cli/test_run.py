@@ -391,6 +391,38 @@ def test_a_server_that_its_supervisor_stops_has_not_failed(words: list[str], sta
     assert last(tmp_path).health == health
 
 
+FORKS = """
+import multiprocessing, os, signal, sys, time
+import llmtrace
+
+llmtrace.configure()
+lock = multiprocessing.get_context("fork").Lock()
+lock.acquire()
+ends = []
+for _ in range(200):
+    child = os.fork()
+    if not child:
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL or signal.pthread_sigmask(signal.SIG_BLOCK, []):
+            os._exit(7)
+        lock.acquire()
+    time.sleep(0.0001 * (len(ends) % 50))
+    os.kill(child, signal.SIGTERM)
+    until = time.monotonic() + 10
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < until:
+        time.sleep(0.0005)
+    ends.append(os.WTERMSIG(ended[1]) if os.WIFSIGNALED(ended[1]) else -1)
+    if not ended[0]:
+        os.kill(child, signal.SIGKILL)
+print(set(ends))
+"""
+
+
+def test_a_forked_child_ends_by_sigterm(tmp_path: Path) -> None:
+    """Whenever the signal comes: a pool ends its workers so, as they begin to wait for work."""
+    (tmp_path / "forks.py").write_text(FORKS)
+    assert traced("forks.py", cwd=tmp_path) == (0, f"{ {int(signal.SIGTERM)} }\n".encode(), b"")
+
+
 CAUGHT = """
 import sys
 import llmtrace

@@ -75,6 +75,29 @@ def end_at_sigterm() -> None:
         signal.raise_signal(number)
 
     signal.signal(signal.SIGTERM, end)
+    if hasattr(os, "register_at_fork"):
+        _leave_to_parent(end)
+
+
+def _leave_to_parent(end: Callable[[int, object], None]) -> None:
+    """Let SIGTERM end a forked child by itself again, as without llmtrace: the span to end is the parent's. A handler in Python
+    would also run too late for a signal that comes as the child begins to wait for a lock, as the workers of a pool do."""
+    before = threading.local()
+
+    def hold_back() -> None:
+        before.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    def go_on() -> None:
+        mask = vars(before).pop("mask", None)  # none if another thread was in a fork as the handler was put in
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def give_back() -> None:
+        if signal.getsignal(signal.SIGTERM) is end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        go_on()
+
+    os.register_at_fork(before=hold_back, after_in_parent=go_on, after_in_child=give_back)
 
 
 def is_program(recording: Recording) -> bool:
