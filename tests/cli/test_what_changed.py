@@ -142,7 +142,7 @@ def names_first(expected: str, before: str, now: str, runs: Runs, llmtrace: Call
     shown = " ".join(llmtrace("diff", before, now, "--store", runs.store).out.split())
     assert f"First cause: {expected}" in shown
     lock = tmp_path / "run.lock.json"
-    lock.write_text(llmtrace("freeze", before, "--store", runs.store).out, encoding="utf-8")
+    assert llmtrace("freeze", before, "-o", str(lock), "--store", runs.store).out == ""
     told = llmtrace("verify", str(lock), "--trace", now, "--store", runs.store)
     assert told.code == 3
     assert f"First cause: {expected}" in " ".join(told.out.split())
@@ -169,7 +169,7 @@ def test_a_library_is_the_first_cause(runs: Runs, llmtrace: Callable[..., Any], 
     assert "First cause: library openai: " in llmtrace("diff", before, known, "--store", runs.store).out
     assert "First cause: installed packages: " in llmtrace("diff", before, other, "--store", runs.store).out
     lock = tmp_path / "run.lock.json"
-    lock.write_text(llmtrace("freeze", before, "--store", runs.store).out, encoding="utf-8")
+    assert llmtrace("freeze", before, "-o", str(lock), "--store", runs.store).out == ""
     for library, expected in (("openai", "-> 99.0"), ("shop_search", "library shop_search: new (2.0)")):
         command = [sys.executable, "-m", "llmtrace", "verify", str(lock)]
         environment = runs.environment({"PYTHONPATH": str(tmp_path / library)})
@@ -201,7 +201,7 @@ def test_a_commit_and_its_files(
     git("commit", "-m", "first")
     before = runs.run()
     lock = tmp_path / "run.lock.json"
-    lock.write_text(llmtrace("freeze", before, "--store", runs.store).out, encoding="utf-8")
+    assert llmtrace("freeze", before, "-o", str(lock), "--store", runs.store).out == ""
     monkeypatch.chdir(tmp_path)
     assert llmtrace("verify", str(lock)).code == 0
     (tmp_path / "agent.py").write_text(PROGRAM + "\n# more\n", encoding="utf-8")

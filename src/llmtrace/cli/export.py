@@ -6,15 +6,11 @@ Content is written as it is stored: it was redacted before.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, print_json
+from llmtrace.cli.output_file import writing
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.cli.terminal import Progress, Screen
 from llmtrace.codec import genai, otlp
@@ -22,7 +18,7 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.model import RawSpan, Trace
 from llmtrace.model.traces import short_id
-from llmtrace.store import Query, locks
+from llmtrace.store import Query
 from llmtrace.text.unsafe_characters import escape_json
 
 NAME = "export"
@@ -53,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if args.html:
         return _page(args, content)
     traces = spans = 0
-    with opened(args) as store, _writing(args.output) as file, Progress("exporting traces") as progress:
+    with opened(args) as store, writing(args.output) as file, Progress("exporting traces") as progress:
         names = args.trace or ["last"]
         if args.all:
             names = [summary.trace_id for summary in reversed(store.traces(Query(limit=_EVERY)))]
@@ -92,7 +88,7 @@ def _page(args: argparse.Namespace, content: Content | None) -> int:
         trace = Trace([genai.decode(raw) for raw in _encoded(trace, content)], alive=trace.alive)
     output = args.output or f"trace-{short_id(trace.trace_id)}.html"
     html = page.write(TraceView(trace))
-    with _writing(output) as file:
+    with writing(output) as file:
         file.write(html)
     if args.json:
         print_json({"traces": 1, "spans": len(trace), "bytes": len(html), "output": output})
@@ -100,41 +96,3 @@ def _page(args: argparse.Namespace, content: Content | None) -> int:
         place = "stdout" if output == "-" else output
         Screen(sys.stderr).line(f"exported {format_text.plural(len(trace), 'span')} to {place}, {len(html) / 1e6:.1f} MB")
     return FINE
-
-
-@contextmanager
-def _writing(output: str) -> Iterator[BinaryIO]:
-    """Yield the file to write. It gets its name only when it is complete. Devices and pipes are written directly."""
-    if output == "-":
-        if sys.stdout is None:
-            raise BadInput("stdout is closed.\nName a file with -o FILE.")
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    path = Path(output)
-    if not output or path.is_dir():
-        raise BadInput(
-            f"cannot write {output or 'a file without name'}: it is {'a folder' if output else 'empty'}.\nName a file."
-        )
-    try:
-        path = path.absolute()
-        is_device = path.is_relative_to("/dev") or path.is_relative_to("/proc")
-        if is_device or (path.exists() and not path.is_file()):  # or a pipe or a file descriptor: a rename cannot replace it
-            with path.open("wb") as file:
-                yield file
-            return
-        path = path.resolve()  # replace a link's target, not the link
-        draft = path.with_name(f".{path.name}.part")
-    except OSError as error:
-        raise BadInput(f"cannot write {output}: {error.strerror}.") from None
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS
-        with open(os.open(draft, flags, 0o600), "wb") as file:  # only the user may read the conversations
-            yield file
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise BadInput(f"cannot write {output}: {error.strerror}.") from None
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise

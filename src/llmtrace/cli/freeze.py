@@ -10,6 +10,7 @@ import argparse
 from datetime import datetime, timezone
 
 from llmtrace.cli.options import FINE, BadInput, json_text
+from llmtrace.cli.output_file import writing
 from llmtrace.cli.stores import opened
 from llmtrace.diagnosis.environment import Fact, environment_of, facts_as_json, without_task
 from llmtrace.installed import all_versions
@@ -18,7 +19,7 @@ from llmtrace.version import __version__
 
 NAME = "freeze"
 HELP = "write a lock file of what shaped a run: models, prompts, libraries …"
-EXAMPLE = "llmtrace freeze last > run.lock.json"
+EXAMPLE = "llmtrace freeze last -o run.lock.json"
 
 FORM = 1
 """Version of the lock file's format."""
@@ -26,6 +27,7 @@ FORM = 1
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="?", default="last", help="id, its first digits, or last (default: last)")
+    parser.add_argument("-o", "--output", metavar="FILE", default="-", help="where to; - is stdout (default: -)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
         "recorded": datetime.fromtimestamp(trace.spans[0].start / 1e9, timezone.utc).isoformat(timespec="seconds"),
     }
     facts = ",\n  ".join(json_text(fact) for fact in facts_as_json(environment))
-    print(f'{json_text(members, indent=1)[:-2]},\n "facts": [\n  {facts}\n ],')
-    print(f' "packages": {json_text(packages if is_same else None)}\n}}')
+    packaged = json_text(packages if is_same else None)
+    text = f'{json_text(members, indent=1)[:-2]},\n "facts": [\n  {facts}\n ],\n "packages": {packaged}\n}}\n'
+    with writing(args.output) as file:
+        file.write(text.encode())
     return FINE

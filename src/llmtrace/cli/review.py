@@ -37,7 +37,7 @@ from llmtrace.validation.json_pointers import pointer
 
 NAME = "review"
 HELP = "decide calls that wait for a person"
-EXAMPLE = "llmtrace review edit rev_3fa9 --set amount=12.50 --reason 'the price was 12.50'"
+EXAMPLE = "llmtrace review edit rev_3fa9 --set amount=12.50 --reason 'a typo'"
 
 TAKES_COMMAND = True
 _MOST_LISTED = 100

@@ -50,7 +50,7 @@ from llmtrace.store.summary import summarise
 
 NAME = "run"
 HELP = "run an unchanged program, trace it, and print what was found"
-EXAMPLE = "llmtrace run --name support --budget usd=0.50,calls=40 agent.py --task refund"
+EXAMPLE = "llmtrace run --budget usd=0.50,calls=40 agent.py --task refund"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

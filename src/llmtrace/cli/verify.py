@@ -137,7 +137,7 @@ def _read(text: str) -> dict[str, Any]:
         if form == FORM:
             facts_from_json(lock["facts"])
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise ValueError("it is not a lock file. Write one with llmtrace freeze TRACE > run.lock.json") from None
+        raise ValueError("it is not a lock file. Write one with llmtrace freeze TRACE -o run.lock.json") from None
     if form != FORM:
         raise ValueError(f"it has form {form!r}, which this version cannot read (it reads {FORM})")
     return dict(lock)
