@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from inline_snapshot import snapshot
 
+from llmtrace.demo.server import ModelServer
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -26,6 +28,7 @@ from llmtrace.model import (
     Violation,
 )
 from llmtrace.store import open_store
+from llmtrace.testing import capture
 from tests.cli.traces import SECOND, Maker
 from tests.stored import append
 
@@ -250,3 +253,18 @@ def test_nothing_to_count(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     assert llmtrace("stats", "--by", "tool", "--store", str(tmp_path)).out == (
         "1 trace, 0 model calls\nNothing to group by tool.\n"
     )
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_stream_without_usage(asks: bool, llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """A real client and server: `stats` and `why` say how to get the usage, unless it came."""
+    options: dict[str, Any] = {"stream_options": {"include_usage": True}} if asks else {}
+    with ModelServer(lambda _: {"role": "assistant", "content": "hello"}, pace=0) as server, capture() as captured:
+        client = openai.OpenAI(base_url=server.url, api_key="none")
+        messages: Any = [{"role": "user", "content": "hi"}]
+        for _ in client.chat.completions.create(model="m", messages=messages, stream=True, **options):
+            pass
+    append(str(tmp_path), *captured.spans)
+    for command in ("stats", "why"):
+        said = " ".join(llmtrace(command, "--store", str(tmp_path)).out.split())
+        assert ("without usage" in said, 'stream_options={"include_usage": True}' in said) == (not asks, not asks)

@@ -17,6 +17,7 @@ from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.stores import nothing_found, opened
 from llmtrace.cli.terminal import Cell, Progress, Screen, short
+from llmtrace.diagnosis.visibility import STREAM_USAGE
 from llmtrace.statistics import (
     OTHERS,
     Burn,
@@ -118,6 +119,11 @@ def _head(screen: Screen, statistics: Statistics) -> None:
     if statistics.unfinished:
         parts.append(f"{format_text.plural(statistics.unfinished, 'span')} without an end, not counted")
     screen.prose(", ".join(parts))
+    if total.output.unknown and total.first_token.count:
+        unmetered = format_text.plural(total.output.unknown, "model call")
+        screen.prose(
+            f"{unmetered} came without usage. Many servers send it for a stream only when asked: {STREAM_USAGE}", "dim"
+        )
 
 
 def _groups(screen: Screen, statistics: Statistics, groups: list[Group], args: argparse.Namespace) -> None:

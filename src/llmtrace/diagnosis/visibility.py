@@ -67,6 +67,10 @@ def unchecked(trace: Trace, runs: Sequence[EndedRun], errors: Mapping[str, str])
     return tuple(dict.fromkeys(sentences))
 
 
+STREAM_USAGE = 'stream_options={"include_usage": True}'
+"""What a request in OpenAI's form asks for the usage of a stream with."""
+
+
 def _about_model_calls(trace: Trace) -> Iterator[str]:
     elsewhere = double_counted_spans(trace)
     model_calls = [
@@ -85,6 +89,12 @@ def _about_model_calls(trace: Trace) -> Iterator[str]:
         )
     elif any(span.run_id is None for span in model_calls) and not any(map(_has_finish_reason, model_calls)):
         yield "No finish reason was recorded, so an answer that was cut by a limit does not show."
+    unmetered = sum(map(_is_unmetered_stream, model_calls))
+    if unmetered:
+        yield (
+            f"{plural(unmetered, 'stream')} came without usage, so tokens and cost are unknown. Many servers send it only when "
+            f"asked: {STREAM_USAGE}."
+        )
 
 
 def _about_run(run: EndedRun) -> Iterator[str]:
@@ -153,6 +163,14 @@ def _has_finish_reason(span: Span) -> bool:
     operation = span.operation
     reasons = operation.finish_reasons if isinstance(operation, Inference) else ()
     return bool(reasons) or any(message.finish_reason for message in getattr(operation, "output", ()))
+
+
+def _is_unmetered_stream(span: Span) -> bool:
+    """Return True for a whole stream without usage, recorded by llmtrace itself: others may have left it out."""
+    inference = span.operation
+    if not isinstance(inference, Inference) or span.run_id is None:
+        return False
+    return inference.stream and inference.usage is None and not inference.partial and span.failure is None
 
 
 def _has_results(request: Span) -> bool:
