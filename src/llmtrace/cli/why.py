@@ -399,7 +399,7 @@ def _day(case: Case) -> str:
 
 
 def _group_as_json(group: Group) -> dict[str, object]:
-    cause = {"title": group.title, "check": group.check, "advice": group.advice, "runs": len(group.cases)}
+    cause = {"issue": group.issue, "title": group.title, "check": group.check, "advice": group.advice, "runs": len(group.cases)}
     models = sorted({model for case in group.cases for model in case.models})
     times = {"first": group.first.start, "last": group.last.start, "first_models": list(group.first.models), "models": models}
     return {**cause, **times, "traces": [case.trace_id for case in group.cases]}

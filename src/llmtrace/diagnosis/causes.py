@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from llmtrace.diagnosis.identity import identity_of
 from llmtrace.diagnosis.result import ChainStep, Suspect
 from llmtrace.laws.finding import Finding, position_of, ranked
 from llmtrace.model import Inference, JsonValue, Trace
@@ -122,6 +123,7 @@ def _suspect(cause: Cause, graph: Graph) -> Suspect:
         tuple(sorted(cause.places)),
         tuple(symptoms),
         way,
+        identity_of(finding, graph.trace).id,
     )
 
 
@@ -138,6 +140,8 @@ class Case:
 
 @value
 class Group:
+    issue: str
+    """Id of the failure that all cases have, see `identity`."""
     title: str
     check: str
     advice: str
@@ -161,11 +165,17 @@ def case_of(trace: Trace, suspect: Suspect) -> Case:
 
 
 def group_by_cause(cases: Iterable[Case]) -> list[Group]:
-    """Group cases by law and title, the largest group first. Of groups of equal size, the most recent comes first."""
-    cases_by_cause: dict[tuple[str, str], list[Case]] = {}
+    """Group cases by identity, the largest group first. Of groups of equal size, the most recent comes first.
+
+    A group has the title of its last case: one fault may show in several ways.
+    """
+    cases_by_cause: dict[str, list[Case]] = {}
     for case in sorted(cases, key=lambda case: case.start):
-        cases_by_cause.setdefault((case.suspect.check, case.suspect.title), []).append(case)
-    groups = [Group(title, check, same[-1].suspect.advice, tuple(same)) for (check, title), same in cases_by_cause.items()]
+        cases_by_cause.setdefault(case.suspect.issue, []).append(case)
+    groups = [
+        Group(issue, same[-1].suspect.title, same[-1].suspect.check, same[-1].suspect.advice, tuple(same))
+        for issue, same in cases_by_cause.items()
+    ]
     return sorted(groups, key=lambda group: (-len(group.cases), -group.last.start))
 
 

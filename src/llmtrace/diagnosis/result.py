@@ -56,6 +56,8 @@ class Suspect:
     """Titles of later findings that this cause explains."""
     chain: tuple[ChainStep, ...] = ()
     """From the outcome to this place. The last step is the suspect itself."""
+    issue: str = ""
+    """Id of the failure over many runs: equal in all runs with the same fault of the same tool or agent in the same field."""
 
     @property
     def is_marked(self) -> bool:

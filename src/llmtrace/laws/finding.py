@@ -52,6 +52,8 @@ class Finding:
     is_end: bool = False
     """True if it only says how the run ended: a limit, a time-out, Ctrl-C or an error of the program. What led there is the
     cause."""
+    kind: str = ""
+    """The kind of failure by which runs are grouped; empty: the label."""
     ended_as: tuple[str, str, str] | None = None
     """The end of the run that the fault caused, if another span shows it: span id, title and message."""
 

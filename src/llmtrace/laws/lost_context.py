@@ -59,7 +59,10 @@ class LostContext(Law[None]):
 
     def _finding(self, turn: Turn, label: str, confidence: Confidence, title: str, evidence: str, step: Step | None) -> Finding:
         key = title, confidence
-        return Finding(self.name, label, confidence, turn.span_id, title, evidence, _ADVICE, step=step, cause_key=key)
+        kind = "system" if title == _SYSTEM else "messages"
+        return Finding(
+            self.name, label, confidence, turn.span_id, title, evidence, _ADVICE, step=step, cause_key=key, kind=kind
+        )  # fmt: skip
 
 
 def _looked_up_again(run: EndedRun, turn: Turn, step: Step | None) -> Call | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from random import Random
 from typing import Final
 
-from llmtrace.diagnosis import diagnose
+from llmtrace.diagnosis import Suspect, diagnose
 from llmtrace.diagnosis.environment import ABSENT, KINDS, Change, Environment, Fact, compare, environment_of, without_task
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import INVALID_TOOL_CALL, Inference, Span, ToolExecution, Trace, replace
@@ -68,10 +68,10 @@ class RunSet:
         self.flags: dict[str, list[bool]] = {name: [] for name in RATES}
         self.numbers: dict[str, list[list[float]]] = {name: [] for name in NUMBERS}
         """The numbers of each run: one per run, or one per call. Unknown numbers are left out."""
-        self.kinds: Counter[tuple[str, str]] = Counter()
-        """Runs by the check and title of their first suspect."""
-        self.examples: dict[tuple[str, str], str] = {}
-        """The id of one trace of each kind."""
+        self.kinds: Counter[str] = Counter()
+        """Runs by the identity of their first suspect, see `diagnosis.identity`."""
+        self.examples: dict[str, tuple[str, str, str]] = {}
+        """Check and title of a suspect of each kind, and the id of its trace."""
         self.undiagnosed = 0
         self._callers: Counter[str] = Counter()
         """Number of runs in which an agent called a model, by agent."""
@@ -88,13 +88,13 @@ class RunSet:
         self.trace_ids[trace.trace_id] = None
         inferences = [(span, span.operation) for span in trace.spans if isinstance(span.operation, Inference)]
         tools = [span for span in trace.spans if isinstance(span.operation, ToolExecution)]
-        kind = self._kind(trace)
-        if kind is not None:
-            self.kinds[kind] += 1
-            self.examples.setdefault(kind, trace.trace_id)
+        prime = self._prime(trace)
+        if prime is not None:
+            self.kinds[prime.issue] += 1
+            self.examples.setdefault(prime.issue, (prime.check, prime.title, trace.trace_id))
         flags = {
             "failed": trace.health == "failed",
-            "suspect": kind is not None,
+            "suspect": prime is not None,
             "tool failed": any(span.failure is not None for span in tools),
             "invalid call": any(_has_invalid_call(span) for span in trace.spans),
             "cut": any(not CUT.isdisjoint(call.finish_reasons) for _, call in inferences),
@@ -117,13 +117,12 @@ class RunSet:
             self.numbers[name].append([number for number in of_run if number is not None])
         self._add_environment(environment_of(trace))
 
-    def _kind(self, trace: Trace) -> tuple[str, str] | None:
+    def _prime(self, trace: Trace) -> Suspect | None:
         try:
-            prime = diagnose(trace).prime
+            return diagnose(trace).prime
         except DiagnosisFailed:
             self.undiagnosed += 1
             return None
-        return None if prime is None else (prime.check, prime.title)
 
     def _add_environment(self, environment: Environment) -> None:
         self._callers.update(environment.callers())
@@ -176,7 +175,7 @@ class Compared:
 
 @value
 class Kind:
-    """A kind of failure: check and title of a run's first suspect, with the number of such runs in each set."""
+    """A kind of failure: the identity of a run's first suspect, with the number of such runs in each set."""
 
     check: str
     title: str
@@ -184,6 +183,8 @@ class Kind:
     now: int
     example: str
     """Id of one such trace."""
+    issue: str
+    """Id of the failure over many runs."""
 
 
 @value
@@ -218,10 +219,9 @@ def compare_sets(before: RunSet, now: RunSet) -> SetDifference:
     chance = Random(_SEED)  # noqa: S311
     figures = [*_rates(before, now), *_quantiles(before, now, chance)]
     adjusted = adjust([figure.p for figure in figures])
-    kinds = [
-        Kind(*kind, before.kinds[kind], now.kinds[kind], (now if kind in now.examples else before).examples[kind])
-        for kind in {**before.kinds, **now.kinds}
-    ]
+    kinds = []
+    for issue, (check, title, trace_id) in {**before.examples, **now.examples}.items():
+        kinds.append(Kind(check, title, before.kinds[issue], now.kinds[issue], trace_id, issue))
     kinds.sort(key=lambda kind: -(kind.before + kind.now))
     return SetDifference(
         tuple(replace(figure, p=p) for figure, p in zip(figures, adjusted, strict=True)),
