@@ -4,7 +4,8 @@ Each run is a list of chat messages that others published with a verdict. It bec
 evaluated and diagnosed. A run is marked if it has a certain, or a certain or likely, suspect. No check has a parameter that was
 fitted to these runs, so leaving a source out changes no verdict; the table shows each source by itself.
 
-`--alarms` prints every mark on a good run, to be read. `--checks` adds a row for each check.
+`--alarms` prints every mark on a good run, to be read. `--checks` adds a row for each check, `--failures` one for each failure
+that several runs share.
 """
 
 from __future__ import annotations
@@ -87,6 +88,21 @@ def check_rows(runs: list[Judged]) -> list[tuple[str, ...]]:
     return body
 
 
+def failure_rows(runs: list[Judged]) -> list[tuple[str, ...]]:
+    """Return a row for each failure of several runs, by identity: good and bad runs, sources and a title."""
+    found: dict[str, list[tuple[Judged, str]]] = defaultdict(list)
+    for run in runs:
+        for issue, title in {suspect.issue: suspect.title for suspect in run.diagnosis.marked}.items():
+            found[issue].append((run, title))
+    body = []
+    for issue, cases in sorted(found.items(), key=lambda item: -len(item[1])):
+        if len(cases) > 1:
+            good = sum(run.good for run, _ in cases)
+            sources = ", ".join(sorted({run.source for run, _ in cases}))
+            body.append((issue, str(good), str(len(cases) - good), sources, cases[0][1]))
+    return [*body, (f"{len(found)} failures in all", "", "", "", "")]
+
+
 HEAD = ("runs", "good marked", "of good", "bad marked", "of bad", "ratio")
 
 
@@ -94,6 +110,7 @@ def main() -> None:
     arguments = report.parser(__doc__)
     arguments.add_argument("--alarms", action="store_true", help="print every mark on a good run")
     arguments.add_argument("--checks", action="store_true", help="a row for each check")
+    arguments.add_argument("--failures", action="store_true", help="a row for each failure that several runs share")
     options = arguments.parse_args()
     runs = list(judged(mixed_runs(options.data)))
     others = list(judged(other_runs(options.data)))
@@ -104,6 +121,8 @@ def main() -> None:
     tables = [report.table("Marked runs", HEAD, body)]
     if options.checks:
         tables.append(report.table("Checks, on the recorded runs", HEAD, check_rows(runs)))
+    if options.failures:
+        tables.append(report.table("Failures", ("failure", "good", "bad", "sources", "title"), failure_rows(runs)))
     if options.alarms:
         tables.append("\n".join(_alarm(run) for run in [*runs, *others] if run.good and run.diagnosis.marked))
     report.done(as_json(runs, others), tables, options.json)
