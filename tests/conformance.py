@@ -47,7 +47,7 @@ _CORE: Final = {
     "client.address": "string",
     "client.port": "int",
 }
-"""Of semantic conventions 1.44.0; the registry of the GenAI conventions refers to them."""
+"""Of semantic conventions 1.45.0; the registry of the GenAI conventions refers to them."""
 
 _NAMESPACES: Final = ("gen_ai.", "openai.", "mcp.", "jsonrpc.", "aws.bedrock.", "error.", "server.", "exception.")
 """Names here are the conventions' to give, whoever sets the attribute."""
@@ -64,11 +64,24 @@ _KINDS: Final[dict[str, Callable[[Any], bool]]] = {
 _OWN: Final = frozenset(value for name, value in vars(sc).items() if name.isupper() and isinstance(value, str))
 
 
+def read_registry(folder: Path = FOLDER) -> dict[str, Any]:
+    """The registry with what its release v0.1.0 changed after the file was made (CHANGELOG.md and execute-tool.md there):
+    a workflow is an agent's span and counts in an agent's metric, and failed tools have an event of their own. The operation's
+    name, which "stays", is a label of that metric, since nothing else would tell the two apart."""
+    registry: dict[str, Any] = json.loads((folder / "genai_attributes.json").read_text(encoding="utf-8"))
+    registry["attributes"] = [one for one in registry["attributes"] if one["key"] != sc.WORKFLOW_NAME]
+    registry["events"].append({"name": sc.TOOL_EXCEPTION_EVENT})
+    registry["metrics"] = [one for one in registry["metrics"] if one["name"] != "gen_ai.invoke_workflow.duration"]
+    agents = next(one for one in registry["metrics"] if one["name"] == sc.METRIC_INVOKE_AGENT_DURATION)
+    agents["attributes"].append(sc.OPERATION_NAME)
+    return registry
+
+
 class Conventions:
     """The registry, read once."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
-        registry = json.loads((folder / "genai_attributes.json").read_text(encoding="utf-8"))
+        registry = read_registry(folder)
         self._types = {one["key"]: one["type"].replace("enum(string)", "string") for one in registry["attributes"]} | _CORE
         documents = {key: _read(folder / file) for key, file in _SCHEMAS.items()}
         self._schemas = {key: jsonschema_rs.validator_for(document) for key, document in documents.items()}
@@ -160,4 +173,4 @@ def _required(span: Span, raw: RawSpan) -> Iterator[str]:
         yield f"{sc.ERROR_TYPE} is missing"
 
 
-__all__ = ["FOLDER", "Conventions"]
+__all__ = ["FOLDER", "Conventions", "read_registry"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -37,9 +36,9 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
+from tests.conformance import FOLDER, read_registry
 
 ROOT = Path(__file__).resolve().parents[1]
-CONVENTIONS = ROOT.parent / "shared" / "semconv" / "genai_attributes.json"
 SAID = (Message("assistant", (Text("done"),)),)
 CALL = Inference(
     "openai",
@@ -295,13 +294,9 @@ def test_a_provider_that_is_set_later_counts_from_then_on() -> None:
 
 def test_names_units_labels_and_buckets_are_the_conventions() -> None:
     """Each gen_ai.* and mcp.* metric is one that stands there, of that kind and unit, with no label that is not listed."""
-    if not CONVENTIONS.is_file():
-        pytest.skip("the conventions' file is absent")
-    stand = {
-        each["name"]: each
-        for each in json.loads(CONVENTIONS.read_text(encoding="utf-8"))["metrics"]
-        if each["status"] == "main"
-    }
+    if not FOLDER.is_dir():
+        pytest.skip("the conventions are absent")
+    stand = {each["name"]: each for each in read_registry()["metrics"] if each["status"] == "main"}
     kinds = {"histogram": "Histogram", "counter": "Sum"}
     metrics = fed(*EVERYTHING).metrics()
     seen = set()

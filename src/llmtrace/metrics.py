@@ -46,7 +46,6 @@ _Put: TypeAlias = "Callable[[_Record, float | None, Labels], None]"
 CHUNK_SECONDS = [0.001, 0.0025, 0.005]
 CALL_SECONDS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68, 655.36]
 AGENT_SECONDS = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 102.4, 204.8, 409.6, 819.2, 1638.4, 3276.8]
-WORKFLOW_SECONDS = [1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200]
 TOKENS = [1, 4, *(1 << power for power in range(4, 21))]
 CALLS = [0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 200]
 
@@ -101,8 +100,7 @@ class Metrics(Sink):
         if self._older:
             self._tokens = histogram(sc.METRIC_OLDER_TOKENS, "{token}", TOKENS, "Tokens of a model call, by type.")
         self._tool = histogram(sc.METRIC_EXECUTE_TOOL_DURATION, "s", CALL_SECONDS, "Duration of a tool execution.")
-        self._agent = histogram(sc.METRIC_INVOKE_AGENT_DURATION, "s", AGENT_SECONDS, "Duration of an agent invocation.")
-        self._workflow = histogram(sc.METRIC_INVOKE_WORKFLOW_DURATION, "s", WORKFLOW_SECONDS, "Duration of a workflow.")
+        self._agent = histogram(sc.METRIC_INVOKE_AGENT_DURATION, "s", AGENT_SECONDS, "Duration of an agent or workflow.")
         self._agent_calls = (
             histogram(sc.METRIC_INFERENCE_CALLS, "{inference_call}", CALLS, "Model calls of one agent invocation."),
             histogram(sc.METRIC_TOOL_CALLS, "{tool_call}", CALLS, "Tool executions of one agent invocation."),
@@ -145,7 +143,7 @@ class Metrics(Sink):
             if not is_outer:
                 self._record_inference(span, operation, put)
         elif isinstance(operation, AgentInvocation):
-            put(self._agent.record, span.latency, _labels({sc.AGENT_NAME: operation.name}, span))
+            put(self._agent.record, span.latency, _agent_labels(sc.INVOKE_AGENT, operation, span))
             for histogram, number in zip(self._agent_calls, counts, strict=True):
                 put(histogram.record, number, {sc.AGENT_NAME: operation.name})
         else:
@@ -200,7 +198,7 @@ class Metrics(Sink):
                 named = {sc.TOOL_NAME: operation.name, sc.TOOL_TYPE: operation.type}
                 put(self._tool.record, span.latency, _labels(named, span))
         elif isinstance(operation, Workflow):
-            put(self._workflow.record, span.latency, _labels({sc.WORKFLOW_NAME: operation.name}, span))
+            put(self._agent.record, span.latency, _agent_labels(sc.INVOKE_WORKFLOW, operation, span))
         elif isinstance(operation, (Embedding, Retrieval, Memory, FetchResponse)):
             labels = _client_labels(operation) | _labels({sc.RESPONSE_MODEL: getattr(operation, "response_model", None)})
             put(self._operation.record, span.duration, _labels(labels, span))
@@ -386,6 +384,11 @@ def _whose(operation: Operation) -> Labels:
     if isinstance(operation, ToolExecution):
         return {sc.TOOL_NAME: operation.name if operation.executed else None}
     return {sc.AGENT_NAME: operation.name} if isinstance(operation, AgentInvocation) else {}
+
+
+def _agent_labels(kind: str, operation: AgentInvocation | Workflow, span: Span) -> Labels:
+    """``kind``: the operation's name, which tells the agents of a histogram from its workflows."""
+    return _labels({sc.OPERATION_NAME: kind, sc.AGENT_NAME: operation.name}, span)
 
 
 def _mcp_labels(span: Span) -> Labels:

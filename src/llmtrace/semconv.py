@@ -1,7 +1,7 @@
 """Every attribute, event and metric name that llmtrace reads or writes. Other modules use these constants.
 
-``gen_ai.*`` names are those of open-telemetry/semantic-conventions-genai, vendored as read in November 2026 (registry at
-e9de14b; no release is tagged yet). Core names (``error.type``, ``server.address`` …) are of semantic conventions 1.44.0.
+``gen_ai.*`` names are those of open-telemetry/semantic-conventions-genai v0.1.0, its first release. Core names (``error.type``,
+``server.address``, ``process.exit.code`` …) are of semantic conventions 1.45.0. Names of former conventions are only read.
 ``llmtrace.*`` are our own. Names that only other instrumentations use are in their dialects (`codec.dialects`).
 
 The docstring of a name is its type and meaning. The type JSON means JSON text in a string. ● marks content, which leaves the
@@ -11,8 +11,8 @@ responses, else internal.
 
 On the wire, an integer of more than 64 bits is sent as bytes: ``llmtrace:int:`` and its digits. Values nested deeper than 24
 levels are sent as JSON text, with NaN, Infinity and -Infinity. A lone surrogate becomes U+FFFD in protobuf. Only read, never
-written: ``gen_ai.usage.cache_creation.input_tokens`` of older writers. Only in a `Span`: ``otel.status_code`` and
-``otel.status_description``. Only in a message part: ``llmtrace.generic``.
+written: ``gen_ai.workflow.name`` and ``gen_ai.usage.cache_creation.input_tokens`` of older writers. Only in a `Span`:
+``otel.status_code`` and ``otel.status_description``. Only in a message part: ``llmtrace.generic``.
 """
 
 from typing import Final
@@ -24,11 +24,11 @@ OPERATION_NAME: Final = "gen_ai.operation.name"
 PROVIDER_NAME: Final = "gen_ai.provider.name"
 """string: The provider (`openai`)."""
 AGENT_NAME: Final = "gen_ai.agent.name"
-"""string: The agent that was invoked or that planned."""
+"""string: The agent or workflow that was invoked, or the agent that planned."""
 AGENT_DESCRIPTION: Final = "gen_ai.agent.description"
 """string: The agent's description."""
 WORKFLOW_NAME: Final = "gen_ai.workflow.name"
-"""string: The workflow."""
+"""Former name of `AGENT_NAME` on a workflow; read, never written."""
 CONVERSATION_ID: Final = "gen_ai.conversation.id"
 """string: The conversation."""
 SERVER_ADDRESS: Final = "server.address"
@@ -159,6 +159,15 @@ TOOL_CALL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
 TOOL_CALL_RESULT: Final = "gen_ai.tool.call.result"
 """string: The result: a text unchanged, anything else as JSON."""
 
+SKILL_NAME: Final = "gen_ai.skill.name"
+"""string: The agent skill that the tool loads, reads or runs."""
+SKILL_RESOURCE: Final = "gen_ai.skill.resource.name"
+"""string: The file or script of the skill."""
+SKILL_DESCRIPTION: Final = "gen_ai.skill.description"
+"""string: The skill's description; kept as other writers wrote it."""
+SKILL_SOURCE: Final = "gen_ai.skill.source.uri"
+"""string: Where the skill came from; kept as other writers wrote it."""
+
 # -- retrieval, embeddings, memory
 DATA_SOURCE_ID: Final = "gen_ai.data_source.id"
 """string: The data source of a retrieval."""
@@ -194,6 +203,8 @@ EXCEPTION_EVENT: Final = "exception"
 """event: The failure that ended the span; the status is ERROR."""
 CLIENT_EXCEPTION_EVENT: Final = "gen_ai.client.operation.exception"
 """log record: A model call failed; see export."""
+TOOL_EXCEPTION_EVENT: Final = "gen_ai.execute_tool.exception"
+"""log record: A tool execution failed; see export."""
 DETAILS_EVENT: Final = "gen_ai.client.inference.operation.details"
 """log record: A model call, if enabled; see export."""
 EXCEPTION_TYPE: Final = "exception.type"
@@ -270,7 +281,6 @@ METRIC_OPERATION_DURATION: Final = "gen_ai.client.operation.duration"
 """Duration of client operations other than inferences."""
 METRIC_EXECUTE_TOOL_DURATION: Final = "gen_ai.execute_tool.duration"
 METRIC_INVOKE_AGENT_DURATION: Final = "gen_ai.invoke_agent.duration"
-METRIC_INVOKE_WORKFLOW_DURATION: Final = "gen_ai.invoke_workflow.duration"
 METRIC_INFERENCE_CALLS: Final = "gen_ai.invoke_agent.inference_calls"
 METRIC_TOOL_CALLS: Final = "gen_ai.invoke_agent.tool_calls"
 METRIC_MCP_CLIENT_DURATION: Final = "mcp.client.operation.duration"
@@ -491,6 +501,8 @@ CONTENT: Final = frozenset(
         TOOL_CALL_ARGUMENTS,
         TOOL_CALL_RESULT,
         TOOL_REPAIRED,
+        SKILL_DESCRIPTION,
+        SKILL_SOURCE,
         RETRIEVAL_QUERY,
         RETRIEVAL_DOCUMENTS,
         MEMORY_QUERY,

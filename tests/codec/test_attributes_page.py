@@ -14,6 +14,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import genai, json_text, messages, operations
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, Violation
 from tests import strategies as some
+from tests.conformance import FOLDER, read_registry
 from tests.documentation import generated
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -21,6 +22,7 @@ SCHEMAS = ROOT.parent / "shared" / "semconv"
 
 NOT_WRITTEN = {
     sc.USAGE_CACHE_CREATION,
+    sc.WORKFLOW_NAME,
     sc.OTEL_STATUS_CODE,
     sc.OTEL_STATUS_DESCRIPTION,
     sc.GENERIC_PART,
@@ -89,8 +91,11 @@ def conventions(name: str) -> Any:
 
 def test_names_are_the_conventions() -> None:
     """Every gen_ai.* and openai.* attribute on the page is in the conventions and not deprecated."""
-    current = {entry["key"] for entry in conventions("genai_attributes.json")["attributes"] if entry["status"] == "main"}
-    events = {entry["name"] for entry in conventions("genai_attributes.json")["events"]}
+    if not FOLDER.is_dir():
+        pytest.skip("the conventions are absent")
+    registry = read_registry()
+    current = {entry["key"] for entry in registry["attributes"] if entry["status"] == "main"}
+    events = {entry["name"] for entry in registry["events"]}
     ours = {name for name in rows() if name.startswith(("gen_ai.", "openai."))}
     assert ours <= current | events
 

@@ -52,6 +52,21 @@ def test_decode_gives_back_what_was_encoded(span: Span) -> None:
     assert some.alike(back(span), span)
 
 
+def test_a_workflow_is_read_by_its_former_attribute() -> None:
+    """v0.1.0 gives a workflow's name as gen_ai.agent.name. A writer that has both means the former one."""
+    assert genai.attributes(replace(SPAN, operation=Workflow("nightly")))[sc.AGENT_NAME] == "nightly"
+    for attributes, rest in (
+        ({sc.WORKFLOW_NAME: "nightly"}, {}),
+        ({sc.WORKFLOW_NAME: "nightly", sc.AGENT_NAME: "nightly"}, {}),
+        ({sc.WORKFLOW_NAME: "nightly", sc.AGENT_NAME: "planner"}, {sc.AGENT_NAME: "planner"}),
+        ({sc.WORKFLOW_NAME: 7, sc.AGENT_NAME: "nightly"}, {sc.WORKFLOW_NAME: 7}),
+    ):
+        raw = replace(genai.encode(SPAN), attributes={sc.OPERATION_NAME: sc.INVOKE_WORKFLOW, **attributes})
+        span = genai.decode(raw)
+        assert (span.operation, span.attributes) == (Workflow("nightly"), rest)
+        assert some.alike(back(span), span)
+
+
 @given(some.telling_spans())
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_any_span_is_read(raw: RawSpan) -> None:

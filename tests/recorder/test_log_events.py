@@ -79,9 +79,14 @@ def test_evaluations_and_exceptions_are_log_records_too(run: Run) -> None:
                     raise KeyError("x")
             except KeyError:
                 pass
+        try:
+            llmtrace.tool(lambda: 1 / 0, name="divide")()
+        except ZeroDivisionError:
+            pass
         found = records()
         names = [record.event_name for record in found]
-        assert {"gen_ai.evaluation.result", "gen_ai.client.operation.exception", "exception"} == set(names), names
+        failures = {"gen_ai.client.operation.exception", "gen_ai.execute_tool.exception", "exception"}
+        assert {"gen_ai.evaluation.result", *failures} == set(names), names
         own = [record for record in found if record.span_id == int(recording.span_id, 16)]
         assert {record.event_name for record in own} == {"gen_ai.evaluation.result", "gen_ai.client.operation.exception"}
         assert all(record.trace_id == int(recording.trace_id, 16) and record.timestamp for record in own)

@@ -17,7 +17,9 @@ from llmtrace.model import (
     Evaluation,
     Failure,
     Inference,
+    Memory,
     Message,
+    Retrieval,
     Span,
     Text,
     ToolDefinition,
@@ -159,6 +161,8 @@ FOUND: dict[str, tuple[Any, list[int]]] = {
     "user": ("ann", [1]),
     "conversation": ("talk", [2, 1]),
     "tag": ("beta", [3, 2]),
+    "used_skill": ("returns", [2]),
+    "used_record": ("kb-7", [3, 1]),
     "since": (1_700_000_002 * SECOND, [3, 2]),
     "until": (1_700_000_002 * SECOND, [1]),
     "min_cost": (0.25, [2]),
@@ -182,6 +186,11 @@ def varied(store: Store) -> None:
     store.append(span(2, 2, parent=1, operation=Inference("x", request_model="gpt", usage=Usage(190, 10), cost_usd=0.3)))
     store.append(span(3, operation=Workflow("nightly"), attributes={"llmtrace.tags": ("beta",)}))
     store.append(span(3, 2, parent=1, operation=inference("a", "b")))
+    store.append(span(2, 3, parent=1, operation=ToolExecution("load_skill", skill="returns")))
+    failed_load = ToolExecution("load_skill", skill="returns")
+    store.append(span(3, 3, parent=1, operation=failed_load, failure=Failure("KeyError")))
+    store.append(span(1, 4, parent=1, operation=Retrieval(documents=[{"id": "kb-7", "content": "closed"}])))
+    store.append(span(3, 4, parent=1, operation=Memory("search_memory", records=[{"id": "kb-7", "content": "closed"}])))
 
 
 def numbers(store: Store, **query: Any) -> list[int]:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from llmtrace import listing
 from llmtrace.cli import format_text
@@ -33,6 +33,9 @@ from llmtrace.model.traces import short_id
 from llmtrace.store import Query, Store, TraceSummary, filters
 from llmtrace.store.local import LocalStore
 from llmtrace.text.unsafe_characters import clean
+
+if TYPE_CHECKING:
+    from llmtrace.reading.record_reach import Reached
 
 NAME = "ls"
 HELP = "list traces, newest first, with health, findings and first suspect"
@@ -124,10 +127,10 @@ def _list_traces(screen: Screen, store: Store, args: argparse.Namespace) -> None
     traces = matching[: args.limit]
     judged = _judge(verdicts, traces, TERMINAL_SECONDS if screen.is_terminal and not args.json else float("inf"))
     if args.json:
-        print_json(list(_as_json(store, traces, judged)))
+        print_json(list(_as_json(store, traces, judged, args.used_record)))
         return
     if traces:
-        _show(screen, store, traces, judged)
+        _show(screen, store, traces, judged, record_id=args.used_record)
     else:
         screen.line(nothing_found(store, args, filtered=bool(args.text) or any(filters.active(_query(args)))))
     _say_more(screen, len(matching), args)
@@ -205,11 +208,11 @@ def _watch(store: Store, args: argparse.Namespace) -> NoReturn:
     while True:
         fresh.reverse()
         if args.json:
-            for content in _as_json(store, fresh, verdicts.get(fresh)):
+            for content in _as_json(store, fresh, verdicts.get(fresh), args.used_record):
                 screen.line(json_text(content))
         elif fresh:
             judged = verdicts.get(fresh)
-            _show(screen, store, fresh, judged, above)
+            _show(screen, store, fresh, judged, above, record_id=args.used_record)
             above = [*above, *listing.with_health(fresh, judged)][-args.limit :]
         screen.stream.flush()
         complete = {trace.trace_id for trace in window if _is_complete(trace, args)}
@@ -223,13 +226,37 @@ def _is_complete(trace: TraceSummary, args: argparse.Namespace) -> bool:
     return trace.health != "running" or args.health == "running"
 
 
-def _as_json(store: Store, traces: Sequence[TraceSummary], verdicts: Sequence[Verdict]) -> Iterator[dict[str, Any]]:
+def _reach(store: Store, trace: TraceSummary, record_id: str | None) -> Reached | None:
+    """Return how far the record of ``--used-record`` came in a trace; None without that filter."""
+    if record_id is None:
+        return None
+    from llmtrace.reading.record_reach import reached  # loads the lineage
+
+    return reached(store.trace(trace.trace_id), record_id)
+
+
+def _reach_text(found: Reached) -> str:
+    record = found.record
+    version = f", version {record.version}" if record.version else ""
+    digest = f", content {record.digest}" if record.digest else ""
+    return f"record {record.id}{version}{digest}: {found.reach} (span {found.span_id})"
+
+
+def _as_json(
+    store: Store, traces: Sequence[TraceSummary], verdicts: Sequence[Verdict], record_id: str | None
+) -> Iterator[dict[str, Any]]:
     waiting = listing.waiting(store)
-    names = ("check", "span_id", "title", "confidence", "probability", "count")
+    of_suspect = ("check", "span_id", "title", "confidence", "probability", "count")
+    of_record = ("id", "version", "digest")
     for trace, verdict in zip(listing.with_health(traces, verdicts), verdicts, strict=True):
-        suspect = {name: getattr(verdict, name) for name in names} if verdict.title else None
+        suspect = {name: getattr(verdict, name) for name in of_suspect} if verdict.title else None
         undiagnosed = verdict.fault or verdict.undiagnosed or None
-        yield {**_trace_as_json(trace, waiting), "suspect": suspect, "undiagnosed": undiagnosed}
+        content = {**_trace_as_json(trace, waiting), "suspect": suspect, "undiagnosed": undiagnosed}
+        found = _reach(store, trace, record_id)
+        if found is not None:
+            record = {name: getattr(found.record, name) for name in of_record}
+            content["record"] = {**record, "reach": found.reach, "span_id": found.span_id}
+        yield content
 
 
 def _trace_as_json(trace: TraceSummary, waiting: Collection[str]) -> dict[str, Any]:
@@ -255,8 +282,11 @@ def _show(
     traces: Sequence[TraceSummary],
     verdicts: Sequence[Verdict],
     above: Sequence[TraceSummary] = (),
+    *,
+    record_id: str | None = None,
 ) -> None:
-    """Print traces as a table. ``above``: traces that were printed before; the new rows continue their table."""
+    """Print traces as a table. ``above``: traces that were printed before; the new rows continue their table.
+    ``record_id``: of ``--used-record``."""
     pending = _ids_of_pending(traces, verdicts)
     traces = listing.with_health(traces, verdicts)
     header, *lines = _table(screen, (*above, *traces), listing.waiting(store), pending)
@@ -269,6 +299,9 @@ def _show(
         conversation = _conversation(trace, room)
         if conversation:
             screen.line(" " * 10 + screen.paint(conversation, "dim"))
+        found = _reach(store, trace, record_id)
+        if found is not None:
+            screen.line(" " * 10 + screen.paint(short(_reach_text(found), room), "bold"))
         if trace.replay_of:
             screen.line(" " * 10 + screen.paint(format_text.replay(store.trace(trace.trace_id)), "dim"))
         if trace.findings:

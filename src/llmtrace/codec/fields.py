@@ -33,6 +33,9 @@ class Row(NamedTuple):
     """True if empty values and False are not written."""
     by: str | None = None
     """For a field that may hold content: the method of `ContentWriter` that converts it, in place of ``write``."""
+    former: str | None = None
+    """A former name of the attribute, which is read, but not written. On a span with both, the former one is the field: its
+    writer means something else by the other, which stays."""
 
 
 class Extra(NamedTuple):
@@ -79,10 +82,19 @@ def row_reader(rows: Rows) -> Read:
     by_key = {row.key: (row.field, row.read) for row in rows}
     keys = frozenset(by_key)
     defaults = {row.field: row.default for row in rows if row.default is not None}
+    renamed = [(row.former, row.key, row.field, row.read) for row in rows if row.former is not None]
 
     def read(rest: Attributes) -> dict[str, Any]:
         fields: dict[str, Any] = dict(defaults)
-        for key in keys.intersection(rest):
+        present = keys.intersection(rest)
+        for former, key, field, convert in renamed:
+            value = convert(rest.get(former))
+            if value is not None:
+                fields[field] = value
+                present -= {key}
+                if rest.pop(former) == rest.get(key):
+                    del rest[key]
+        for key in present:
             field, convert = by_key[key]
             value = convert(rest[key])
             if value is not None:
@@ -209,9 +221,9 @@ def text(field: str, key: str, by: str | None = None) -> Row:
     return Row(field, key, None, as_text, by=by)
 
 
-def name(field: str, key: str, by: str | None = None) -> Row:
+def name(field: str, key: str, by: str | None = None, former: str | None = None) -> Row:
     """Return the row of a required text field, which is "" without the attribute."""
-    return Row(field, key, None, as_text, "", omits_empty=True, by=by)
+    return Row(field, key, None, as_text, "", omits_empty=True, by=by, former=former)
 
 
 def count(field: str, key: str) -> Row:

@@ -48,7 +48,7 @@ class Shape(NamedTuple):
     """Written after the rows. Of a tool, the order is: arguments, ``repaired``, result, definition, then the other rows, since
     its name may repeat a secret."""
     subject: str | None = None
-    """The field that follows the operation's name in the name of the span."""
+    """The field or property that follows the operation's name in the name of the span."""
     start: tuple[str, ...] = ()
     """Fields that are known at the start and that a sampler may need."""
     ids: tuple[str, ...] = ()
@@ -138,11 +138,13 @@ SHAPES: Final = (
             fields.text("call_id", sc.TOOL_CALL_ID),
             fields.flag("executed", sc.TOOL_EXECUTED, default=True),
             fields.flag("inferred", sc.TOOL_INFERRED),
+            fields.text("skill", sc.SKILL_NAME, by="free_name"),
+            fields.text("skill_resource", sc.SKILL_RESOURCE, by="free_name"),
             fields.json("repaired", sc.TOOL_REPAIRED),
         ),
         tool_attributes.EXTRAS,
-        subject="name",
-        start=("name", "type"),
+        subject="subject",
+        start=("name", "type", "skill", "skill_resource"),
         ids=("call_id",),
     ),
     Shape(
@@ -162,7 +164,7 @@ SHAPES: Final = (
         Workflow,
         (sc.INVOKE_WORKFLOW,),
         "internal",
-        (fields.name("name", sc.WORKFLOW_NAME, by="free_name"), _INPUT, _OUTPUT),
+        (fields.name("name", sc.AGENT_NAME, by="free_name", former=sc.WORKFLOW_NAME), _INPUT, _OUTPUT),
         subject="name",
         start=("name",),
     ),
@@ -302,7 +304,13 @@ _KEYS: Final = {
     for shape in SHAPES
 }
 RESERVED: Final[dict[type, frozenset[str]]] = {
-    shape.operation_class: frozenset([*(row.key for row in shape.rows), *(key for extra in shape.extras for key in extra.keys)])
+    shape.operation_class: frozenset(
+        [
+            *(row.key for row in shape.rows),
+            *(row.former for row in shape.rows if row.former is not None),
+            *(key for extra in shape.extras for key in extra.keys),
+        ]
+    )
     for shape in SHAPES
 }
 """Attributes that reading an operation of this class may remove, except gen_ai.operation.name."""

@@ -136,12 +136,19 @@ class Content:
         name, stats = name or usual_name, RedactionStats()
         shown = self._redacted(attributes)
         stored = exported = Start(self.values.name(name, stats), shown)
-        if isinstance(operation, ToolExecution) and operation.name and self._level != "all":
-            hidden = strip.shown_name(str(shown[semconv.TOOL_NAME]))
-            if hidden != operation.name:
-                shown_name = self.values.name(name.replace(operation.name, hidden), stats)
-                exported = Start(shown_name, {**shown, semconv.TOOL_NAME: hidden})
+        if isinstance(operation, ToolExecution) and self._level != "all":
+            exported = self._start_with_hidden_names(name, attributes, shown, stats)
         return Opening(name, kind, exported if self._level == "none" else stored, exported)
+
+    def _start_with_hidden_names(
+        self, name: str, attributes: Mapping[str, JsonValue], shown: Mapping[str, JsonValue], stats: RedactionStats
+    ) -> Start:
+        """Return the start of a tool execution without names that the model may have invented. ``shown``: the redacted
+        ``attributes``."""
+        hidden = {key: strip.shown_name(str(shown[key])) for key in strip.FREE_NAMES if shown.get(key)}
+        for key, written in hidden.items():
+            name = name.replace(str(attributes[key]), written)
+        return Start(self.values.name(name, stats), {**shown, **hidden})
 
     def _redacted(self, attributes: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         redact, stats = self.values.name, RedactionStats()

@@ -20,6 +20,8 @@ from llmtrace.text.patterns import lazy_pattern
 
 HIDDEN = "*"
 """Replaces a hidden name."""
+FREE_NAMES = (semconv.TOOL_NAME, semconv.SKILL_NAME, semconv.SKILL_RESOURCE)
+"""Attributes with a name that the model may have invented."""
 _NAME = lazy_pattern(r"[A-Za-z_$][\w$./:-]{0,63}", re.ASCII)
 """Form of a declared field's or tool's name. Any other name was invented by the model, or is content used as a key."""
 _REASONING_LEVEL = semconv.REQUEST_PREFIX + "reasoning.level"
@@ -42,9 +44,10 @@ _WORD = lazy_pattern(r"[A-Za-z_]{1,16}", re.ASCII)
 def without_content(raw: RawSpan) -> RawSpan:
     """Return a written span without content, with content level "none"."""
     name, attributes = raw.name, _without_content(raw.attributes)
-    tool = raw.attributes.get(semconv.TOOL_NAME)
-    if isinstance(tool, str) and tool and (shown := attributes[semconv.TOOL_NAME]) != tool:
-        name = name.replace(tool, str(shown))
+    for key in FREE_NAMES:
+        written = raw.attributes.get(key)
+        if isinstance(written, str) and written and (shown := attributes[key]) != written:
+            name = name.replace(written, str(shown))
     raw = replace(raw, name=name, attributes=attributes)
     return _without_findings_content(raw) if raw.events or raw.links or raw.status_message else raw
 
@@ -55,8 +58,9 @@ def _without_content(attributes: Mapping[str, JsonValue]) -> dict[str, JsonValue
     level, tool = harmless.get(_REASONING_LEVEL), harmless.get(semconv.TOOL_NAME)
     if isinstance(level, str) and not _WORD.fullmatch(level):
         del harmless[_REASONING_LEVEL]
-    if isinstance(tool, str):
-        harmless[semconv.TOOL_NAME] = shown_name(tool)
+    for key in FREE_NAMES:
+        if isinstance(written := harmless.get(key), str):
+            harmless[key] = shown_name(written)
     if semconv.REVIEW_QUESTION in harmless:
         is_name = harmless[semconv.REVIEW_QUESTION] == tool
         harmless[semconv.REVIEW_QUESTION] = harmless[semconv.TOOL_NAME] if is_name else HIDDEN
@@ -88,7 +92,7 @@ def _without_findings_content(raw: RawSpan) -> RawSpan:
 
 
 def shown_name(name: str) -> str:
-    """Return the name of a tool, or `HIDDEN` if the model may have invented it."""
+    """Return the name of a tool or skill, or `HIDDEN` if the model may have invented it."""
     return name if _NAME.fullmatch(name) else HIDDEN
 
 

@@ -136,6 +136,15 @@ class ToolExecution:
     repaired: JsonValue = None
     """The arguments that the tool received if they were repaired first; else None."""
     type: str = "function"
+    skill: str | None = None
+    """The agent skill that the tool loads, reads or runs."""
+    skill_resource: str | None = None
+    """The file or script of the skill."""
+
+    @property
+    def subject(self) -> str:
+        """What follows the operation in the span's name: the tool, the skill and its resource."""
+        return " ".join(filter(None, (self.name, self.skill, self.skill_resource)))
 
 
 @value

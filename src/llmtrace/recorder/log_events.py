@@ -21,12 +21,24 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_s
 from opentelemetry.trace import Span as OtelSpan
 
 from llmtrace import semconv as sc
-from llmtrace.model import Embedding, Event, FetchResponse, Inference, JsonValue, Retrieval, Scope, Span
+from llmtrace.model import (
+    Embedding,
+    Event,
+    FetchResponse,
+    Inference,
+    JsonValue,
+    Memory,
+    Operation,
+    Retrieval,
+    Scope,
+    Span,
+    ToolExecution,
+)
 
 _API, _PROXIES = "opentelemetry._logs", ("ProxyLoggerProvider", "NoOpLoggerProvider")
 _DEBUG, _INFO, _WARN = 5, 9, 13
 """Severity numbers of OpenTelemetry."""
-_CLIENT_OPERATIONS = (Inference, Embedding, FetchResponse, Retrieval)
+_CLIENT_OPERATIONS = (Inference, Embedding, FetchResponse, Retrieval, Memory)
 _STRUCTURED = (sc.INPUT_MESSAGES, sc.OUTPUT_MESSAGES, sc.SYSTEM_INSTRUCTIONS, sc.TOOL_DEFINITIONS)
 
 _last: tuple[object, Any] = (None, None)
@@ -58,8 +70,14 @@ def emit_events(logger: Any, span: Span, around: OtelSpan, events: Sequence[Even
         if event.name == sc.EVALUATION_EVENT:
             _emit(logger, context, event, _INFO)
         elif event.name == sc.EXCEPTION_EVENT:
-            is_client = isinstance(span.operation, _CLIENT_OPERATIONS)
-            _emit(logger, context, event, _WARN, sc.CLIENT_EXCEPTION_EVENT if is_client else event.name)
+            _emit(logger, context, event, _WARN, _exception_event(span.operation))
+
+
+def _exception_event(operation: Operation) -> str:
+    """Return the conventions' name for a failure of this operation, or OpenTelemetry's general one."""
+    if isinstance(operation, ToolExecution):
+        return sc.TOOL_EXCEPTION_EVENT
+    return sc.CLIENT_EXCEPTION_EVENT if isinstance(operation, _CLIENT_OPERATIONS) else sc.EXCEPTION_EVENT
 
 
 def emit_evaluations(logger: Any, span: Span, events: Sequence[Event]) -> None:

@@ -17,6 +17,7 @@ from opentelemetry.trace import TracerProvider
 
 from llmtrace import semconv
 from llmtrace.codec import genai
+from llmtrace.codec.skills import with_skill
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.content.clean import Start
@@ -144,6 +145,8 @@ class Recorder:
         the current context. ``links``: spans to link to. ``can_be_answered``: the caller will ask the player of a replay for
         the tool's result instead of running the tool.
         """
+        if isinstance(operation, ToolExecution):
+            operation = self._enrich(operation)  # a sampler sees the skill
         context = otel_context.get_current() if context is None else context
         if self.hooks.place_in is not None:
             context = guard(self.hooks.place_in, context) or context
@@ -179,6 +182,8 @@ class Recorder:
         return enriched.cost_usd if isinstance(enriched, Inference) else None
 
     def _enrich(self, operation: Operation) -> Operation:
+        if isinstance(operation, ToolExecution):
+            return guard(with_skill, operation) or operation
         if self.hooks.enrich is None or not isinstance(operation, Inference):
             return operation
         return guard(self.hooks.enrich, operation) or operation
@@ -332,8 +337,8 @@ class Recorder:
     def adopt(self, span: Span, run: Run, watchers: Sequence[Watcher], *, outermost: bool) -> None:
         """Add a span of another instrumentation to a run, as if it were ours."""
         operation = span.operation
-        operation = run.join_call(operation) if isinstance(operation, ToolExecution) else self._enrich(operation)
-        self._end(replace(span, operation=operation), run, watchers, otel.report_evaluations, outermost=outermost)
+        operation = run.join_call(operation) if isinstance(operation, ToolExecution) else operation
+        self._end(replace(span, operation=self._enrich(operation)), run, watchers, otel.report_evaluations, outermost=outermost)
 
     def _end(
         self,

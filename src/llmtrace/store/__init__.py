@@ -53,6 +53,10 @@ class Query:
     user: str | None = None
     conversation: str | None = None
     tag: str | None = None
+    used_skill: str | None = None
+    """Name of an agent skill that was loaded, read or run, without a failure."""
+    used_record: str | None = None
+    """Id of a document or memory that was found or stored; see `reading.records`."""
     finding: str | None = None
     """Name of a failed signal, alone or as ``name:label``; code of a violation; or type of an error."""
     confidence: str | None = None

@@ -30,7 +30,7 @@ SORTS: Final[dict[str, tuple[str, Callable[[TraceSummary], Any]]]] = {
 }
 """By name: an SQL expression, and a function that computes the same from a summary. Among equal traces the newest is first."""
 
-KINDS: Final = ("finding", "agent", "workflow", "model", "user", "conversation", "tag")
+KINDS: Final = ("finding", "agent", "workflow", "model", "user", "conversation", "tag", "used_skill", "used_record")
 """Kinds of names that a trace is found by."""
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -166,6 +166,8 @@ FILTERS: Final = (
     _named("user", "of this user"),
     _named("conversation", "of this conversation"),
     _named("tag", "with this tag"),
+    _named("used_skill", "in which this agent skill was loaded, read or run"),
+    _named("used_record", "that found or stored this document or memory, by its id"),
     Filter(
         "since",
         "that began later: 30m, 2h, 7d ago, yesterday, or 2026-01-31[T12:00]",
@@ -201,8 +203,9 @@ def needs_summaries(query: Query) -> bool:
 
 
 def is_applied_after_reading(query: Query) -> bool:
-    """Return True if ``query`` has filters that no backend applies, so that more traces must be read than it returns."""
-    return bool(query.text) or any(filter_.name not in (*OF_START, "agent") for filter_, _ in active(query))
+    """Return True if ``query`` has filters that no backend applies exactly, so that more traces must be read than it
+    returns. A backend that searches an agent's name also finds workflows of that name."""
+    return bool(query.text) or any(filter_.name not in OF_START for filter_, _ in active(query))
 
 
 def in_order(summaries: list[TraceSummary], query: Query) -> list[TraceSummary]:

@@ -22,6 +22,7 @@ from llmtrace.model import (
     Inference,
     Message,
     Span,
+    ToolExecution,
     Trace,
     Workflow,
     failure_kind,
@@ -30,6 +31,7 @@ from llmtrace.model import (
     uncharged_spans,
 )
 from llmtrace.model.value import value
+from llmtrace.reading.records import records_of
 from llmtrace.semconv import CONVERSATION_ID, CREATE_AGENT, OPERATION_NAME, PROGRAM, REPLAY_OF, SERVICE_NAME, TAGS, USER_ID
 from llmtrace.text.patterns import lazy_pattern
 
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 N = TypeVar("N", int, float)
 
-FORM: Final = 14
+FORM: Final = 15
 """Version of the summaries. Raise it if a change of the code gives the same trace a different summary: an index then makes
 older summaries again when they are shown."""
 TEXT_LIMIT = 200
@@ -108,6 +110,10 @@ class TraceSummary:
     """The failed evaluations that have a label, as ``name:label``, in the order of ``findings``."""
     outer_workflow: str | None = None
     """Name of the workflow around all agents of the trace; None if agents ran only once."""
+    used_skills: tuple[str, ...] = ()
+    """Agent skills that were loaded, read or run, without a failure."""
+    used_records: tuple[str, ...] = ()
+    """Ids of documents and memories that were found or stored."""
 
     @property
     def title(self) -> tuple[str, ...]:
@@ -161,7 +167,14 @@ def summarise(trace: Trace) -> TraceSummary:
         letters=tuple(map(_letter_line, letters_of(trace))),
         replay_of=next((str(span.attributes[REPLAY_OF]) for span in trace.roots if REPLAY_OF in span.attributes), None),
         outer_workflow=None if workflow is None else workflow.name,
+        used_skills=_once(map(_skill, trace.spans)),
+        used_records=_once(record.id for _, operation in operations for record in records_of(operation)),
     )
+
+
+def _skill(span: Span) -> str | None:
+    execution = span.operation
+    return execution.skill if isinstance(execution, ToolExecution) and execution.executed and span.failure is None else None
 
 
 def _is_of_run(span: Span) -> bool:

@@ -14,6 +14,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import fields
 from llmtrace.codec.best_fields import says_nothing
 from llmtrace.codec.finish_reasons import finish_reason
+from llmtrace.codec.skills import with_skill
 from llmtrace.model import AgentInvocation, Custom, FetchResponse, Inference, Message, Span, ToolExecution, Workflow, replace
 from llmtrace.model.operations import CALLED
 
@@ -55,8 +56,8 @@ def use_standard_words(span: Span) -> Span:
         changes["input"] = _with_standard_words(operation.input)
         changes["output"] = _answers(operation)
         changes["name"] = _name(span, operation)
-    elif isinstance(operation, ToolExecution) and operation.call_id is not None:
-        changes["call_id"] = None if _PLACEHOLDER.fullmatch(operation.call_id.strip()) else operation.call_id
+    elif isinstance(operation, ToolExecution):
+        changes = _of_execution(operation)
     changes = {name: value for name, value in changes.items() if value != getattr(operation, name)}
     attributes = span.attributes
     if _SESSION in attributes and sc.CONVERSATION_ID not in attributes and not isinstance(operation, Custom):
@@ -71,6 +72,12 @@ def use_standard_words(span: Span) -> Span:
     if any(finish_reason(word) != word for word in written):
         attributes = {sc.RESPONSE_FINISH_REASONS: written, **attributes}
     return replace(span, operation=replace(operation, **changes), attributes=attributes)
+
+
+def _of_execution(execution: ToolExecution) -> dict[str, Any]:
+    known, call_id = with_skill(execution), execution.call_id
+    is_placeholder = call_id is not None and _PLACEHOLDER.fullmatch(call_id.strip())
+    return {"skill": known.skill, "skill_resource": known.skill_resource, "call_id": None if is_placeholder else call_id}
 
 
 def _name(span: Span, operation: AgentInvocation | Workflow) -> str:
