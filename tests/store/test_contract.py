@@ -187,8 +187,8 @@ def varied(store: Store) -> None:
     store.append(span(3, operation=Workflow("nightly"), attributes={"llmtrace.tags": ("beta",)}))
     store.append(span(3, 2, parent=1, operation=inference("a", "b")))
     store.append(span(2, 3, parent=1, operation=ToolExecution("load_skill", skill="returns")))
-    failed_load = ToolExecution("load_skill", skill="returns")
-    store.append(span(3, 3, parent=1, operation=failed_load, failure=Failure("KeyError")))
+    refused_load = ToolExecution("load_skill", skill="returns", executed=False)
+    store.append(span(3, 3, parent=1, operation=refused_load))
     store.append(span(1, 4, parent=1, operation=Retrieval(documents=[{"id": "kb-7", "content": "closed"}])))
     store.append(span(3, 4, parent=1, operation=Memory("search_memory", records=[{"id": "kb-7", "content": "closed"}])))
 
