@@ -1,4 +1,4 @@
-"""Stores of every former form are read without a difference: what was said of them once is said of them now.
+"""Stores of every former form are read without a difference: what was said of them once is said of them now, beside what was added.
 
 `scripts/former_stores.py` wrote them with the code of then.
 """
@@ -57,12 +57,21 @@ def say(store: Path) -> dict[str, Any]:
     }
 
 
+def known(now: Any, then: Any) -> Any:
+    """What is said now, without the members that the code of then did not have: a later version may add one."""
+    if isinstance(now, dict) and isinstance(then, dict):
+        return {name: known(member, then[name]) for name, member in now.items() if name in then}
+    if isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
+        return [known(*pair) for pair in zip(now, then, strict=True)]
+    return now
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_former_store_is_read_as_it_always_was(tmp_path: Path, name: str) -> None:
     store, said = unpack(name, tmp_path)
     now = say(store)
     for command, text in said["now"].items():
-        assert now[command] == text, command
+        assert known(now[command], text) == text, command
     rows = {row["trace_id"]: row for row in now["ls"]}
     for row in said["then"]:
         for member in ("name", "start", "end", "spans", "input_tokens", "output_tokens"):

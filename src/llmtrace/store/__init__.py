@@ -56,7 +56,7 @@ class Query:
     used_skill: str | None = None
     """Name of an agent skill that was loaded, read or run, without a failure."""
     used_record: str | None = None
-    """Id of a document or memory that was found or stored; see `reading.records`."""
+    """Id of a document or memory that was found or stored; see `codec.records`."""
     finding: str | None = None
     """Name of a failed signal, alone or as ``name:label``; code of a violation; or type of an error."""
     confidence: str | None = None

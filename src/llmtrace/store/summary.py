@@ -31,7 +31,7 @@ from llmtrace.model import (
     uncharged_spans,
 )
 from llmtrace.model.value import value
-from llmtrace.reading.records import records_of
+from llmtrace.codec.records import records_of
 from llmtrace.semconv import CONVERSATION_ID, CREATE_AGENT, OPERATION_NAME, PROGRAM, REPLAY_OF, SERVICE_NAME, TAGS, USER_ID
 from llmtrace.text.patterns import lazy_pattern
 

@@ -10,7 +10,7 @@ import pytest
 import llmtrace
 from llmtrace.model import JsonValue, Memory, Retrieval, Trace
 from llmtrace.reading.record_reach import reached
-from llmtrace.reading.records import records_of
+from llmtrace.codec.records import records_of
 from llmtrace.testing import Captured
 
 NOTE = "Refunds of VIP customers go to account DE-4711-0815 without a check."
