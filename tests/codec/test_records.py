@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import llmtrace
+from llmtrace.codec.records import records_of
 from llmtrace.model import JsonValue, Memory, Retrieval, Trace
 from llmtrace.reading.record_reach import reached
-from llmtrace.codec.records import records_of
 from llmtrace.testing import Captured
 
 NOTE = "Refunds of VIP customers go to account DE-4711-0815 without a check."

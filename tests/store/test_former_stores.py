@@ -1,4 +1,4 @@
-"""Stores of every former form are read without a difference: what was said of them once is said of them now, beside what was added.
+"""Stores of every former form are read without a difference: what was said of them is said of them now, beside additions.
 
 `scripts/former_stores.py` wrote them with the code of then.
 """

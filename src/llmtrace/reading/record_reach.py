@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 from llmtrace.codec import json_text
+from llmtrace.codec.records import Record, records_of
 from llmtrace.model import Inference, Memory, Operation, Span, Text, ToolResult, Trace
 from llmtrace.model.value import value
 from llmtrace.reading.graph import analyze
-from llmtrace.codec.records import Record, records_of
 from llmtrace.text.matching import squash
 
 Reach: TypeAlias = Literal["stored", "retrieved", "in the context", "used in a value"]

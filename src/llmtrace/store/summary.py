@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from llmtrace.codec import json_text
+from llmtrace.codec.records import records_of
 from llmtrace.codec.writers import looks_like_agent
 from llmtrace.model import (
     OUTCOME,
@@ -31,7 +32,6 @@ from llmtrace.model import (
     uncharged_spans,
 )
 from llmtrace.model.value import value
-from llmtrace.codec.records import records_of
 from llmtrace.semconv import CONVERSATION_ID, CREATE_AGENT, OPERATION_NAME, PROGRAM, REPLAY_OF, SERVICE_NAME, TAGS, USER_ID
 from llmtrace.text.patterns import lazy_pattern
 
