@@ -306,6 +306,7 @@ def test_reading_from_python_runs(tmp_path: Path) -> None:
         "how_to/budgets",
         "how_to/custom_signals",
         "how_to/model_clients",
+        "how_to/own_attributes",
         "how_to/redact",
         "how_to/what_changed",
         "reference/metrics",
