@@ -10,11 +10,14 @@ import functools
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
+from typing import NamedTuple
 
 from llmtrace.codec import json_text
 from llmtrace.errors import DiagnosisFailed, TraceNotFound
 from llmtrace.model import Health, Trace
+from llmtrace.model.issues import Occurrence, Version
 from llmtrace.model.value import value
 from llmtrace.store import Query, Store, TraceSummary
 from llmtrace.store.kept_verdicts import KeptVerdicts, Unjudged
@@ -51,6 +54,19 @@ class Verdict:
     """A short form of ``undiagnosed``, if the reason is about this trace alone."""
     fault: str = ""
     """The error in llmtrace that prevented the diagnosis."""
+    issues: tuple[Occurrence, ...] = ()
+    """The issues that the run shows."""
+    version: Version = field(default_factory=dict[str, tuple[str, ...]])
+    """The versions of the program, its prompts and models that the run was made with."""
+
+
+class JudgedRun(NamedTuple):
+    """An ended run with its verdict."""
+
+    trace_id: str
+    start: int
+    """Nanoseconds since the Unix epoch."""
+    verdict: Verdict
 
 
 NOTHING = Verdict()
@@ -96,6 +112,12 @@ class Verdicts:
             return None
         return self._diagnose({trace.trace_id: trace for trace in missing if trace[:2] not in self._tried}, seconds)
 
+    def judged(self, query: Query) -> list[JudgedRun] | None:
+        """Return the runs that match ``query`` and have a cached verdict, newest first; see `complete`. None without an
+        index."""
+        rows = None if self._cache is None else self._cache.matching(query)
+        return None if rows is None else [JudgedRun(trace_id, start, _read(text)) for trace_id, start, text in rows]
+
     def _present(self, traces: Sequence[TraceSummary]) -> dict[str, Verdict]:
         """Return the verdicts that need no diagnosis, by trace id."""
         if self._store.is_remote:
@@ -103,7 +125,7 @@ class Verdicts:
         verdicts = {trace.trace_id: NOTHING for trace in traces if trace.health == "running"}
         if self._cache is not None:
             cached = self._cache.get([trace.trace_id for trace in traces if trace.trace_id not in verdicts])
-            verdicts |= {trace_id: Verdict(**json_text.read(text)) for trace_id, text in cached.items()}
+            verdicts |= {trace_id: _read(text) for trace_id, text in cached.items()}
         for trace in traces:
             summary, verdict = self._uncached.get(trace.trace_id, (None, NOTHING))
             if summary == trace:
@@ -188,12 +210,14 @@ def cached_verdict(store: Store, trace_id: str) -> Verdict | None:
     if not isinstance(store, LocalStore):
         return None
     text = KeptVerdicts(store, code_version()).get([trace_id]).get(trace_id)
-    return None if text is None else Verdict(**json_text.read(text))
+    return None if text is None else _read(text)
 
 
 def verdict_of(trace: Trace) -> Verdict:
     """Diagnose a trace, and return the verdict."""
-    from llmtrace.diagnosis import diagnose, wrap_errors  # takes a third of a second; cached verdicts do not need it
+    # takes a third of a second; cached verdicts do not need it
+    from llmtrace.diagnosis import diagnose, wrap_errors
+    from llmtrace.diagnosis.occurrences import occurrences_of, version_of
 
     try:
         with wrap_errors(trace.trace_id):
@@ -201,20 +225,34 @@ def verdict_of(trace: Trace) -> Verdict:
     except DiagnosisFailed as failed:
         return Verdict(fault=failed.fault)
     prime, health = diagnosis.prime, diagnosis.health
+    issues, version = occurrences_of(trace, diagnosis), version_of(trace)
     if prime is not None:
-        return Verdict(prime.title, prime.confidence, prime.check, prime.span_id, prime.probability, prime.count, health)
+        found = (prime.title, prime.confidence, prime.check, prime.span_id, prime.probability, prime.count)
+        return Verdict(*found, health, issues=issues, version=version)
     if not diagnosis.is_judged and not diagnosis.is_wrong:
-        return Verdict(health=health, undiagnosed=_NOT_JUDGED, hint=_NOT_JUDGED)
-    return Verdict(health=health, report=next(iter(diagnosis.reports), "") if diagnosis.failed else "")
+        return Verdict(health=health, undiagnosed=_NOT_JUDGED, hint=_NOT_JUDGED, version=version)
+    report = next(iter(diagnosis.reports), "") if diagnosis.failed else ""
+    return Verdict(health=health, report=report, issues=issues, version=version)
 
 
 def _text(verdict: Verdict) -> str:
-    return json_text.write({name: getattr(verdict, name) for name in Verdict.__slots__})  # type: ignore[attr-defined]
+    content = {name: getattr(verdict, name) for name in Verdict.__slots__}  # type: ignore[attr-defined]
+    issues = [{name: getattr(issue, name) for name in type(issue).__slots__} for issue in verdict.issues]  # type: ignore[attr-defined]
+    return json_text.write({**content, "issues": issues})
+
+
+def _read(text: str) -> Verdict:
+    """Return the verdict that `_text` wrote."""
+    content = json_text.read(text)
+    content["issues"] = tuple([Occurrence(**issue) for issue in content["issues"]])
+    content["version"] = {kind: tuple(values) for kind, values in content["version"].items()}
+    return Verdict(**content)
 
 
 @functools.cache
 def code_version() -> str:
     """Return a text that changes with the code that diagnoses: the version, and the time when its newest file was written."""
     package = Path(__file__).parent
-    times = [file.stat().st_mtime_ns for folder in _FOLDERS for file in (package / folder).rglob("*.py")]
+    files = [Path(__file__), *(file for folder in _FOLDERS for file in (package / folder).rglob("*.py"))]
+    times = [file.stat().st_mtime_ns for file in files]
     return f"{__version__} {max(times, default=0)}"

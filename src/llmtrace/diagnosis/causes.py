@@ -106,6 +106,7 @@ def suspects_of(causes: Sequence[Cause], graph: Graph) -> tuple[Suspect, ...]:
 def _suspect(cause: Cause, graph: Graph) -> Suspect:
     finding = cause.finding
     way = chain(finding, reached_from(finding, graph), graph) if finding.is_marked else ()
+    identity = identity_of(finding, graph.trace)
     symptoms = dict.fromkeys(symptom.title for symptom in cause.symptoms if symptom.title != finding.title)
     return Suspect(
         finding.law,
@@ -123,7 +124,8 @@ def _suspect(cause: Cause, graph: Graph) -> Suspect:
         tuple(sorted(cause.places)),
         tuple(symptoms),
         way,
-        identity_of(finding, graph.trace).id,
+        identity.id,
+        identity,
     )
 
 

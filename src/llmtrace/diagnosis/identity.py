@@ -58,17 +58,17 @@ def identity_of(finding: Finding, trace: Trace) -> Identity:
     """Return the identity of a cause, from the finding that represents it."""
     span = trace.span(finding.span_id)
     call = finding.step if isinstance(finding.step, Call) else None
-    subject = _tool_of(call, span) or _agent_of(trace, span)
+    subject = _tool_of(call, span) or agent_of(trace, span)
     if (finding.law, finding.label) in _OF_FAULTS:
         violation = _violation_of(finding, call, span)
         if violation is not None and (call is None or call.failed or finding.law == "invalid_tool_call"):
-            return Identity(violation.code, subject, _place(violation.known_pointer))
+            return Identity(violation.code, subject, place_of(violation.known_pointer))
         failure = call.failure if call is not None else span.failure
         if failure is not None:
             return Identity(_error_of(failure), subject, "" if call is not None else _function_of(failure))
         if call is not None and call.failed:
             return Identity("error_result", subject)
-    return Identity(f"{finding.law} {finding.kind or finding.label}", subject, _place(finding.pointer or ""))
+    return Identity(f"{finding.law} {finding.kind or finding.label}", subject, place_of(finding.pointer or ""))
 
 
 def _tool_of(call: Call | None, span: Span) -> str:
@@ -77,14 +77,15 @@ def _tool_of(call: Call | None, span: Span) -> str:
     if any(violation.code == "unknown_tool" for violation in violations) or (call is not None and call.offered is False):
         return ""
     if call is not None:
-        return _steady(call.name)
-    return _steady(span.operation.name) if isinstance(span.operation, ToolExecution) else ""
+        return without_ids(call.name)
+    return without_ids(span.operation.name) if isinstance(span.operation, ToolExecution) else ""
 
 
-def _agent_of(trace: Trace, span: Span) -> str:
+def agent_of(trace: Trace, span: Span) -> str:
+    """Return the name of the agent or workflow that a span belongs to, without ids; empty outside any."""
     for outer in (span, *trace.ancestors(span)):
         if isinstance(outer.operation, (AgentInvocation, Workflow)):
-            return _steady(outer.operation.name or "")
+            return without_ids(outer.operation.name or "")
     return ""
 
 
@@ -108,11 +109,12 @@ def _function_of(failure: Failure) -> str:
     return re.sub(r":\d+ in ", " ", raised_at(failure))
 
 
-def _steady(name: str) -> str:
+def without_ids(name: str) -> str:
+    """Return a name with ``#`` for each part that looks like a number or an id."""
     return _VARIABLE.sub("#", name)
 
 
-def _place(pointer: str) -> str:
+def place_of(pointer: str) -> str:
     """Return a pointer without what differs from call to call: positions in lists, and keys that look like ids."""
     segments = pointer.split("/")
     return "/".join("*" if segment.isdigit() or _VARIABLE.search(segment) else segment for segment in segments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from llmtrace.diagnosis.identity import Identity
 from llmtrace.model import Confidence, Health, JsonValue
 from llmtrace.model.traces import short_id
 from llmtrace.model.value import value
@@ -58,6 +59,8 @@ class Suspect:
     """From the outcome to this place. The last step is the suspect itself."""
     issue: str = ""
     """Id of the failure over many runs: equal in all runs with the same fault of the same tool or agent in the same field."""
+    identity: Identity | None = None
+    """What ``issue`` is the id of: the kind of failure, the tool or agent, the field."""
 
     @property
     def is_marked(self) -> bool:

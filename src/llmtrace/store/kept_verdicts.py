@@ -58,6 +58,19 @@ class KeptVerdicts:
 
         return self._store.with_index(read, {})
 
+    def matching(self, query: Query) -> list[tuple[str, int, str]] | None:
+        """Return id, start and cached verdict of the traces that match ``query`` and have a verdict, newest first.
+
+        The query's confidence, text and order are ignored. None if the index cannot be used.
+        """
+
+        def read(indexer: Indexer, db: sqlite3.Connection) -> list[tuple[str, int, str]] | None:
+            where, values = indexer.index.conditions(db, query)
+            statement = f"SELECT trace, start, verdict FROM traces WHERE {where} AND NOT stale AND judged = ? ORDER BY start DESC LIMIT ?"  # noqa: S608, E501
+            return db.execute(statement, (*values, self._judged, query.limit)).fetchall()
+
+        return self._store.with_index(read, None)
+
     def missing(self, query: Query) -> list[Unjudged] | None:
         """Return the ended traces that match ``query``, except for its confidence, and have no verdict. Newest first.
 
