@@ -108,6 +108,13 @@ def _path(value: Any) -> str:
     return path
 
 
+def _file(value: Any) -> str:
+    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(path, str):
+        raise ValueError("the path of a file")
+    return path
+
+
 def _price_table(text: str) -> dict[str, Any]:
     try:
         table = json.loads(text)
@@ -270,6 +277,12 @@ class Config:
         _positive(int),
         "Longest content attribute (messages, arguments, result) in bytes; more is cut, JSON kept.",
         check=_number,
+    )
+    issues: str = _option(
+        "",
+        str,
+        "File with the decisions about issues, such as one in a git repository; unset: `issues.jsonl` in the store's folder.",
+        check=_file,
     )
     max_store_bytes: int = _option(
         1 << 30, _positive(int), "Size of the local store in bytes; the oldest goes first.", check=_number

@@ -89,6 +89,7 @@ def configure(
     replayable: bool | None = None,
     fingerprint_env: Sequence[str] | None = None,
     max_content_bytes: int | None = None,
+    issues: str | os.PathLike[str] | None = None,
     max_store_bytes: int | None = None,
     max_store_days: float | None = None,
     on_invalid: OnInvalid | None = None,

@@ -119,6 +119,16 @@ def test_damaged_records_are_told_each_time(llmtrace: Callable[..., Any], store:
     assert "are damaged" in llmtrace("doctor", "--store", store).out.replace("\n                      ", " ")
 
 
+def test_lines_that_are_no_decisions_about_issues_are_told(store: str) -> None:
+    """So are conflict marks of git, which change nothing."""
+    (Path(store) / "issues.jsonl").write_text("<<<<<<< HEAD\n{broken\n=======\n>>>>>>> other\n", "utf-8")
+    found = [finding for finding in doctor_checks.everything(store) if finding.about == "issues"]
+    assert [finding.status for finding in found] == ["note", "wrong"]
+    assert "3 conflict marks" in found[0].text
+    assert found[1].text.startswith("1 line(s) of ")
+    assert all(finding.advice for finding in found)
+
+
 def test_the_other_llmtrace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The distribution called llmtrace is another project's, and shares our folder."""
     distribution(tmp_path, "llmtrace", "0.3.1")

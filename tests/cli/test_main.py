@@ -190,7 +190,7 @@ def test_a_file_is_no_trace_id(llmtrace: Callable[..., Any], store: str, tmp_pat
     assert llmtrace("why", "--store", str(path)).code == 0
 
 
-SHOWING = ("ls", "why", "why --all", "show", "check", "stats", "drift", "lineage", "tail --no-follow")
+SHOWING = ("ls", "why", "issues", "show", "check", "stats", "drift", "lineage", "tail --no-follow")
 
 
 @pytest.mark.parametrize(

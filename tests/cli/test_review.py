@@ -197,8 +197,8 @@ def test_a_decision_after_the_program_was_killed_is_told(
     assert first["title"] == "refund waited for a review when the program ended"
     assert first["evidence"].endswith(f"It was {decided} later by ann.")
     assert first["advice"].startswith(f"Go on with that decision: llmtrace review resume {request.review_id} -- COMMAND.")
-    (cause,) = json.loads(llmtrace("why", "--all", "--json").out)["causes"]
-    assert (cause["title"], cause["check"], first["label"]) == (first["title"], "end_state", "waited")
+    (issue,) = json.loads(llmtrace("issues", "--json").out)["issues"]
+    assert (issue["title"], issue["check"], first["label"]) == (first["title"], "end_state", "waited")
 
 
 def test_a_review_that_expired_unseen_is_told(held: Callable[[], ReviewRequest], llmtrace: Callable[..., Any]) -> None:

@@ -7,19 +7,16 @@ import json
 import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from inline_snapshot import snapshot
 
-from llmtrace import semconv
 from llmtrace.cli import why
 from llmtrace.cli.terminal import Screen
 from llmtrace.diagnosis import ChainStep, Diagnosis, Place, Suspect
-from llmtrace.model import AgentInvocation, Evaluation, Trace, replace
-from llmtrace.store import open_store
-from tests.cli.traces import SECOND, SILENT, Maker, answers, chat, silent, user
+from llmtrace.model import Trace, replace
+from tests.cli.traces import SECOND, SILENT, Maker, silent
 from tests.stored import append
 
 
@@ -273,41 +270,6 @@ def test_each_list_ends_with_a_blank_line() -> None:
             assert lines[number + 1] == "" or lines[number + 1].startswith(line[:2]), line
 
 
-def test_all_groups_runs_by_cause(llmtrace: Callable[..., Any], store: str) -> None:
-    """Two runs with one cause are one line, and a run without a suspect is in none."""
-    opened = open_store(store)
-    for number in range(2):
-        for span in Maker(f"{number + 3}" * 32, time.time_ns() - SECOND).with_two_made_up():
-            opened.append(span)
-    opened.append(Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))))
-    opened.close()
-    told = json.loads(llmtrace("why", "--all", "--json", "--store", store).out)
-    assert told["runs"] == 5
-    assert told["causes"][0]["runs"] >= 2
-    assert {"3" * 32, "4" * 32} <= set(told["causes"][0]["traces"])
-    assert "d" * 32 not in str(told["causes"])
-    out = llmtrace("why", "--all", "--store", store).out
-    assert told["causes"][0]["title"] in out
-    assert f"{sum(cause['runs'] for cause in told['causes'])} of 5 runs have a suspect" in out
-    assert "Since " in out
-    assert json.loads(llmtrace("why", "--all", "--tag", "absent", "--json", "--store", store).out)["runs"] == 0
-
-
-def test_of_many_runs_one_that_cannot_be_diagnosed_costs_only_itself(
-    llmtrace: Callable[..., Any], store: str, broken_diagnosis: None
-) -> None:
-    """stderr says so, once for each fault; the other runs are grouped as ever."""
-    append(store, *Maker("3" * 32, time.time_ns() - SECOND).with_two_made_up())
-    ran = llmtrace("why", "--all", "--store", store)
-    assert ran.code == 0
-    assert ran.out.startswith("1 of 3 runs has a suspect, one cause")
-    said = " ".join(ran.err.split())
-    assert "1 run could not be diagnosed: KeyError ('order_id') at conftest.py:" in said
-    assert said.endswith("See llmtrace why 4bf92f35 for how to report it.")
-    told = json.loads(llmtrace("why", "--all", "--json", "--store", store).out)
-    assert [one["trace_id"] for one in told["undiagnosed"]] == [SILENT]
-
-
 def test_a_trace_that_cannot_be_diagnosed(llmtrace: Callable[..., Any], store: str, broken_diagnosis: None) -> None:
     """No stack trace, but what happened, how to report it, and what can be read instead; exit code 1."""
     ran = llmtrace("why", SILENT, "--store", store)
@@ -318,56 +280,3 @@ def test_a_trace_that_cannot_be_diagnosed(llmtrace: Callable[..., Any], store: s
     assert "report it" in ran.err
     assert "llmtrace export 4bf92f35 --content none" in ran.err
     assert llmtrace("export", "4bf92f35", "--content", "none", "--store", store).code == 0
-
-
-@pytest.mark.parametrize("option", ["--since=1h", "--agent=shop", "--tag=prod", "--limit=3"])
-def test_what_chooses_among_many_runs_needs_all(llmtrace: Callable[..., Any], store: str, option: str) -> None:
-    ran = llmtrace("why", option, "--store", store)
-    assert ran.code == 2
-    assert f"{option.partition('=')[0]} needs --all" in ran.err
-
-
-def test_failed_runs_without_a_cause_are_counted(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
-    """They are in no group, and their ids are named."""
-    maker, task, answer = Maker("c" * 32, time.time_ns() - SECOND), user("Has it arrived?"), answers("It has.")
-    outcome = Evaluation("outcome", "error", "the program reported failure", "failure")
-    agent = AgentInvocation("a", input=(task,), output=(answer,))
-    append(
-        str(tmp_path / "store"),
-        maker.span(1, None, "invoke_agent a", agent, took=0.9, evaluations=(outcome,)),
-        maker.span(2, 1, "chat m", chat([task], answer)),
-    )
-    for form in ("--all", "--all --markdown"):
-        out = llmtrace("why", *form.split(), "--store", str(tmp_path / "store")).out
-        assert "1 run failed without a clear cause. Newest: cccccccc" in out
-    told = json.loads(llmtrace("why", "--all", "--json", "--store", str(tmp_path / "store")).out)
-    assert told["failed_without_cause"] == ["c" * 32]
-    assert llmtrace("why", "--store", str(tmp_path / "store")).out.startswith("The run failed, but no step is a clear cause.")
-
-
-def test_all_of_a_run_without_a_suspect(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
-    """It is counted among the runs that were looked at."""
-    append(
-        str(tmp_path / "store"),
-        Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))),
-    )
-    assert llmtrace("why", "--all", "--store", str(tmp_path / "store")).out == "No suspect in 1 run\n"
-
-
-def test_that_only_the_newest_runs_were_looked_at_is_said(llmtrace: Callable[..., Any], store: str) -> None:
-    assert llmtrace("why", "--all", "--store", store).err == ""
-    assert llmtrace("why", "--all", "--limit", "2", "--store", store).err == ""
-    ran = llmtrace("why", "--all", "--limit", "1", "--store", store)
-    assert ran.out.startswith("1 of 1 run has a suspect")
-    assert "stopped after the newest 1 run. Use --limit N for more." in " ".join(ran.err.split())
-
-
-def test_a_run_is_tagged_by_any_of_its_spans(llmtrace: Callable[..., Any], store: str) -> None:
-    """A program may name its tags once the run has begun."""
-    maker = Maker("e" * 32, time.time_ns() - SECOND)
-    append(
-        store,
-        maker.span(2, 1, "chat m", chat([user("hi")], answers("hello")), attributes={semconv.TAGS: ("beta",)}),
-        maker.span(1, None, "invoke_agent support", AgentInvocation("support")),
-    )
-    assert json.loads(llmtrace("why", "--all", "--tag", "beta", "--json", "--store", store).out)["runs"] == 1

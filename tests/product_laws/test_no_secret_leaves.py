@@ -26,7 +26,7 @@ from tests.servers import serving
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
-    "ls", "ls --json", "ls --sessions", "export --all", "export --all --content none", "why --all", "why --all --json",
+    "ls", "ls --json", "ls --sessions", "export --all", "export --all --content none", "issues", "issues --json",
     "stats --json", "stats --by user", "stats --by prompt", "review ls --all --json", "freeze", "check --all --json",
     "dead-letters --json",
 )  # fmt: skip

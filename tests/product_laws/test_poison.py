@@ -140,7 +140,7 @@ COMMANDS = (
     ["stats", "--json"],
     ["check"],
     ["drift"],
-    ["why", "--all"],
+    ["issues"],
 )
 OF_TRACE = (["show"], ["show", "--full"], ["show", "--json"], ["why"], ["why", "--json"], ["export"])
 

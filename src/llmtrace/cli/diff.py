@@ -264,7 +264,7 @@ def _write_sets(screen: Screen, difference: SetDifference, before: RunSet, now: 
         screen.prose(f"A set has only {format_text.plural(fewest, 'run')}: only a large difference can show.", "yellow")
     undiagnosed = before.undiagnosed + now.undiagnosed
     if undiagnosed:
-        screen.prose(f"{format_text.plural(undiagnosed, 'run')} could not be diagnosed. See llmtrace why --all.", "yellow")
+        screen.prose(f"{format_text.plural(undiagnosed, 'run')} could not be diagnosed. See llmtrace issues.", "yellow")
 
 
 def _figure_row(figure: Compared) -> list[Cell]:

@@ -24,9 +24,10 @@ from opentelemetry import trace
 from llmtrace import instrumentation, laws
 from llmtrace.cli import format_text
 from llmtrace.config import Config
-from llmtrace.errors import LlmtraceError
+from llmtrace.errors import LlmtraceError, StoreError
 from llmtrace.exporters.forwarding.counts import reports
 from llmtrace.exporters.forwarding.destination import named
+from llmtrace.issues import decision_file
 from llmtrace.model.reviews import ReviewState
 from llmtrace.store import Query, journal_files, open_store, reviews
 from llmtrace.store.local import CLAIMS, default_folder
@@ -54,7 +55,7 @@ def everything(store: str | None = None) -> list[Finding]:
     with _log_lines() as lines:
         config = Config.read(store=store)
     findings = [Finding("wrong", "configuration", line, "Correct it, or unset it.") for line in lines]
-    checks = (_versions, _store, _reviews, _content, _signals, _libraries, _rivals, _patched, _provider, _sending)
+    checks = (_versions, _store, _reviews, _issues, _content, _signals, _libraries, _rivals, _patched, _provider, _sending)
     return findings + [finding for check in checks for finding in check(config)]
 
 
@@ -156,6 +157,24 @@ def _reviews(config: Config) -> Iterator[Finding]:
         except (sqlite3.Error, OSError) as error:
             yield Finding("wrong", "reviews", f"{files[0]} cannot be read: {error}", advice)
     yield from (Finding("wrong", "reviews", line, "Update llmtrace, or decide it there.") for line in lines)
+
+
+def _issues(config: Config) -> Iterator[Finding]:
+    folder = folder_of(config.store)
+    file = decision_file(folder, config)
+    if file is None:
+        return
+    try:
+        decisions = file.read()
+    except StoreError as error:
+        yield Finding("wrong", "issues", str(error), "Give access to the file, or name another with LLMTRACE_ISSUES.")
+        return
+    if decisions.conflicts:
+        text = f"{file.path} has {decisions.conflicts} conflict marks of git; the decisions of both sides count"
+        yield Finding("note", "issues", text, "Remove these lines. The order of the others does not matter.")
+    if decisions.skipped:
+        text = f"{decisions.skipped} line(s) of {file.path} are not decisions and are left out"
+        yield Finding("wrong", "issues", text, "Correct or remove them, or update llmtrace.")
 
 
 def _content(config: Config) -> Iterator[Finding]:

@@ -58,8 +58,6 @@ def endpoint(args: argparse.Namespace) -> Endpoint | None:
         return None
     if not args.judge.strip():
         raise BadInput("--judge: expected the name of a model, got ''.\nGive the name that its server lists.")
-    if args.all:
-        raise BadInput("--judge works on one run and cannot be combined with --all.\nLeave out --all, and name the trace.")
     url = args.judge_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
     if not is_http(url):
         raise BadInput(

@@ -10,6 +10,7 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.diagnosis import Reading, Suspect, diagnose
 from llmtrace.errors import ConfigurationError, JudgeFailed, LlmtraceError, StoreError
+from llmtrace.issues import Decision, decision_file
 from llmtrace.judge import Endpoint
 from llmtrace.judge.correction import CorrectionQuestion, correct, question_for
 from llmtrace.launch.replay_process import INCOMPARABLE, SAME, run_replay
@@ -44,6 +46,7 @@ from llmtrace.recorder.feedback import evaluation_of
 from llmtrace.statistics.two_samples import wilson
 from llmtrace.store import open_store
 from llmtrace.store.late_evaluations import Unfinished, attach
+from llmtrace.store.reviews import this_user
 from llmtrace.store.summary import summarise
 from llmtrace.testing.run import StoredRun
 
@@ -150,8 +153,6 @@ def check_options(args: argparse.Namespace) -> None:
     options = [f"--{name}" for name in _ONLY_HERE if getattr(args, name) is not None]
     if not args.prove and (options or args.command):
         raise BadInput(f"{options[0] if options else 'a program after --'} needs --prove.\nAs in: {EXAMPLE}")
-    if args.prove and args.all:
-        raise BadInput("--prove works on one run and cannot be combined with --all.\nName the trace.")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -409,8 +410,8 @@ class _Prover:
         return _Runs(well, another_way, sorted(left_out), ids, dict(real_calls))
 
     def keep(self, proofs: Sequence[_Proof]) -> None:
-        """Keep what was proven as feedback of the run: it ended badly by the check. A store that cannot be written keeps
-        nothing."""
+        """Keep what was proven: the run gets feedback that it ended badly by the check, and the suspect's issue is proven. A
+        store that cannot be written keeps nothing."""
         trace = self._recording.trace
         content = Content(self._config)
         for proof in proofs:
@@ -422,6 +423,12 @@ class _Prover:
             evaluation = evaluation_of(score=0.0, label=None, comment=comment, user=None, source="program")
             with suppress(LlmtraceError, Unfinished, OSError), open_store(self._recording.store, config=self._config) as store:
                 attach(store, trace.trace_id, (evaluation,) if evaluation else (), clean=content.clean)
+                file = decision_file(store.folder, self._config)
+                if file is not None and (suspect := proof.plan.suspect) is not None and suspect.is_marked:
+                    # without the correction itself, which may be content: people share this file
+                    because = f"with a correction {arms[0]} ended well, and {arms[1]} as recorded"
+                    by, now = this_user(), time.time_ns()
+                    file.append(Decision(suspect.issue, "proven", now, by, because, suspect.title, run=trace.trace_id))
 
     def ended_well(self, trace: Trace, exit_code: int) -> bool:
         if self._check is None:

@@ -1,7 +1,7 @@
 """``llmtrace why``: show if something is wrong with a run, and where it began: the suspect first, then the chain to it.
 
-``--all`` diagnoses many runs and groups them by cause; ``--markdown`` prints Markdown for a ticket or a coding agent;
-``--judge`` asks a model for a second opinion; ``--prove`` corrects suspects and runs the program again (`llmtrace.cli.prove`).
+``--markdown`` prints Markdown for a ticket or a coding agent; ``--judge`` asks a model for a second opinion; ``--prove``
+corrects suspects and runs the program again (`llmtrace.cli.prove`). `llmtrace issues` groups the suspects of many runs.
 
 The output has the suspects with confidence, evidence, chain and advice; what the program, a person or a signal reported about
 the whole run; for a run that is known to have failed, five places to look at first; what is only worth a look; the checks that
@@ -18,30 +18,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from llmtrace.cli import format_text, judge_option, prove
-from llmtrace.cli.ls import since
-from llmtrace.cli.options import FINE, BadInput, positive, print_json
+from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.show import headline
-from llmtrace.cli.stores import nothing_found, opened, trace_of
+from llmtrace.cli.stores import opened, trace_of
 from llmtrace.cli.terminal import Cell, Progress, Screen, Style, short
 from llmtrace.diagnosis import ChainStep, Diagnosis, Place, Reading, Suspect, diagnose, wrap_errors
-from llmtrace.diagnosis.causes import Case, Group, case_of, group_by_cause
 from llmtrace.diagnosis.result import advice_label
-from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Trace, replace
-from llmtrace.model.traces import in_traces, short_id
-from llmtrace.store import Query, Store
+from llmtrace.model.traces import short_id
 
 NAME = "why"
 HELP = "show where a run went wrong: suspects, evidence, the chain back"
 EXAMPLE = "llmtrace why last"
 TAKES_COMMAND = True
 
-MOST_RUNS = 1000
 _EXAMPLES = 3
 _MARKUP = re.compile(r"[|*\[\\]|(?<![^\W_])_|_(?![^\W_])")
 """Characters with a meaning in Markdown. Underscores within a word have none."""
-_RUN_FILTERS = ("since", "agent", "tag", "limit")
-"""Options that only make sense with ``--all``."""
 
 Notes = Mapping[tuple[str, str], str]
 """The judge's notes on suspects and places, by span id and title."""
@@ -52,11 +45,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", metavar="N", type=positive, default=3, help="how many suspects to show (default: 3)")
     parser.add_argument("--possible", action="store_true", help="also show what is only worth a look, with its evidence")
     parser.add_argument("--markdown", action="store_true", help="as Markdown, for a ticket or a coding agent")
-    parser.add_argument("--all", action="store_true", help="look at many runs, and group them by cause")
-    parser.add_argument("--since", metavar="WHEN", type=since, help="with --all, only newer runs: 30m, 2h, 7d, or 2026-01-31")
-    parser.add_argument("--agent", metavar="NAME", help="with --all, only runs in which this agent took part")
-    parser.add_argument("--tag", metavar="TAG", help="with --all, only runs that have this tag")
-    parser.add_argument("--limit", metavar="N", type=positive, help=f"with --all, at most N runs (default: {MOST_RUNS})")
     judge_option.configure(parser)
     prove.configure(parser)
 
@@ -66,14 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.prove:
         return prove.run(args)
     endpoint = judge_option.endpoint(args)
-    filters = [f"--{name}" for name in _RUN_FILTERS if getattr(args, name) is not None]
-    if filters and not args.all:
-        raise BadInput(
-            f"{filters[0]} needs --all, since why diagnoses one run.\nAdd --all, or leave out {' and '.join(filters)}."
-        )
     with opened(args) as store:
-        if args.all:
-            return _all(store, args)
         trace = trace_of(store, args.trace)
     with wrap_errors(trace.trace_id), Progress("diagnosing"):
         reading = Reading(trace)
@@ -130,7 +111,7 @@ def show(
 
 def _marked(screen: Screen, suspects: Sequence[Suspect], top: int, notes: Notes) -> None:
     if suspects:
-        _first(screen, suspects[0], notes)
+        show_first(screen, suspects[0], notes)
     if len(suspects[:top]) > 1:
         screen.line("Other suspects", "bold")
     for number, suspect in enumerate(suspects[1:top], 2):
@@ -186,7 +167,8 @@ def details_of(suspect: Suspect) -> Iterator[str]:
         yield f"It explains: {'; '.join(suspect.symptoms)}."
 
 
-def _first(screen: Screen, suspect: Suspect, notes: Notes) -> None:
+def show_first(screen: Screen, suspect: Suspect, notes: Notes) -> None:
+    """Print a suspect with its evidence, the chain to it, and advice."""
     style = format_text.CONFIDENCE_STYLE[suspect.confidence]
     screen.headed(Cell(suspect.title, ("bold",)), Cell(format_text.confidence(suspect), (style, "bold")))
     screen.prose(suspect.evidence)
@@ -263,154 +245,49 @@ def markdown(
     if verdict:
         yield f"{verdict} Trace `{trace.trace_id}` ({diagnosis.health}).\n"
     for number, suspect in enumerate((*diagnosis.marked[:top], *(diagnosis.possible if possible else ()))):
-        yield from _suspect_as_markdown(suspect, notes, is_first=number == 0)
+        yield from suspect_as_markdown(suspect, notes, is_first=number == 0)
     if diagnosis.reports:
-        yield from [*(f"* Reported: {_code(report, 600)}" for report in diagnosis.reports), ""]
+        yield from [*(f"* Reported: {code(report, 600)}" for report in diagnosis.reports), ""]
     if diagnosis.places:
         yield "Where to look first:\n"
         for number, place in enumerate(diagnosis.places, 1):
-            title = f"{_plain(place.title)} (span `{place.span_id}`, {format_text.probability(place.probability)})"
+            title = f"{plain(place.title)} (span `{place.span_id}`, {format_text.probability(place.probability)})"
             note = notes.get((place.span_id, place.title))
-            yield f"{number}. {title}: {_plain(evidence_of(place))}{f'. {_code(note, 600)}' if note else ''}"
+            yield f"{number}. {title}: {plain(evidence_of(place))}{f'. {code(note, 600)}' if note else ''}"
         yield ""
-    lines = [f"* {label}: {_plain(text)}" for label, text in coverage(trace, diagnosis, names=True)]
+    lines = [f"* {label}: {plain(text)}" for label, text in coverage(trace, diagnosis, names=True)]
     if diagnosis.possible and not possible:
-        lines = [f"* {_plain(worth_a_look(diagnosis))}", *lines]
+        lines = [f"* {plain(worth_a_look(diagnosis))}", *lines]
     yield from [*lines, ""] if lines else ()
     if not verdict:
         yield f"Trace `{trace.trace_id}`, {diagnosis.health}, {format_text.plural(len(trace), 'span')}."
 
 
-def _suspect_as_markdown(suspect: Suspect, notes: Notes, *, is_first: bool) -> Iterator[str]:
-    yield f"{'##' if is_first else '###'} {_plain(suspect.title)} ({format_text.confidence(suspect)})"
-    yield f"\n{_plain(' '.join([suspect.evidence, *details_of(suspect)]))}\n"
+def suspect_as_markdown(suspect: Suspect, notes: Notes, *, is_first: bool) -> Iterator[str]:
+    """Yield a suspect with its evidence and advice; the first one with the chain to it."""
+    yield f"{'##' if is_first else '###'} {plain(suspect.title)} ({format_text.confidence(suspect)})"
+    yield f"\n{plain(' '.join([suspect.evidence, *details_of(suspect)]))}\n"
     judged = notes.get((suspect.span_id, suspect.title))
-    yield from [f"* {_code(judged, 600)}", ""] if judged else ()
+    yield from [f"* {code(judged, 600)}", ""] if judged else ()
     if is_first and suspect.chain and not _is_title_only(suspect):
         yield "From the outcome back to it:\n"
         for number, step in enumerate(folded(suspect.chain), 1):
-            note = f": {_plain(step.note)}" if step.note and step.note != suspect.evidence.rstrip(".") else ""
-            yield f"{number}. {_code(_step_text(step))} (span `{step.span_id}`){note}"
+            note = f": {plain(step.note)}" if step.note and step.note != suspect.evidence.rstrip(".") else ""
+            yield f"{number}. {code(_step_text(step))} (span `{step.span_id}`){note}"
         yield ""
     if suspect.advice:
-        yield f"{advice_label(suspect)}: {_plain(suspect.advice)}\n"
+        yield f"{advice_label(suspect)}: {plain(suspect.advice)}\n"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return the text on one line, with the special characters of Markdown and HTML escaped."""
     bare = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("`", "'")
     return _MARKUP.sub(r"\\\g<0>", bare)
 
 
-def _code(text: str, length: int = 200) -> str:
+def code(text: str, length: int = 200) -> str:
+    """Return the text as a code span of Markdown."""
     return f"`{short(' '.join(text.split()), length).replace('`', chr(39))}`"
-
-
-# -- many runs
-
-
-def _all(store: Store, args: argparse.Namespace) -> int:
-    limit = args.limit or MOST_RUNS
-    query = Query(limit=limit + 1, since=args.since, agent=args.agent, tag=args.tag)  # one more, to know if there are more
-    run_count, cases, unexplained, undiagnosed, more = 0, [], list[str](), list[DiagnosisFailed](), False
-    with Progress("diagnosing runs") as progress:
-        for trace in progress.count(in_traces(store.spans(query))):
-            if run_count == limit:
-                more = True
-                break
-            run_count += 1
-            try:
-                diagnosis = diagnose(trace)
-            except DiagnosisFailed as error:
-                undiagnosed.append(error)
-                continue
-            if diagnosis.prime is not None:
-                cases.append(case_of(trace, diagnosis.prime))
-            elif diagnosis.failed:
-                unexplained.append(trace.trace_id)
-    groups = group_by_cause(cases)
-    if args.json:
-        faults = [{"trace_id": error.trace_id, "fault": error.fault} for error in undiagnosed]
-        causes = [_group_as_json(group) for group in groups]
-        print_json({"runs": run_count, "causes": causes, "failed_without_cause": unexplained, "undiagnosed": faults})
-    elif args.markdown:
-        print("\n".join(_groups_as_markdown(groups, run_count, unexplained)))
-    else:
-        nothing = nothing_found(store, args, filtered=bool(args.since or args.agent or args.tag))
-        show_groups(Screen(sys.stdout), groups, run_count, unexplained, top=max(args.top, 10), nothing=nothing)
-    err = Screen(sys.stderr)
-    for fault, example in {error.fault: error for error in undiagnosed}.items():
-        runs = format_text.plural(sum(error.fault == fault for error in undiagnosed), "run")
-        report = f"This is a bug in llmtrace. See llmtrace why {short_id(example.trace_id)} for how to report it."
-        err.prose(f"llmtrace why: {runs} could not be diagnosed: {fault}. {report}")
-    if more and not args.json:
-        err.prose(f"llmtrace why: stopped after the newest {format_text.plural(limit, 'run')}. Use --limit N for more.")
-    return FINE
-
-
-def show_groups(
-    screen: Screen, groups: list[Group], run_count: int, unexplained: Sequence[str], *, top: int, nothing: str
-) -> None:
-    """Print each cause with the number of its runs, its first time and its first model.
-
-    ``unexplained``: ids of failed runs without a clear cause. ``nothing``: the message if no run was found.
-    """
-    if not run_count:
-        screen.line(nothing)
-        return
-    screen.line(_counted(groups, run_count), "bold")
-    if groups:
-        screen.line()
-    for group in groups[:top]:
-        screen.headed(Cell(group.title, ("bold",)), Cell(format_text.plural(len(group.cases), "run"), ("red",)))
-        screen.prose(_when(group), "dim", prefix="   ")
-        screen.prose(f"{advice_label(group.last.suspect)}: {group.advice}", "green", prefix="   ")
-        screen.line()
-    if len(groups) > top:
-        screen.line(f"{len(groups) - top} more with --top {len(groups)}", "dim")
-    if unexplained:
-        screen.prose(_unexplained(unexplained))
-
-
-def _unexplained(trace_ids: Sequence[str]) -> str:
-    newest = " ".join(short_id(trace_id) for trace_id in trace_ids[:_EXAMPLES])
-    return f"{format_text.plural(len(trace_ids), 'run')} failed without a clear cause. Newest: {newest}"
-
-
-def _counted(groups: list[Group], run_count: int) -> str:
-    runs = sum(len(group.cases) for group in groups)
-    if not runs:
-        return f"No suspect in {format_text.plural(run_count, 'run')}"
-    causes = "one cause" if len(groups) == 1 else f"{len(groups)} causes"
-    return f"{runs} of {format_text.plural(run_count, 'run')} {'has' if runs == 1 else 'have'} a suspect, {causes}"
-
-
-def _when(group: Group) -> str:
-    model = group.first.models[0] if group.first.models else ""
-    if len(group.cases) == 1:
-        return f"{_day(group.first)}{model and f', with {model}'}. Trace: {short_id(group.first.trace_id)}"
-    model = model and f", first with {model}"
-    ids = " ".join(short_id(case.trace_id) for case in group.cases[-_EXAMPLES:][::-1])
-    return f"Since {_day(group.first)}, last {_day(group.last)}{model}. Newest: {ids}"
-
-
-def _day(case: Case) -> str:
-    return format_text.moment(case.start, "%Y-%m-%d %H:%M")
-
-
-def _group_as_json(group: Group) -> dict[str, object]:
-    cause = {"issue": group.issue, "title": group.title, "check": group.check, "advice": group.advice, "runs": len(group.cases)}
-    models = sorted({model for case in group.cases for model in case.models})
-    times = {"first": group.first.start, "last": group.last.start, "first_models": list(group.first.models), "models": models}
-    return {**cause, **times, "traces": [case.trace_id for case in group.cases]}
-
-
-def _groups_as_markdown(groups: list[Group], run_count: int, unexplained: Sequence[str]) -> Iterator[str]:
-    yield f"## {_counted(groups, run_count)}\n"
-    for group in groups:
-        yield f"* **{_plain(group.title)}**: {format_text.plural(len(group.cases), 'run')}. {_plain(_when(group))}."
-        yield f"  {advice_label(group.last.suspect)}: {_plain(group.advice)}"
-    yield from [f"* {_plain(_unexplained(unexplained))}"] if unexplained else ()
 
 
 def _step_text(step: ChainStep) -> str:

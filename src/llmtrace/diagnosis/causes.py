@@ -13,8 +13,7 @@ from functools import cached_property
 from llmtrace.diagnosis.identity import identity_of
 from llmtrace.diagnosis.result import ChainStep, Suspect
 from llmtrace.laws.finding import Finding, position_of, ranked
-from llmtrace.model import Inference, JsonValue, Trace
-from llmtrace.model.value import value
+from llmtrace.model import JsonValue
 from llmtrace.reading.calls import Call, Step
 from llmtrace.reading.graph import Flow, Graph
 from llmtrace.reading.provenance import REVIEWED
@@ -127,58 +126,6 @@ def _suspect(cause: Cause, graph: Graph) -> Suspect:
         identity.id,
         identity,
     )
-
-
-@value
-class Case:
-    """A run and its first certain or likely suspect."""
-
-    trace_id: str
-    start: int
-    """Nanoseconds since the Unix epoch."""
-    models: tuple[str, ...]
-    suspect: Suspect
-
-
-@value
-class Group:
-    issue: str
-    """Id of the failure that all cases have, see `identity`."""
-    title: str
-    check: str
-    advice: str
-    """The advice of the last case."""
-    cases: tuple[Case, ...]
-    """In order of time."""
-
-    @property
-    def first(self) -> Case:
-        return self.cases[0]
-
-    @property
-    def last(self) -> Case:
-        return self.cases[-1]
-
-
-def case_of(trace: Trace, suspect: Suspect) -> Case:
-    inferences = [span.operation for span in trace.spans if isinstance(span.operation, Inference)]
-    models = dict.fromkeys(inference.model for inference in inferences)
-    return Case(trace.trace_id, trace.spans[0].start, tuple(model for model in models if model), suspect)
-
-
-def group_by_cause(cases: Iterable[Case]) -> list[Group]:
-    """Group cases by identity, the largest group first. Of groups of equal size, the most recent comes first.
-
-    A group has the title of its last case: one fault may show in several ways.
-    """
-    cases_by_cause: dict[str, list[Case]] = {}
-    for case in sorted(cases, key=lambda case: case.start):
-        cases_by_cause.setdefault(case.suspect.issue, []).append(case)
-    groups = [
-        Group(issue, same[-1].suspect.title, same[-1].suspect.check, same[-1].suspect.advice, tuple(same))
-        for issue, same in cases_by_cause.items()
-    ]
-    return sorted(groups, key=lambda group: (-len(group.cases), -group.last.start))
 
 
 # -- the chain from the outcome back

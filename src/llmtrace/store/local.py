@@ -55,7 +55,9 @@ SPANS_AT_ONCE = 200
 CLAIMS = ("claims.db", "reviews.db", "dead_letters.db")
 """The file of `store.claims`, and those that held claims before. That module is imported late: a program that only records does
 not need it."""
-_FILES = ("budgets", "sent", "unsent", "viewer.token", "waiting_logs.jsonl", "reviewing")
+ISSUES = "issues.jsonl"
+"""The file of decisions about issues, see `llmtrace.issues`."""
+_FILES = (ISSUES, "budgets", "sent", "unsent", "viewer.token", "waiting_logs.jsonl", "reviewing")
 BESIDE = frozenset({*_FILES, *CLAIMS, baselines.NAME, replay_key.NAME})
 """Files in a store's folder other than the journal and its index. A folder with only these is an empty store."""
 
