@@ -46,6 +46,7 @@ def test_registry_reads_what_the_modules_state() -> None:
         "feedback",
         "freeze",
         "import",
+        "issues",
         "lineage",
         "ls",
         "mcp",
