@@ -34,7 +34,7 @@ from llmtrace.store import Query, Store
 from llmtrace.store.reviews import this_user
 
 NAME = "issues"
-HELP = "group the failures of all runs: how often, since when, fixed or relapsed"
+HELP = "group the failures of all runs, and track fixed and relapsed ones"
 EXAMPLE = "llmtrace issues fixed i3f2a1b9c --in 4c2d9e1"
 
 _ACTIONS = ("ls", "show", "fixed", "dismiss", "open")
