@@ -14,9 +14,10 @@ from llmtrace import diagnosis, list_verdicts, listing
 from llmtrace.errors import UnreadableStore
 from llmtrace.list_verdicts import PENDING, Verdicts
 from llmtrace.model import Custom, Evaluation, replace
-from llmtrace.store import Query, Store, filters, open_store, sqlite
+from llmtrace.store import Query, Store, filters, indexing, open_store, sqlite
 from llmtrace.store.kept_verdicts import KeptVerdicts
 from llmtrace.store.late_evaluations import attach
+from llmtrace.store.local import LocalStore
 from tests.cli.traces import RECOVERED, SILENT, recovered, silent
 from tests.store.spans import agent, inference, span, trace_id
 
@@ -95,6 +96,20 @@ def test_a_trace_is_diagnosed_once_until_one_of_its_spans_changes(tmp_path: Path
         assert listing.find(store, Query(confidence="likely"), verdicts, seconds=0)[1] == 2
         assert len(listing.find(store, Query(confidence="likely"), verdicts)[0]) == 1
     assert len(diagnosed) == 5
+
+
+def test_monitors_that_find_nothing_leave_the_verdict(
+    tmp_path: Path, diagnosed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may see a trace long after it was diagnosed."""
+    monkeypatch.setattr(indexing, "_FEW", -1)  # a list does not wait for them
+    store = filled(str(tmp_path / "store"))
+    assert isinstance(store, LocalStore)
+    first = Verdicts(store).get(store.traces())
+    assert store.with_index(lambda indexer, db: indexer.unseen(db), 0) == 2
+    assert store.refresh() == 0
+    assert Verdicts(store).get(store.traces()) == first
+    assert len(diagnosed) == 2
 
 
 LONG = "c" * 32

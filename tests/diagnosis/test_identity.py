@@ -71,3 +71,16 @@ def test_one_fault_that_shows_in_several_ways_is_one_failure() -> None:
 def test_another_tool_field_or_kind_is_another_failure(other: AgentRun) -> None:
     others = {prime(invalid()).issue, prime(raising(Failure("KeyError", "order"))).issue}
     assert prime(other).issue not in others
+
+
+def test_lost_messages_are_one_failure_of_the_agent_whichever_tool_it_called_then() -> None:
+    """The tool at which it shows is chance."""
+
+    def lost(tool_name: str, order: str) -> Suspect:
+        run = AgentRun(PAY, REFUND).user(f"My order is {order}.").answer("Thanks. What shall I do?").user("The usual.")
+        run.messages = run.messages[2:]
+        return prime(run.calls((tool_name, {"order_id": "ZZ-9931", "amount": 3}, {"done": "ZZ-9931"})).answer("Done."))
+
+    first, second = lost("refund", "KS-20418"), lost("pay", "BX-77301")
+    assert {first.check, second.check} == {"lost_context"}
+    assert first.issue == second.issue

@@ -31,6 +31,8 @@ _OF_FAULTS: Final = frozenset(
     }
 )
 """Laws and labels that say in different ways that a call or a step failed."""
+_ABOUT_CONVERSATION: Final = frozenset({"lost_context"})
+"""Laws whose findings are about a conversation, so about its agent, whichever tool the model called when it showed."""
 _VARIABLE: Final = re.compile(r"[0-9a-fA-F]*\d[0-9a-fA-F]{7,}[-0-9a-fA-F]*|[0-9a-fA-F]{7,}\d[-0-9a-fA-F]*|\d{3,}")
 """A part of a name that looks like a number or an id, which a program has made up for one run."""
 _ID_DIGITS: Final = 8
@@ -58,7 +60,8 @@ def identity_of(finding: Finding, trace: Trace) -> Identity:
     """Return the identity of a cause, from the finding that represents it."""
     span = trace.span(finding.span_id)
     call = finding.step if isinstance(finding.step, Call) else None
-    subject = _tool_of(call, span) or agent_of(trace, span)
+    tool = "" if finding.law in _ABOUT_CONVERSATION else _tool_of(call, span)
+    subject = tool or agent_of(trace, span)
     if (finding.law, finding.label) in _OF_FAULTS:
         violation = _violation_of(finding, call, span)
         if violation is not None and (call is None or call.failed or finding.law == "invalid_tool_call"):

@@ -137,9 +137,11 @@ class Indexer:
                 while waiting:
                     trace_id = waiting.popleft()
                     trace = reader.read(trace_id)
-                    if trace.spans and watching.see(trace):
+                    has_news = bool(trace.spans) and watching.see(trace)
+                    if has_news:
                         trace = Trace(monitoring.with_findings(db, trace.spans, trace_id), alive=trace.alive)
-                    _store_summary(db, trace_id, trace)
+                    if has_news or not trace.spans or _is_stale(db, trace_id):  # else its summary and its verdict still hold
+                        _store_summary(db, trace_id, trace)
                     db.execute("UPDATE traces SET unseen = 0 WHERE trace = ?", (trace_id,))
                     if time.monotonic() >= until:
                         break
