@@ -77,9 +77,17 @@ def test_lost_messages_are_one_failure_of_the_agent_whichever_tool_it_called_the
     """The tool at which it shows is chance."""
 
     def lost(tool_name: str, order: str) -> Suspect:
-        run = AgentRun(PAY, REFUND).user(f"My order is {order}.").answer("Thanks. What shall I do?").user("The usual.")
-        run.messages = run.messages[2:]
-        return prime(run.calls((tool_name, {"order_id": "ZZ-9931", "amount": 3}, {"done": "ZZ-9931"})).answer("Done."))
+        made_up = f"{order[:3]}55512"
+        run = (
+            AgentRun(PAY, REFUND)
+            .user(f"My order is {order}.")
+            .answer("One moment.")
+            .user("Go on.")
+            .answer("Yes?")
+            .user("Do it.")
+        )
+        run.messages = run.messages[1:]
+        return prime(run.calls((tool_name, {"order_id": made_up, "amount": 3}, {"done": made_up})).answer("Done."))
 
     first, second = lost("refund", "KS-20418"), lost("pay", "BX-77301")
     assert {first.check, second.check} == {"lost_context"}
