@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmtrace.codec import json_text
 from llmtrace.errors import DiagnosisFailed, TraceNotFound
@@ -23,6 +23,9 @@ from llmtrace.store import Query, Store, TraceSummary
 from llmtrace.store.kept_verdicts import KeptVerdicts, Unjudged
 from llmtrace.store.local import LocalStore
 from llmtrace.version import __version__
+
+if TYPE_CHECKING:
+    from llmtrace.diagnosis import Diagnosis
 
 _SHORT = 300
 """Spans up to which traces are diagnosed in the order of the list. Longer ones come last, the shortest of them first."""
@@ -215,15 +218,19 @@ def cached_verdict(store: Store, trace_id: str) -> Verdict | None:
 
 def verdict_of(trace: Trace) -> Verdict:
     """Diagnose a trace, and return the verdict."""
-    # takes a third of a second; cached verdicts do not need it
-    from llmtrace.diagnosis import diagnose, wrap_errors
-    from llmtrace.diagnosis.occurrences import occurrences_of, version_of
+    from llmtrace.diagnosis import diagnose, wrap_errors  # takes a third of a second; cached verdicts do not need it
 
     try:
         with wrap_errors(trace.trace_id):
-            diagnosis = diagnose(trace)
+            return verdict_from(trace, diagnose(trace))
     except DiagnosisFailed as failed:
         return Verdict(fault=failed.fault)
+
+
+def verdict_from(trace: Trace, diagnosis: Diagnosis) -> Verdict:
+    """Return the verdict of a trace that was diagnosed."""
+    from llmtrace.diagnosis.occurrences import occurrences_of, version_of  # see `verdict_of`
+
     prime, health = diagnosis.prime, diagnosis.health
     issues, version = occurrences_of(trace, diagnosis), version_of(trace)
     if prime is not None:

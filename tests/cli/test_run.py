@@ -191,7 +191,7 @@ def test_json_goes_to_stderr(tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text("import sys; print('out'); sys.exit(4)")
     code, out, err = plain("-m", "llmtrace", "run", "--json", "--store", str(tmp_path / "store"), "agent.py", cwd=tmp_path)
     assert (code, out) == (4, b"out\n")
-    assert err.decode() == f'{{"trace_id": "{last(tmp_path).trace_id}", "exit_code": 4}}\n'
+    assert err.decode() == f'{{"trace_id": "{last(tmp_path).trace_id}", "exit_code": 4, "relapsed": []}}\n'
 
 
 def test_a_configure_of_the_programs_own_goes_to_the_same_store(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """``llmtrace ls``: list the traces of a store, newest first, with task, answer, findings and first suspect.
 
-Below each trace stand its task and answer, its findings of severity warning and error (``!``), and its first suspect (``?``).
+Below each trace stand its task and answer, its findings of severity warning and error (``!``), an issue that was fixed and that
+it shows again (``! relapsed``), and its first suspect (``?``).
 An unknown number is ``-``, never 0.
 
 Health is *failed* if the program reported failure, the outermost span ended in error, or the run was interrupted; else
@@ -24,10 +25,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from llmtrace import listing
 from llmtrace.cli import format_text
+from llmtrace.cli.issue_text import relapse_words
 from llmtrace.cli.options import FINE, BadInput, json_text, positive, print_json
 from llmtrace.cli.stores import nothing_found, opened
 from llmtrace.cli.terminal import Cell, Progress, Screen, Style, short
-from llmtrace.list_verdicts import PENDING, Verdict, Verdicts
+from llmtrace.config import Config
+from llmtrace.issues import Decisions, decisions_of, relapses_in, state_in
+from llmtrace.list_verdicts import PENDING, JudgedRun, Verdict, Verdicts
 from llmtrace.listing import Session
 from llmtrace.model.traces import short_id
 from llmtrace.store import Query, Store, TraceSummary, filters
@@ -118,7 +122,7 @@ def _list_sessions(screen: Screen, store: Store, args: argparse.Namespace) -> No
     _say_more(screen, len(sessions), args)
     turns = {turn.trace_id: turn for session in sessions[: args.limit] for turn in session.turns}
     pending = {trace_id for session in sessions[: args.limit] for trace_id in session.pending}
-    _show_late(screen, verdicts, [turn for trace_id, turn in turns.items() if trace_id in pending])
+    _show_late(screen, store, verdicts, [turn for trace_id, turn in turns.items() if trace_id in pending])
 
 
 def _list_traces(screen: Screen, store: Store, args: argparse.Namespace) -> None:
@@ -134,7 +138,7 @@ def _list_traces(screen: Screen, store: Store, args: argparse.Namespace) -> None
     else:
         screen.line(nothing_found(store, args, filtered=bool(args.text) or any(filters.active(_query(args)))))
     _say_more(screen, len(matching), args)
-    _show_late(screen, verdicts, [trace for trace, verdict in zip(traces, judged, strict=True) if verdict is PENDING])
+    _show_late(screen, store, verdicts, [trace for trace, verdict in zip(traces, judged, strict=True) if verdict is PENDING])
 
 
 def _say_more(screen: Screen, count: int, args: argparse.Namespace) -> None:
@@ -171,13 +175,13 @@ def _runs(traces: Sequence[TraceSummary]) -> str:
     return f"1 run of {spans}" if len(traces) == 1 else f"{len(traces)} runs of up to {spans}"
 
 
-def _show_late(screen: Screen, verdicts: Verdicts, traces: Sequence[TraceSummary]) -> None:
+def _show_late(screen: Screen, store: Store, verdicts: Verdicts, traces: Sequence[TraceSummary]) -> None:
     """Wait for the verdicts of these traces, and print each, with the trace's health, as soon as it is known."""
     if not traces:
         return
     screen.prose(f"Still judging {_runs(traces)}. Ctrl-C leaves the rest to the next ls.", "dim")
     screen.stream.flush()
-    waiting = list(traces)
+    waiting, decisions = list(traces), decisions_of(store.folder, Config.read())
     with suppress(KeyboardInterrupt):
         while waiting:
             with Progress(f"judging {_runs(waiting)}"):
@@ -187,7 +191,7 @@ def _show_late(screen: Screen, verdicts: Verdicts, traces: Sequence[TraceSummary
                 if verdict is not PENDING:
                     health = screen.paint(trace.health, format_text.HEALTH_STYLE[trace.health])
                     screen.line(f"{screen.paint(short_id(trace.trace_id), 'bold')}  {health}")
-                    _show_verdict(screen, trace, verdict)
+                    _show_verdict(screen, trace, verdict, decisions)
             screen.stream.flush()
             waiting = [trace for trace, verdict in zip(waiting, judged, strict=True) if verdict is PENDING]
 
@@ -245,13 +249,15 @@ def _reach_text(found: Reached) -> str:
 def _as_json(
     store: Store, traces: Sequence[TraceSummary], verdicts: Sequence[Verdict], record_id: str | None
 ) -> Iterator[dict[str, Any]]:
-    waiting = listing.waiting(store)
+    waiting, decisions = listing.waiting(store), decisions_of(store.folder, Config.read())
     of_suspect = ("check", "span_id", "title", "confidence", "probability", "count")
     of_record = ("id", "version", "digest")
     for trace, verdict in zip(listing.with_health(traces, verdicts), verdicts, strict=True):
         suspect = {name: getattr(verdict, name) for name in of_suspect} if verdict.title else None
         undiagnosed = verdict.fault or verdict.undiagnosed or None
-        content = {**_trace_as_json(trace, waiting), "suspect": suspect, "undiagnosed": undiagnosed}
+        run = JudgedRun(trace.trace_id, trace.start, verdict)
+        issues = [{"issue": issue.issue, "state": state_in(run, issue, decisions)} for issue in verdict.issues]
+        content = {**_trace_as_json(trace, waiting), "suspect": suspect, "issues": issues, "undiagnosed": undiagnosed}
         found = _reach(store, trace, record_id)
         if found is not None:
             record = {name: getattr(found.record, name) for name in of_record}
@@ -288,7 +294,7 @@ def _show(
     """Print traces as a table. ``above``: traces that were printed before; the new rows continue their table.
     ``record_id``: of ``--used-record``."""
     pending = _ids_of_pending(traces, verdicts)
-    traces = listing.with_health(traces, verdicts)
+    traces, decisions = listing.with_health(traces, verdicts), decisions_of(store.folder, Config.read())
     header, *lines = _table(screen, (*above, *traces), listing.waiting(store), pending)
     if not above:
         screen.line(header)
@@ -309,7 +315,7 @@ def _show(
         if verdict is PENDING:
             screen.line(" " * 10 + screen.paint("? still being judged", "dim"))
         else:
-            _show_verdict(screen, trace, verdict)
+            _show_verdict(screen, trace, verdict, decisions)
         if verdict.undiagnosed and not verdict.hint:
             reasons[verdict.undiagnosed] = None
     for reason in reasons:
@@ -330,8 +336,11 @@ def _ids_of_pending(traces: Sequence[TraceSummary], verdicts: Sequence[Verdict])
     return {trace.trace_id for trace, verdict in zip(traces, verdicts, strict=True) if verdict is PENDING}
 
 
-def _show_verdict(screen: Screen, trace: TraceSummary, verdict: Verdict) -> None:
-    """Print the suspect of a trace, or why there is none."""
+def _show_verdict(screen: Screen, trace: TraceSummary, verdict: Verdict, decisions: Decisions) -> None:
+    """Print the issues that relapsed in a trace, and its suspect, or why there is none."""
+    for issue, decision in relapses_in(JudgedRun(trace.trace_id, trace.start, verdict), decisions):
+        for line in screen.wrapped(f"! {relapse_words(issue, decision)}", 10):
+            screen.line(" " * 10 + screen.paint(line, "red", "bold"))
     room, see = screen.width - 10, f"See llmtrace why {short_id(trace.trace_id)}"
     style: Style = "dim"
     if verdict.fault:

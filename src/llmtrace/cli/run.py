@@ -6,7 +6,8 @@ traced too (see `llmtrace.launch`), in the same trace.
 Law: the program sees what it would see without llmtrace: ``sys.argv``, ``sys.path``, ``__main__``. Its output, exit code and
 tracebacks are unchanged. llmtrace prints its summary afterwards, on stderr.
 
-Options of llmtrace come before the program. With ``--json``, stderr gets one line with the trace id and the exit code. A Python
+Options of llmtrace come before the program. With ``--json``, stderr gets one line with the trace id, the exit
+code and the issues that have relapsed. A Python
 started with ``-I`` or ``-E``, or without llmtrace, runs untraced. The exit code is the program's.
 """
 
@@ -31,14 +32,18 @@ from typing import Any
 
 import llmtrace
 from llmtrace.cli import format_text as worded
+from llmtrace.cli.issue_text import relapse_words
 from llmtrace.cli.options import FINE, STOPPED, BadInput, json_text
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
 from llmtrace.diagnosis import diagnose
-from llmtrace.errors import ConfigurationError, DiagnosisFailed, TraceNotFound
+from llmtrace.errors import ConfigurationError, DiagnosisFailed, StoreError, TraceNotFound
 from llmtrace.guards.budget import read_budget, track
+from llmtrace.issues import Decision, Decisions, decisions_of, relapses_in
 from llmtrace.launch import environment
+from llmtrace.list_verdicts import JudgedRun, verdict_of
 from llmtrace.model import AgentInvocation, Failure, ToolExecution, Trace, Workflow
+from llmtrace.model.issues import Occurrence
 from llmtrace.model.traces import is_program, short_id
 from llmtrace.recorder import active, root
 from llmtrace.recorder.guard import guard
@@ -259,32 +264,50 @@ def _absorb_programs() -> None:
 
 def _stored(recording: Recording) -> Trace | None:
     """Return the trace of the run; None if it is not stored on this machine."""
+    return _stored_with_decisions(recording)[0]
+
+
+def _stored_with_decisions(recording: Recording) -> tuple[Trace | None, Decisions]:
+    """Return the trace of the run, or None if it is not stored on this machine, and the decisions about issues."""
     config = Config.read()
     if config.store == "off":
-        return None
+        return None, Decisions()
     with contextlib.suppress(TraceNotFound), open_store(config.store, config=config) as store:
-        return store.trace(recording.trace_id)
-    return None  # without a terminal and with an OTLP endpoint
+        decisions = Decisions()
+        with contextlib.suppress(StoreError):  # `llmtrace issues` says why the file cannot be read
+            decisions = decisions_of(store.folder, config)
+        return store.trace(recording.trace_id), decisions
+    return None, Decisions()  # without a terminal and with an OTLP endpoint
 
 
 def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
-    """Print the result and the next command in three lines on stderr, or one line of JSON.
+    """Print the result, relapsed issues and the next command on stderr, or one line of JSON.
 
     ``code``: an argument of ``sys.exit``. None counts as 0, anything but a number as 1.
     """
     screen = Screen(sys.stderr)
+    trace, decisions = _stored_with_decisions(recording)
     if as_json:
         number = code if isinstance(code, int) else int(code is not None)
-        screen.line(json_text({"trace_id": recording.trace_id, "exit_code": number}))
+        relapsed = [] if trace is None else [occurrence.issue for occurrence, _ in _relapses(trace, decisions)]
+        screen.line(json_text({"trace_id": recording.trace_id, "exit_code": number, "relapsed": relapsed}))
         return
-    trace = _stored(recording)
     if trace is None:
         return
     first, second, third = _summary(trace)
     screen.line()
     screen.labelled("llmtrace  ", first, "bold")
     screen.labelled("          ", second)
+    for occurrence, decision in _relapses(trace, decisions):
+        screen.labelled("          ", relapse_words(occurrence, decision), "red", "bold")
     screen.labelled("          ", third, "cyan")
+
+
+def _relapses(trace: Trace, decisions: Decisions) -> list[tuple[Occurrence, Decision]]:
+    """Return the issues that were said to be fixed and that this run shows. Without a fix, the run is not diagnosed."""
+    if not any(history[-1].state == "fixed" for history in decisions.by_issue.values()):
+        return []
+    return relapses_in(JudgedRun(trace.trace_id, trace.spans[0].start, verdict_of(trace)), decisions)
 
 
 def _summary(trace: Trace) -> tuple[str, str, str]:

@@ -24,6 +24,7 @@ from llmtrace.model.issues import (
     Occurrence,
     Strength,
 )
+from llmtrace.model.traces import is_program
 from llmtrace.semconv import SERVICE_VERSION, VCS_CHANGES, VCS_REVISION
 
 _CLEAN_TREE: Final = "none"
@@ -33,7 +34,8 @@ _SHORT_DIGEST: Final = 8
 def occurrences_of(trace: Trace, diagnosis: Diagnosis) -> tuple[Occurrence, ...]:
     """Return the issues that a run shows, each once, the strongest first."""
     found: dict[str, Occurrence] = {}
-    for suspect in diagnosis.marked:
+    inside = [suspect for suspect in diagnosis.marked if not is_program(trace.span(suspect.span_id))]
+    for suspect in inside or diagnosis.marked:  # the end of a whole program repeats what ended the run inside it
         identity = suspect.identity
         if identity is not None and suspect.confidence != "possible":
             occurrence = _occurrence(identity, suspect.title, suspect.confidence, suspect.check, suspect.span_id)

@@ -6,9 +6,9 @@ became of an issue. `issues_of` joins both. What is counted always comes from th
 
 from __future__ import annotations
 
-from llmtrace.issues.decisions import Decision, DecisionFile, Decisions, decision_file
-from llmtrace.issues.issue import Example, Issue, State, issues_of, relapses_in, seen_versions
-from llmtrace.issues.judged_runs import Runs, judged_runs
+from llmtrace.issues.decisions import Decision, DecisionFile, Decisions, decision_file, decisions_of
+from llmtrace.issues.issue import Example, Issue, State, issues_of, relapses_in, state_in
+from llmtrace.issues.judged_runs import Runs, judged_runs, runs_judged_so_far
 
 __all__ = [
     "Decision",
@@ -19,8 +19,10 @@ __all__ = [
     "Runs",
     "State",
     "decision_file",
+    "decisions_of",
     "issues_of",
     "judged_runs",
     "relapses_in",
-    "seen_versions",
+    "runs_judged_so_far",
+    "state_in",
 ]

@@ -177,3 +177,9 @@ def _versions(content: object) -> Version | None:
     if not isinstance(content, Mapping):
         return None
     return {str(kind): tuple(map(str, values)) for kind, values in content.items() if isinstance(values, list)}
+
+
+def decisions_of(folder: Path | None, config: Config) -> Decisions:
+    """Return the decisions about a store's issues, see `decision_file`. Raises StoreError."""
+    file = decision_file(folder, config)
+    return Decisions() if file is None else file.read()

@@ -171,6 +171,14 @@ def has_version(name: str, version: Version) -> bool:
     return False
 
 
+def state_in(run: JudgedRun, occurrence: Occurrence, decisions: Decisions) -> State:
+    """Return the state of an issue as far as one run that shows it tells: *relapsed* if this run was made after the fix."""
+    decision = decisions.last(occurrence.issue)
+    if decision is None:
+        return "open"
+    return "relapsed" if is_relapse(decision, run.start, run.verdict.version) else decision.state
+
+
 def relapses_in(run: JudgedRun, decisions: Decisions) -> list[tuple[Occurrence, Decision]]:
     """Return the issues that have relapsed in one run, each with the decision that said it was fixed."""
     found = []

@@ -39,11 +39,22 @@ def judged_runs(
     if runs is None:
         runs = _one_by_one(store, query, limit or MOST_RUNS, on_progress)
     wanted = runs[: limit or (sys.maxsize if store.has_index else MOST_RUNS)]
-    return Runs(
-        tuple([run for run in wanted if not run.verdict.fault]),
-        tuple([run for run in wanted if run.verdict.fault]),
-        len(wanted) < len(runs),
-    )
+    return _sorted_out(wanted, has_more=len(wanted) < len(runs))
+
+
+def runs_judged_so_far(verdicts: Verdicts, query: Query, *, seconds: float) -> Runs:
+    """Return the runs of a local store that match ``query`` and are diagnosed within ``seconds``.
+
+    The other runs are diagnosed in the background. ``verdicts``: of the store. Raises UnreadableStore.
+    """
+    everything = replace(query, limit=sys.maxsize)
+    verdicts.complete(everything, seconds=seconds)
+    return _sorted_out(verdicts.judged(everything) or [], has_more=False)
+
+
+def _sorted_out(runs: list[JudgedRun], *, has_more: bool) -> Runs:
+    judged, faults = ([run for run in runs if bool(run.verdict.fault) is is_fault] for is_fault in (False, True))
+    return Runs(tuple(judged), tuple(faults), has_more)
 
 
 def _of_index(store: Store, query: Query, limit: int | None, on_progress: Callable[[str], None]) -> list[JudgedRun] | None:
