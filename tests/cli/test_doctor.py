@@ -14,6 +14,7 @@ import openai
 import pytest
 
 from llmtrace.cli import doctor_checks
+from llmtrace.cli.stores import folder_of
 from llmtrace.config import Config
 from llmtrace.testing import capture
 
@@ -215,7 +216,7 @@ def test_no_home() -> None:
 )
 def test_folder_of(url: str, folder: str | None) -> None:
     """Only a local store has a folder to look at."""
-    found = doctor_checks.folder_of(url)
+    found = folder_of(url)
     assert (None if found is None else str(found)) == folder
 
 

@@ -77,3 +77,57 @@ def test_the_list_says_so_in_that_run_only(llmtrace: Callable[..., Any], store: 
     told = {trace["trace_id"]: trace["issues"] for trace in json.loads(llmtrace("ls", "--json", "--store", store).out)}
     assert [one["state"] for one in told[SILENT]] == ["fixed"]
     assert "relapsed" in [one["state"] for one in told[again]]
+
+
+# -- the gate of a build
+
+
+def check(llmtrace: Callable[..., Any], store: str, *words: str) -> tuple[int, list[tuple[str, str]]]:
+    """Exit code, and id and state of each issue."""
+    ran = llmtrace("check", "--new", "--json", *words, "--store", store)
+    return ran.code, [(issue["issue"], issue["state"]) for issue in json.loads(ran.out)["issues"]]
+
+
+def test_only_new_and_relapsed_issues_fail(llmtrace: Callable[..., Any], store: str, issue: str) -> None:
+    assert llmtrace("check", SILENT, "--store", store).code == 1
+    assert check(llmtrace, store, SILENT) == (1, [(issue, "new")])
+    assert f"new: {TITLE} ({issue}), in trace 4bf92f35" in " ".join(
+        llmtrace("check", "--new", SILENT, "--store", store).out.split()
+    )
+    for state, code, word in (("open", 0, "open"), ("dismissed", 0, "dismissed"), ("fixed", 0, "fixed")):
+        decide(store, issue, state, ago=1)
+        assert check(llmtrace, store, SILENT) == (code, [(issue, word)])
+    out = llmtrace("check", "--new", SILENT, "--store", store).out
+    assert f"1 known issue: {issue}" in out
+    assert "No issue is new or has relapsed." in out
+    again = made_up(store, "7")
+    code, issues = check(llmtrace, store, again, SILENT)
+    assert (code, issues[0]) == (1, (issue, "relapsed"))
+    assert f"relapsed: {TITLE} ({issue}, fixed on " in " ".join(llmtrace("check", "--new", again, "--store", store).out.split())
+
+
+def test_an_issue_of_an_earlier_run_is_not_new(llmtrace: Callable[..., Any], store: str, issue: str) -> None:
+    """Unless that run is checked as well: then a decision says that the issue is known."""
+    again = made_up(store, "7")
+    assert (issue, "open") in check(llmtrace, store, again)[1]
+    assert (issue, "new") in check(llmtrace, store, again, SILENT)[1]
+    code, issues = check(llmtrace, store, "--all")
+    assert (code, {state for _, state in issues}) == (1, {"new"})
+    assert llmtrace("issues", "open", "all", "--store", store).code == 0
+    assert check(llmtrace, store, "--all")[0] == 0
+
+
+def test_runs_of_a_file_are_compared_with_decisions(
+    llmtrace: Callable[..., Any], store: str, issue: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = str(tmp_path / "runs.jsonl")
+    llmtrace("export", "--all", "-o", export, "--store", store)
+    monkeypatch.setenv("LLMTRACE_ISSUES", str(tmp_path / "issues.jsonl"))
+    empty = str(tmp_path / "absent")
+    assert check(llmtrace, empty, export) == (1, [(issue, "new")])
+    DecisionFile(tmp_path / "issues.jsonl", is_private=False).append(Decision(issue, "open", 1))
+    assert check(llmtrace, empty, export) == (0, [(issue, "open")])
+
+
+def test_new_and_strict_cannot_be_combined(llmtrace: Callable[..., Any], store: str) -> None:
+    assert llmtrace("check", "--new", "--strict", "--store", store).code == 2

@@ -1,8 +1,9 @@
 """``llmtrace check``: evaluate stored traces again. The exit code tells if something is wrong, or nothing could be judged.
 
 Exit code 1: a run that failed, or that a certain or likely finding marks, as in `ls` and `why`; with --strict, also any error
-or warning about a step. Exit code 4: no call and no answer to judge. Where content is missing, the original verdict stands. A
-file with an unreadable line is refused.
+or warning about a step. With --new, only an issue (see `llmtrace issues`) that is new or has relapsed: one is known if there is
+a decision about it, or if an earlier run of the same local store shows it. Exit code 4: no call and no answer to judge. Where
+content is missing, the original verdict stands. A file with an unreadable line is refused.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from llmtrace.cli import format_text
+from llmtrace.cli.issue_text import fix_words, relapse_words
 from llmtrace.cli.options import FINE, FOUND, NOT_JUDGED, BadInput, add_import, import_all, print_json
 from llmtrace.cli.read_spans import traces_of
 from llmtrace.cli.show import title_of
-from llmtrace.cli.stores import opened, trace_of
+from llmtrace.cli.stores import folder_of, opened, trace_of
 from llmtrace.cli.terminal import Cell, Progress, Screen, cells, short
+from llmtrace.config import Config
 from llmtrace.diagnosis import Suspect, diagnose
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.evaluation import Evaluator, evaluate_trace
+from llmtrace.issues import State, decisions_of, judged_runs, state_in
+from llmtrace.list_verdicts import NOTHING, JudgedRun, Verdict, verdict_from
 from llmtrace.model import (
     ACCEPTANCE,
     INVALID_TOOL_CALL,
@@ -35,7 +40,9 @@ from llmtrace.model import (
     Trace,
     Violation,
 )
+from llmtrace.model.traces import short_id
 from llmtrace.store import Query
+from llmtrace.store.local import LocalStore
 
 NAME = "check"
 HELP = "evaluate runs or OTLP files again; exit code 1 if one is bad"
@@ -43,6 +50,22 @@ EXAMPLE = "llmtrace check traces.jsonl --strict"
 
 
 Finding: TypeAlias = Violation | Evaluation | Failure
+
+
+class SeenIssue(NamedTuple):
+    """An issue that a checked run shows."""
+
+    issue: str
+    title: str
+    state: Literal["new"] | State
+    trace_id: str
+    """The first checked run that shows it; of a relapsed one, the first that was made after the fix."""
+    words: str
+    """The state in words."""
+
+    @property
+    def fails(self) -> bool:
+        return self.state in ("new", "relapsed")
 
 
 class Checked(NamedTuple):
@@ -57,6 +80,8 @@ class Checked(NamedTuple):
     health: Health
     suspects: tuple[Suspect, ...] = ()
     """The suspects that mark the run."""
+    verdict: Verdict = NOTHING
+    """The issues that the run shows, and its versions."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -65,10 +90,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--all", action="store_true", help="all traces of the store")
     parser.add_argument("--strict", action="store_true", help="exit code 1 also for an error or a warning about a step")
+    parser.add_argument("--new", action="store_true", help="exit code 1 only for an issue that is new or has relapsed")
     add_import(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.new and args.strict:
+        raise BadInput("--new is about issues of whole runs, and --strict about single steps.\nLeave out one of them.")
     import_all(args.imports)
     evaluator = Evaluator()
     with Progress("checking traces") as progress:
@@ -76,8 +104,11 @@ def run(args: argparse.Namespace) -> int:
     tally: Counter[str] = Counter(_severity(finding) for checked_trace in checked for _, finding in checked_trace.findings)
     tally["suspects"] = sum(len(checked_trace.suspects) for checked_trace in checked)
     is_bad = any(checked_trace.suspects or checked_trace.health == "failed" for checked_trace in checked)
+    seen = _seen_issues(args, checked) if args.new else []
     has_findings = is_bad or (args.strict and bool(tally["error"] or tally["warning"]))
-    judged = has_findings or any(checked_trace.judged for checked_trace in checked)
+    if args.new:
+        has_findings = any(issue.fails for issue in seen)
+    judged = is_bad or has_findings or any(checked_trace.judged for checked_trace in checked)
     if args.json:
         print_json(
             {
@@ -88,9 +119,13 @@ def run(args: argparse.Namespace) -> int:
                 "judged": judged,
                 "traces": [_as_json(checked_trace) for checked_trace in checked],
             }
+            | ({"issues": [issue._asdict() | {"fails": issue.fails} for issue in seen]} if args.new else {})
         )
     else:
-        _show(Screen(sys.stdout), checked, tally, judged=judged)
+        screen = Screen(sys.stdout)
+        _show(screen, checked, tally, judged=judged)
+        if args.new:
+            _show_issues(screen, seen)
     return FOUND if has_findings else FINE if judged else NOT_JUDGED
 
 
@@ -117,7 +152,67 @@ def _check(trace: Trace, evaluator: Evaluator) -> Checked:
         return Checked(evaluated, list(_findings(evaluated)), unknown, True, (), evaluated.health)
     findings = list(_findings(evaluated))
     judged = diagnosis.is_judged or any(_severity(finding) != "info" for _, finding in findings)
-    return Checked(evaluated, findings, unknown, judged, diagnosis.unchecked, diagnosis.health, diagnosis.marked)
+    verdict = verdict_from(evaluated, diagnosis)
+    return Checked(evaluated, findings, unknown, judged, diagnosis.unchecked, diagnosis.health, diagnosis.marked, verdict)
+
+
+def _seen_issues(args: argparse.Namespace, checked: list[Checked]) -> list[SeenIssue]:
+    """Return the issues of the checked runs, each once, those that fail first."""
+    config = Config.read(store=args.store)
+    decisions = decisions_of(folder_of(config.store), config)
+    runs = sorted((JudgedRun(item.trace.trace_id, item.trace.spans[0].start, item.verdict) for item in checked), key=_start)
+    shown = {occurrence.issue for run in runs for occurrence in run.verdict.issues}
+    known = set(decisions.by_issue)
+    if shown - known:
+        known |= _issues_before(args, runs)
+    seen: dict[str, SeenIssue] = {}
+    for run in runs:
+        for occurrence in run.verdict.issues:
+            state = state_in(run, occurrence, decisions)
+            decision = decisions.last(occurrence.issue)
+            words: str = state
+            if decision is not None and state in ("fixed", "relapsed"):
+                words = relapse_words(occurrence, decision) if state == "relapsed" else fix_words(decision)
+            is_new = occurrence.issue not in known
+            found = SeenIssue(occurrence.issue, occurrence.title, "new" if is_new else state, run.trace_id, words)
+            if occurrence.issue not in seen or (found.state == "relapsed" != seen[occurrence.issue].state):
+                seen[occurrence.issue] = found
+    return sorted(seen.values(), key=lambda issue: not issue.fails)
+
+
+def _start(run: JudgedRun) -> int:
+    return run.start
+
+
+def _issues_before(args: argparse.Namespace, runs: list[JudgedRun]) -> set[str]:
+    """Return the issues of the local store's runs that began before the first checked one and are not checked themselves."""
+    ids = {run.trace_id for run in runs}
+    config = Config.read(store=args.store)
+    folder = folder_of(config.store)
+    if config.store == "off" or folder is None or not folder.is_dir():
+        return set()
+    with opened(args) as store:
+        if not isinstance(store, LocalStore):
+            return set()
+        with Progress("reading earlier runs") as progress:
+            query = Query(until=runs[0].start)
+            before = judged_runs(store, query, on_progress=lambda text: setattr(progress, "text", text))
+    return {occurrence.issue for run in before.judged if run.trace_id not in ids for occurrence in run.verdict.issues}
+
+
+def _show_issues(screen: Screen, seen: list[SeenIssue]) -> None:
+    """Print the issues that are new or have relapsed, and how many others there are."""
+    screen.line()
+    for issue in seen:
+        if issue.fails:
+            words = issue.words if issue.state == "relapsed" else f"new: {issue.title} ({issue.issue})"
+            screen.prose(f"{words}, in trace {short_id(issue.trace_id)}", "red", "bold")
+    known = sum(not issue.fails for issue in seen)
+    if known:
+        ids = ", ".join(issue.issue for issue in seen if not issue.fails)
+        screen.prose(f"{format_text.plural(known, 'known issue')}: {ids}", "dim")
+    if not any(issue.fails for issue in seen):
+        screen.line("No issue is new or has relapsed.", "green")
 
 
 def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
@@ -174,7 +269,7 @@ def _as_json(checked: Checked) -> dict[str, object]:
 
 
 def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged: bool) -> None:
-    for trace, findings, unknown, is_judged, unchecked, health, suspects in checked:
+    for trace, findings, unknown, is_judged, unchecked, health, suspects, _ in checked:
         if not findings and not unknown and not suspects and is_judged:
             continue
         painted = screen.paint(health, format_text.HEALTH_STYLE[health])

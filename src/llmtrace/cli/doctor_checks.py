@@ -23,6 +23,7 @@ from opentelemetry import trace
 
 from llmtrace import instrumentation, laws
 from llmtrace.cli import format_text
+from llmtrace.cli.stores import folder_of
 from llmtrace.config import Config
 from llmtrace.errors import LlmtraceError, StoreError
 from llmtrace.exporters.forwarding.counts import reports
@@ -78,15 +79,6 @@ def _store(config: Config) -> Iterator[Finding]:
         yield Finding("wrong", "store", "there is no home folder for the store", "Set HOME, or LLMTRACE_STORE to a folder.")
     if folder is None or folder.exists():
         yield from _readable(config)
-
-
-def folder_of(url: str) -> Path | None:
-    """Return the folder of a local store; None for other kinds of stores, and if the user has no home folder."""
-    text = url.removeprefix("local:").strip()
-    if text.lower() in ("", "auto"):
-        return default_folder()
-    path = Path(text).expanduser()
-    return None if ":" in text or path.suffix == ".jsonl" or path.is_file() else path.absolute()
 
 
 def _folder(folder: Path, config: Config) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from llmtrace.model import AgentInvocation, Span, ToolExecution, Trace, Workflow
 from llmtrace.model.traces import short_id
 from llmtrace.semconv import REPLAY_LIVE, REPLAY_OF
 from llmtrace.store import Query, Store, TraceSummary, open_store
-from llmtrace.store.local import LocalStore
+from llmtrace.store.local import LocalStore, default_folder
 
 if TYPE_CHECKING:
     from llmtrace.external.ingest import Ingestor
@@ -69,6 +69,15 @@ def local_folder(store: Store) -> Path:
     if store.folder is None:
         raise BadInput("a local store is needed.\nName its folder with --store FOLDER.")
     return store.folder
+
+
+def folder_of(url: str) -> Path | None:
+    """Return the folder of a local store; None for other kinds of stores, and if the user has no home folder."""
+    text = url.removeprefix("local:").strip()
+    if text.lower() in ("", "auto"):
+        return default_folder()
+    path = Path(text).expanduser()
+    return None if ":" in text or path.suffix == ".jsonl" or path.is_file() else path.absolute()
 
 
 def trace_of(store: Store, wanted: str, *, seconds: float = float("inf")) -> Trace:
