@@ -222,6 +222,17 @@ def observe_dead_letters(provider: metrics.MeterProvider, read: Callable[[], Map
     meter.create_observable_gauge(sc.METRIC_OLDEST_DEAD_LETTER, callbacks=[oldest], unit="s", description=what)
 
 
+def observe_issues(provider: metrics.MeterProvider, read: Callable[[], Mapping[str, int]]) -> None:
+    """Report how many issues a store has. ``read`` returns their number by state; it must not raise."""
+    meter = metrics.get_meter(sc.SCOPE_NAME, meter_provider=provider)
+
+    def counted(_: metrics.CallbackOptions) -> list[metrics.Observation]:
+        return [metrics.Observation(number, {sc.METRIC_ISSUE_STATE: state}) for state, number in read().items()]
+
+    what = "Failures of the stored runs, grouped by what they are."
+    meter.create_observable_gauge(sc.METRIC_ISSUES, callbacks=[counted], unit="{issue}", description=what)
+
+
 class _Queue:
     """Measurements that wait until the program's reader collects them. The SDK takes 15 µs for each, which the calling thread
     should not spend. If more than `WAITING` wait, adding one records the oldest."""

@@ -12,9 +12,14 @@ from typing import Any
 
 import pytest
 
+from llmtrace.cli import metrics
+from llmtrace.config import Config
 from llmtrace.issues import Decision, DecisionFile
+from llmtrace.metrics import observe_issues
+from llmtrace.store import open_store
 from tests.cli.traces import SECOND, SILENT, Maker
 from tests.stored import append
+from tests.test_metrics import Reading
 
 TITLE = "look_up was called with a made-up /order_id"
 PROGRAM = """
@@ -131,3 +136,22 @@ def test_runs_of_a_file_are_compared_with_decisions(
 
 def test_new_and_strict_cannot_be_combined(llmtrace: Callable[..., Any], store: str) -> None:
     assert llmtrace("check", "--new", "--strict", "--store", store).code == 2
+
+
+def test_issues_by_state_as_a_metric(store: str, issue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "ISSUES_EVERY", 0.0)
+    reading = Reading()
+    with open_store(store) as opened:
+        counted = metrics.CountedIssues(opened, Config())
+        counted.numbers()  # judges the runs
+        observe_issues(reading.provider, counted.numbers)
+
+        def numbers() -> dict[str, float]:
+            points = reading.points("llmtrace.issues")
+            return {labels["llmtrace.issue.state"]: number for labels, number in points if number}
+
+        assert numbers() == {"open": 1}
+        decide(store, issue, "fixed")
+        assert numbers() == {"fixed": 1}
+        made_up(store, "7")
+        assert numbers()["relapsed"] == 1

@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("anyio")
 
 from llmtrace.cli.mcp import run_captured
+from llmtrace.issues import Decision, DecisionFile
 from llmtrace.mcp_server.reading_tools import PAGE, TOOLS, ReadingTools, Refused, fenced
 from llmtrace.model import (
     AgentInvocation,
@@ -48,6 +49,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 } | {name: {"run": HOSTILE_ID} for name in ("why", "show_run", "lineage", "check_run")}
 
 
+ISSUES = {"i00000001": HOSTILE, "i00000002": "INJECTED " * 2_000}
+"""Issues that a person described in these words."""
+
+
 def hostile(trace_id: str, text: str) -> tuple[Span, ...]:
     """A run in which everybody who writes text writes this one."""
     maker = Maker(trace_id, time.time_ns() - 60 * SECOND)
@@ -74,6 +79,8 @@ def hostile_store(tmp_path_factory: pytest.TempPathFactory) -> str:
     now = time.time()
     question = ReviewRequest("rev_hostile", HOSTILE, "0" * 32, {"to": HOSTILE}, now, now + 60, tool=HOSTILE, reason=HOSTILE)
     Reviews(Path(url)).propose(question)
+    file = DecisionFile(Path(url) / "issues.jsonl", is_private=True)
+    file.append(*(Decision(issue, "dismissed", 1, text, text, text) for issue, text in ISSUES.items()))
     return url
 
 
@@ -104,6 +111,8 @@ def test_nothing_in_a_trace_leaves_the_fence(name: str, run: str, hostile_store:
     arguments = dict(ARGUMENTS.get(name, {}))
     if "run" in arguments or name == "run_as_markdown":
         arguments["run"] = run
+    if name == "show_issue":
+        arguments["issue"] = [*ISSUES][run == HUGE_ID]
     answer = call(hostile_store, name, **arguments)
     assert "INJECTED" not in outside(answer)
     assert not UNSAFE.search(answer)
@@ -146,6 +155,8 @@ def test_pages_hold_the_whole_and_nothing_twice() -> None:
         ("list_runs", {"since": "last week"}, "expected a time such as 30m"),
         ("pending_reviews", {"review": "approve x"}, "is not the id of a review"),
         ("pending_reviews", {"review": "rev_none"}, "unknown review"),
+        ("show_issue", {"issue": "--store"}, "is not the id of an issue"),
+        ("show_issue", {"issue": "iffffffff"}, "no run shows an issue iffffffff"),
     ],
 )
 def test_bad_input_is_refused_with_what_to_do(name: str, arguments: dict[str, Any], message: str, store: str) -> None:  # noqa: F811

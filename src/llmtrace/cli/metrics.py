@@ -14,16 +14,21 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import get_args
 
 from llmtrace.cli.options import FINE, BadInput, json_text, port
 from llmtrace.cli.stopping import stop_signals
 from llmtrace.cli.stores import local_folder, opened
 from llmtrace.cli.terminal import Screen
+from llmtrace.config import Config
 from llmtrace.errors import StoreError
-from llmtrace.metrics import Metrics, observe_dead_letters
+from llmtrace.issues import State, decisions_of, issues_of, runs_judged_so_far
+from llmtrace.issues.issue import count_states
+from llmtrace.list_verdicts import Verdicts
+from llmtrace.metrics import Metrics, observe_dead_letters, observe_issues
 from llmtrace.model import Span
 from llmtrace.semconv import SERVICE_NAME
-from llmtrace.store import Store, journal_files
+from llmtrace.store import Query, Store, journal_files
 from llmtrace.store.letter_states import WAITING, LetterStates, read_entries
 from llmtrace.store.tail import Tail, Written
 
@@ -38,6 +43,10 @@ EVERY = 0.5
 """Seconds between two reads of the journals."""
 LETTERS_EVERY = 30.0
 """Seconds between two reads of the dead letters."""
+ISSUES_EVERY = 30.0
+"""Seconds between two counts of the issues."""
+ISSUES_SECONDS = 1.0
+"""Seconds that a count waits for runs to be diagnosed."""
 LOST_EVERY = 20
 """Number of reads of the journals between two searches for programs that died, whose open spans are dropped."""
 
@@ -68,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         )
         if args.service is None:
             observe_dead_letters(provider, OpenLetters(store, LetterStates(folder)).ages)
+            observe_issues(provider, CountedIssues(store, Config.read(store=args.store)).numbers)
         counted = Counted(Metrics(provider, older=args.older), service=args.service)
         tail = Tail(folder / "journal", whole=args.whole)
         counted.take(tail.poll())
@@ -115,6 +125,31 @@ class OpenLetters:
                     self._times = times
             now = time.time_ns()
             return {reason: [max(0.0, (now - at) / 1e9) for at in given_up] for reason, given_up in self._times.items()}
+
+
+class CountedIssues:
+    """The number of a store's issues by state, counted again after `ISSUES_EVERY` seconds. Runs are diagnosed in the
+    background, and count when they are."""
+
+    def __init__(self, store: Store, config: Config) -> None:
+        self._store = store
+        self._config = config
+        self._verdicts = Verdicts(store)
+        self._lock = threading.Lock()
+        self._read_at = -ISSUES_EVERY
+        self._numbers: dict[str, int] = {}
+
+    def numbers(self) -> dict[str, int]:
+        """Return how many issues the stored runs show, by state. If the store cannot be read, the last result counts."""
+        with self._lock:
+            if time.monotonic() - self._read_at >= ISSUES_EVERY:
+                self._read_at = time.monotonic()
+                with suppress(StoreError):
+                    runs = runs_judged_so_far(self._verdicts, Query(), seconds=ISSUES_SECONDS)
+                    issues = issues_of(runs.judged, decisions_of(self._store.folder, self._config))
+                    states = count_states(issue for issue in issues if issue.runs)
+                    self._numbers = {state: states[state] for state in get_args(State)}
+            return self._numbers
 
 
 class Counted:

@@ -97,6 +97,7 @@ _HINT = "llmtrace could not answer for the reason above. list_runs lists the run
 _OF_THE_RUN = ("resource", "scope", "recorded")
 """Fields of a span that are about its program or for replays, not about the step."""
 _TRACE_ID = re.compile(r"last|[0-9a-fA-F]{1,32}")
+_ISSUE_ID = re.compile(r"i[0-9a-f]{1,8}")
 _REVIEW_ID = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 Run = Annotated[str, Field(description="Id of a run, its first digits, or 'last' for the newest.")]
@@ -202,6 +203,20 @@ class ReadingTools:
         """Tell what changed over many runs, since when, and what changed at the same time (llmtrace drift)."""
         return fenced(await self._print("drift", *_options(agent=agent, since=since, changed=changed)), page)
 
+    async def list_issues(self, agent: Agent = None, since: Since = None, page: Page = 1) -> str:
+        """List the failures of all runs, grouped by what they are: how often, since when, and whether each is open, proven,
+        fixed, relapsed or dismissed (llmtrace issues)."""
+        return fenced(await self._print("issues", "--markdown", *_options(agent=agent, since=since)), page)
+
+    async def show_issue(
+        self, issue: Annotated[str, Field(description="Id of an issue, such as i3f2a1b9c.")], page: Page = 1
+    ) -> str:
+        """Show one issue: evidence, chain, versions it was seen with, what was tried and decided, and how to test and fix it
+        (llmtrace issues show)."""
+        if not _ISSUE_ID.fullmatch(issue):
+            raise Refused(f"{_short(issue)} is not the id of an issue. list_issues lists them.")
+        return fenced(await self._print("issues", "show", issue, "--markdown"), page)
+
     async def check_run(self, run: Run = "last", page: Page = 1) -> str:
         """List all findings of a run, evaluated again: schema violations, quality signals, errors (llmtrace check)."""
         return fenced(await self._print("check", _run_id(run)), page)
@@ -246,6 +261,8 @@ TOOLS = (
     "diff_runs",
     "statistics",
     "drift",
+    "list_issues",
+    "show_issue",
     "check_run",
     "pending_reviews",
 )
