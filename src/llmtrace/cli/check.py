@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 from llmtrace.cli import format_text
-from llmtrace.cli.issue_text import fix_words, relapse_words
 from llmtrace.cli.options import FINE, FOUND, NOT_JUDGED, BadInput, add_import, import_all, print_json
 from llmtrace.cli.read_spans import traces_of
 from llmtrace.cli.show import title_of
@@ -27,6 +26,7 @@ from llmtrace.diagnosis import Suspect, diagnose
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.evaluation import Evaluator, evaluate_trace
 from llmtrace.issues import State, decisions_of, judged_runs, state_in
+from llmtrace.issues.words import fix_words, relapse_words
 from llmtrace.list_verdicts import NOTHING, JudgedRun, Verdict, verdict_from
 from llmtrace.model import (
     ACCEPTANCE,

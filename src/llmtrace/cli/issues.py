@@ -12,21 +12,21 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from llmtrace.cli import format_text, why
-from llmtrace.cli.issue_text import STATE_STYLE, day, decided, interval, newest_runs, state_words, versions, what_it_is
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, FOUND, BadInput, did_you_mean, positive, print_json
 from llmtrace.cli.stores import nothing_found, opened
-from llmtrace.cli.terminal import Cell, Progress, Screen
+from llmtrace.cli.terminal import Cell, Progress, Screen, Style
 from llmtrace.config import Config
 from llmtrace.diagnosis import Diagnosis, Suspect, diagnose, wrap_errors
 from llmtrace.errors import DiagnosisFailed, TraceNotFound
-from llmtrace.issues import Decision, DecisionFile, Decisions, Issue, Runs, decision_file, issues_of, judged_runs
+from llmtrace.issues import Decision, DecisionFile, Decisions, Issue, Runs, State, decision_file, issues_of, judged_runs
 from llmtrace.issues.issue import count_states, has_version, versions_before
+from llmtrace.issues.words import day, decided, how_often, newest_runs, state_words, versions, what_it_is, when
 from llmtrace.model import Trace
 from llmtrace.model.traces import short_id
 from llmtrace.recorder.repository import git_revision
@@ -38,6 +38,13 @@ HELP = "group the failures of all runs, and track fixed and relapsed ones"
 EXAMPLE = "llmtrace issues fixed i3f2a1b9c --in 4c2d9e1"
 
 _ACTIONS = ("ls", "show", "fixed", "dismiss", "open")
+_STATE_STYLE: Mapping[State, Style] = {
+    "relapsed": "red",
+    "open": "yellow",
+    "proven": "magenta",
+    "fixed": "green",
+    "dismissed": "dim",
+}
 _TOP = 10
 _MEANT = {
     "ls": ("since", "agent", "tag", "limit", "top", "markdown"),
@@ -148,11 +155,11 @@ def _list(store: Store, args: argparse.Namespace, runs: Runs, issues: Sequence[I
     active = [issue for issue in issues if issue.runs and issue.state in ("relapsed", "open", "proven")]
     top = args.top or _TOP
     for issue in active[:top]:
-        screen.headed(Cell(issue.title, ("bold",)), Cell(f"{issue.state}  {issue.issue}", (STATE_STYLE[issue.state],)))
+        screen.headed(Cell(issue.title, ("bold",)), Cell(f"{issue.state}  {issue.issue}", (_STATE_STYLE[issue.state],)))
         screen.prose(f"{what_it_is(issue)}.", "dim", prefix="   ")
-        screen.prose(f"{_how_often(issue)}. {_when(issue)}.", "dim", prefix="   ")
+        screen.prose(f"{how_often(issue)}. {_when(issue)}.", "dim", prefix="   ")
         if issue.state != "open":
-            screen.prose(f"{state_words(issue)}.", STATE_STYLE[issue.state], prefix="   ")
+            screen.prose(f"{state_words(issue)}.", _STATE_STYLE[issue.state], prefix="   ")
         screen.line()
     if len(active) > top:
         screen.line(f"{len(active) - top} more with --top {len(active)}", "dim")
@@ -189,22 +196,15 @@ def _counted(runs: Runs, issues: Sequence[Issue]) -> str:
     return f"{len(showing):,} of {of_runs} {'shows' if len(showing) == 1 else 'show'} an issue: {numbers}"
 
 
-def _how_often(issue: Issue) -> str:
-    return f"{issue.runs:,} of {format_text.plural(issue.of_runs, 'run')} ({interval(issue)})"
-
-
 def _when(issue: Issue) -> str:
-    if issue.first_seen is None or issue.last_seen is None:
-        return "Not seen in these runs"
-    seen = f"Seen {day(issue.last_seen)}" if issue.runs == 1 else f"First {day(issue.first_seen)}, last {day(issue.last_seen)}"
-    return f"{seen}. Newest: {newest_runs(issue)}"
+    return f"{when(issue)}{f'. Newest: {newest_runs(issue)}' if issue.runs else ''}"
 
 
 def _list_as_markdown(runs: Runs, issues: Sequence[Issue]) -> Iterator[str]:
     yield f"## {_counted(runs, issues)}\n"
     for issue in issues:
         yield f"* **{why.plain(issue.title)}** (`{issue.issue}`, {issue.state}): {why.plain(what_it_is(issue))}."
-        yield f"  {why.plain(f'{_how_often(issue)}. {_when(issue)}. {state_words(issue)}')}."
+        yield f"  {why.plain(f'{how_often(issue)}. {_when(issue)}. {state_words(issue)}')}."
 
 
 # -- one issue
@@ -237,7 +237,7 @@ def _evidence(store: Store, issue: Issue) -> tuple[Trace, Diagnosis, Suspect | N
 
 
 def _print(screen: Screen, issue: Issue, found: tuple[Trace, Diagnosis, Suspect | None] | None) -> None:
-    screen.headed(Cell(issue.title, ("bold",)), Cell(f"{issue.state}  {issue.issue}", (STATE_STYLE[issue.state],)))
+    screen.headed(Cell(issue.title, ("bold",)), Cell(f"{issue.state}  {issue.issue}", (_STATE_STYLE[issue.state],)))
     for label, text in _facts(issue):
         screen.labelled(f"{label:12}", text)
     for decision in issue.history:
@@ -258,7 +258,7 @@ def _facts(issue: Issue) -> Iterator[tuple[str, str]]:
     """Yield label and text of each fact about an issue."""
     yield "state", state_words(issue)
     yield "what", what_it_is(issue) or "not seen in these runs"
-    yield "how often", _how_often(issue)
+    yield "how often", how_often(issue)
     yield "when", _when(issue)
     if issue.versions:
         yield "versions", versions(issue.versions)

@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from llmtrace import listing
 from llmtrace.cli import format_text
-from llmtrace.cli.issue_text import relapse_words
 from llmtrace.cli.options import FINE, BadInput, json_text, positive, print_json
 from llmtrace.cli.stores import nothing_found, opened
 from llmtrace.cli.terminal import Cell, Progress, Screen, Style, short
 from llmtrace.config import Config
 from llmtrace.issues import Decisions, decisions_of, relapses_in, state_in
+from llmtrace.issues.words import relapse_words
 from llmtrace.list_verdicts import PENDING, JudgedRun, Verdict, Verdicts
 from llmtrace.listing import Session
 from llmtrace.model.traces import short_id

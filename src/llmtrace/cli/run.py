@@ -32,7 +32,6 @@ from typing import Any
 
 import llmtrace
 from llmtrace.cli import format_text as worded
-from llmtrace.cli.issue_text import relapse_words
 from llmtrace.cli.options import FINE, STOPPED, BadInput, json_text
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
@@ -40,6 +39,7 @@ from llmtrace.diagnosis import diagnose
 from llmtrace.errors import ConfigurationError, DiagnosisFailed, StoreError, TraceNotFound
 from llmtrace.guards.budget import read_budget, track
 from llmtrace.issues import Decision, Decisions, decisions_of, relapses_in
+from llmtrace.issues.words import relapse_words
 from llmtrace.launch import environment
 from llmtrace.list_verdicts import JudgedRun, verdict_of
 from llmtrace.model import AgentInvocation, Failure, ToolExecution, Trace, Workflow

@@ -25,6 +25,8 @@ class Runs:
     """The runs that could not be diagnosed because of a fault of llmtrace."""
     has_more: bool = False
     """True if older runs match the query and were not read."""
+    pending: int = 0
+    """Number of runs that are still being diagnosed, see `runs_judged_so_far`."""
 
 
 def judged_runs(
@@ -48,8 +50,8 @@ def runs_judged_so_far(verdicts: Verdicts, query: Query, *, seconds: float) -> R
     The other runs are diagnosed in the background. ``verdicts``: of the store. Raises UnreadableStore.
     """
     everything = replace(query, limit=sys.maxsize)
-    verdicts.complete(everything, seconds=seconds)
-    return _sorted_out(verdicts.judged(everything) or [], has_more=False)
+    pending = verdicts.complete(everything, seconds=seconds) or 0
+    return replace(_sorted_out(verdicts.judged(everything) or [], has_more=False), pending=pending)
 
 
 def _sorted_out(runs: list[JudgedRun], *, has_more: bool) -> Runs:

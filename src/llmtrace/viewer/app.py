@@ -22,7 +22,7 @@ from llmtrace.errors import ReviewConflict, StoreError, TraceNotFound
 from llmtrace.model.traces import short_id
 from llmtrace.store import Query, filters
 from llmtrace.version import __version__
-from llmtrace.viewer import page
+from llmtrace.viewer import issues_page, page
 from llmtrace.viewer.access import AccessGuard
 from llmtrace.viewer.js_numbers import dumps
 from llmtrace.viewer.review_queue import STATUS, Refused, ReviewQueue
@@ -60,6 +60,7 @@ class Viewer:
         trace, review = "/api/traces/{trace}", "/api/reviews/{review}"
         return [
             Route("/", lambda _: FileResponse(STATIC / "index.html", media_type="text/html")),
+            Route("/issues", self._issues),
             Route("/static/{name}", lambda request: _file(STATIC, request)),
             Route("/static/vendor/{name}", lambda request: _file(STATIC / "vendor", request)),
             _get("/api/info", lambda _: self._facts | {"reviews": self._queue.waiting()}),
@@ -108,6 +109,9 @@ class Viewer:
 
     def _trace_view(self, request: Request) -> TraceView:
         return self._source.trace_view(_trace_id(request))
+
+    def _issues(self, _: Request) -> Response:
+        return Response(issues_page.write(*self._source.issues()), media_type="text/html")
 
     def _page(self, request: Request) -> Response:
         html = page.write(self._trace_view(request))

@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from llmtrace import listing
+from llmtrace.config import Config
 from llmtrace.errors import StoreError, TraceNotFound
+from llmtrace.issues import Issue, Runs, decisions_of, issues_of, judged_runs, runs_judged_so_far
 from llmtrace.list_verdicts import PENDING, Verdict, Verdicts
 from llmtrace.model import Span, replace
 from llmtrace.store import Query, Store, TraceSummary
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 MOST_OPEN = 8
 MOST_COUNTED = 5_000
 """Number of newest traces that trends count in a store without hourly statistics."""
+MOST_READ = 200
+"""Number of newest runs whose issues are shown of a store without an index."""
+ISSUES_SECONDS = 2.0
+"""Seconds that the page of issues waits for verdicts."""
 LIST_SECONDS = 0.5
 """Seconds that an answer waits for verdicts. Their thread continues, and the page asks again."""
 
@@ -70,6 +76,14 @@ class Source:
             "more": len(sessions) > query.limit,
             "undiagnosed": undiagnosed,
         }
+
+    def issues(self) -> tuple[Runs, list[Issue]]:
+        """Return the runs that are diagnosed by now, and their issues. Raises StoreError."""
+        if self.store.has_index:
+            runs = runs_judged_so_far(self._verdicts, Query(), seconds=ISSUES_SECONDS)
+        else:
+            runs = judged_runs(self.store, Query(), limit=MOST_READ)
+        return runs, issues_of(runs.judged, decisions_of(self.store.folder, Config.read()))
 
     def suspicions(self, trace_ids: Iterable[str]) -> dict[str, Any]:
         """Return first suspect and health of each listed trace, by trace id; None for a trace without a suspect.

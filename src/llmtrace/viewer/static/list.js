@@ -46,13 +46,12 @@ export class ListView extends TablePage {
     this.app.className = "list";
     this.app.replaceChildren(
       el("header.top", el("h1.brand", "llmtrace"), el("span.dim.store", this.info.store), search, this.healths, this.panelButton, this.sessions, this.notes, this.compare,
-        el("span.gap"), this.fresh, this.count, waitingChip(), el("a.chip", { href: "#/time" }, "over time"), keysButton()),
+        el("span.gap"), this.fresh, this.count, waitingChip(), el("a.chip", { href: "#/time" }, "over time"), el("a.chip", { href: "/issues" }, "issues"), keysButton()),
       this.panelBox,
       el("main.table", { label: "Traces" }, this.heads, this.box));
     this.drawFilters();
   }
 
-  /** What is set, in the head: each is taken away by a click. */
   drawFilters() {
     for (const button of this.healths.children) button.ariaPressed = button.textContent === (this.query.health || "all");
     this.sessions.ariaPressed = Boolean(this.query.sessions);

@@ -1,29 +1,36 @@
-"""Words for issues, their states and their versions, for all commands that speak of them."""
+"""Words for issues, their states and their versions, for all who speak of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
-from llmtrace.cli import format_text
-from llmtrace.cli.terminal import Style
-from llmtrace.issues import Decision, Issue, State
+from llmtrace.issues.decisions import Decision
+from llmtrace.issues.issue import Issue
 from llmtrace.model.issues import COMMIT, Occurrence, Version
 from llmtrace.model.traces import short_id
 
-STATE_STYLE: Final[Mapping[State, Style]] = {
-    "relapsed": "red",
-    "open": "yellow",
-    "proven": "magenta",
-    "fixed": "green",
-    "dismissed": "dim",
-}
 _MOST_VALUES: Final = 3
 _SHORT_COMMIT: Final = 10
 
 
 def day(moment: int, form: str = "%Y-%m-%d %H:%M") -> str:
-    return format_text.moment(moment, form)
+    """Return a time, in nanoseconds since the Unix epoch, as text in the time zone of this machine."""
+    return datetime.fromtimestamp(moment / 1e9).astimezone().strftime(form)
+
+
+def how_often(issue: Issue) -> str:
+    """Return how many runs of all show an issue, with the interval of the share."""
+    return f"{issue.runs:,} of {issue.of_runs:,} run{'' if issue.of_runs == 1 else 's'} ({interval(issue)})"
+
+
+def when(issue: Issue) -> str:
+    """Return when an issue was first and last seen."""
+    if issue.first_seen is None or issue.last_seen is None:
+        return "Not seen in these runs"
+    if issue.runs == 1:
+        return f"Seen {day(issue.last_seen)}"
+    return f"First {day(issue.first_seen)}, last {day(issue.last_seen)}"
 
 
 def interval(issue: Issue) -> str:
