@@ -56,6 +56,18 @@ def test_the_judge_gives_the_correction(llmtrace: Callable[..., Ran]) -> None:
     assert json.loads(ran.out)["proofs"][0]["correction"].startswith("taken out")
 
 
+def test_a_proof_makes_the_issue_proven(llmtrace: Callable[..., Ran]) -> None:
+    """With the counts of the runs, and without the correction, which is content."""
+    times = ("--times", "5")
+    proof = json.loads(llmtrace("why", "last", "--prove", "--json", *RIGHT, *times, *LIVE, *PROGRAM).out)["proofs"][0]
+    assert proof["verdict"] == "cause"
+    issues = json.loads(llmtrace("issues", "--json").out)["issues"]
+    (issue,) = [issue for issue in issues if issue["state"] == "proven"]
+    (decision,) = issue["history"]
+    assert decision["because"] == "with a correction 5 of 5 runs ended well, and 0 of 5 runs as recorded"
+    assert (decision["run"], issue["title"]) == (issue["traces"][0], proof["title"])
+
+
 def test_what_does_not_help_is_no_cause(llmtrace: Callable[..., Ran]) -> None:
     """Without --set the step is taken out: the refund is not made then, and the customer has no money either."""
     words = ("--check", "grep -q KS-20418", "--times", "2", *LIVE, "--json")
