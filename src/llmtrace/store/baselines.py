@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -99,3 +99,27 @@ def write(folder: Path, pins: Pins) -> None:
         draft.replace(path)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
+
+
+def names(pins: Pins) -> frozenset[str]:
+    """Return the names that baselines are kept by: agents, models, tools, and parts of results."""
+    parts = {_part(stream) for streams in pins.values() for stream in streams.values()} - {""}
+    return frozenset(parts.union(*map(_of_key, pins)))
+
+
+def without(pins: Pins, gone: Set[str]) -> Pins:
+    """Return the baselines without those that are kept by one of these names."""
+    return {
+        of: {name: stream for name, stream in streams.items() if _part(stream) not in gone}
+        for of, streams in pins.items()
+        if not _of_key(of) & gone
+    }
+
+
+def _of_key(name: str) -> Set[str]:
+    of = key(name)
+    return {part for part in (of.agent, of.model, of.tool) if part}
+
+
+def _part(stream: Mapping[str, Any]) -> str:
+    return str(stream.get("part") or "")

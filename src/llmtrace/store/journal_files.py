@@ -1,8 +1,9 @@
 """Journal files: their format, how to read them, and which belong to a running process.
 
 A file has a head (magic bytes, format version) and records, each with a mark, its length and a CRC-32. Law: whatever happened
-to a file, every complete record is read; bytes that cannot be read are skipped or set aside, never removed. The writer of a
-file holds an exclusive ``flock`` on it, and readers only try a shared one.
+to a file, every complete record is read; bytes that cannot be read are skipped or set aside. Only `erasure`, which a user asks
+for, overwrites what was written, and no length changes. The writer of a file holds an exclusive ``flock`` on it, and readers
+only try a shared one.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ MARK = b"\xffLT\xff"
 """Starts each record. UTF-8 text never contains 0xff, so content cannot be mistaken for the start of a record."""
 RECORD = struct.Struct("<4sBxHII")
 
-CONTEXT, START, SPAN = 1, 2, 3
-"""Kinds of record: resource and scope; a span that has begun; a span that has ended. Readers skip kinds they don't know."""
+CONTEXT, START, SPAN, ERASED = 1, 2, 3, 254
+"""Kinds of record: resource and scope; a span that has begun; a span that has ended; zeros in the place of a record that was
+erased. Readers skip kinds they don't know."""
 
 _BLOCK = 1 << 20
 
@@ -110,6 +112,16 @@ def iterate(path: Path, offset: int = 0) -> Iterator[Record | Gap]:
 def read(file: BinaryIO, offset: int, length: int) -> Record | None:
     """Read the record at ``offset``. Returns None if the file has no complete record of this length at that place."""
     return _record_at(file, offset, offset + length)
+
+
+def erase(file: BinaryIO, place: Record | Gap) -> None:
+    """Overwrite a record or damaged bytes with zeros of the same length, as a record where there is room for one.
+
+    Killed in between, it leaves damaged bytes, with which it can be called again. Raises OSError.
+    """
+    file.seek(place.offset)
+    zeros = place.length - RECORD.size
+    file.write(bytes(place.length) if zeros < 0 else frame(ERASED, 0, bytes(zeros)))
 
 
 def check_head(file: BinaryIO, path: Path) -> None:

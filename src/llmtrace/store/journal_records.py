@@ -118,6 +118,16 @@ def decode(payload: bytes, resource: Mapping[str, JsonValue], scope: Scope, *, p
         raise NoRecord("not a span") from error
 
 
+def trace_of(payload: bytes) -> str:
+    """Return the trace id of a span that `encode` wrote, also if a later version wrote more members; empty for other bytes."""
+    try:
+        (size,) = _SIZE.unpack_from(payload)
+        trace_id = _from_json(payload[4 : 4 + size])[0]
+    except (struct.error, TypeError, LookupError, ValueError):
+        return ""
+    return trace_id if isinstance(trace_id, str) else ""
+
+
 def _are(members: Any, types: tuple[Any, ...]) -> bool:
     """Return True if the members of a list have these types. More members, which a later version may add, are not looked at."""
     return len(members) >= len(types) and all(isinstance(*pair) for pair in zip(members, types, strict=False))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmtrace.codec import genai
 from llmtrace.config import Config
-from llmtrace.errors import TraceNotFound, UnreadableStore
+from llmtrace.errors import StoreError, TraceNotFound, UnreadableStore
 from llmtrace.locks import importing, lazy_property
 from llmtrace.model import RawSpan, Span, Trace
 from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_limits, journal_records, locks, replay_key
@@ -57,8 +57,10 @@ CLAIMS = ("claims.db", "reviews.db", "dead_letters.db")
 not need it."""
 ISSUES = "issues.jsonl"
 """The file of decisions about issues, see `llmtrace.issues`."""
+FORGETTING = "forgetting.json"
+"""The file of `store.erasure` with what is to be erased, while that is not finished."""
 _FILES = (ISSUES, "budgets", "sent", "unsent", "viewer.token", "waiting_logs.jsonl", "reviewing")
-BESIDE = frozenset({*_FILES, *CLAIMS, baselines.NAME, replay_key.NAME})
+BESIDE = frozenset({*_FILES, *CLAIMS, FORGETTING, "forgetting.lock", baselines.NAME, replay_key.NAME})
 """Files in a store's folder other than the journal and its index. A folder with only these is an empty store."""
 
 NO_PLACE = "there is no home folder to keep the store in. Set LLMTRACE_STORE to a folder"
@@ -362,6 +364,8 @@ class LocalStore(Store):
         waiting = self._journal.waiting()
         if not waiting and not self._is_there():
             return direct(Spans())
+        if self._place is not None and os.path.exists(self._place / FORGETTING):
+            self._finish_erasing(self._place)
         indexer = self._indexer
         if indexer is not None and not waiting:  # the index does not have records that wait in memory
             journal_limits.sweep_as_noted(indexer.index.journal)
@@ -376,6 +380,16 @@ class LocalStore(Store):
             return direct(read_journal(self._journal.folder, waiting))
         except OSError as error:
             raise UnreadableStore(f"cannot read {error.filename}: {error.strerror}") from error
+
+    @staticmethod
+    def _finish_erasing(folder: Path) -> None:
+        """Finish an erasure whose process died. If that fails, its traces are still there, and a warning says so."""
+        from llmtrace.store import erasure
+
+        try:
+            erasure.finish(folder)
+        except (OSError, StoreError) as error:
+            warn_once(f"traces in {folder} are still to be forgotten, which failed: {error}")
 
     def _is_there(self) -> bool:
         """Return True if the store has a journal. Raises UnreadableStore if the folder that the user named does not exist."""

@@ -20,6 +20,8 @@ FOLDER, UNSENT, STORE = "sent", "unsent", "store"
 destination's folder, ``store/`` has the positions in the store's own journal."""
 REMOVED = "removed"
 """File in a destination's folder: in each line, a number of spans that were removed before they were sent."""
+ABOUT = "about"
+"""File in a destination's folder with its protocol and address."""
 SUFFIX = ".position"
 
 

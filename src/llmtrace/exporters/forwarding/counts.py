@@ -15,12 +15,10 @@ from typing import NamedTuple
 
 from llmtrace.log_once import warn_once
 from llmtrace.store import journal_files, locks
-from llmtrace.store.send_positions import FOLDER, STORE, UNSENT, removed, unsent
+from llmtrace.store.send_positions import ABOUT, FOLDER, STORE, UNSENT, removed, unsent
 
 QUIET_SECONDS = 60.0
 FILE = "counts.json"
-ABOUT = "about"
-"""File in a destination's folder with its protocol and address."""
 
 
 @dataclass

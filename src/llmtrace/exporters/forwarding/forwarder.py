@@ -21,7 +21,7 @@ from opentelemetry.context import Context
 from llmtrace.codec import recorded
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.exporters.forwarding.counts import ABOUT, Counts, CountsFile
+from llmtrace.exporters.forwarding.counts import Counts, CountsFile
 from llmtrace.exporters.forwarding.destination import Destination
 from llmtrace.exporters.forwarding.journal_cursor import JournalCursor, QueuedSpan, UnwrittenSpans
 from llmtrace.exporters.forwarding.journal_queue import JournalQueue
@@ -36,7 +36,7 @@ from llmtrace.recorder.guard import report
 from llmtrace.semconv import ERROR_TYPE, SAMPLING_RATE
 from llmtrace.store import locks
 from llmtrace.store.journal import Journal
-from llmtrace.store.send_positions import FOLDER, STORE, UNSENT
+from llmtrace.store.send_positions import ABOUT, FOLDER, STORE, UNSENT
 
 if TYPE_CHECKING:
     from llmtrace.external.ingest import Ingestor

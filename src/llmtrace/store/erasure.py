@@ -1,0 +1,269 @@
+"""Erases traces from a local store's folder, so that no byte of their content stays in it.
+
+Records of the journals are overwritten in place and keep their length, so that programs may go on writing. The index is
+deleted, and the next reader makes it again from what is left. What is to be erased is on disk before the first byte is
+overwritten: killed at any point, the next reader of the store finishes it (`finish`).
+
+Laws: afterwards the store reads as if those traces had never been recorded. Other traces keep every byte. Bytes that cannot be
+read, of which nothing can tell whose they are, are erased with the first trace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from llmtrace.codec import json_text
+from llmtrace.errors import StoreError
+from llmtrace.model import Scope
+from llmtrace.semconv import RUN_ID
+from llmtrace.store import baselines, journal_files, journal_records, locks, replay_key, send_positions
+from llmtrace.store.claims import Claims
+from llmtrace.store.local import FORGETTING
+from llmtrace.store.sqlite import Index
+
+LOGS = "waiting_logs.jsonl"
+"""The file of `store.waiting_logs`."""
+_LOCK = "forgetting.lock"
+_SECONDS = 10.0
+"""Seconds to wait for another process that erases."""
+
+
+class Sent(NamedTuple):
+    """Spans that had left the machine."""
+
+    endpoint: str
+    """Protocol and address."""
+    spans: int
+    until: float
+    """Seconds since the Unix epoch: when that endpoint last confirmed spans of these journal files."""
+
+
+class Survey(NamedTuple):
+    """What a store's folder has of some traces."""
+
+    spans: int
+    bytes: int
+    """Of the records in the journals."""
+    sent: tuple[Sent, ...]
+    runs: frozenset[str]
+    """Ids of their runs, by which reviews belong to them."""
+    damaged: int
+    """Bytes of the journals that cannot be read, whoever wrote them."""
+
+
+def survey(folder: Path, traces: Collection[str]) -> Survey:  # noqa: C901 - one pass over all records
+    """Find what the journals have of these traces, without changing anything. Raises OSError."""
+    spans, size, damaged = set[tuple[str, str]](), 0, 0
+    runs, sent = set[str](), dict[str, tuple[set[str], float]]()
+    for journal, kind in _journals(folder):
+        for path in _files(journal):
+            marks: dict[int, str] = {}
+            position: dict[str, tuple[int, float]] = {}
+            for record in journal_files.iterate(path):
+                if isinstance(record, journal_files.Gap):
+                    damaged += 0 if record.tail and journal_files.is_being_written(path) else record.length
+                    continue
+                if record.kind == journal_files.CONTEXT:
+                    marks[record.ref] = send_positions.destination_in(record.payload)
+                if record.kind not in (journal_files.START, journal_files.SPAN):
+                    continue
+                if (trace_id := journal_records.trace_of(record.payload)) not in traces:
+                    continue
+                size += record.length
+                row = _row(record.payload)
+                spans.add((trace_id, row[1]))
+                runs.update(run for run in (row[9].get(RUN_ID),) if isinstance(run, str))
+                destination = marks.get(record.ref, "")
+                if kind and destination and record.kind == journal_files.SPAN:
+                    if destination not in position:
+                        position[destination] = _position(folder, destination, kind, path.name)
+                    offset, at = position[destination]
+                    if record.offset < offset:
+                        ids, until = sent.get(destination, (set[str](), 0.0))
+                        sent[destination] = ({*ids, row[1]} if row[1] not in ids else ids, max(until, at))
+    found = [Sent(_about(folder, destination), len(ids), until) for destination, (ids, until) in sorted(sent.items())]
+    return Survey(len(spans), size, tuple(found), frozenset(runs), damaged)
+
+
+def erase(folder: Path, traces: Collection[str], runs: Collection[str], letters: Collection[str]) -> None:
+    """Erase all that the folder has of these traces.
+
+    ``runs``: ids of their runs. ``letters``: ids of their dead letters. Raises OSError, StoreError; the next reader of the
+    store goes on then.
+    """
+    with locks.locked(folder / _LOCK, exclusive=True, seconds=_SECONDS):
+        before = _intent(folder)
+        intent = {
+            "traces": sorted({*traces, *before["traces"]}),
+            "runs": sorted({*runs, *before["runs"]}),
+            "letters": sorted({*letters, *before["letters"]}),
+        }
+        draft = folder / f"{FORGETTING}.{os.getpid()}"
+        _write(draft, json.dumps(intent).encode())
+        draft.replace(folder / FORGETTING)
+    finish(folder)
+
+
+def finish(folder: Path) -> None:
+    """Do what `erase` has begun, if anything is left of it. Raises OSError, StoreError."""
+    with locks.locked(folder / _LOCK, exclusive=True, seconds=_SECONDS):
+        if not (folder / FORGETTING).exists():
+            return
+        intent = _intent(folder)
+        traces = frozenset(intent["traces"])
+        try:
+            Claims(folder).erase([*intent["runs"], *traces], intent["letters"])
+        except sqlite3.Error as error:
+            raise StoreError(f"reviews in {folder} cannot be erased: {error}") from error
+        _erase_names(folder, traces)
+        for journal, _ in _journals(folder):
+            for path in _files(journal):
+                _erase_in(path, traces)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                for entry in [*os.scandir(journal)]:
+                    if entry.name.endswith(journal_files.CORRUPT):
+                        os.unlink(entry.path)
+        _erase_logs(folder / LOGS, traces)
+        for place in (folder, folder / replay_key.REPLAYS):
+            Index(place).remove()
+        (folder / FORGETTING).unlink(missing_ok=True)
+
+
+def _journals(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the folders with journal files, and the name of their positions; empty for replays, which are not sent."""
+    yield folder / "journal", send_positions.STORE
+    yield folder / send_positions.UNSENT / "journal", send_positions.UNSENT
+    yield folder / replay_key.REPLAYS / "journal", ""
+
+
+def _files(journal: Path) -> Iterator[Path]:
+    """Yield the readable files of a journal. A file of a newer llmtrace has another form and is not looked at."""
+    for file in journal_files.listing(journal):
+        path = journal / file.name
+        with contextlib.suppress(journal_files.Unusable, FileNotFoundError):
+            with path.open("rb") as opened:
+                journal_files.check_head(opened, path)
+            yield path
+
+
+def _row(payload: bytes) -> list[Any]:
+    raw = journal_records.decode(payload, {}, Scope())
+    return [raw.trace_id, raw.span_id, *[None] * 7, raw.attributes]
+
+
+def _position(folder: Path, destination: str, kind: str, name: str) -> tuple[int, float]:
+    place = folder / send_positions.FOLDER / destination / kind
+    try:
+        changed = (place / (name + send_positions.SUFFIX)).stat().st_mtime
+    except OSError:
+        return 0, 0.0
+    return send_positions.Positions(place).read(name).offset, changed
+
+
+def _about(folder: Path, destination: str) -> str:
+    try:
+        return (folder / send_positions.FOLDER / destination / send_positions.ABOUT).read_text(encoding="utf-8").strip()
+    except OSError:
+        return destination
+
+
+def _intent(folder: Path) -> dict[str, list[str]]:
+    """Return what is to be erased. A file that cannot be read names nothing: it is replaced whole, so nobody has begun."""
+    kept: Any = None
+    with contextlib.suppress(OSError, ValueError):
+        kept = json.loads((folder / FORGETTING).read_bytes())
+    members = kept if isinstance(kept, dict) else {}
+    return {name: [str(one) for one in members.get(name, ())] for name in ("traces", "runs", "letters")}
+
+
+def _write(path: Path, data: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _erase_in(path: Path, traces: Collection[str]) -> None:  # noqa: C901 - one pass over all records
+    """Overwrite the records of these traces. A file of an ended program in which no span is left is removed."""
+    is_written = journal_files.is_being_written(path)  # first, since an incomplete record may be complete soon
+    places: list[journal_files.Record | journal_files.Gap] = []
+    contexts: dict[int, journal_files.Record] = {}
+    kept = 0
+    for record in journal_files.iterate(path):
+        if isinstance(record, journal_files.Gap):
+            if not (record.tail and is_written):
+                places.append(record)
+        elif record.kind == journal_files.CONTEXT:
+            contexts[record.ref] = record
+        elif record.kind in (journal_files.START, journal_files.SPAN) and journal_records.trace_of(record.payload) in traces:
+            places.append(record)
+        elif record.kind != journal_files.ERASED:
+            kept += 1
+            contexts.pop(record.ref, None)
+    if not places:
+        return
+    if not is_written:
+        places += contexts.values()
+    status = path.stat()
+    with path.open("r+b") as file:
+        for place in sorted(places, key=lambda place: place.offset):
+            journal_files.erase(file, place)
+        _sync(file)
+    if not kept and not is_written:
+        path.unlink(missing_ok=True)
+    else:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # its age decides how long it is kept
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _erase_logs(path: Path, traces: Collection[str]) -> None:
+    """Rewrite the file of waiting log records without those of these traces, and without lines that cannot be read."""
+    if not path.exists():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if not _is_of(line, traces)]
+    if len(kept) < len(lines):
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        _write(draft, b"".join(kept))
+        draft.replace(path)
+
+
+def _is_of(line: bytes, traces: Collection[str]) -> bool:
+    document = json_text.read(line.decode("utf-8", "replace")) if line.strip() else None
+    ids = {span.get("traceId") for span in _spans_in(document)}
+    return not ids or not ids.isdisjoint(traces)
+
+
+def _spans_in(document: Any) -> Iterator[dict[str, Any]]:
+    """Yield the spans of an OTLP JSON document."""
+    for resource in document.get("resourceSpans", ()) if isinstance(document, dict) else ():
+        for scope in resource.get("scopeSpans", ()):
+            yield from scope.get("spans", ())
+
+
+def _erase_names(folder: Path, traces: Collection[str]) -> None:
+    """Take out of the pinned baselines the names that only these traces have: a model may have made them up."""
+    pins = baselines.read(folder)
+    names = baselines.names(pins)
+    if not names:
+        return
+    written = {name: json.dumps(name, ensure_ascii=False).encode("utf-8", "surrogatepass")[1:-1] for name in names}
+    mine, others = set[str](), set[str]()
+    for journal, kind in _journals(folder):
+        for path in _files(journal) if kind else ():
+            for record in journal_files.iterate(path):
+                if isinstance(record, journal_files.Record) and record.kind in (journal_files.START, journal_files.SPAN):
+                    seen = mine if journal_records.trace_of(record.payload) in traces else others
+                    seen.update(name for name in names - seen if written[name] in record.payload)
+    if gone := mine - others:
+        baselines.write(folder, baselines.without(pins, gone))
