@@ -85,6 +85,16 @@ def _number(value: Any) -> float:
     return value
 
 
+def _count(text: str) -> int:
+    return _whole_number(int(text) if text.strip().isdecimal() else text)
+
+
+def _whole_number(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("a whole number, 0 or more")
+    return value
+
+
 def _share(value: Any) -> float:
     try:
         share = -1.0 if isinstance(value, bool) else float(value)
@@ -318,6 +328,12 @@ class Config:
         None,
         _choice(Unattended),
         "Set where nobody is there to review: `deny` held calls at once, or `raise` `ReviewDenied`; unset: wait.",
+    )
+    receipt_reads: int = _option(
+        1000,
+        _count,
+        "Changes that one run reads back by `@tool(confirm=)`, at most; 0: none.",
+        check=_whole_number,
     )
     instrument: tuple[str, ...] | None = _option(
         None, _names, "Libraries to instrument, comma-separated; unset: all that are installed; empty: none.", check=_texts

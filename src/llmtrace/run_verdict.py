@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from llmtrace import semconv as sc
 from llmtrace.laws.finding import RANK, Finding, ranked
-from llmtrace.model import OUTCOME, Confidence, JsonValue, Span, run_health
+from llmtrace.model import OUTCOME, Confidence, JsonValue, Span, replace, run_health
 
 ATTRIBUTES = (sc.HEALTH, sc.FINDINGS_COUNT, sc.WORST_FINDING, sc.WORST_FINDING_CONFIDENCE, sc.SUSPECT)
 """The attributes that a verdict consists of."""
@@ -52,6 +52,24 @@ class RunVerdict:
         if health in ("failed", "suspect"):
             out[sc.SUSPECT] = True
         return out
+
+
+def with_late_findings(outermost: Span, findings: Sequence[Finding]) -> Span:
+    """Return the outermost span of a run with marks that were made after its end, and the verdict that they change."""
+    attributes = outermost.attributes
+    health, count, name = attributes.get(sc.HEALTH), attributes.get(sc.FINDINGS_COUNT), attributes.get(sc.WORST_FINDING)
+    confidence = next((word for word in RANK if word == attributes.get(sc.WORST_FINDING_CONFIDENCE)), None)
+    before = (name, confidence) if isinstance(name, str) and confidence is not None else None
+    first = ranked(findings)[0]
+    worst = (first.law, first.confidence) if before is None else _worse(before, (first.law, first.confidence)) or before
+    verdict: dict[str, JsonValue] = {
+        sc.HEALTH: "failed" if health == "failed" else "suspect",
+        sc.FINDINGS_COUNT: (count if isinstance(count, int) else 0) + len(findings),
+        sc.SUSPECT: True,
+    }
+    verdict[sc.WORST_FINDING], verdict[sc.WORST_FINDING_CONFIDENCE] = worst
+    marks = tuple(finding.as_evaluation() for finding in findings)
+    return replace(outermost, evaluations=(*outermost.evaluations, *marks), attributes={**attributes, **verdict})
 
 
 def _worse(first: tuple[str, Confidence] | None, second: tuple[str, Confidence] | None) -> tuple[str, Confidence] | None:

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,7 @@ def configure(
     review_wait: float | None = None,
     review_terminal: bool | None = None,
     unattended: Unattended | None = None,
+    receipt_reads: int | None = None,
     instrument: Sequence[str] | None = None,
     signals: Sequence[str] | None = None,
     vllm_tool_parser: str | None = None,
@@ -387,6 +389,7 @@ def shutdown() -> None:
     """Turn recording off: flush, close the store, take the instrumentation off. Never raises."""
     global _running
     guard(collected.settle)
+    _settle_receipts()
     guard(background.drain_at_exit)
     with _lock:
         running, _running = _running, None
@@ -406,11 +409,19 @@ def _end() -> None:
     """
     guard(instrumentation.end_streams)
     guard(collected.settle)
+    _settle_receipts()
     guard(background.drain_at_exit)
     running = _running
     if running is not None:
         guard(_close, running)
     guard(finish_imports)
+
+
+def _settle_receipts() -> None:
+    """Settle the receipts that are pending, if there may be any: the module is imported with the first one."""
+    module = sys.modules.get("llmtrace.guards.late_receipts")
+    if module is not None:
+        guard(module.late_receipts.settle_all)
 
 
 def _same_store(before: Config, now: Config) -> bool:

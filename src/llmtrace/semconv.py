@@ -343,6 +343,26 @@ TOOL_INFERRED: Final = "llmtrace.tool.inferred"
 """boolean: True if the call id or the arguments come from a matching call of the model."""
 TOOL_REPAIRED: Final = "llmtrace.tool.repaired_arguments"
 """JSON: The repaired arguments that the tool got."""
+TOOL_RECEIPT_STATUS: Final = "llmtrace.tool.receipt.status"
+"""string: What reading the change back found: `confirmed`, `missing`, `different`, `doubled`, `pending` or `unknown`."""
+TOOL_RECEIPT_POINTER: Final = "llmtrace.tool.receipt.pointer"
+"""string: JSON Pointer of the first value that differs."""
+TOOL_RECEIPT_OF: Final = "llmtrace.tool.receipt.of"
+"""string: `result` if the pointer points into the tool's result; absent if it points into the arguments."""
+TOOL_RECEIPT_ERROR: Final = "llmtrace.tool.receipt.error"
+"""string: Why the receipt is unknown: the class of the reader's exception, or a code such as `timeout`."""
+TOOL_RECEIPT_SEEN: Final = "llmtrace.tool.receipt.seen"
+"""string: Status of the last look at a receipt that was pending."""
+TOOL_RECEIPT_RECORDS: Final = "llmtrace.tool.receipt.records"
+"""int: Number of records that fit the change."""
+TOOL_RECEIPT_LOOKS: Final = "llmtrace.tool.receipt.looks"
+"""int: How often the reader was called."""
+TOOL_RECEIPT_SECONDS: Final = "llmtrace.tool.receipt.seconds"
+"""double: Seconds that reading took, all looks together."""
+TOOL_RECEIPT_RECORD: Final = "llmtrace.tool.receipt.record"
+"""JSON: What was read back."""
+TOOL_RECEIPT_NOTE: Final = "llmtrace.tool.receipt.note"
+"""string: The reader's own words."""
 TOOL_ARGUMENTS_FORM: Final = "llmtrace.tool.arguments.form"
 """string: `text` or `json` if the arguments alone are ambiguous; absent for an object."""
 TOOL_RESULT_FORM: Final = "llmtrace.tool.result.form"
@@ -352,7 +372,7 @@ TOOL_CALL_VALID: Final = "llmtrace.tool_call.valid"
 EVALUATION_FAILED: Final = "llmtrace.evaluation.failed"
 """string[]: Names of the evaluations of severity warning or error."""
 EVALUATION_ROUND: Final = "llmtrace.evaluation.round"
-"""int: How often the span of another instrumentation was judged; absent if once."""
+"""int: How often the span was judged: again when more spans of another instrumentation or a receipt came; absent if once."""
 FINDING_PREFIX: Final = "llmtrace.finding."
 """boolean: True for each name in `llmtrace.evaluation.failed`, and for the code of each such violation."""
 HEALTH: Final = "llmtrace.health"
@@ -504,6 +524,8 @@ CONTENT: Final = frozenset(
         TOOL_CALL_ARGUMENTS,
         TOOL_CALL_RESULT,
         TOOL_REPAIRED,
+        TOOL_RECEIPT_RECORD,
+        TOOL_RECEIPT_NOTE,
         SKILL_DESCRIPTION,
         SKILL_SOURCE,
         RETRIEVAL_QUERY,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from llmtrace import semconv
 from llmtrace.cli.terminal import Style
+from llmtrace.laws.unconfirmed_change import why_unknown
 from llmtrace.model import (
     FEEDBACK,
     INVALID_TOOL_CALL,
@@ -20,6 +21,7 @@ from llmtrace.model import (
     JsonValue,
     Operation,
     Part,
+    Receipt,
     ToolCall,
     Trace,
     Violation,
@@ -145,6 +147,14 @@ def violation(finding: Violation) -> str:
     expected = f"; expected {wanted}" if wanted and wanted not in finding.message else ""
     got = "" if finding.got is None or finding.code == "missing" else f"; got {value(finding.got)}"
     return f"{finding.code}{place}: {finding.message}{expected}{got}"
+
+
+def receipt(found: Receipt) -> str:
+    """Return a receipt on one line: its status, and where or why."""
+    place = f" at {found.pointer}{' of the result' if found.of == 'result' else ''}" if found.pointer else ""
+    why = f": {why_unknown(found)}" if found.status in ("unknown", "pending") else f": {found.note}" if found.note else ""
+    record = "" if found.record is None else f"; read back: {value(found.record)}"
+    return f"{found.status}{place}{why}{record}"
 
 
 def evaluation(finding: Evaluation) -> str:

@@ -297,6 +297,8 @@ class _Tree:
             self._line("→", text, prefix, "yellow", gap=2)
         if execution.has_result:
             self._line("→", format_text.text(execution.result), prefix, gap=2)
+        if execution.receipt is not None:
+            self._line("receipt", format_text.receipt(execution.receipt), prefix)
 
     def _review(self, review: Review, prefix: str) -> None:
         if review.tool is None and review.payload is not None:

@@ -45,8 +45,8 @@ class Shape(NamedTuple):
     rows: Rows
     """In the order in which they are written. A secret that is found in one is removed from later ones."""
     extras: tuple[Extra, ...] = ()
-    """Written after the rows. Of a tool, the order is: arguments, ``repaired``, result, definition, then the other rows, since
-    its name may repeat a secret."""
+    """Written after the rows. Of a tool, the order is: arguments, ``repaired``, result, receipt, definition, then the other
+    rows, since its name may repeat a secret."""
     subject: str | None = None
     """The field or property that follows the operation's name in the name of the span."""
     start: tuple[str, ...] = ()

@@ -13,8 +13,9 @@ from typing import Any, Final
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_text, messages
 from llmtrace.codec.content_writer import ContentWriter
-from llmtrace.codec.fields import Attributes, Extra
-from llmtrace.model import Custom, JsonValue, ToolExecution
+from llmtrace.codec.fields import Attributes, Extra, Row
+from llmtrace.model import Custom, JsonValue, Receipt, ToolExecution
+from llmtrace.model.receipts import STATUSES
 
 _TEXT, _JSON = "text", "json"
 
@@ -111,6 +112,33 @@ def _read_custom_result(rest: Attributes) -> dict[str, Any]:
     return {"result": value, "has_result": True}
 
 
+_RECEIPT: Final = (
+    fields.text("status", sc.TOOL_RECEIPT_STATUS),
+    Row("pointer", sc.TOOL_RECEIPT_POINTER, None, fields.as_text, omits_empty=True, by="text"),
+    Row("of", sc.TOOL_RECEIPT_OF, lambda of: of if of == "result" else None, lambda of: of if of == "result" else None),
+    Row("error", sc.TOOL_RECEIPT_ERROR, None, fields.as_text, omits_empty=True),
+    Row("seen", sc.TOOL_RECEIPT_SEEN, None, fields.as_text, omits_empty=True),
+    fields.count("records", sc.TOOL_RECEIPT_RECORDS),
+    fields.count("looks", sc.TOOL_RECEIPT_LOOKS),
+    fields.seconds("seconds", sc.TOOL_RECEIPT_SECONDS),
+    fields.json("record", sc.TOOL_RECEIPT_RECORD),
+    Row("note", sc.TOOL_RECEIPT_NOTE, None, fields.as_text, omits_empty=True, by="text"),
+)
+_write_fields, _read_fields = fields.row_writer(_RECEIPT), fields.row_reader(_RECEIPT)
+
+
+def _write_receipt(operation: ToolExecution, out: Attributes, writer: ContentWriter) -> None:
+    if operation.receipt is not None:
+        _write_fields(operation.receipt, out, writer)
+
+
+def _read_receipt(rest: Attributes) -> dict[str, Any]:
+    status = rest.get(sc.TOOL_RECEIPT_STATUS)
+    if not isinstance(status, str) or status not in STATUSES:  # none, or one of a later version
+        return {}
+    return {"receipt": Receipt(**_read_fields(rest))}
+
+
 EXTRAS: Final = (
     _content(
         "arguments",
@@ -128,6 +156,7 @@ EXTRAS: Final = (
         _parse_result,
         is_result=True,
     ),
+    Extra(_write_receipt, _read_receipt, tuple(row.key for row in _RECEIPT)),
     Extra(_write_definition, _read_definition, (sc.TOOL_DEFINITIONS,)),
 )
 CUSTOM_RESULT: Final = Extra(_write_custom_result, _read_custom_result, (sc.OPERATION_RESULT,))

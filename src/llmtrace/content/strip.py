@@ -61,6 +61,8 @@ def _without_content(attributes: Mapping[str, JsonValue]) -> dict[str, JsonValue
     for key in FREE_NAMES:
         if isinstance(written := harmless.get(key), str):
             harmless[key] = shown_name(written)
+    if isinstance(pointer := harmless.get(semconv.TOOL_RECEIPT_POINTER), str):
+        harmless[semconv.TOOL_RECEIPT_POINTER] = strip_pointer(pointer)
     if semconv.REVIEW_QUESTION in harmless:
         is_name = harmless[semconv.REVIEW_QUESTION] == tool
         harmless[semconv.REVIEW_QUESTION] = harmless[semconv.TOOL_NAME] if is_name else HIDDEN

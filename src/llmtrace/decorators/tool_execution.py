@@ -17,7 +17,7 @@ from llmtrace.config import OnInvalid
 from llmtrace.content import to_json
 from llmtrace.content.snapshot import NOT_PLAIN, plain
 from llmtrace.errors import InvalidToolCall
-from llmtrace.model import Failure, JsonValue, ToolCall, ToolDefinition, ToolExecution, Violation, replace
+from llmtrace.model import Failure, JsonValue, Receipt, ToolCall, ToolDefinition, ToolExecution, Violation, replace
 from llmtrace.model.value import value
 from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder.current import configured
@@ -31,7 +31,9 @@ from llmtrace.validation.parse_arguments import usable_arguments
 from llmtrace.validation.signature import Signature
 
 if TYPE_CHECKING:
+    from llmtrace.decorators.confirmation import Confirmation
     from llmtrace.decorators.held_execution import HeldExecution
+    from llmtrace.guards.receipt_reader import Change, Reader
     from llmtrace.guards.review_policy import ReviewPolicy
     from llmtrace.model.reviews import ReviewState
     from llmtrace.validation.parameters import Refusal
@@ -52,6 +54,8 @@ class ToolSpec:
     on_denied: Literal["reply", "raise"] = "reply"
     probe: Callable[[Any], bool | None] | None = None
     """Reports whether a call with these arguments took effect, for a call during which the program died."""
+    reader: Reader | None = None
+    """Reads a change back after the tool has answered."""
 
     @property
     def definition(self) -> ToolDefinition:
@@ -74,6 +78,12 @@ class Execution(functions.Step):
     """Text for the model beside the result."""
     on_end: Callable[[ReviewState, JsonValue], Any] | None = None
     """Called with the outcome of an approved call."""
+    receipt: Receipt | None = None
+    """What reading the change back found."""
+    pending_change: Change | None = None
+    """A change that is looked at again after the span has ended."""
+    answered_at: int | None = None
+    """When the tool answered, if it was read back since; nanoseconds since the Unix epoch."""
 
     def refuse(self, answer: str) -> None:
         """Prevent the tool from running; the model gets ``answer`` instead."""
@@ -97,16 +107,29 @@ class Execution(functions.Step):
         if self.recording is not None and self.operation is not None:
             self.recording.end(replace(self.operation, executed=False))
 
-    def returned(self, result: Any, *, partial: bool = False) -> None:
+    def note_answer(self, result: Any) -> None:
+        """Note that the tool has answered. Its span stays open while the change is read back, and ends with this moment."""
+        if self.recording is not None:
+            self.answered_at = self.recording.recorder.identity.clock()
+        self._report_done(result)
+
+    def _report_done(self, result: Any) -> None:
         if self.on_end is not None:
-            self.on_end("done", guard(self._clean, result))
+            on_end, self.on_end = self.on_end, None
+            on_end("done", guard(self._clean, result))
+
+    def returned(self, result: Any, *, partial: bool = False) -> None:
+        self._report_done(result)
         if self.recording is not None and self.operation is not None:
             if partial:
                 self.recording.set({PARTIAL: True})
             snapshot = guard(to_json, result)
-            done = replace(self.operation, result=snapshot, has_result=True)
+            receipt = self.receipt or self.recording.recorded_receipt
+            done = replace(self.operation, result=snapshot, has_result=True, receipt=receipt)
             guard(keep_outcome, self.recording, done, returned=result)
-            self.recording.end(done, failure=self.failure)
+            self.recording.end(done, failure=self.failure, end=self.answered_at)
+            if self.pending_change is not None:
+                guard(_look_again, self.pending_change, self.recording)
 
     def _clean(self, result: Any) -> JsonValue:
         """Return a result as it may be stored, redacted."""
@@ -123,11 +146,19 @@ class Execution(functions.Step):
             self.recording.end(self.operation, exception=error)
 
 
-def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = True) -> Execution:
+def _look_again(change: Change, recording: Recording) -> None:
+    from llmtrace.guards.late_receipts import late_receipts
+
+    late_receipts.add(change, recording)
+
+
+def called_directly(
+    spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = True, receiver: Any = None
+) -> Execution:
     """Begin an execution that the program calls directly. Raises InvalidToolCall under ``on_invalid="raise"``, and the errors
     of a budget.
 
-    ``bound``: the receiver of a method is not in ``args``.
+    ``bound``: the receiver of a method is not in ``args``. ``receiver``: it.
     """
     execution = Execution(args, kwargs)
     visible = spec.signature.without_receiver(args, kwargs, bound=bound)
@@ -157,15 +188,15 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
         positional, execution.kwargs = _bound(spec, corrected)
         execution.args = (*receiver, *positional)
     execution.receivers = len(args) - len(visible[0])
-    _start(spec, definition, execution, call, verdict, inferred=call_id is not None)
+    _start(spec, definition, execution, call, verdict, inferred=call_id is not None, receiver=receiver)
     return execution
 
 
-def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = None) -> Execution:
+def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = None, receiver: Any = None) -> Execution:
     """Begin an execution that a model requested. Raises InvalidToolCall under ``on_invalid="raise"``, and the errors of a
     budget.
 
-    ``on_invalid``: the policy for a tool without one of its own.
+    ``on_invalid``: the policy for a tool without one of its own. ``receiver``: the object of a bound method.
     """
     recording = current() if active() is not None else None
     if recording is not None:
@@ -181,7 +212,7 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
         bound = _bound(spec, arguments, refusals)
         verdict = _with_refusals(verdict, refusals, spec.definition, call, spec.on_invalid or on_invalid)
     execution = Execution(*bound)
-    _start(spec, spec.definition, execution, call, verdict)
+    _start(spec, spec.definition, execution, call, verdict, receiver=receiver)
     return execution
 
 
@@ -280,6 +311,7 @@ def _start(
     verdict: _Verdict,
     *,
     inferred: bool = False,
+    receiver: Any = None,
 ) -> None:
     """Open the span of an execution, let it wait for a person, or record that it was refused."""
     operation = ToolExecution(
@@ -309,6 +341,7 @@ def _start(
         if recorder is not None and execution.recording is None:
             execution.recording = recorder.start(operation, can_be_answered=True)
             execution.body = find_answer(execution.recording, operation)
+            execution.followup = _confirmation(execution, spec, receiver)
 
     if spec.review is None and not verdict.to_review:
         begin()
@@ -324,6 +357,15 @@ def _start(
         begin()
     else:
         execution.hold = HeldExecution(execution, spec, definition, call, reason, begin)
+
+
+def _confirmation(execution: Execution, spec: ToolSpec, receiver: Any) -> Confirmation | None:
+    """Return what reads the change back; None for a tool without a reader, and for a call that the record answers."""
+    if spec.reader is None or execution.body is not None:
+        return None
+    from llmtrace.decorators.confirmation import Confirmation
+
+    return guard(Confirmation, execution, spec, spec.reader, receiver)
 
 
 def _record_refusal(operation: ToolExecution, failure: Failure | None = None) -> None:

@@ -18,7 +18,11 @@ from llmtrace.validation.compiled_schema import compile_schema
 from llmtrace.validation.signature import Signature
 
 if TYPE_CHECKING:
+    from llmtrace.guards.receipt_reader import Reader
     from llmtrace.guards.review_policy import Condition, ReviewPolicy
+
+CONFIRM_SECONDS = 2.0
+"""Seconds that reading a change back may take by default."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,11 +32,14 @@ class ToolFunction(DecoratedProxy):
     def __init__(self, function: Any, spec: ToolSpec) -> None:
         kind = functions.kind_of(function)
 
-        def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             bound = wrapped is not function
             if kind == "plain":
-                return functions.call_plain(wrapped, called_directly(spec, args, kwargs, bound=bound), awaits=True)
-            return functions.call(kind, wrapped, args, kwargs, lambda: called_directly(spec, args, kwargs, bound=bound))
+                step = called_directly(spec, args, kwargs, bound=bound, receiver=instance)
+                return functions.call_plain(wrapped, step, awaits=True)
+            return functions.call(
+                kind, wrapped, args, kwargs, lambda: called_directly(spec, args, kwargs, bound=bound, receiver=instance)
+            )
 
         super().__init__(function, call)
         self._self_spec = spec
@@ -56,6 +63,9 @@ def tool(
     review: Condition | Sequence[Condition] = False,
     on_denied: Literal["reply", "raise"] = "reply",
     probe: Callable[[Any], bool | None] | None = None,
+    confirm: Callable[..., Any] | None = None,
+    confirm_timeout: float | str = CONFIRM_SECONDS,
+    confirm_within: float | str | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
@@ -75,6 +85,9 @@ def tool(
     review: Condition | Sequence[Condition] = False,
     on_denied: Literal["reply", "raise"] = "reply",
     probe: Callable[[Any], bool | None] | None = None,
+    confirm: Callable[..., Any] | None = None,
+    confirm_timeout: float | str = CONFIRM_SECONDS,
+    confirm_within: float | str | None = None,
 ) -> Any:
     """Trace a function as a tool and check its arguments before it runs.
 
@@ -97,6 +110,17 @@ def tool(
     raises `ReviewDenied` (``"raise"``). ``probe``: a function of the arguments for a call during which the program died. It
     returns whether the call took effect, or None if it does not know. Without it, a person says so.
 
+    ``confirm``: a function that reads a change back after it has answered, such as the program's own look-up; plain or async.
+    It gets those of the tool's arguments that its parameters name, and the result as ``result``; or, as a function of two other
+    parameters, all arguments (a dict) and the result. It returns the record, a list of the records that this call should have
+    made, None or a LookupError for none, a bool, or a `Receipt`. Each member of the record that has an argument's name must be
+    equal to that argument, or to what the result says in its place. The receipt is kept on the tool's span: *confirmed*;
+    *missing*, *different* or *doubled*, which mark the run; or *unknown*, if the reader raised, took longer than
+    ``confirm_timeout`` (seconds; default 2) or could tell nothing, which marks nothing. The tool's answer waits for the reader,
+    which runs on another thread, unless it is async, without being recorded. ``confirm_within``: the change may take effect
+    later, within seconds or a time such as ``"30s"``; it is looked at again, and the verdict on the run is completed. In a
+    replay, no reader runs.
+
     Options for quality signals: ``changes=True``, each call changes something outside the program, so that the same call twice
     is a finding, and ``changes=False``, it does not; ``polls=True``, repeating a call is intended, and not a finding.
     ``trusted``: who may have written the tool's results, for ``review="when untrusted"`` of other tools. True: nobody but whom
@@ -108,6 +132,14 @@ def tool(
     if on_invalid is not None and on_invalid not in get_args(OnInvalid):
         raise ConfigurationError(f"tool(on_invalid={on_invalid!r}): expected one of {', '.join(get_args(OnInvalid))}")
     policy = _review_policy(review, on_denied, probe)
+    if confirm is None and (confirm_within is not None or confirm_timeout is not CONFIRM_SECONDS):
+        raise ConfigurationError(
+            "tool(confirm_within=..., confirm_timeout=...): they need confirm=, the function that reads back"
+        )
+    if confirm is not None and changes is False:
+        raise ConfigurationError("tool(confirm=..., changes=False): only a change can be confirmed")
+    if confirm is not None:
+        changes = True
     check_text("tool", "name", name)
     check_text("tool", "description", description)
     for option, value in (("strict", strict), ("changes", changes), ("polls", polls), ("trusted", trusted)):
@@ -138,7 +170,8 @@ def tool(
             if not compiled.is_schema:
                 problem = f"the schema given as schema= cannot be used: {compiled.problem}"
                 raise ConfigurationError(f"tool {signature.definition.name!r}: {problem}")
-        return ToolFunction(function, ToolSpec(signature, on_invalid, policy, on_denied, probe))
+        reader = None if confirm is None else _reader(confirm, signature, confirm_timeout, confirm_within)
+        return ToolFunction(function, ToolSpec(signature, on_invalid, policy, on_denied, probe, reader))
 
     return decorate if function is None else decorate(function)
 
@@ -153,6 +186,19 @@ def _review_policy(review: Any, on_denied: object, probe: object) -> ReviewPolic
     from llmtrace.guards.review_policy import review_policy
 
     return review_policy(review)
+
+
+def _reader(confirm: Any, signature: Signature, timeout: float | str, within: float | str | None) -> Reader:
+    """Return the reader of a tool. Raises `ConfigurationError`."""
+    from llmtrace.guards.receipt_reader import Reader
+
+    if tool_spec(confirm) is not None:  # a tool of its own: its body is run, without checks or reviews
+        confirm = getattr(confirm, "__wrapped__", confirm)
+    definition = signature.definition
+    schema = definition.parameters if isinstance(definition.parameters, Mapping) else {}
+    properties = schema.get("properties")
+    parameters = frozenset(properties) if isinstance(properties, Mapping) else frozenset[str]()
+    return Reader(confirm, definition.name, parameters, timeout=timeout, within=within)
 
 
 def tool_spec(function: Any) -> ToolSpec | None:

@@ -25,8 +25,8 @@ def as_judged_live(run: EndedRun, findings: Sequence[Finding]) -> list[Finding]:
     marks = [mark for mark in outermost.evaluations if mark.is_mark]
     confirmed = {(mark.name, mark.label) for mark in marks}
     loaded = laws.load()
-    # the others need no content: an error, the end of the program and the program's own signals show without it
-    of_content = {law.name for law in loaded if law.needs}
+    # the others need no content: an error, the end of the program, a receipt and the program's own signals show without it
+    of_content = {law.name for law in loaded if set(law.needs) - {"receipts"}}
     reconciled = [
         replace(finding, confidence="possible")
         if finding.is_marked and finding.law in of_content and (finding.law, finding.label) not in confirmed

@@ -8,12 +8,16 @@ from itertools import chain
 from llmtrace.codec.writers import unread_writers, writers_of
 from llmtrace.laws.base import Need
 from llmtrace.laws.finding import plural
+from llmtrace.laws.unconfirmed_change import why_unknown
 from llmtrace.model import FetchResponse, Inference, Span, ToolExecution, ToolResult, Trace, double_counted_spans
 from llmtrace.model.traces import short_id
 from llmtrace.reading.answer_endings import ending_of
 from llmtrace.reading.ended_run import EndedRun
 from llmtrace.reading.provenance import ValueUse
 from llmtrace.semconv import CONTENT_LEVEL, HEALTH
+
+_OPEN = frozenset({"pending", "unknown"})
+"""Statuses of a receipt that say nothing about the change."""
 
 
 def visible_needs(run: EndedRun) -> frozenset[Need]:
@@ -35,6 +39,8 @@ def visible_needs(run: EndedRun) -> frozenset[Need]:
         needs.add("lineage")
     if is_evaluated(run):
         needs.add("facts")
+    if any(call.receipt is not None and call.receipt.status not in _OPEN for call in run.calls):
+        needs.add("receipts")
     # with neither answers nor calls, the laws about results and schemas have nothing to look at
     return frozenset(needs & {"inferences", "facts"} if not needs & {"content", "calls"} else needs)
 
@@ -107,6 +113,9 @@ def _about_run(run: EndedRun) -> Iterator[str]:
     if without_schema:
         settings = _schema_settings([*inferences, *executions])
         yield f"Arguments were not checked against a schema, since none was recorded: {_listed(without_schema)}.{settings}"
+    for call in calls:
+        if call.receipt is not None and call.receipt.status in _OPEN:
+            yield f"Whether {call.tool} took effect is not known: {why_unknown(call.receipt)} (span {call.place})."
     unwritten = sorted({call.tool for call in calls if call.arguments is None and call.definition is not None})
     if unwritten and all(span.run_id is None for span in inferences):
         settings = _content_settings(inferences)

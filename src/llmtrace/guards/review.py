@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Mapping
 from typing import Any, Generic, Literal, TypeVar
 
 from llmtrace.content import to_json
 from llmtrace.errors import ConfigurationError, ReviewDenied
 from llmtrace.guards.check import check_schema
+from llmtrace.guards.durations import read_seconds
 from llmtrace.guards.hold import Hold, denial
 from llmtrace.model import JsonValue, replace
 from llmtrace.model.reviews import Decision
 
 T = TypeVar("T")
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Answer(Generic[T]):
@@ -83,14 +80,6 @@ def review(
     written: Any = model.model_json_schema() if model is not None else schema
     if written is not None:
         check_schema(written, "review(schema=...)")
-    hold = Hold(question, to_json(payload), schema=written, timeout=_seconds(timeout))
+    seconds = None if timeout is None else read_seconds("review(timeout)", timeout)
+    hold = Hold(question, to_json(payload), schema=written, timeout=seconds)
     return Answer(hold, model, on_timeout)
-
-
-def _seconds(timeout: float | str | None) -> float | None:
-    if isinstance(timeout, str) and (parts := _DURATION.fullmatch(timeout.strip())):
-        return float(parts[1]) * _SECONDS[parts[2]]
-    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout > 0
-    if timeout is not None and not is_number:
-        raise ConfigurationError(f"review(timeout={timeout!r}): expected seconds, or a text such as '30s', '10m', '24h', '2d'")
-    return timeout  # type: ignore[return-value]

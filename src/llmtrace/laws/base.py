@@ -19,9 +19,9 @@ When: TypeAlias = Literal["", "attributes", "results", "ungrounded", "violations
 tool call. ``ungrounded``: it requested a call with an identifier that nothing visible contains. ``words``: the model's answer
 has more than tool calls."""
 
-Need: TypeAlias = Literal["inferences", "content", "calls", "results", "schemas", "lineage", "facts"]
+Need: TypeAlias = Literal["inferences", "content", "calls", "results", "schemas", "lineage", "facts", "receipts"]
 """Data of a run. ``inferences``: a model call; ``content``: an answer of one; ``lineage``: all that the models saw; ``facts``:
-the violations and facts that are stated when a step ends."""
+the violations and facts that are stated when a step ends; ``receipts``: a change that was read back."""
 
 
 class Law(Generic[State]):

@@ -20,6 +20,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import chain
 
 from llmtrace.laws._failure_text import advice_for_tool, how_call_failed
+from llmtrace.laws._other_job import is_other_job
 from llmtrace.laws.base import Law
 from llmtrace.laws.finding import Finding, of_call, plural
 from llmtrace.model import CANCELLED, Confidence, Evaluation, Inference, Span, ToolExecution, failure_kind
@@ -117,7 +118,7 @@ def _confidence(run: EndedRun, calls: Sequence[Call]) -> Confidence:
         return "possible"
     later = [[after for after in run.later_calls(call) if after.may_have_succeeded] for call in calls]
     # the same change for other things does not work around the failure
-    is_batch = first.is_change and any(_is_other_job(run, first, after) for after in run.later_calls(first, first.tool))
+    is_batch = first.is_change and any(is_other_job(run, first, after) for after in run.later_calls(first, first.tool))
     if all(len(successes) >= WORKED_AROUND for successes in later) and not is_batch:
         return "possible"
     return "likely" if not first.is_change and any(run.feeds(after, run.outcome) for after in later[-1]) else "certain"
@@ -142,32 +143,13 @@ def _is_unknown(call: Call) -> bool:
 
 def _did_the_job(run: EndedRun, failed: Call, later: Call) -> bool:
     if failed.tool == later.tool and failed.conversation == later.conversation:
-        return not failed.is_change or not _is_other_job(run, failed, later)  # any lookup counts, but not another change
+        return not failed.is_change or not is_other_job(run, failed, later)  # any lookup counts, but not another change
     if failed.effect_key == later.effect_key:
         return True
     if failed.is_change:
         return changes_same_file(failed, later)
     question = {use.key for use in run.uses(failed)}
     return bool(question) and question == {use.key for use in run.uses(later)}
-
-
-def _is_other_job(run: EndedRun, failed: Call, later: Call) -> bool:
-    """Return True if a later change is about another thing, so that it is not a corrected attempt.
-
-    Both calls have arguments of the same names. Among the values that differ, those known before the failure decide: one of
-    them names a thing (it contains a digit and is not a plain number), or they outnumber the values that are equal. A value
-    that broke the schema had to change, so it does not count.
-    """
-    before = {use.pointer: use for use in run.uses(failed) if use.whole}
-    after = {use.pointer: use for use in run.uses(later) if use.whole}
-    if before.keys() != after.keys():
-        return False
-    invalid = {violation.pointer for violation in failed.error_violations}
-    pairs = [(before[pointer], use) for pointer, use in after.items() if pointer not in invalid]
-    same = sum(old.key == new.key for old, new in pairs)
-    known_before = [new for old, new in pairs if old.key != new.key and run.is_known_at(new, failed)]
-    names_thing = any(use.kind != "number" and any(map(str.isdigit, str(use.value))) for use in known_before)
-    return names_thing or len(known_before) > same
 
 
 SIGNAL = FailedTool()

@@ -38,6 +38,7 @@ from llmtrace.model.operations import (
     Usage,
     Workflow,
 )
+from llmtrace.model.receipts import NOT_MADE, Receipt, ReceiptStatus
 from llmtrace.model.sink import Sink
 from llmtrace.model.spans import (
     BUDGET_EXCEEDED,
@@ -87,6 +88,7 @@ __all__ = [
     "FEEDBACK",
     "HEALTHS",
     "INVALID_TOOL_CALL",
+    "NOT_MADE",
     "OUTCOME",
     "STEP_LIMIT",
     "TIMEOUT",
@@ -120,6 +122,8 @@ __all__ = [
     "Plan",
     "RawSpan",
     "Reasoning",
+    "Receipt",
+    "ReceiptStatus",
     "Recorded",
     "Retrieval",
     "Review",

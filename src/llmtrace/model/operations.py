@@ -7,6 +7,7 @@ from dataclasses import field
 from typing import TypeAlias, Union
 
 from llmtrace.model.messages import JsonValue, Message, Part, ToolDefinition
+from llmtrace.model.receipts import Receipt
 from llmtrace.model.value import value
 
 
@@ -140,6 +141,8 @@ class ToolExecution:
     """The agent skill that the tool loads, reads or runs."""
     skill_resource: str | None = None
     """The file or script of the skill."""
+    receipt: Receipt | None = None
+    """What reading the change back found; None if nobody read it back."""
 
     @property
     def subject(self) -> str:

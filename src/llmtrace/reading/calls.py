@@ -23,6 +23,7 @@ from llmtrace.model import (
     Failure,
     JsonValue,
     Message,
+    Receipt,
     Span,
     ToolCall,
     ToolDefinition,
@@ -180,6 +181,12 @@ class Call(Step):
         """The arguments that replaced the model's: repaired, or edited by a person. None if the tool got the model's own."""
         operation = self.execution.operation if self.execution is not None else None
         return operation.repaired if isinstance(operation, ToolExecution) else None
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """What reading the change back found; None if nobody read it back."""
+        operation = self.execution.operation if self.execution is not None else None
+        return operation.receipt if isinstance(operation, ToolExecution) else None
 
     def ran_with(self, pointer: str, value: JsonValue) -> bool:
         """Return True if the tool got this value from the model's arguments."""

@@ -45,6 +45,14 @@ class Held(Protocol):
     async def wait_async(self) -> None: ...
 
 
+class Followup(Protocol):
+    """Work after a function has returned, before its step learns of the result. Only what interrupts the program is raised."""
+
+    def run(self, result: Any) -> None: ...
+
+    async def run_async(self, result: Any) -> None: ...
+
+
 class FixedContext:
     """A context to run a function in, instead of a recording."""
 
@@ -65,6 +73,8 @@ class Step:
     answer: Any = None
     hold: Held | None = None
     """A wait before the function runs; it may be refused then."""
+    followup: Followup | None = None
+    """Runs after the function has returned, or a generator has given all its items; not if it raised or was left early."""
     body: Callable[[], Any] | None = None
     """Runs instead of the function in a replay: returns the recorded result, or raises the recorded exception."""
     stream: Any = None
@@ -214,6 +224,8 @@ def call_plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
             pending.step = step
             return named_like(pending.coroutine, _coroutine(function, lambda: step, pending))
         result = pending.coroutine
+    elif step.followup is not None:
+        step.followup.run(result)
     return _result_for_program(step, result)
 
 
@@ -236,6 +248,8 @@ async def _coroutine(function: Function, begin: Begin, pending: _Pending | None)
     except BaseException as error:
         _report_end(step, stepper, step.raised, error)
         raise
+    if step.followup is not None:
+        await step.followup.run_async(result)
     return _result_for_program(step, result)
 
 
@@ -256,7 +270,9 @@ def _generator(function: Function, begin: Begin, pending: _Pending | None) -> Ge
             try:
                 item = stepper.step(advance, inbox)
             except StopIteration as stop:
-                _report_end(step, stepper, step.returned, items if stop.value is None else stop.value, partial=is_closed)
+                result = items if stop.value is None else stop.value
+                _follow_up(step, result, is_closed=is_closed)
+                _report_end(step, stepper, step.returned, result, partial=is_closed)
                 return stop.value
             _add_item(step, stepper, items, item, is_closed=is_closed)
             try:
@@ -296,6 +312,7 @@ async def _async_generator(function: Function, begin: Begin, pending: _Pending |
             try:
                 item = await stepwise(stepper, following)
             except StopAsyncIteration:
+                await _follow_up_async(step, items, is_closed=is_closed)
                 _report_end(step, stepper, step.returned, items, partial=is_closed)
                 return
             _add_item(step, stepper, items, item, is_closed=is_closed)
@@ -316,6 +333,16 @@ async def _async_generator(function: Function, begin: Begin, pending: _Pending |
     except BaseException as error:
         _report_error(step, stepper, error, items, was_thrown=id(error) == thrown_in)
         raise
+
+
+def _follow_up(step: Step, result: Any, *, is_closed: bool) -> None:
+    if step.followup is not None and not is_closed:
+        step.followup.run(result)
+
+
+async def _follow_up_async(step: Step, result: Any, *, is_closed: bool) -> None:
+    if step.followup is not None and not is_closed:
+        await step.followup.run_async(result)
 
 
 def _is_closing(step: Step, stepper: Stepper, thrown: BaseException) -> bool:

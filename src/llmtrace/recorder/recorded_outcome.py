@@ -70,6 +70,7 @@ def find_answer(recording: Recording, operation: ToolExecution) -> Callable[[], 
         recording.end(operation, exception=error)
         raise
     recording.recorded_failure = span.failure
+    recording.recorded_receipt = span.operation.receipt if isinstance(span.operation, ToolExecution) else None
     return outcome
 
 

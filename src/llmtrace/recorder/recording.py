@@ -11,7 +11,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
-from llmtrace.model import Evaluation, Event, Failure, Inference, JsonValue, Kind, Link, Operation, Recorded, Span
+from llmtrace.model import Evaluation, Event, Failure, Inference, JsonValue, Kind, Link, Operation, Receipt, Recorded, Span
 from llmtrace.recorder import collected, keys
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.otel import Started
@@ -35,6 +35,8 @@ class Recording:
     """Data of this span that a replay needs."""
     recorded_failure: Failure | None = None
     """In a replay: the failure of the recorded span that answered this call. A result may hide it."""
+    recorded_receipt: Receipt | None = None
+    """In a replay: the receipt of the recorded span that answered this call."""
     _context: Context | None = None
 
     def __init__(

@@ -6,10 +6,12 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import context as otel_context
 
+from llmtrace.codec import json_text
 from llmtrace.laws.user_signals import is_judging
 from llmtrace.locks import lazy_property
 from llmtrace.model import (
@@ -18,6 +20,7 @@ from llmtrace.model import (
     FetchResponse,
     Inference,
     JsonValue,
+    Receipt,
     Span,
     ToolCall,
     ToolExecution,
@@ -36,6 +39,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger("llmtrace")
 
+MOST_CHANGES = 10_000
+"""Different changes that are counted in one run."""
 TURN_SECONDS = 1.0
 """Seconds that an ended span waits until the program's own signals have judged the spans before it."""
 
@@ -57,6 +62,10 @@ class Run:
         """Outcomes of spans other than the outermost one, by span id: see `outcome`."""
         self.checkpoint: tuple[str, JsonValue] | None = None
         """Name and state of the last checkpoint."""
+        self.is_over = False
+        """True once the verdict on the run was made."""
+        self._reads = 0
+        self._changes: dict[str, int] = {}
         self._state: Any = None
         self._sequence = 0
         self._begin()
@@ -142,9 +151,10 @@ class Run:
     def conclude(self, span: Span, *, outermost: bool) -> Span:
         """Add the last verdicts to a span. The outermost span also gets the run's health and findings, to search by."""
         evaluator = self.evaluator
-        if evaluator is None:
-            return span
         with self._lock:
+            self.is_over = self.is_over or outermost
+            if evaluator is None:
+                return span
             try:
                 return evaluator.conclude(self._state, span, outermost=outermost)
             except Exception as error:
@@ -167,6 +177,30 @@ class Run:
             except Exception as error:
                 report(Run.read_timeline, error)
         return None
+
+    def may_read(self, limit: int) -> bool:
+        """Count one read of a change, and return True if the run has not read ``limit`` times before."""
+        with self._lock:
+            self._reads += 1
+            return self._reads <= limit
+
+    def count_change(self, tool: str, arguments: JsonValue) -> Callable[[], int]:
+        """Note a change that begins. Returns a function that returns how often the run has begun it; one of more than
+        `MOST_CHANGES` counts once."""
+        key = blake2b(json_text.write([tool, arguments]).encode("utf-8", "replace"), digest_size=16).hexdigest()
+        with self._lock:
+            if key in self._changes or len(self._changes) < MOST_CHANGES:
+                self._changes[key] = self._changes.get(key, 0) + 1
+        return lambda: self._changes.get(key, 1)
+
+    def settle_receipt(self, span_id: str, receipt: Receipt) -> bool:
+        """Use the final receipt of an execution that has ended. Returns True if the verdict on the run was made without it."""
+        with self._lock:
+            call = None if self._state is None else self._state.timeline.calls.of_execution(span_id)
+            span = None if call is None else call.execution
+            if call is not None and span is not None and isinstance(span.operation, ToolExecution):
+                call.execution = replace(span, operation=replace(span.operation, receipt=receipt))
+            return self.is_over
 
     def take_call(self, name: str, arguments: JsonValue, call_id: str | None = None) -> ToolCall | None:
         """Return the call of the model that is run now; see `Calls.match`."""

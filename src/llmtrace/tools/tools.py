@@ -118,7 +118,8 @@ class Tools:
         if spec_and_function is None:
             return unknown_tool(call, self.definitions, on_invalid=self._on_invalid), None
         spec, function = spec_and_function
-        return asked_for(spec, call, on_invalid=self._on_invalid), function
+        receiver = getattr(function, "__self__", None)
+        return asked_for(spec, call, on_invalid=self._on_invalid, receiver=receiver), function
 
     def _run(self, call: ToolCall) -> tuple[str, bool]:
         execution, function = self._begin(call)
