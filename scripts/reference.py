@@ -37,7 +37,7 @@ MORE = ("CONTRIBUTING.md", "examples/*.md", "examples/**/*.py", "deploy/README.m
 GROUPS = {
     "Turn it on": "configure flush shutdown instrument",
     "Trace steps": "agent workflow span current_span inference retrieval prompt suppress",
-    "Define tools": "tool Tools",
+    "Define tools": "tool Tools Receipt",
     "Connect threads, processes and users": "context wrap inject extract",
     "Limits": "Budget slo",
     "Checkpoints and reviews": "checkpoint resume validated review Decision reviews resume_review",
@@ -54,6 +54,7 @@ GIVES = {
     "Tools": (llmtrace.Tools,),
     "open_store": (OpenedStore, StoredTrace, Diagnosis),
     "Decision": (llmtrace.Decision,),
+    "Receipt": (llmtrace.Receipt,),
     "reviews": (reviews,),
     "testing": (testing.capture, testing.counting_identity, testing.Run, testing.ReplayedRun),
 }

@@ -52,6 +52,7 @@ def test_public_names_are_pinned() -> None:
     assert sorted(llmtrace.__all__) == [
         "Budget",
         "Decision",
+        "Receipt",
         "Tools",
         "__version__",
         "agent",

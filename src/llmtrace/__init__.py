@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llmtrace.guards.slo import slo
     from llmtrace.guards.validated import validated
     from llmtrace.instrumentation import instrument
+    from llmtrace.model.receipts import Receipt
     from llmtrace.model.reviews import Decision
     from llmtrace.opened_store import last, open_store
     from llmtrace.playback import replay
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Budget": "llmtrace.guards.budget",
     "Decision": "llmtrace.model.reviews",
+    "Receipt": "llmtrace.model.receipts",
     "Tools": "llmtrace.tools",
     "agent": "llmtrace.decorators.operations",
     "cases": "llmtrace.testing.cases",
@@ -74,6 +76,7 @@ _HOME = {
 __all__ = [
     "Budget",
     "Decision",
+    "Receipt",
     "Tools",
     "__version__",
     "agent",

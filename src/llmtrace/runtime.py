@@ -389,7 +389,7 @@ def shutdown() -> None:
     """Turn recording off: flush, close the store, take the instrumentation off. Never raises."""
     global _running
     guard(collected.settle)
-    _settle_receipts()
+    settle_receipts()
     guard(background.drain_at_exit)
     with _lock:
         running, _running = _running, None
@@ -409,7 +409,7 @@ def _end() -> None:
     """
     guard(instrumentation.end_streams)
     guard(collected.settle)
-    _settle_receipts()
+    settle_receipts()
     guard(background.drain_at_exit)
     running = _running
     if running is not None:
@@ -417,11 +417,11 @@ def _end() -> None:
     guard(finish_imports)
 
 
-def _settle_receipts() -> None:
-    """Settle the receipts that are pending, if there may be any: the module is imported with the first one."""
-    module = sys.modules.get("llmtrace.guards.late_receipts")
+def settle_receipts(recorder: Recorder | None = None) -> None:
+    """Settle the receipts that are pending. ``recorder``: only of the changes that it recorded."""
+    module = sys.modules.get("llmtrace.guards.late_receipts")  # imported with the first one
     if module is not None:
-        guard(module.late_receipts.settle_all)
+        guard(module.late_receipts.settle_all, recorder)
 
 
 def _same_store(before: Config, now: Config) -> bool:

@@ -45,7 +45,7 @@ def test_a_law_that_fails_is_not_called_checked(monkeypatch: pytest.MonkeyPatch)
 def test_a_law_that_only_states_facts_is_no_check() -> None:
     """Facts about steps mark nothing, so only a law that judges the run counts; one that looks at answers needs some."""
     judges = {law.name for law in laws.load() if type(law).judge is not Law.judge}
-    assert set(good_run().diagnosis().checked) == judges
+    assert set(good_run().diagnosis().checked) == judges - {"unconfirmed_change"}  # no change was read back
     assert not {"refusal", "low_confidence", "malformed_output", "served_call", "slo"} & judges
     without_content = diagnose(Trace([Span("c" * 32, "a" * 16, "GET /health", 0, 5)]))
     assert without_content.checked == ("end_state",)

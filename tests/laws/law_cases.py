@@ -24,6 +24,7 @@ from llmtrace.model import (
     Operation,
     Part,
     Reasoning,
+    Receipt,
     Retrieval,
     Review,
     Scope,
@@ -104,6 +105,11 @@ def execute(
     declared = ToolDefinition(name, **definition) if definition else None
     given = ARGUMENTS if arguments is None else arguments
     return ToolExecution(name, given, result, has_result=True, call_id=call_id, definition=declared)
+
+
+def read_back(status: Any, **fields: Any) -> ToolExecution:
+    """A change that was read back. ``fields``: of its receipt."""
+    return replace(execute("ok", "refund", changes=True), receipt=Receipt(status, **fields))
 
 
 def result_of(call_: ToolCall, result: Any) -> tuple[Message, ...]:
@@ -677,6 +683,22 @@ CASES: dict[str, Cases] = {
             run(under(execute(), p99=5e-9), infer("x", time_to_first_chunk=9.0)),
             run(under(infer("x"), time_to_first_token=1e-9)),
             run(under(infer("x", time_to_first_chunk=0.5), time_to_first_token=0.5)),
+        ],
+    ),
+    "unconfirmed_change": Cases(
+        facts={status: run(read_back(status)) for status in ("missing", "different", "doubled")},
+        findings={
+            "missing": ("certain", run(read_back("missing"), infer("It is done."))),
+            "missing, after all": ("possible", run(read_back("missing"), read_back("confirmed"))),
+            "different": ("certain", run(read_back("different", pointer="/q", record={"q": CANARY}))),
+            "different, from the result": ("possible", run(read_back("different", pointer="/id", of="result"))),
+            "doubled": ("certain", run(read_back("doubled", records=2))),
+        },
+        good=[
+            run(read_back("confirmed", record={"q": CANARY})),
+            run(read_back("unknown", error="timeout", seen="missing", note=CANARY)),
+            run(read_back("pending", seen="missing", record={"q": CANARY})),
+            run(execute("ok", "refund", changes=True)),
         ],
     ),
     "ungrounded_argument": Cases(

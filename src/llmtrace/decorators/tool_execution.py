@@ -128,8 +128,8 @@ class Execution(functions.Step):
             done = replace(self.operation, result=snapshot, has_result=True, receipt=receipt)
             guard(keep_outcome, self.recording, done, returned=result)
             self.recording.end(done, failure=self.failure, end=self.answered_at)
-            if self.pending_change is not None:
-                guard(_look_again, self.pending_change, self.recording)
+            if self.pending_change is not None and receipt is not None:
+                guard(_look_again, self.pending_change, self.recording, receipt)
 
     def _clean(self, result: Any) -> JsonValue:
         """Return a result as it may be stored, redacted."""
@@ -146,10 +146,10 @@ class Execution(functions.Step):
             self.recording.end(self.operation, exception=error)
 
 
-def _look_again(change: Change, recording: Recording) -> None:
+def _look_again(change: Change, recording: Recording, receipt: Receipt) -> None:
     from llmtrace.guards.late_receipts import late_receipts
 
-    late_receipts.add(change, recording)
+    late_receipts.add(change, recording, receipt)
 
 
 def called_directly(

@@ -132,19 +132,12 @@ def tool(
     if on_invalid is not None and on_invalid not in get_args(OnInvalid):
         raise ConfigurationError(f"tool(on_invalid={on_invalid!r}): expected one of {', '.join(get_args(OnInvalid))}")
     policy = _review_policy(review, on_denied, probe)
-    if confirm is None and (confirm_within is not None or confirm_timeout is not CONFIRM_SECONDS):
-        raise ConfigurationError(
-            "tool(confirm_within=..., confirm_timeout=...): they need confirm=, the function that reads back"
-        )
-    if confirm is not None and changes is False:
-        raise ConfigurationError("tool(confirm=..., changes=False): only a change can be confirmed")
-    if confirm is not None:
-        changes = True
     check_text("tool", "name", name)
     check_text("tool", "description", description)
     for option, value in (("strict", strict), ("changes", changes), ("polls", polls), ("trusted", trusted)):
         if not (isinstance(value, bool) or (value is None and option in ("changes", "trusted"))):
             raise ConfigurationError(f"tool({option}={value!r}): expected True or False")
+    changes = _is_change(changes, confirm, confirm_timeout, confirm_within)
 
     def decorate(function: Any) -> Any:
         inner = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
@@ -186,6 +179,17 @@ def _review_policy(review: Any, on_denied: object, probe: object) -> ReviewPolic
     from llmtrace.guards.review_policy import review_policy
 
     return review_policy(review)
+
+
+def _is_change(changes: bool | None, confirm: object, timeout: object, within: object) -> bool | None:
+    """Return the option ``changes`` of a tool: one that is confirmed changes something. Raises `ConfigurationError`."""
+    if confirm is None:
+        if within is not None or timeout != CONFIRM_SECONDS:
+            raise ConfigurationError("tool(confirm_timeout=..., confirm_within=...): they need confirm=, a function that reads")
+        return changes
+    if changes is False:
+        raise ConfigurationError("tool(confirm=..., changes=False): only a change can be confirmed")
+    return True
 
 
 def _reader(confirm: Any, signature: Signature, timeout: float | str, within: float | str | None) -> Reader:

@@ -82,12 +82,11 @@ class LateReceipts:
         self._numbers = itertools.count()
         self._thread: threading.Thread | None = None
 
-    def add(self, change: Change, recording: Recording) -> None:
-        """Look at a change again, from now on. ``recording``: of its execution, which has ended with a pending receipt."""
+    def add(self, change: Change, recording: Recording, receipt: Receipt) -> None:
+        """Look at a change again, from now on. ``recording``: of its execution, which has ended. ``receipt``: the pending
+        one."""
         pending = _Pending(change, recording)
-        operation = recording.operation
-        seen = operation.receipt.seen if isinstance(operation, ToolExecution) and operation.receipt else ""
-        pending.last = Receipt("unknown", seen=seen)
+        pending.last = receipt
         with self._changed:
             if len(self._all) < MOST_PENDING:
                 self._all.add(pending)
@@ -95,15 +94,19 @@ class LateReceipts:
                 return
         _settle(pending, Receipt("unknown", error="busy"))
 
-    def settle_all(self) -> None:
-        """Give every pending change the receipt *unknown*, with what the last look saw. Call it when recording ends."""
+    def settle_all(self, recorder: Recorder | None = None) -> None:
+        """Give every pending change the receipt *unknown*, with what the last look saw. Call it when recording ends.
+
+        ``recorder``: only the changes that it recorded.
+        """
         with self._changed:
-            waiting = list(self._all)
-            self._all.clear()
-            self._due.clear()
+            waiting = [pending for pending in self._all if recorder is None or pending.recorder is recorder]
+            self._all.difference_update(waiting)
+            self._due = [due for due in self._due if due.pending in self._all]
+            heapq.heapify(self._due)
         for pending in waiting:
-            seen = pending.last.seen or ("" if pending.last.status == "unknown" else pending.last.status)
-            guard(_settle, pending, Receipt("unknown", error="ended", seen=seen, record=pending.last.record))
+            last = pending.last
+            guard(_settle, pending, Receipt("unknown", error="ended", seen=last.seen, record=last.record))
 
     @property
     def count(self) -> int:

@@ -19,13 +19,15 @@ from llmtrace.model.receipts import STATUSES
 from llmtrace.model.value import value
 from llmtrace.reading.result_fields import structure_of
 from llmtrace.reading.result_form import is_error, may_be_finding
-from llmtrace.text.dates import read_date
+from llmtrace.text.dates import dates_in, read_date
 from llmtrace.text.matching import is_email, is_identifier, normalize, squash
 from llmtrace.text.numbers import number_key, read_number
 from llmtrace.validation.json_pointers import pointer
 
 _DEEPEST = 16
 _MOST_ROWS = 1000
+_MOST_ITEMS = 50
+"""Items of a list that are compared."""
 _LONGEST_ZONE = 14 * 3600
 """Seconds by which a time without a zone may differ from the same time with one."""
 
@@ -210,16 +212,26 @@ def _difference_of_lists(asked: Sequence[JsonValue], found: JsonValue, depth: in
     if not isinstance(found, list):
         joined = "".join(str(item) for item in asked)
         return None if isinstance(found, str) and squash(joined) == squash(found) else ()
-    remaining = list(found)
-    for place, item in enumerate(asked):
-        match = next((other for other in remaining if _difference(item, other, depth + 1) is None), _NONE)
-        if match is _NONE:
+    fits = [
+        [at for at, other in enumerate(found[:_MOST_ITEMS]) if _difference(item, other, depth + 1) is None]
+        for item in asked[:_MOST_ITEMS]
+    ]
+    taken: dict[int, int] = {}
+    for place in range(len(fits)):
+        if not _take(place, fits, taken, set()):
             return (place,)
-        remaining.remove(match)
     return None
 
 
-_NONE: Any = object()
+def _take(place: int, fits: Sequence[Sequence[int]], taken: dict[int, int], tried: set[int]) -> bool:
+    """Give an item one of the others that fit it, and another one to the item that had that. Returns False if none is left."""
+    for at in fits[place]:
+        if at not in tried:
+            tried.add(at)
+            if at not in taken or _take(taken[at], fits, taken, tried):
+                taken[at] = place
+                return True
+    return False
 
 
 def _is_same(asked: JsonValue, found: JsonValue) -> bool:
@@ -280,9 +292,9 @@ def _number_keys(member: JsonValue) -> tuple[str, ...]:
 def _is_same_text(asked: str, found: str) -> bool:
     if read_number(asked) and read_number(found):
         return bool(set(_number_keys(asked)) & set(_number_keys(found)))
-    first, second = read_date(asked), read_date(found)
-    if first and second:
-        return bool(set(first) & set(second))
+    first = read_date(asked)
+    if first and read_date(found):
+        return any(not set(first).isdisjoint(keys) for _, _, keys in dates_in(normalize(found)))
     letters = squash(asked)
     return letters == squash(found) if letters else asked.strip() == found.strip()
 

@@ -61,8 +61,11 @@ class Reader:
         receiver: Any,
         times: Callable[[], int],
     ) -> Change:
-        """Return a change that has answered. ``values``: the arguments, with defaults, as the program's own objects.
-        ``arguments``: those that the call gave, as JSON. ``receiver``: the object of a method. ``times``: returns how often the run has begun this change."""
+        """Return a change that has answered.
+
+        ``values``: the arguments, with defaults, as the program's own objects. ``arguments``: those that the call gave, as
+        JSON. ``receiver``: the object of a method. ``times``: returns how often the run has begun this change.
+        """
         return Change(self, dict(values), dict(arguments), result, receiver, times)
 
     def call(self, change: Change) -> tuple[Any, Callable[[], ChangeRecord]]:
@@ -174,14 +177,14 @@ class Change:
         return Receipt("unknown", error="timeout")
 
     def read(self) -> Receipt:
-        """Call the reader on this thread. Never raises an `Exception`."""
+        """Call the reader on this thread, which is not the program's. Never raises."""
         try:
             with suppress():
                 answer, by_what = self.reader.call(self)
                 if inspect.isawaitable(answer):
                     answer = self._await_elsewhere(answer)
                 return compare(answer, by_what())
-        except Exception as error:
+        except BaseException as error:  # also SystemExit: the program does not end by a reader
             return self._receipt_of(error)
 
     async def _read_async(self) -> Receipt:
@@ -190,7 +193,7 @@ class Change:
             if inspect.isawaitable(answer):
                 answer = await answer
             return compare(answer, by_what())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return self._receipt_of(error)
 
     def _await_elsewhere(self, answer: Any) -> Any:
@@ -203,12 +206,12 @@ class Change:
                 waiting.cancel()
         return asyncio.run(_awaited(answer))
 
-    def _receipt_of(self, error: Exception) -> Receipt:
+    def _receipt_of(self, error: BaseException) -> Receipt:
         """Return the receipt after an error of the reader: *missing* if it says that there is no such record."""
         if isinstance(error, LookupError) and self._says_not_there(error):
             return Receipt("missing")
         name = type(error).__qualname__
-        warn_once(f"the reader that confirms {self.reader.tool} failed with {name}; the receipt of such a call is unknown")
+        warn_once(f"the reader that confirms {self.reader.tool} raised {name}; the receipt of such a call is unknown")
         return Receipt("unknown", error=name)
 
     def _says_not_there(self, error: LookupError) -> bool:

@@ -7,7 +7,7 @@ from llmtrace.reading.ended_run import EndedRun
 
 
 def is_other_job(run: EndedRun, failed: Call, later: Call) -> bool:
-    """Return True if a later change is about another thing, so that it is not a corrected attempt. ``failed``: the change before.
+    """Return True if a later change is about another thing, so that it is not a corrected attempt.
 
     Both calls have arguments of the same names. Among the values that differ, those known before the failure decide: one of
     them names a thing (it contains a digit and is not a plain number), or they outnumber the values that are equal. A value

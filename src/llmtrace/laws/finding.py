@@ -81,20 +81,9 @@ class Finding:
 _LEADS = frozenset({"failed_tool", "invalid_tool_call", "repeated_call"})
 """Laws whose findings lead to the end of a run: a loop, a tool that never succeeded, an invalid call."""
 _FIRST = (
-    *(
-        "interrupted",
-        "waited",
-        "missing",
-        "different",
-        "doubled",
-        "no_choice",
-        "error",
-        "never_right",
-        "ran",
-        "unknown_tool",
-        "looked_up_again",
-    ),
-    *("made_up_again", "cycle", "in_change", "made_up", "made_twice", "never_succeeded", "corrected"),
+    *("interrupted", "waited", "missing", "different", "doubled", "no_choice", "error", "never_right", "ran"),
+    *("unknown_tool", "looked_up_again", "made_up_again", "cycle", "in_change", "made_up", "made_twice"),
+    *("never_succeeded", "corrected"),
 )
 """Labels in order of precedence among findings of equal confidence about the same calls. Their titles say the most."""
 

@@ -56,8 +56,9 @@ class UnconfirmedChange(Law[None]):
 
     def step(self, state: None, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         operation = span.operation
-        receipt = operation.receipt if isinstance(operation, ToolExecution) else None
-        return () if receipt is None else facts_of(operation, receipt)
+        if not isinstance(operation, ToolExecution) or operation.receipt is None:
+            return ()
+        return facts_of(operation, operation.receipt)
 
     def judge(self, run: EndedRun) -> Iterator[Finding]:
         for call in run.calls:
@@ -87,7 +88,7 @@ def why_unknown(receipt: Receipt) -> str:
     """Return why a receipt says nothing, in words that hold no content."""
     if receipt.status == "pending":
         return f"it was {_seen(receipt)} and the last look is still to come, or its program died before"
-    why = _UNKNOWN.get(receipt.error) or (f"the reader failed with {receipt.error}" if receipt.error else "the reader said so")
+    why = _UNKNOWN.get(receipt.error) or (f"the reader raised {receipt.error}" if receipt.error else "the reader said so")
     return f"{why}; it was {_seen(receipt)}" if receipt.seen else why
 
 

@@ -69,6 +69,7 @@ def capture(*, identity: Identity | None = None, tracer_provider: Any = None, **
         yield Captured(store)
     finally:
         collected.settle()
+        runtime.settle_receipts(recorder)
         background.drain_at_exit()
         activate(before)
         if before is None:
