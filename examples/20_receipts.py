@@ -64,11 +64,5 @@ def support(task: str) -> str:
 
 print(support("Refund KS-20457 (42 EUR), KS-20431 (17.50 EUR) and KS-20460 (80 EUR)."))
 
-llmtrace.flush()
-stored = llmtrace.last()
-for span in stored.trace.spans:
-    receipt = getattr(span.operation, "receipt", None)
-    if receipt is not None:
-        print(span.operation.arguments["order_id"], receipt.status, receipt.pointer)
-for suspect in stored.diagnose().marked:
+for suspect in llmtrace.last().why().marked:
     print(f"{suspect.confidence}: {suspect.title}. {suspect.evidence}")

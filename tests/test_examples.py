@@ -44,6 +44,7 @@ EXAMPLES = {
         "stopped: checkpoint 'may be refunded': small_enough refused the state: more than 100 EUR",
     ),
     "19_reviews.py": (["ok"], "refunded 42.0 EUR for KS-20457"),
+    "20_receipts.py": (["suspect"], "Read back, /amount was different: 80 became 50.0."),
 }
 """The traces that each leaves in the store, oldest first, and something of what it prints."""
 
