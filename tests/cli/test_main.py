@@ -44,6 +44,7 @@ def test_registry_reads_what_the_modules_state() -> None:
         "drift",
         "export",
         "feedback",
+        "forget",
         "freeze",
         "import",
         "issues",
