@@ -124,6 +124,9 @@ def test_a_list_holds_the_records_of_this_call() -> None:
     assert status([fits, fits], times=2) == "confirmed"
     assert status([fits, fits, fits], times=2) == "doubled"
     assert receipt([other]).pointer == "/amount"
+    assert status([{**fits, "uid": 7}, {**fits, "uid": 8}], result={"uid": 8}) == "doubled"
+    assert status([{**fits, "uid": 7}, {**fits, "uid": 8}], result={"uid": 8}, times=2) == "confirmed"
+    assert receipt([{**fits, "uid": 7}], result={"uid": 8}).of == "result"
     assert status([other, other]) == "missing"
 
 

@@ -105,11 +105,13 @@ def _of_records(rows: Sequence[JsonValue], change: ChangeRecord) -> Receipt:
     if not all(isinstance(row, dict) for row in rows):
         return Receipt("unknown", error="not_a_record")
     judged = [_of_record(row, change) for row in rows]
-    fitting = [receipt for receipt in judged if receipt.status == "confirmed"]
+    # the second record of a doubled change has an id of its own, which differs from the one in the result
+    fitting = [receipt for receipt in judged if receipt.status == "confirmed" or receipt.of == "result"]
     if len(fitting) > change.times:
         return Receipt("doubled", records=len(fitting))
     if fitting:
-        return Receipt("confirmed", records=len(fitting))
+        best = next((receipt for receipt in fitting if receipt.status == "confirmed"), fitting[0])
+        return replace(best, records=len(fitting))
     if any(receipt.status == "unknown" for receipt in judged):
         return Receipt("unknown", error="nothing_to_compare", records=len(rows))
     return replace(judged[0], records=1) if len(judged) == 1 else Receipt("missing", records=0)

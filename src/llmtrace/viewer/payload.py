@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from llmtrace.codec import parts
+from llmtrace.laws.unconfirmed_change import why_unknown
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -31,7 +32,10 @@ from llmtrace.viewer.rows import arguments_of, title
 Payload = dict[str, Any]
 
 _SHOWN_APART = frozenset(
-    {"system", "input", "output", "tools", "arguments", "result", "has_result", "definition", "usage", "payload", "value"}
+    {
+        *("system", "input", "output", "tools", "arguments", "result", "has_result", "definition", "receipt", "usage"),
+        *("payload", "value"),
+    }
 )
 
 
@@ -118,6 +122,10 @@ def _execution(execution: ToolExecution, trace: Trace) -> Payload:
     content: Payload = {"has_result": execution.has_result}
     if execution.has_result:
         content["result"] = plain(execution.result)
+    if execution.receipt is not None:
+        receipt = execution.receipt
+        is_open = receipt.status in ("unknown", "pending")
+        content["receipt"] = {**plain(receipt), "why": why_unknown(receipt) if is_open else receipt.note}
     if definition is not None:
         content["definition"] = _definition(definition)
     return content
