@@ -487,8 +487,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.cost:
         figures = cost()
-        body = [(name, f"{value:.0f}") for name, value in figures.items()]
-        print(json.dumps(figures) if options.json else report.table("Cost", ("median of 2000 calls", "µs"), body))
+        lines = [(name, f"{value:.0f}") for name, value in figures.items()]
+        print(json.dumps(figures) if options.json else report.table("Cost", ("median of 2000 calls", "µs"), lines))
         return
     rows = []
     for row in measure(options.runs):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from llmtrace import semconv
 from llmtrace.cli.terminal import Style
-from llmtrace.laws.unconfirmed_change import why_unknown
 from llmtrace.model import (
     FEEDBACK,
     INVALID_TOOL_CALL,
@@ -150,11 +149,8 @@ def violation(finding: Violation) -> str:
 
 
 def receipt(found: Receipt) -> str:
-    """Return a receipt on one line: its status, and where or why."""
-    place = f" at {found.pointer}{' of the result' if found.of == 'result' else ''}" if found.pointer else ""
-    why = f": {why_unknown(found)}" if found.status in ("unknown", "pending") else f": {found.note}" if found.note else ""
-    record = "" if found.record is None else f"; read back: {value(found.record)}"
-    return f"{found.status}{place}{why}{record}"
+    """Return a receipt on one line, with what was read back."""
+    return found.text if found.record is None else f"{found.text}; read back: {value(found.record)}"
 
 
 def evaluation(finding: Evaluation) -> str:

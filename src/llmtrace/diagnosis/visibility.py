@@ -8,7 +8,6 @@ from itertools import chain
 from llmtrace.codec.writers import unread_writers, writers_of
 from llmtrace.laws.base import Need
 from llmtrace.laws.finding import plural
-from llmtrace.laws.unconfirmed_change import why_unknown
 from llmtrace.model import FetchResponse, Inference, Span, ToolExecution, ToolResult, Trace, double_counted_spans
 from llmtrace.model.traces import short_id
 from llmtrace.reading.answer_endings import ending_of
@@ -115,7 +114,7 @@ def _about_run(run: EndedRun) -> Iterator[str]:
         yield f"Arguments were not checked against a schema, since none was recorded: {_listed(without_schema)}.{settings}"
     for call in calls:
         if call.receipt is not None and call.receipt.status in _OPEN:
-            yield f"Whether {call.tool} took effect is not known: {why_unknown(call.receipt)} (span {call.place})."
+            yield f"Whether {call.tool} took effect is not known: {call.receipt.why} (span {call.place})."
     unwritten = sorted({call.tool for call in calls if call.arguments is None and call.definition is not None})
     if unwritten and all(span.run_id is None for span in inferences):
         settings = _content_settings(inferences)

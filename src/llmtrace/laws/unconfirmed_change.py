@@ -36,16 +36,6 @@ _ADVICE = {
     "different": "Write all values in one transaction. If {} adds to a value, have its reader leave that value out.",
     "doubled": "Give {} an idempotency key. Have its reader return only the records of this very call.",
 }
-_UNKNOWN = {
-    "timeout": "the reader took too long",
-    "busy": "too many reads were waiting",
-    "not_allowed": "the reader was not allowed to run (a replay, or the limit receipt_reads)",
-    "not_a_record": "the reader returned neither a record with names nor a verdict",
-    "error_result": "the reader returned an error",
-    "nothing_to_compare": "the record shares no value with the call, apart from those it was found by",
-    "interrupted": "the program was interrupted while it was read back",
-    "ended": "the program ended before the time was up",
-}
 
 
 class UnconfirmedChange(Law[None]):
@@ -82,19 +72,6 @@ def facts_of(execution: ToolExecution, receipt: Receipt) -> tuple[Evaluation, ..
     text = _FACTS[receipt.status].format(f"`{execution.name}`")
     pointer = receipt.pointer or None
     return (Evaluation(SIGNAL.name, "warning", text, receipt.status, pointer=pointer, call_id=execution.call_id),)
-
-
-def why_unknown(receipt: Receipt) -> str:
-    """Return why a receipt says nothing, in words that hold no content."""
-    if receipt.status == "pending":
-        return f"it was {_seen(receipt)} and the last look is still to come, or its program died before"
-    why = _UNKNOWN.get(receipt.error) or (f"the reader raised {receipt.error}" if receipt.error else "the reader said so")
-    return f"{why}; it was {_seen(receipt)}" if receipt.seen else why
-
-
-def _seen(receipt: Receipt) -> str:
-    seen = {"missing": "not there", "different": "there with another value", "doubled": "there more than once"}
-    return f"{seen.get(receipt.seen, 'not known')} at the last look"
 
 
 def _confidence(run: EndedRun, call: Call, receipt: Receipt) -> tuple[Confidence, str]:

@@ -12,6 +12,18 @@ STATUSES: frozenset[str] = frozenset(get_args(ReceiptStatus))
 NOT_MADE: frozenset[str] = frozenset({"missing", "different", "doubled"})
 """The statuses that prove that a change did not happen as it was asked for."""
 
+_UNKNOWN = {
+    "timeout": "the reader took too long",
+    "busy": "too many reads were waiting",
+    "not_allowed": "the reader was not allowed to run (a replay, or the limit receipt_reads)",
+    "not_a_record": "the reader returned neither a record with names nor a verdict",
+    "error_result": "the reader returned an error",
+    "nothing_to_compare": "the record shares no value with the call, apart from those it was found by",
+    "interrupted": "the program was interrupted while it was read back",
+    "ended": "the program ended before the time was up",
+}
+_SEEN = {"missing": "not there", "different": "there with another value", "doubled": "there more than once"}
+
 
 @value
 class Receipt:
@@ -47,3 +59,21 @@ class Receipt:
         A difference from the tool's own result is not enough: its members may have another meaning in the record.
         """
         return self.status in NOT_MADE and (self.status != "different" or self.of == "arguments")
+
+    @property
+    def why(self) -> str:
+        """Why a pending or unknown receipt says nothing yet, in words without content; empty for any other."""
+        if self.status not in ("pending", "unknown"):
+            return ""
+        seen = f"it was {_SEEN.get(self.seen, 'not known')} at the last look"
+        if self.status == "pending":
+            return f"{seen}, and the next one is still to come, or its program died before"
+        why = _UNKNOWN.get(self.error) or (f"the reader raised {self.error}" if self.error else "the reader said so")
+        return f"{why}; {seen}" if self.seen else why
+
+    @property
+    def text(self) -> str:
+        """The receipt on one line: its status, and where or why. A reader's own words in it are content."""
+        place = f" at {self.pointer}{' of the result' if self.of == 'result' else ''}" if self.pointer else ""
+        words = self.why or self.note
+        return f"{self.status}{place}{f': {words}' if words else ''}"

@@ -6,7 +6,6 @@ from dataclasses import fields
 from typing import Any
 
 from llmtrace.codec import parts
-from llmtrace.laws.unconfirmed_change import why_unknown
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -101,6 +100,8 @@ def _facts(operation: Operation) -> Payload:
     if isinstance(operation, (Inference, Embedding)) and operation.usage is not None:
         usage: Any = plain(operation.usage)
         facts |= usage
+    if isinstance(operation, ToolExecution) and operation.receipt is not None:
+        facts["receipt"] = operation.receipt.text
     return {name: fact for name, fact in facts.items() if fact not in (None, (), [], {}, "", False)}
 
 
@@ -122,10 +123,6 @@ def _execution(execution: ToolExecution, trace: Trace) -> Payload:
     content: Payload = {"has_result": execution.has_result}
     if execution.has_result:
         content["result"] = plain(execution.result)
-    if execution.receipt is not None:
-        receipt = execution.receipt
-        is_open = receipt.status in ("unknown", "pending")
-        content["receipt"] = {**plain(receipt), "why": why_unknown(receipt) if is_open else receipt.note}
     if definition is not None:
         content["definition"] = _definition(definition)
     return content

@@ -118,19 +118,8 @@ function callBody(view, row, payload, uses) {
     payload.facts.repaired !== undefined && titled("Ran with other arguments", callBlock(row.name, payload.facts.repaired)),
     payload.facts.executed !== true && el("p.gone", `${row.refused ? "refused: " : ""}the tool did not run`),
     payload.has_result && titled("Result", resultNode(view, payload, undefined, back), editButton(view, payload, "Result")),
-    payload.receipt && titled("Receipt", receiptNode(payload.receipt)),
     attemptsNode(view, row),
     schema && !beside && lazySection("Schema", () => schema),
-  ];
-}
-
-/** What reading the change back found. */
-function receiptNode({ status, pointer, of, why, record, looks }) {
-  const place = pointer ? ` at ${pointer}${of === "result" ? " of the result" : ""}` : "";
-  const isFault = ["missing", "different", "doubled"].includes(status);
-  return [
-    el(isFault ? "p.fault" : "p", `${status}${place}${why ? `: ${why}` : ""}${looks > 1 ? ` (${looks} looks)` : ""}`),
-    record != null && el("details.raw", el("summary", "Read back"), jsonBlock(record)),
   ];
 }
 
