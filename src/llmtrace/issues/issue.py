@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from llmtrace.issues.decisions import Decision, Decisions
 from llmtrace.list_verdicts import JudgedRun
 from llmtrace.model.issues import COMMIT, MODEL, PROMPT_TEMPLATE, SERVICE, VERSION_KINDS, Occurrence, Strength, Version
 from llmtrace.model.value import value
-from llmtrace.statistics.two_samples import Interval, wilson
+
+if TYPE_CHECKING:
+    from llmtrace.statistics.two_samples import Interval
 
 State: TypeAlias = Literal["open", "proven", "fixed", "relapsed", "dismissed"]
 _ORDER: Final[Mapping[State, int]] = {"relapsed": 0, "proven": 1, "open": 1, "fixed": 2, "dismissed": 3}
@@ -101,6 +103,8 @@ def issues_of(runs: Sequence[JudgedRun], decisions: Decisions) -> list[Issue]:
 
 
 def _issue(issue: str, seen: Sequence[tuple[JudgedRun, Occurrence]], of_runs: int, history: tuple[Decision, ...]) -> Issue:
+    from llmtrace.statistics.two_samples import wilson  # late: the viewer starts without the statistics
+
     decision = history[-1] if history else None
     examples = [Example(run.trace_id, occurrence.span_id, run.start, run.verdict.version) for run, occurrence in seen]
     relapses = (
