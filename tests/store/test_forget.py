@@ -10,7 +10,9 @@ import pytest
 from llmtrace.cli import main
 from llmtrace.model import RawSpan
 from llmtrace.store import erasure, journal_files
+from llmtrace.store.claims import Claim, Claims, Table
 from llmtrace.store.local import FORGETTING, LocalStore
+from llmtrace.store.sqlite import Index
 
 MINE, OTHER = "a" * 32, "b" * 32
 
@@ -63,4 +65,56 @@ def test_damaged_bytes_are_erased(folder: Path) -> None:
     path = folder / "journal" / file.name
     path.write_bytes(path.read_bytes() + journal_files.MARK + b"CANARY")
     erasure.erase(folder, [MINE], [], [])
+    assert _holding(folder, b"CANARY") == []
+
+
+def test_what_was_set_aside_is_removed(folder: Path) -> None:
+    """An index or a journal file that could not be read holds the content of anyone."""
+    for name in ("index.db.corrupt", "journal/old.journal.corrupt", "journal/0-9.0.journal"):
+        (folder / name).write_bytes(b"not a journal: CANARY")
+    erasure.erase(folder, [MINE], [], [])
+    assert _holding(folder, b"CANARY") == []
+
+
+def test_a_file_of_a_newer_llmtrace_is_refused_before_anything_is_erased(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "journal" / "9-9.0.journal").write_bytes(journal_files.head(journal_files.VERSION + 1) + b"later")
+    assert main(["forget", MINE, "--yes", "--store", str(folder)]) != 0
+    assert "newer llmtrace" in capsys.readouterr().err
+    assert _holding(folder, b"CANARY")
+    assert not (folder / FORGETTING).exists()
+
+
+def test_reviews_and_letters_go_with_their_run(folder: Path) -> None:
+    claims = Claims(folder)
+    with claims.write() as db:
+        for kind, claim_id, run in (("review", "r1", MINE), ("review", "r2", OTHER), ("letter", "l1", "")):
+            data = json.dumps({"text": "SWALLOW" if run == OTHER else "CANARY"})
+            Table(db, kind).put(Claim(claim_id, "done", run, "", 1.0, "", data))  # type: ignore[arg-type]
+    erasure.erase(folder, [MINE], [], ["l1"])
+    assert _holding(folder, b"CANARY") == []
+    with claims.read() as db:
+        assert [claim.id for claim in Table(db, "review").select()] == ["r2"]
+
+
+@pytest.mark.parametrize("step", range(1, 8))
+def test_stopped_at_any_step_it_is_finished_by_the_next_reader(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """A process that is killed does nothing more; here each step in turn is the one that it does not reach."""
+    steps = [
+        (Claims, "erase"), (erasure, "_erase_names"), (erasure, "_erase_in"), (journal_files, "erase"),
+        (erasure, "_remove_unreadable"), (erasure, "_erase_logs"), (Index, "remove"),
+    ]  # fmt: skip
+    where, name = steps[step - 1]
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            erasure.erase(folder, [MINE], [], [])
+    assert [summary.trace_id for summary in LocalStore(folder, background=False).traces()] == [OTHER]
     assert _holding(folder, b"CANARY") == []

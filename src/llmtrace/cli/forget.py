@@ -40,17 +40,17 @@ def run(args: argparse.Namespace) -> int:
         if not isinstance(store, LocalStore):
             raise BadInput("only traces of a local store can be forgotten.\nA backend has its own way to delete what it holds.")
         with Progress("looking for what they left"):
-            found, runs, letters = find(store, _wanted(store, args))
-        if args.dry_run or not found.traces:
-            _say(args, found, done=False)
-        elif args.yes or _agreed(args, found):
+            forgotten, runs, letters = find(store, _wanted(store, args))
+        if args.dry_run or not forgotten.traces:
+            _say(args, forgotten, done=False)
+        elif args.yes or _agreed(args, forgotten):
             with Progress("erasing"):
-                erase(store, found, runs, letters)
-            _say(args, found, done=True)
+                erase(store, forgotten, runs, letters)
+            _say(args, forgotten, done=True)
         else:
             Screen(sys.stdout).line("Nothing was erased.")
             return FINE
-    return FOUND if found.running else FINE
+    return FOUND if forgotten.running else FINE
 
 
 def _wanted(store: LocalStore, args: argparse.Namespace) -> list[TraceSummary]:
@@ -59,15 +59,14 @@ def _wanted(store: LocalStore, args: argparse.Namespace) -> list[TraceSummary]:
     if bool(args.trace) == bool(filters):
         raise BadInput("name traces, or --user, --conversation or --before, and not both.\nllmtrace ls lists traces.")
     if args.trace:
-        found = {summary.trace_id: summary for summary in map(store.summary, args.trace)}
-        return list(found.values())
+        return list({summary.trace_id: summary for summary in map(store.summary, args.trace)}.values())
     return store.traces(Query(limit=sys.maxsize, **filters))
 
 
-def _agreed(args: argparse.Namespace, found: Forgotten) -> bool:
+def _agreed(args: argparse.Namespace, forgotten: Forgotten) -> bool:
     if args.json or not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadInput("nobody can be asked here, so nothing was erased.\nErase without a question with --yes.")
-    _write(Screen(sys.stdout), found, "would be erased")
+    _write(Screen(sys.stdout), forgotten, "would be erased")
     print("Erase them? They cannot be brought back. [y/N] ", end="", flush=True)
     try:
         return input().strip().lower() in ("y", "yes")
@@ -76,34 +75,34 @@ def _agreed(args: argparse.Namespace, found: Forgotten) -> bool:
         return False
 
 
-def _say(args: argparse.Namespace, found: Forgotten, *, done: bool) -> None:
+def _say(args: argparse.Namespace, forgotten: Forgotten, *, done: bool) -> None:
     if args.json:
-        sent = [{"endpoint": sent.endpoint, "spans": sent.spans, "until": _when(sent.until) or None} for sent in found.sent]
-        members = {name: getattr(found, name) for name in ("traces", "replays", "running", "spans", "bytes", "damaged")}
+        sent = [{"endpoint": sent.endpoint, "spans": sent.spans, "until": _when(sent.until) or None} for sent in forgotten.sent]
+        members = {name: getattr(forgotten, name) for name in ("traces", "replays", "running", "spans", "bytes", "damaged")}
         print_json({"erased": done, **members, "sent": sent})
     else:
-        _write(Screen(sys.stdout), found, "erased" if done else "would be erased", whole=not done or args.yes)
+        _write(Screen(sys.stdout), forgotten, "erased" if done else "would be erased", whole=not done or args.yes)
 
 
-def _write(screen: Screen, found: Forgotten, what: str, *, whole: bool = True) -> None:
+def _write(screen: Screen, forgotten: Forgotten, what: str, *, whole: bool = True) -> None:
     plural = format_text.plural
-    count = f"{plural(len(found.traces), 'trace')} with {plural(found.spans, 'span')}"
-    replays = f", {plural(len(found.replays), 'replay')} of them" if found.replays else ""
-    if found.first is not None and found.last is not None:
-        days = f", from {_when(found.first / 1e9)} to {_when(found.last / 1e9)}" if len(found.traces) > 1 else ""
+    count = f"{plural(len(forgotten.traces), 'trace')} with {plural(forgotten.spans, 'span')}"
+    replays = f", {plural(len(forgotten.replays), 'replay')} of them" if forgotten.replays else ""
+    if forgotten.first is not None and forgotten.last is not None:
+        days = f", from {_when(forgotten.first / 1e9)} to {_when(forgotten.last / 1e9)}" if len(forgotten.traces) > 1 else ""
         screen.prose(f"{count}{replays}{days}: {what}.")
     else:
         screen.prose("No trace matches, so nothing is erased.")
-    for trace_id in found.running:
+    for trace_id in forgotten.running:
         screen.prose(f"Trace {trace_id} stays: its program still runs. Forget it when the program has ended.")
-    if not whole or not found.traces:
+    if not whole or not forgotten.traces:
         return
-    if found.damaged:
-        screen.prose(f"So are {plural(found.damaged, 'byte')} of the journal that cannot be read: they may be anyone's.")
-    for sent in found.sent:
+    if forgotten.damaged:
+        screen.prose(f"So are {plural(forgotten.damaged, 'byte')} of the journal that cannot be read: they may be anyone's.")
+    for sent in forgotten.sent:
         until = f" until {_when(sent.until)}" if sent.until else ""
         screen.prose(f"{plural(sent.spans, 'span')} had been sent to {sent.endpoint}{until}. Delete them there, too.")
-    if not found.sent:
+    if not forgotten.sent:
         screen.prose("None of their spans had been sent by OTLP.")
 
 

@@ -16,7 +16,7 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from llmtrace.codec import json_text
 from llmtrace.errors import StoreError
@@ -34,14 +34,14 @@ _SECONDS = 10.0
 """Seconds to wait for another process that erases."""
 
 
-class Sent(NamedTuple):
-    """Spans that had left the machine."""
+class SentSpans(NamedTuple):
+    """Spans that an endpoint has, which llmtrace cannot delete there."""
 
     endpoint: str
     """Protocol and address."""
     spans: int
     until: float
-    """Seconds since the Unix epoch: when that endpoint last confirmed spans of these journal files."""
+    """Seconds since the Unix epoch: when the endpoint last confirmed spans of the same programs. 0 if unknown."""
 
 
 class Survey(NamedTuple):
@@ -50,7 +50,7 @@ class Survey(NamedTuple):
     spans: int
     bytes: int
     """Of the records in the journals."""
-    sent: tuple[Sent, ...]
+    sent: tuple[SentSpans, ...]
     runs: frozenset[str]
     """Ids of their runs, by which reviews belong to them."""
     damaged: int
@@ -76,9 +76,9 @@ def survey(folder: Path, traces: Collection[str]) -> Survey:  # noqa: C901 - one
                 if (trace_id := journal_records.trace_of(record.payload)) not in traces:
                     continue
                 size += record.length
-                row = _row(record.payload)
-                spans.add((trace_id, row[1]))
-                runs.update(run for run in (row[9].get(RUN_ID),) if isinstance(run, str))
+                span = journal_records.decode(record.payload, {}, Scope(), prompts=False)
+                spans.add((trace_id, span.span_id))
+                runs.update(run for run in (span.attributes.get(RUN_ID),) if isinstance(run, str))
                 destination = marks.get(record.ref, "")
                 if kind and destination and record.kind == journal_files.SPAN:
                     if destination not in position:
@@ -86,8 +86,9 @@ def survey(folder: Path, traces: Collection[str]) -> Survey:  # noqa: C901 - one
                     offset, at = position[destination]
                     if record.offset < offset:
                         ids, until = sent.get(destination, (set[str](), 0.0))
-                        sent[destination] = ({*ids, row[1]} if row[1] not in ids else ids, max(until, at))
-    found = [Sent(_about(folder, destination), len(ids), until) for destination, (ids, until) in sorted(sent.items())]
+                        ids.add(span.span_id)
+                        sent[destination] = ids, max(until, at)
+    found = [SentSpans(_about(folder, destination), len(ids), until) for destination, (ids, until) in sorted(sent.items())]
     return Survey(len(spans), size, tuple(found), frozenset(runs), damaged)
 
 
@@ -125,10 +126,7 @@ def finish(folder: Path) -> None:
         for journal, _ in _journals(folder):
             for path in _files(journal):
                 _erase_in(path, traces)
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                for entry in [*os.scandir(journal)]:
-                    if entry.name.endswith(journal_files.CORRUPT):
-                        os.unlink(entry.path)
+            _remove_unreadable(journal)
         _erase_logs(folder / LOGS, traces)
         for place in (folder, folder / replay_key.REPLAYS):
             Index(place).remove()
@@ -143,18 +141,24 @@ def _journals(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _files(journal: Path) -> Iterator[Path]:
-    """Yield the readable files of a journal. A file of a newer llmtrace has another form and is not looked at."""
+    """Yield the readable files of a journal. Raises StoreError for a file of a newer llmtrace, which has another form."""
     for file in journal_files.listing(journal):
         path = journal / file.name
-        with contextlib.suppress(journal_files.Unusable, FileNotFoundError):
-            with path.open("rb") as opened:
-                journal_files.check_head(opened, path)
+        if _is_usable(path):
             yield path
 
 
-def _row(payload: bytes) -> list[Any]:
-    raw = journal_records.decode(payload, {}, Scope())
-    return [raw.trace_id, raw.span_id, *[None] * 7, raw.attributes]
+def _is_usable(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            journal_files.check_head(file, path)
+    except FileNotFoundError:  # removed meanwhile
+        return False
+    except journal_files.Unusable as unusable:
+        if unusable.newer:
+            raise StoreError(f"{path} was written by a newer llmtrace. Upgrade llmtrace") from None
+        return False
+    return True
 
 
 def _position(folder: Path, destination: str, kind: str, name: str) -> tuple[int, float]:
@@ -214,16 +218,22 @@ def _erase_in(path: Path, traces: Collection[str]) -> None:  # noqa: C901 - one 
     with path.open("r+b") as file:
         for place in sorted(places, key=lambda place: place.offset):
             journal_files.erase(file, place)
-        _sync(file)
+        file.flush()
+        os.fsync(file.fileno())
     if not kept and not is_written:
         path.unlink(missing_ok=True)
     else:
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # its age decides how long it is kept
 
 
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def _remove_unreadable(journal: Path) -> None:
+    """Remove files of which nothing can be read, also those that were set aside as such."""
+    for file in journal_files.listing(journal):
+        path = journal / file.name
+        if not _is_usable(path) and not journal_files.is_being_written(path):
+            path.unlink(missing_ok=True)
+    for path in journal.glob(f"*{journal_files.CORRUPT}"):
+        path.unlink(missing_ok=True)
 
 
 def _erase_logs(path: Path, traces: Collection[str]) -> None:

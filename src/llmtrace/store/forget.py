@@ -5,22 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmtrace.errors import StoreError
 from llmtrace.model.value import value
 from llmtrace.store import Query, TraceSummary
 from llmtrace.store.local import LocalStore
 
-
-@value
-class SentSpans:
-    """Spans that an endpoint has, which llmtrace cannot delete there."""
-
-    endpoint: str
-    """Protocol and address."""
-    spans: int
-    until: float
-    """Seconds since the Unix epoch: when the endpoint last confirmed spans of the same programs. 0 if unknown."""
+if TYPE_CHECKING:
+    from llmtrace.store.erasure import SentSpans
 
 
 @value
@@ -53,9 +46,9 @@ def find(store: LocalStore, wanted: Iterable[TraceSummary]) -> tuple[Forgotten, 
     """
     from llmtrace.store import erasure  # late: a program that only reads does not need it
 
-    found = list(wanted)
-    running = tuple(summary.trace_id for summary in found if summary.health == "running")
-    ended = [summary for summary in found if summary.health != "running"]
+    summaries = list(wanted)
+    running = tuple(summary.trace_id for summary in summaries if summary.health == "running")
+    ended = [summary for summary in summaries if summary.health != "running"]
     ids = {summary.trace_id for summary in ended}
     replays = [] if store.replays is None else store.replays.traces(Query(limit=sys.maxsize))
     repeated = [summary for summary in replays if summary.replay_of in ids]
@@ -75,16 +68,9 @@ def find(store: LocalStore, wanted: Iterable[TraceSummary]) -> tuple[Forgotten, 
         first=min(starts, default=None),
         last=max(starts, default=None),
         damaged=survey.damaged,
-        sent=tuple(SentSpans(*sent) for sent in survey.sent),
+        sent=survey.sent,
     )
     return forgotten, survey.runs, letters
-
-
-def forget(store: LocalStore, wanted: Iterable[TraceSummary]) -> Forgotten:
-    """Erase these traces, except for those whose program still runs. Raises StoreError; the next reader then goes on."""
-    forgotten, runs, letters = find(store, wanted)
-    erase(store, forgotten, runs, letters)
-    return forgotten
 
 
 def erase(store: LocalStore, forgotten: Forgotten, runs: Iterable[str], letters: Iterable[str]) -> None:

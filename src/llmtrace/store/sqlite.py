@@ -203,11 +203,13 @@ class Index:
 
     def remove(self) -> None:
         """Delete the index as soon as no process uses it; the next reader makes a new one. Raises OSError."""
-        if not self.path.exists():
-            return
-        with _active(), _locked(self.path, exclusive=True, seconds=self._busy_seconds):
-            for suffix in ("-wal", "-shm", "-journal", journal_files.CORRUPT, ""):
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        paths = [
+            self.path.with_name(self.path.name + suffix) for suffix in ("-wal", "-shm", "-journal", journal_files.CORRUPT, "")
+        ]
+        if any(path.exists() for path in paths):
+            with _active(), _locked(self.path, exclusive=True, seconds=self._busy_seconds):
+                for path in paths:
+                    path.unlink(missing_ok=True)
 
     def traces(self, db: sqlite3.Connection, query: Query) -> list[TraceSummary]:
         """Return the summaries of the indexed traces that match ``query``, in its order."""
