@@ -26,6 +26,8 @@ from llmtrace.validation.json_pointers import pointer
 
 _DEEPEST = 16
 _MOST_ROWS = 1000
+_FLAGS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+"""The notations of a flag in JSON and SQL."""
 _MOST_ITEMS = 50
 """Items of a list that are compared."""
 _LONGEST_ZONE = 14 * 3600
@@ -243,7 +245,7 @@ def _is_same(asked: JsonValue, found: JsonValue) -> bool:
     if found is None:
         return bool(asked == "")
     if isinstance(asked, bool) or isinstance(found, bool):
-        return _as_flag(asked) is not None and _as_flag(asked) == _as_flag(found)
+        return _is_same_flag(asked, found)
     first, second = _as_moment(asked), _as_moment(found)
     if first is not None and second is not None:
         return _is_same_moment(first, second)
@@ -255,12 +257,12 @@ def _is_same(asked: JsonValue, found: JsonValue) -> bool:
     return bool(set(_number_keys(asked)) & set(_number_keys(found)))
 
 
-def _as_flag(member: JsonValue) -> bool | None:
-    if isinstance(member, str):
-        return {"true": True, "1": True, "t": True, "yes": True, "false": False, "0": False, "f": False, "no": False}.get(
-            member.strip().casefold()
-        )
-    return bool(member) if member in (0, 1) else None
+def _is_same_flag(asked: JsonValue, found: JsonValue) -> bool:
+    """Compare a flag with a value. A text that no database writes for a flag may be one in any language."""
+    flags = [_FLAGS.get(str(member).strip().casefold()) for member in (asked, found)]
+    if None in flags:
+        return isinstance(asked, str) or isinstance(found, str)
+    return flags[0] == flags[1]
 
 
 def _as_number(member: JsonValue) -> Decimal | None:
