@@ -16,9 +16,6 @@ import threading
 import time
 from typing import NamedTuple
 
-from opentelemetry import context as otel_context
-from opentelemetry.context import Context
-
 from llmtrace import semconv
 from llmtrace.errors import LlmtraceError
 from llmtrace.guards.reader_threads import Busy, Read, reader_threads
@@ -29,6 +26,7 @@ from llmtrace.laws.unconfirmed_change import SIGNAL, facts_of
 from llmtrace.locks import importing
 from llmtrace.model import Receipt, Span, ToolExecution, Trace, outermost_of, replace
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.own_thread import start_thread
 from llmtrace.recorder.recorder import Recorder
 from llmtrace.recorder.recording import Recording
 from llmtrace.recorder.run import Run
@@ -116,12 +114,7 @@ class LateReceipts:
     def _plan(self, pending: _Pending, at: float) -> None:
         heapq.heappush(self._due, _Due(at, next(self._numbers), pending))
         if self._thread is None:
-            outside = otel_context.attach(Context())  # the thread is below no span of the program's
-            try:
-                self._thread = threading.Thread(target=self._work, name="llmtrace-late-receipts", daemon=True)
-                self._thread.start()
-            finally:
-                Recording.detach(outside)
+            self._thread = start_thread("llmtrace-late-receipts", self._work)
         self._changed.notify_all()
 
     def _work(self) -> None:
@@ -198,7 +191,7 @@ def _settle(pending: _Pending, receipt: Receipt) -> None:
     receipt = replace(receipt, looks=max(1, change.looks), seconds=round(change.seconds, 6))
     cleaned = pending.recorder.clean(ToolExecution("", receipt=receipt))
     is_over = pending.run.settle_receipt(pending.span_id, receipt)
-    store = next((sink for sink in pending.recorder.sinks if isinstance(sink, Store)), None)
+    store = pending.recorder.store
     if store is None or not isinstance(cleaned, ToolExecution) or cleaned.receipt is None:
         logger.debug("llmtrace: there is no store to keep a late receipt")
         return

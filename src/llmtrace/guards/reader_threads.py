@@ -14,10 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from opentelemetry import context as otel_context
-from opentelemetry.context import Context
-
-from llmtrace.recorder.recording import Recording
+from llmtrace.recorder.own_thread import start_thread
 
 THREADS = 8
 MOST_WAITING = 256
@@ -98,12 +95,8 @@ class ReaderThreads:
             return
         self._queue.append(read)
         if self._idle < len(self._queue) and self._threads < THREADS:
-            outside = otel_context.attach(Context())  # the thread is below no span of the program's
-            try:
-                threading.Thread(target=self._work, name="llmtrace-receipts", daemon=True).start()
-                self._threads += 1
-            finally:
-                Recording.detach(outside)
+            start_thread("llmtrace-receipts", self._work)
+            self._threads += 1
         self._changed.notify()
 
     def _work(self) -> None:

@@ -152,8 +152,7 @@ def load_trace(trace: Trace | str | os.PathLike[str]) -> tuple[Trace, bytes | No
     path = Path(trace)
     is_file = path.is_file()
     recorder = active()
-    sinks = () if recorder is None or is_file else recorder.sinks
-    active_store = next((sink for sink in sinks if isinstance(sink, Store)), None)
+    active_store = None if recorder is None or is_file else recorder.store
     if active_store is not None:
         active_store.flush()
         return active_store.trace(str(trace)), key_of(active_store)

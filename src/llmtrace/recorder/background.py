@@ -27,9 +27,9 @@ from llmtrace.locks import background_importing
 from llmtrace.model import Evaluation, Sink, Span
 from llmtrace.recorder import keys
 from llmtrace.recorder.guard import report
+from llmtrace.recorder.own_thread import start_thread
 from llmtrace.recorder.recorder import Recorder
 from llmtrace.recorder.recording import Recording
-from llmtrace.store import Store
 from llmtrace.store.late_evaluations import Unfinished, attach
 
 logger = logging.getLogger("llmtrace")
@@ -64,7 +64,7 @@ class Background(Sink):
                 _pool.take(_Job(signal, span, self._attach))
 
     def _attach(self, span: Span, evaluations: tuple[Evaluation, ...]) -> None:
-        store = self._store()
+        store = self._recorder.store
         if store is None:
             logger.debug("llmtrace: there is no store to keep what was judged in the background")
             return
@@ -72,10 +72,6 @@ class Background(Sink):
             attach(store, span.trace_id, evaluations, span_id=span.span_id, clean=self._recorder.content.clean)
         except (LlmtraceError, Unfinished, KeyError) as error:  # removed from the store meanwhile
             logger.debug("llmtrace: what was judged of span %s could not be kept: %s", span.span_id, error)
-
-    def _store(self) -> Store | None:
-        store: Any = next((sink for sink in self._recorder.sinks if isinstance(sink, Store)), None)
-        return store  # type: ignore[no-any-return]
 
 
 def join(recorder: Recorder) -> None:
@@ -113,12 +109,8 @@ class _Pool:
                 return
             self._jobs.append(job)
             if self._threads < THREADS and self._busy + len(self._jobs) > self._threads:
-                outside = otel_context.attach(Context())  # the thread is below no span of the program's
-                try:
-                    threading.Thread(target=self._work, name="llmtrace-signals", daemon=True).start()
-                    self._threads += 1
-                finally:
-                    Recording.detach(outside)
+                start_thread("llmtrace-signals", self._work)
+                self._threads += 1
             self._changed.notify()
 
     def _work(self) -> None:

@@ -11,12 +11,12 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Literal
 
-from opentelemetry.context import Context, attach, detach
-
 from llmtrace.recorder.guard import report
+from llmtrace.recorder.own_thread import start_thread
 
 SETTLE_SECONDS = 5.0
 """Seconds that flushing and the program's exit wait for the queued ends."""
@@ -41,15 +41,8 @@ def watch() -> None:
         if _thread is None:
             if _on_collection not in gc.callbacks:
                 gc.callbacks.append(_on_collection)
-            thread = threading.Thread(target=_work, args=(_queue,), name="llmtrace-collected", daemon=True)
-            token = attach(Context())  # the thread is below no span of the program's
-            try:
-                thread.start()
-            except RuntimeError:  # the interpreter is shutting down: no thread can be started any more
-                return
-            finally:
-                detach(token)
-            _thread = thread
+            with suppress(RuntimeError):  # the interpreter is shutting down: no thread can be started any more
+                _thread = start_thread("llmtrace-collected", _work, _queue)
 
 
 def is_collecting() -> bool:

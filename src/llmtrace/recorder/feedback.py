@@ -113,10 +113,9 @@ def _hex(value: Any, digits: int) -> str | None:
 def _opened() -> Iterator[tuple[Store, Content]]:
     """Open the recorder's store, or the configured one if nothing is recorded in this process. Raises UnreadableStore."""
     recorder = configured()
-    for sink in recorder.sinks if recorder is not None else ():
-        if recorder is not None and isinstance(sink, Store):
-            yield sink, recorder.content
-            return
+    if recorder is not None and recorder.store is not None:
+        yield recorder.store, recorder.content
+        return
     config = Config.read()
     with open_store(config.store, config=config) as store:
         yield store, Content(config)

@@ -53,6 +53,7 @@ from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.player import player
 from llmtrace.recorder.recording import NoRecording, Recording
 from llmtrace.recorder.run import Run
+from llmtrace.store import Store
 
 if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
@@ -117,6 +118,11 @@ class Recorder:
     def replay_key(self) -> bytes | None:
         """The secret key for the digests of requests; None if spans keep nothing for a replay. Asked once, even if it fails."""
         return None if self.hooks.make_replay_key is None else guard(self.hooks.make_replay_key)
+
+    @property
+    def store(self) -> Store | None:
+        """The store that spans are recorded into; None if they are only sent, or given to other sinks."""
+        return next((sink for sink in self.sinks if isinstance(sink, Store)), None)
 
     def add_sink(self, sink: Sink) -> None:
         """Give the spans that start or end from now on to this sink, too."""

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
-from opentelemetry.context import Context
 
 from llmtrace.codec import recorded
 from llmtrace.config import Config
@@ -33,6 +32,7 @@ from llmtrace.exporters.forwarding.transport import LEAST_SECONDS, Answer, trans
 from llmtrace.installed import NO_GRPC
 from llmtrace.model import RawSpan, replace
 from llmtrace.recorder.guard import report
+from llmtrace.recorder.own_thread import start_thread
 from llmtrace.semconv import ERROR_TYPE, SAMPLING_RATE
 from llmtrace.store import locks
 from llmtrace.store.journal import Journal
@@ -109,14 +109,10 @@ class Forwarder:
         if self._thread is None and not self._closing:
             with self._changed:
                 if self._thread is None and not self._closing:
-                    outside = otel_context.attach(Context())
                     try:
-                        self._thread = threading.Thread(target=self._run, name="llmtrace-forward", daemon=True)
-                        self._thread.start()
+                        self._thread = start_thread("llmtrace-forward", self._run)
                     except RuntimeError:  # the interpreter is shutting down
                         self._closing = True
-                    finally:
-                        otel_context.detach(outside)
 
     def flush(self, seconds: float = EXIT_SECONDS) -> bool:
         """Send the whole journal now, and wait for it at most ``seconds``. Returns True if the destination accepted all of
