@@ -38,6 +38,7 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
+from llmtrace.semconv import VALIDATED_ATTEMPTS, VALIDATED_PASSED
 from llmtrace.statistics import By, Statistics, clickhouse_sql, collect, gather, groups, store_statistics
 from llmtrace.statistics.distribution import EXACT
 from llmtrace.store import Query, Store, open_store
@@ -191,6 +192,17 @@ def test_each_grouping(engine: ClickHouseEngine) -> None:
         assert found.traces == RUNS
         assert found.total.duration.count > EXACT
         assert found.objectives.burns
+
+
+@needs_chdb
+def test_corrections(engine: ClickHouseEngine) -> None:
+    """Of refused calls and of answers that were asked for again; they depend on the order of spans."""
+    refused, asked_again = ToolExecution("refund", executed=False), {VALIDATED_ATTEMPTS: 2, VALIDATED_PASSED: True}
+    engine.keep([bare(1, None, CHAT, trace=1), bare(2, 1, refused, trace=1), bare(3, 1, ToolExecution("refund"), trace=1)])
+    engine.keep([bare(1, None, CHAT, trace=2), bare(2, 1, refused, trace=2)])
+    engine.keep([bare(1, None, trace=3, attributes=asked_again), bare(2, 1, CHAT, trace=3)])
+    total = counted(opened(engine)).total
+    assert (total.corrections, total.corrected) == (3, 2)
 
 
 @needs_chdb

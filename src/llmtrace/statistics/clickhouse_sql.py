@@ -266,7 +266,7 @@ _COLUMNS: Final[dict[str, str]] = {
                 OR arrayExists(m -> JSONType(m, 'parts') != 'Array' OR arrayExists(
                     p -> JSONExtractString(p, 'type') IN ('tool_use', 'function_call'), JSONExtractArrayRaw(m, 'parts')),
                 JSONExtractArrayRaw({said}))))
-        OR {operation} = {CREATE_AGENT}
+        OR {operation} = {CREATE_AGENT} OR {refused} OR {validated}
         OR (NOT {ours} AND ((kind = 'agent' AND {AGENT} = '') OR match(concat({AGENT}, {WORKFLOW}), {uuid})
             OR ({has_model} AND lower({model}) IN {no_model})
             OR NOT hasAll({words}, JSONExtract({reasons}, 'Array(String)'))))
@@ -279,6 +279,8 @@ _COLUMNS: Final[dict[str, str]] = {
         objective=_at(sc.SLO_NAME),
         said=_at(sc.OUTPUT_MESSAGES),
         operation=_at(sc.OPERATION_NAME),
+        refused=_has(sc.TOOL_EXECUTED),  # the model was asked to correct the call: see `counted_steps.corrections_of`
+        validated=_has(sc.VALIDATED_ATTEMPTS),
         AGENT=_at(sc.AGENT_NAME),
         WORKFLOW=_at(sc.WORKFLOW_NAME),
         uuid=_quoted(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}"),
