@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from llmtrace.playback.no_network import network
 from tests.benchmark_program import benchmark
 from tests.cli.conftest import Ran
 
@@ -104,6 +105,47 @@ SEND = "import sys, urllib.request as request; request.urlopen(sys.argv[1], b're
 ALONE = f'subprocess.run([sys.executable, "-I", "-c", """{SEND}""", sys.argv[1]])'
 """A Python process that ignores its environment takes no part in the replay."""
 POST = 'subprocess.run(["curl", "-s", "-d", "refund", sys.argv[1]], check=False)'
+
+
+IN_C = """
+import ctypes, socket, struct
+library, port = ctypes.CDLL(None, use_errno=True), int(sys.argv[1].rsplit(":")[-1].strip("/"))
+its_socket = library.socket(socket.AF_INET, socket.SOCK_STREAM, 0)
+address = struct.pack("=H", socket.AF_INET) + struct.pack(">H", port) + socket.inet_aton("127.0.0.1") + bytes(8)
+if library.connect(its_socket, address, 16) == 0:
+    library.send(its_socket, b"POST / HTTP/1.0\\r\\nContent-Length: 6\\r\\n\\r\\nrefund", 45, 0)
+    library.recv(its_socket, ctypes.create_string_buffer(99), 99, 0)
+"""
+"""Sends a request as libpq or grpc do, without Python's own modules."""
+
+
+@pytest.mark.skipif(not network(), reason="needs Linux's network namespaces")
+def test_code_in_c_has_no_network(sink: tuple[str, list[bytes]], folder: Path, llmtrace: Callable[..., Ran]) -> None:
+    url, posted = sink
+    (folder / "agent.py").write_text(TOOLS + f"look_up('KS-1')\n{IN_C}\nlook_up('KS-2')\n", encoding="utf-8")
+    subprocess.run([sys.executable, "agent.py", url], check=True)
+    assert posted == [b"refund"]
+    ran = llmtrace("replay", "last", "--", "agent.py", url)
+    assert ran.code == 0, ran.err
+    if "by Python's own modules" in said(ran):
+        pytest.skip("this machine permits no network namespaces")
+    assert "2 calls answered" in said(ran)
+    assert "nothing was sent;" in said(ran)
+    assert posted == [b"refund"]
+
+
+def test_a_name_that_a_server_would_be_asked_for(folder: Path, llmtrace: Callable[..., Ran]) -> None:
+    """It is refused as the connection would be; the names of this machine are known without a server."""
+    ask = "import socket; socket.create_server(('localhost', 0)); socket.getaddrinfo(socket.gethostname(), 0)\n"
+    ask += "try: socket.getaddrinfo('prices.example.invalid', 443)\nexcept OSError: pass\n"
+    (folder / "agent.py").write_text(TOOLS + f"look_up('KS-1')\n{ask}", encoding="utf-8")
+    subprocess.run([sys.executable, "agent.py"], check=True)
+    ran = llmtrace("replay", "last", "--", "agent.py")
+    assert ran.code == 3, ran.err
+    assert "network: the program connects to prices.example.invalid:443" in said(ran)
+    allowed = llmtrace("replay", "last", "--connect", "prices.example.invalid:443", "--", "agent.py")
+    assert allowed.code == 0, allowed.err
+    assert "connected to prices.example.invalid:443" in said(allowed)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="curl and sh")

@@ -214,11 +214,14 @@ def _tell(screen: Screen, trace: Trace, ran: ReplayedProgram, number: int | None
     live = f", made for real: {calls_made(ran.ran)}" if ran.live else ""
     live += f", connected to {' and '.join(ran.connections)}" if ran.connections else ""
     live += f", started {' and '.join(ran.programs)}" if ran.programs else ""
-    live = live or ", nothing was sent"
+    live = live or (", nothing was sent" if ran.is_offline else ", nothing was sent by Python's own modules")
     as_trace = f"; recorded as {short_id(ran.trace_id)}" if ran.trace_id else ""
     screen.labelled(f"{name}{'' if number is None else f' {number}'}  ", f"{word}: {answered}{live}{as_trace}", style)
     if ran.exit_code and not ran.is_ended and (not ran.divergences or ran.divergences[0]["kind"] == "left over"):
         screen.labelled("        ", f"the program ended with exit code {ran.exit_code}")
+        if ran.is_offline:
+            how = "a library in C that needs a server finds none in a replay; --connect HOST:PORT leaves it the network"
+            screen.labelled("        ", how)
     for name, count in Counter(ran.unclear).items():
         calls = f"{count} equal calls of {name} ran at once, and got different answers"
         screen.labelled(

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from llmtrace.errors import ConfigurationError
 from llmtrace.launch import VARIABLE, environment
 from llmtrace.launch.replayed import Assignment
+from llmtrace.playback.no_network import network
 from llmtrace.playback.player import outcome_of
 from llmtrace.playback.progress import Progress
 
@@ -62,6 +63,8 @@ class ReplayedProgram(NamedTuple):
     """Names of the answered calls that had an equal one at the same time, see `Progress.unclear`."""
     ran: Mapping[str, int] = {}
     """How often each tool ran for real, by name; and ``model calls``."""
+    is_offline: bool = False
+    """True if its processes had no network; else connections are refused that Python's own modules open."""
     is_ended: bool = False
     """True if its processes had to be ended, because it did not end by itself after the replay was stopped."""
     printed: str = ""
@@ -88,7 +91,8 @@ def run_replay(
     program was not replayed, or did not end in time.
     """
     with tempfile.TemporaryDirectory(prefix="llmtrace-replay-") as folder:
-        assignment = replace(assignment, progress=str(Path(folder) / "progress"))
+        network_to_leave = "" if assignment.needs_network else network()
+        assignment = replace(assignment, progress=str(Path(folder) / "progress"), network=network_to_leave)
         variables = {**os.environ, **environment({}), VARIABLE: assignment.as_text()}
         if assignment.resume is None:
             replaying = {"LLMTRACE_STORE": assignment.into, "LLMTRACE_EXPORTERS": "", "LLMTRACE_UNATTENDED": "deny"}
@@ -127,6 +131,7 @@ def run_replay(
         tuple(progress.programs),
         tuple(progress.unclear),
         progress.ran,
+        bool(network_to_leave) and not progress.is_online,
         is_ended,
         printed,
     )

@@ -25,6 +25,7 @@ from llmtrace.launch import PATH, VARIABLE
 from llmtrace.playback import RecordedRun, Replay
 from llmtrace.playback.difference import Loose
 from llmtrace.playback.edit import Edit, apply
+from llmtrace.playback.no_network import leave_network, network
 from llmtrace.playback.permissions import Permissions
 from llmtrace.playback.progress import Progress
 from llmtrace.playback.replay_block import key_of
@@ -53,6 +54,8 @@ class Assignment:
     progress: str = ""
     """The file in which the processes note what happens, see `Progress`."""
     permissions: Permissions = field(default_factory=Permissions)
+    network: str = ""
+    """The network that the processes leave before they begin, see `no_network`; "": they stay in it."""
     loose: Loose = False
     compares_outputs: bool = True
     live_after: str | None = None
@@ -63,6 +66,11 @@ class Assignment:
     resume: Sequence[str] | None = None
     """Id and digest of the review with which a run goes on for real. The run is then recorded in the program's own store, not
     in ``into``."""
+
+    @property
+    def needs_network(self) -> bool:
+        """True if something may run for real that may connect to a server."""
+        return self.permissions.needs_network or self.live_after is not None or self.resume is not None
 
     def as_text(self) -> str:
         """Return the value of `VARIABLE`."""
@@ -101,6 +109,9 @@ def start() -> None:
     assignment = Assignment.read(text)
     progress = Progress(Path(assignment.progress))
     player = assignment.player(progress)
+    if assignment.network and assignment.network == network() and not leave_network():
+        with progress:
+            progress.note("online")
     _take_part(progress)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: _take_part(progress))

@@ -34,6 +34,11 @@ class Permissions:
     how_to_allow: str = "--tool {}=live"
     """What a refusal tells the user to write; ``{}`` is the name of the tool."""
 
+    @property
+    def needs_network(self) -> bool:
+        """True if something may run for real that may connect to a server."""
+        return self.rest != "named" or bool(self.tools or self.after or self.servers or self.programs)
+
     def may_run_after(self, tool: str, definition: ToolDefinition | None = None) -> bool:
         """Return True if the body of a tool may run where the record has ended, or was edited."""
         if self.rest == "all" or tool in self.tools or tool in self.after:

@@ -90,6 +90,8 @@ class Progress:
         self.is_edit_used = False
         self.is_over = False
         """True once the processes are ended: one that only now begins to take part must end itself."""
+        self.is_online = False
+        """True if a process could not give up the network, see `no_network`."""
         self.connections: list[str] = []
         self.programs: list[str] = []
         """Other programs that it started, as allowed."""
@@ -202,6 +204,8 @@ class Progress:
             self.request = values[0]
         elif change == "edit":
             self.is_edit_used = True
+        elif change == "online":
+            self.is_online = True
         elif change == "over":
             self.is_over = True
         elif change == "live":

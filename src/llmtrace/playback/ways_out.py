@@ -1,7 +1,7 @@
-"""Refuses what would leave the process during a replay: connections, and other programs.
+"""Refuses what would leave the process during a replay: connections, names that a server would be asked for, other programs.
 
-Python tells an audit hook of both, whichever library asks for them (https://docs.python.org/3/library/audit_events.html). Code
-that does not use Python's own modules is not noticed: a library that opens sockets in C.
+Python tells an audit hook of them, whichever library asks (https://docs.python.org/3/library/audit_events.html). Code that does
+not use Python's own modules is not noticed, such as a library that opens sockets in C: see `no_network`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +43,8 @@ class Guard(NamedTuple):
 
 
 _guards: list[Guard] = []
+_is_resolving: ContextVar[bool] = ContextVar("llmtrace-resolving", default=False)
+"""True while the name of a server that is allowed is looked up."""
 _is_hooked = False
 
 
@@ -63,16 +67,37 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         return
     if event in _CONNECTS:
         _check_connection(*args[:2])
+    elif event == "socket.getaddrinfo":
+        _check_name(*args[:2])
     elif event in _STARTS:
         _check_program(event, args)
 
 
 def _check_connection(this: socket.socket, address: Any) -> None:
     if address is not None and this.family in (socket.AF_INET, socket.AF_INET6):
-        for guard in tuple(_guards):
-            error = guard.connection(f"{address[0]}:{address[1]}")
-            if error is not None:
-                raise error
+        _refuse_connection(f"{address[0]}:{address[1]}")
+
+
+def _check_name(host: Any, port: Any) -> None:
+    """Refuse a name that a server would be asked for. Those of this machine and addresses are known without one."""
+    name = _text(host)
+    if name and port and not _is_resolving.get() and name not in ("localhost", socket.gethostname()) and not _is_address(name):
+        _refuse_connection(f"{name}:{_text(port) if isinstance(port, (str, bytes)) else port}")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name.partition("%")[0])  # fe80::1%eth0
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_connection(address: str) -> None:
+    for guard in tuple(_guards):
+        error = guard.connection(address)
+        if error is not None:
+            raise error
 
 
 def _check_program(event: str, args: tuple[Any, ...]) -> None:
@@ -143,12 +168,19 @@ def _interpreter(script: str) -> str:
     return words[0] if words and _PYTHON.fullmatch(Path(words[0]).name) else ""
 
 
-@lru_cache(maxsize=64)
 def is_at(address: str, server: str) -> bool:
-    """Return True if ``server`` (``HOST:PORT``) has this address (``127.0.0.1:8000``). The host name is resolved."""
+    """Return True if two servers (``HOST:PORT``) have an address in common. Host names are resolved."""
+    return address == server or not _addresses(address).isdisjoint(_addresses(server))
+
+
+@lru_cache(maxsize=64)
+def _addresses(server: str) -> frozenset[str]:
     host, _, port = server.rpartition(":")
+    token = _is_resolving.set(True)
     try:
         places = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        return False
-    return address in {f"{place[0]!s}:{place[1]!s}" for *_, place in places}
+        return frozenset()
+    finally:
+        _is_resolving.reset(token)
+    return frozenset(f"{place[0]!s}:{place[1]!s}" for *_, place in places)
