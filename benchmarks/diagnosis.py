@@ -1,15 +1,13 @@
 """Are the five places of `llmtrace why` the right ones, in failed runs that people have labelled? Needs numpy.
 
-Who&When (algorithm-generated, hand-crafted) and AgentRx (Magentic-One, tau-bench retail) are read as traces. `by task`: the
-weights are learned without the task that is judged, the mean over five divisions of the tasks. `other systems`: without the
+Who&When (algorithm-generated, hand-crafted), AgentRx (Magentic-One, tau-bench retail) and TRAIL are read as traces. `by task`:
+the weights are learned without the task that is judged, the mean over five divisions of the tasks. `other systems`: without the
 whole family of sets, and without every task in it. `shipped`: the weights in the package, which were learned from these runs.
 Beside them is what needs no ranker: a random, the first and the last step of a model, and the steps that are usual in the same
 set (learned without the task). Intervals: 95 %, bootstrap over runs.
 
 `--markdown` prints the tables of docs/explanation/benchmarks/diagnosis.md,
 `--misses` what stands at the labelled step and how often it is found.
-`--trail` ranks the traces of TRAIL, from which nothing is learned: people annotated every error in them, and the earliest is
-taken for the decisive one.
 """
 
 from __future__ import annotations
@@ -18,14 +16,12 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import report
 from examples import Example, labelled_examples
 from labelled import FAMILIES, SETS
-from llmtrace.diagnosis import Reading
-from llmtrace.diagnosis.place_ranker import MOST_PLACES, features_of, shipped
+from llmtrace.diagnosis.place_ranker import MOST_PLACES, shipped
 from llmtrace.reading.calls import Call
 from ranking import (
     DIVISIONS,
@@ -40,7 +36,6 @@ from ranking import (
     parts_of,
     rank,
 )
-from recorded import annotated
 
 MEASURES = {"exact": 1, "top-3": 3, "top-5": MOST_PLACES}
 BARS = {"exact": 0.28, "top-3": 0.56, "top-5": 0.70}
@@ -111,7 +106,6 @@ def main() -> None:
     arguments = report.parser(__doc__)
     arguments.add_argument("--markdown", action="store_true", help="print only the tables of the page on its quality")
     arguments.add_argument("--misses", action="store_true", help="print what stands at the labelled step")
-    arguments.add_argument("--trail", action="store_true", help="rank the traces of TRAIL as well")
     options = arguments.parse_args()
     examples = labelled_examples(options.data)
     divisions, families = by_task(examples), by_family(examples, FAMILIES)
@@ -132,8 +126,6 @@ def main() -> None:
         tables.append(verdict(results, examples, errors))
     if options.misses:
         tables.append(profile(examples, results[4]))
-    if options.trail:
-        tables.append(of_trail(options.data))
     report.done(as_json(results, examples, groups, errors), tables, options.json)
 
 
@@ -223,28 +215,6 @@ def profile(examples: Sequence[Example], result: Result) -> str:
         ]
         body.append((name, value, len(every_rank), *cells))
     return report.table("What stands at the labelled step", ("", "", "runs", *MEASURES), body)
-
-
-def of_trail(data: Path) -> str:
-    """The shipped weights on traces that nothing was learned from, beside what a random order would reach."""
-    body = []
-    for name in ("gaia", "swe_bench"):
-        rows: list[list[float]] = []
-        for trace, errors in annotated(report.folder(data, "trail") / name):
-            reading = Reading(trace)
-            (graph,), (findings,) = reading.graphs, reading.findings
-            nodes = graph.steps
-            right = [not errors.keys().isdisjoint((node.said_in, node.place, node.parent_id)) for node in nodes]
-            if len(nodes) <= MOST_PLACES or not any(right):
-                continue
-            scores = shipped().scores(features_of(graph, findings))
-            order = sorted(range(len(nodes)), key=lambda number: (-scores[number], number))
-            position = order.index(right.index(True))
-            hits = [position < count for count in MEASURES.values()]
-            rows.append([right[order[0]], mean(right), *hits, MOST_PLACES / len(nodes)])
-        body.append((name, len(rows), *(f"{100 * mean(column):.0f} %" for column in zip(*rows, strict=True))))
-    head = ("set", "runs", "first place has an error", "random", "earliest error: exact", "top-3", "top-5", "random top-5")
-    return report.table("TRAIL, never learned from", head, body)
 
 
 def as_json(

@@ -1,4 +1,7 @@
-"""The examples of the ranker: of each labelled failed run, the features of its steps and which of them are right."""
+"""The examples of the ranker: of each labelled failed run, the features of its steps and which of them are right.
+
+A turn of the user is right only if people labelled this turn: an error of the model call that was the first to be sent it is
+not the user's."""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import report
-from labelled import LabelledRun, labelled_runs
+from labelled import FAMILIES, LabelledRun, labelled_runs
 from llmtrace.diagnosis import Reading
 from llmtrace.diagnosis.place_ranker import features_of
 from llmtrace.reading.calls import Step
@@ -30,6 +33,11 @@ class Example:
     @property
     def set(self) -> str:
         return self.run.set
+
+    @property
+    def family(self) -> tuple[str, ...]:
+        """The sets of the same system."""
+        return next(family for family in FAMILIES if self.set in family)
 
     @property
     def task(self) -> str:

@@ -1,8 +1,9 @@
-"""Failed runs that people have labelled, as traces: Who&When and AgentRx.
+"""Failed runs that people have labelled, as traces: Who&When, AgentRx and TRAIL.
 
 A run that comes as a list of messages becomes one inference a step, inside its agent's span, which is sent all messages before
-it. A terminal's output becomes a tool execution, a person's words become a message of the user. Nothing of these runs is kept
-in the project.
+it. A terminal's output becomes a tool execution, a person's words become a message of the user. TRAIL's spans are imported as
+they are; people annotated every error in them, and the earliest is taken for the decisive one. Nothing of these runs is kept in
+the project.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from llmtrace.model import (
 )
 from llmtrace.validation.tool_definitions import read_definition
 from planted.recorded import Run, steps_of, trace_of
+from recorded import annotated
 
-SETS = ("algorithm_generated", "hand_crafted", "magentic_one", "tau_retail")
-FAMILIES = (("algorithm_generated",), ("hand_crafted", "magentic_one"), ("tau_retail",))
+SETS = ("algorithm_generated", "hand_crafted", "magentic_one", "tau_retail", "trail")
+FAMILIES = (("algorithm_generated",), ("hand_crafted", "magentic_one"), ("tau_retail",), ("trail",))
 """Sets of one system. Hand-crafted and Magentic-One share some of their runs."""
 TRACE_ID = "6" * 32
 ROOT = "e" * 16
@@ -103,6 +105,7 @@ def trace_of_chat(turns: Sequence[Turn]) -> tuple[Trace, dict[str, list[int]]]:
 def labelled_runs(data: Path) -> Iterator[LabelledRun]:
     yield from _who_and_when(report.folder(data, "who_and_when"))
     yield from _agentrx(report.folder(data, "agentrx"), report.folder(data, "tau_bench"))
+    yield from _trail(report.folder(data, "trail"))
 
 
 def _who_and_when(folder: Path) -> Iterator[LabelledRun]:
@@ -129,6 +132,19 @@ def _agentrx(folder: Path, tau_bench: Path) -> Iterator[LabelledRun]:
         trace = Trace([root if span is trace.root else span for span in trace.spans])
         agents = [step.role for step in recorded]
         yield from _with_root_cause("tau_retail", f"retail {row['trajectory_id']}", row, trace, steps, agents)
+
+
+def _trail(folder: Path) -> Iterator[LabelledRun]:
+    """Each model call and each tool execution is a step."""
+    for name in ("gaia", "swe_bench"):
+        for trace, errors in annotated(folder / name):
+            spans = [span for span in trace.spans if isinstance(span.operation, (Inference, ToolExecution))]
+            spans.sort(key=lambda span: (span.start, span.sequence or 0))
+            truth = next((step for step, span in enumerate(spans) if span.span_id in errors), None)
+            if truth is not None:
+                steps = {span.span_id: [step] for step, span in enumerate(spans)}
+                agents = [span.name for span in spans]
+                yield LabelledRun("trail", f"{name} {trace.trace_id}", trace.trace_id, trace, steps, agents, truth)
 
 
 def _with_root_cause(

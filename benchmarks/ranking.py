@@ -1,13 +1,15 @@
 """Learning and judging the ranker of places: a conditional logit over the nodes of a run. Needs numpy.
 
-The loss is the surprise at the labelled node, and a penalty on large weights. For the penalty, features are scaled to one
-spread; a feature that is yes or no counts as a fair coin, so that a rare one is not learned from a handful of nodes.
+The loss is the surprise at the labelled node, in which each family of sets counts the same however many runs it has, and a
+penalty on large weights. For the penalty, features are scaled to one spread; a feature that is yes or no counts as a fair coin,
+so that a rare one is not learned from a handful of nodes.
 """
 
 from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +22,7 @@ except ImportError:
 from examples import Example
 from llmtrace.diagnosis.place_ranker import EVIDENCE, FEATURES, Ranker
 
-PENALTY = 2.0
+PENALTY = 5.0
 PARTS = 10
 DIVISIONS = (7, 1, 2, 3, 4)
 """Seeds of the divisions of the tasks into parts. Every figure is the mean over them."""
@@ -57,19 +59,22 @@ def learn(examples: Sequence[Example], penalty: float = PENALTY) -> Ranker:
     is_flag = ((rows == 0) | (rows == 1)).all(axis=0)
     spread = np.where(is_flag, 0.5, rows.std(axis=0))
     sizes = np.array([len(example.features) for example in usable])
+    runs = Counter(example.family for example in usable)
+    counts = np.array([len(usable) / len(runs) / runs[example.family] for example in usable])
     never_negative = np.array([name in EVIDENCE for name in names])
     free = np.ones(len(names), bool)
     while True:
-        weights = _solve(rows / spread, right, sizes, penalty, free)
+        weights = _solve(rows / spread, right, sizes, counts, penalty, free)
         negative = never_negative & (weights < 0)
         if not negative.any():
             return Ranker({name: float(weight) for name, weight in zip(names, weights / spread, strict=True)})
         free &= ~negative
 
 
-def _solve(rows: Any, right: Any, sizes: Any, penalty: float, free: Any) -> Any:
-    """Newton's method over the free weights; the others stay zero."""
+def _solve(rows: Any, right: Any, sizes: Any, counts: Any, penalty: float, free: Any) -> Any:
+    """Newton's method over the free weights; the others stay zero. ``counts``: how much each run counts."""
     starts = np.r_[0, np.cumsum(sizes)[:-1]]
+    by_row = np.repeat(counts, sizes)
     weights = np.zeros(rows.shape[1])
     rows = rows[:, free]
     for _ in range(_ROUNDS):
@@ -78,8 +83,9 @@ def _solve(rows: Any, right: Any, sizes: Any, penalty: float, free: Any) -> Any:
         shares = powers / np.repeat(np.add.reduceat(powers, starts), sizes)
         weighted = rows * shares[:, None]
         means = np.add.reduceat(weighted, starts, axis=0)
-        gradient = rows.T @ (shares - right) + penalty * weights[free]
-        curvature = weighted.T @ rows - means.T @ means + penalty * np.eye(rows.shape[1])
+        gradient = rows.T @ (by_row * (shares - right)) + penalty * weights[free]
+        curvature = (by_row[:, None] * weighted).T @ rows - (counts[:, None] * means).T @ means
+        curvature += penalty * np.eye(rows.shape[1])
         step = np.linalg.solve(curvature, gradient)
         weights[free] -= step * min(1.0, 2.0 / max(1e-12, np.abs(step).max()))
         if np.abs(step).max() < 1e-6:

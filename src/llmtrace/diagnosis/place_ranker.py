@@ -25,18 +25,15 @@ from llmtrace.text.matching import tokens
 MOST_PLACES = 5
 FEATURES: Mapping[str, str] = {
     "failure or marked finding": "a call that failed, or a certain or likely finding, began here",
-    "after a failure": "the first failure began before",
-    "call": "a model asked for this call",
+    "user turn": "the user spoke",
     "execution": "a call that no recorded model asked for; whoever spoke before it decided",
     "length": "logarithm of the characters that were written",
     "new words": "share of the words that nothing before contains",
     "new numbers": "at least one number of two digits or more that nothing before contains",
-    "digits": "share of digits among the characters",
     "like an earlier text": "share of words in common with the most similar of the texts before",
-    "changes of speaker before": "logarithm of their number, the position in the run",
+    "position": "logarithm of one more than the number of steps before",
     "same speaker as before": "the speaker of the step before goes on",
     "share of the speaker": "logarithm of the speaker's share of all steps",
-    "uses of its values": "logarithm of the number of later steps that use a value of this one",
 }
 """Every feature with its meaning."""
 EVIDENCE = frozenset({"failure or marked finding"})
@@ -46,7 +43,7 @@ _LOOPS = frozenset({"same_result", "same_error", "cycle"})
 _COMPARED = 64
 """Number of earlier texts that a text is compared with: the latest ones."""
 _LONGEST = 20_000
-"""Number of characters at the beginning of a text whose words and digits are read."""
+"""Number of characters at the beginning of a text whose words are read."""
 _LONGEST_PREVIEW = 200
 
 
@@ -111,38 +108,30 @@ def _evidence(steps: Sequence[Step], findings: Sequence[Finding]) -> dict[int, s
 def features_of(graph: Graph, findings: Iterable[Finding]) -> list[dict[str, float]]:
     """Return the features of every step of the run, in order. Features that are zero are left out."""
     steps = graph.steps
-    failed = [_author(number, steps) for number, step in enumerate(steps) if _has_failed(step)]
+    failed = (_author(number, steps) for number, step in enumerate(steps) if _has_failed(step))
     marked = ((finding.step, finding.label) for finding in findings if finding.is_marked)
     evidence = {*failed, *(_origin(step.position, steps, label) for step, label in marked if step is not None)}
     """Positions of the steps at which a failure or a certain or likely finding began."""
     texts = [_text_of(step) for step in steps]
-    lengths = [math.log1p(len(text)) for text in texts]
-    texts = [text[:_LONGEST] for text in texts]
-    words = [frozenset(tokens(text)) for text in texts]
+    words = [frozenset(tokens(text[:_LONGEST])) for text in texts]
     speakers = [_speaker(step) for step in steps]
     shares = Counter(speakers)
     earlier_words: set[str] = set()
     rows: list[dict[str, float]] = []
-    first_failure = min(failed, default=len(steps))
-    changes = 0
     for number, step in enumerate(steps):
-        step_words, speaker = words[number], speakers[number]
-        changes += number > 0 and speakers[number - 1] != speaker
+        step_words = words[number]
         new_words = step_words - earlier_words
         row = {
             "failure or marked finding": number in evidence,
-            "after a failure": number > first_failure,
-            "call": step.kind == "call" and _is_asked_for(step),
+            "user turn": step.kind == "user",
             "execution": step.kind == "call" and not _is_asked_for(step),
-            "length": lengths[number],
+            "length": math.log1p(len(texts[number])),
             "new words": len(new_words) / max(1, len(step_words)),
             "new numbers": any(len(word) > 1 and any(map(str.isdigit, word)) for word in new_words),
-            "digits": sum(map(str.isdigit, texts[number])) / max(1, len(texts[number])),
             "like an earlier text": _similarity(step_words, words[max(0, number - _COMPARED) : number]),
-            "changes of speaker before": math.log1p(changes),
-            "same speaker as before": number > 0 and speakers[number - 1] == speaker,
-            "share of the speaker": math.log(shares[speaker] / len(steps)),
-            "uses of its values": math.log1p(len({flow.target for flow in graph.flows.get(step, ())})),
+            "position": math.log1p(number),
+            "same speaker as before": number > 0 and speakers[number - 1] == speakers[number],
+            "share of the speaker": math.log(shares[speakers[number]] / len(steps)),
         }
         rows.append({name: float(content) for name, content in row.items() if content})
         earlier_words |= step_words
