@@ -19,15 +19,18 @@ from llmtrace.cli.format_text import plural
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config, unexpected_keyword
 from llmtrace.diagnosis import Diagnosis, diagnose
-from llmtrace.errors import ConfigurationError, DiagnosisFailed, TraceNotFound
+from llmtrace.errors import ConfigurationError, DiagnosisFailed, StoreError, TraceNotFound
 from llmtrace.model import Health, Trace
 from llmtrace.model.html import trace_as_html
 from llmtrace.model.traces import short_id
 from llmtrace.store import Query, Store, TraceSummary, filters, summarise
 from llmtrace.store import open_store as open_url
+from llmtrace.store.local import LocalStore
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from llmtrace.store.forget import Forgotten
 
 _READERS = {filter_.name: filter_.parse for filter_ in filters.FILTERS} | {"text": str}
 """How the value of each filter is read, by its name."""
@@ -111,6 +114,41 @@ class OpenedStore:
         self._flush()
         query = Query(limit=sys.maxsize if limit is None else limit, **_read(filters))
         return self._read(listing.find(self._store, query)[0])
+
+    def forget(
+        self,
+        *trace_ids: str,
+        user: str | None = None,
+        conversation: str | None = None,
+        before: str | None = None,
+        keep_verdicts: bool = False,
+        dry_run: bool = False,
+    ) -> Forgotten:
+        """Erase traces as ``llmtrace forget`` does, without a question, and return what was erased and what had been sent.
+
+        ``trace_ids``: ids or their first digits. Or, instead of ids, traces that are all of these: of ``user``, of
+        ``conversation``, begun ``before`` (``30d``, ``2026-01-31``). ``keep_verdicts``: keep what `ls`, `stats` and `issues`
+        count. ``dry_run``: erase nothing. A trace whose program still runs is in ``running``, and stays. Raises TypeError for
+        neither ids nor filters or for both, `errors.TraceNotFound`, `errors.ConfigurationError` for a time that cannot be read,
+        and `errors.StoreError` for a store that is not local, or whose files cannot be written: the next reader then goes on.
+        """
+        from llmtrace.store import forget  # late: few programs need it
+
+        self._flush()
+        if not isinstance(self._store, LocalStore):
+            raise StoreError("only traces of a local store can be forgotten")
+        try:
+            until = None if before is None else filters.moment(before)
+        except ValueError as error:
+            raise ConfigurationError(f"forget(before={before!r}): {error}") from None
+        try:
+            wanted = forget.select(self._store, trace_ids, user=user, conversation=conversation, until=until)
+        except ValueError as error:
+            raise TypeError(f"forget() takes ids, or user, conversation or before, and got {error}") from None
+        forgotten, runs, letters = forget.find(self._store, wanted)
+        if not dry_run:
+            forget.erase(self._store, forgotten, runs, letters, keep_verdicts=keep_verdicts)
+        return forgotten
 
     def _read(self, summaries: list[TraceSummary]) -> Iterator[StoredTrace]:
         for summary in summaries:

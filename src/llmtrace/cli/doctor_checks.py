@@ -91,12 +91,12 @@ def _folder(folder: Path, config: Config) -> Iterator[Finding]:
         yield Finding("ok", "store", f"{folder}: will be created by the first trace")
         return
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    limits = f"at most {_bytes(config.max_store_bytes)} and {config.max_store_days:g} days"
-    yield Finding("ok", "store", f"{folder}: {_bytes(size)}, writable; {limits}")
+    limits = f"at most {format_text.size(config.max_store_bytes)} and {config.max_store_days:g} days"
+    yield Finding("ok", "store", f"{folder}: {format_text.size(size)}, writable; {limits}")
     free = shutil.disk_usage(folder).free
     if free < _LOW_SPACE:
         advice = "Free disk space, or set LLMTRACE_STORE to another disk."
-        yield Finding("wrong", "store", f"only {_bytes(free)} are free on its disk", advice)
+        yield Finding("wrong", "store", f"only {format_text.size(free)} are free on its disk", advice)
     if os.name == "posix" and stat.S_IMODE(folder.stat().st_mode) & 0o077:
         text = "other users of this machine can read it, and it contains content"
         yield Finding("wrong", "store", text, f"chmod -R go= {folder}")
@@ -330,14 +330,6 @@ def version_of(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return version_of(_OTHER_BUILDS[distribution]) if distribution in _OTHER_BUILDS else None
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
 
 
 @contextmanager

@@ -75,6 +75,15 @@ def count(number: int | None) -> str:
     return UNKNOWN if number is None else f"{number:,}"
 
 
+def size(number: float) -> str:
+    """Return a number of bytes as text."""
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}"
+        number /= 1024
+    return f"{number:.1f} GiB"
+
+
 def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
@@ -145,7 +154,8 @@ def violation(finding: Violation) -> str:
     wanted = "" if finding.expected is None else text(finding.expected)
     expected = f"; expected {wanted}" if wanted and wanted not in finding.message else ""
     got = "" if finding.got is None or finding.code == "missing" else f"; got {value(finding.got)}"
-    return f"{finding.code}{place}: {finding.message}{expected}{got}"
+    said = f"{finding.message}{expected}{got}"
+    return f"{finding.code}{place}{f': {said}' if said else ''}"
 
 
 def receipt(found: Receipt) -> str:
@@ -157,7 +167,8 @@ def evaluation(finding: Evaluation) -> str:
     label = f" [{finding.label}]" if finding.label not in (None, "fail") else ""
     pointer = f" at {finding.pointer}" if finding.pointer and finding.pointer not in finding.explanation else ""
     evidence = ", ".join(f"{key}={value(shown)}" for key, shown in finding.evidence.items())
-    return f"{finding.name}{label}{pointer}: {finding.explanation}{f' ({evidence})' if evidence else ''}"
+    said = f"{finding.explanation}{f' ({evidence})' if evidence else ''}"
+    return f"{finding.name}{label}{pointer}{f': {said}' if said else ''}"
 
 
 def findings(names: Iterable[str]) -> str:

@@ -1,5 +1,7 @@
 """Removes the content of a written span: kind, times, usage and findings stay; what people, models and tools wrote goes.
 
+`without_content` takes away what holds content. `verdicts_only` keeps only what is known to hold none, and names nobody.
+
 It is a filter over the attributes: `semconv` knows which of them hold content. Only findings and events are read for it.
 
 Law: no message, argument, result, definition, prompt, document, error text, offending value or evidence is left, and no name
@@ -15,7 +17,8 @@ from functools import lru_cache
 from llmtrace import semconv
 from llmtrace.codec import findings, genai
 from llmtrace.content.values import changed, map_items
-from llmtrace.model import OUTCOME, Evaluation, Event, Failure, JsonValue, RawSpan, Violation, replace
+from llmtrace.model import FEEDBACK, OUTCOME, Evaluation, Event, Failure, JsonValue, RawSpan, Violation, replace
+from llmtrace.model.spans import frame_of
 from llmtrace.text.patterns import lazy_pattern
 
 HIDDEN = "*"
@@ -91,6 +94,50 @@ def _without_findings_content(raw: RawSpan) -> RawSpan:
     encoded = genai.encode(stripped)
     verdicts = {name: raw.attributes[name] for name in findings.derived_in(raw.attributes)}
     return replace(encoded, attributes={**encoded.attributes, **verdicts})
+
+
+def verdicts_only(raw: RawSpan) -> RawSpan:
+    """Return a written span with what is counted of it: kind, times, usage, verdicts, and names that the program chose.
+
+    Users, conversations, tags, all attributes but `semconv.COUNTED`, events and links go, and so does the name of a tool that
+    does not exist. Of a stack trace, file and function of the place where the error was raised stay.
+    """
+    whole = genai.decode(raw)
+    stripped = without_content(genai.encode(whole))  # the attributes of other writers become ours, as far as they are known
+    span = genai.decode(stripped)
+    counted = replace(
+        span,
+        failure=whole.failure and Failure(whole.failure.type, stacktrace=frame_of(whole.failure)),
+        violations=map_items(span.violations, _counted_violation),
+        evaluations=map_items(span.evaluations, _counted_evaluation),
+        events=(),
+        links=(),
+        resource=_counted(span.resource),
+    )
+    encoded = genai.encode(counted)
+    verdicts = {name: stripped.attributes[name] for name in findings.derived_in(stripped.attributes)}
+    attributes = _counted({**encoded.attributes, **verdicts})
+    name, tool = encoded.name, attributes.get(semconv.TOOL_NAME)
+    if isinstance(tool, str) and any(violation.code == "unknown_tool" for violation in span.violations):
+        attributes[semconv.TOOL_NAME], name = HIDDEN, name.replace(tool, HIDDEN)
+    return replace(encoded, name=name, attributes=attributes, status_message="")
+
+
+def _counted(attributes: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    names = (name for name in attributes if name in semconv.COUNTED or name.startswith(semconv.FINDING_PREFIX))
+    return {name: attributes[name] for name in names}
+
+
+def _counted_violation(violation: Violation) -> Violation:
+    tool = HIDDEN if violation.code == "unknown_tool" else violation.tool
+    return replace(violation, message="", expected=None, call_id=None, tool=tool)
+
+
+def _counted_evaluation(evaluation: Evaluation) -> Evaluation:
+    # What explains a finding is its title, which has no content. Any other explanation, and its label, may be anyone's words.
+    explanation = "" if evaluation.confidence is None else evaluation.explanation
+    label = None if evaluation.name == FEEDBACK or not evaluation.label else shown_name(evaluation.label)
+    return replace(evaluation, explanation=explanation, label=label, call_id=None)
 
 
 def shown_name(name: str) -> str:

@@ -23,19 +23,22 @@ def as_judged_live(run: EndedRun, findings: Sequence[Finding]) -> list[Finding]:
     if outermost is None or FINDINGS_COUNT not in outermost.attributes or all(map(is_whole, run.spans)):
         return list(findings)
     marks = [mark for mark in outermost.evaluations if mark.is_mark]
-    confirmed = {(mark.name, mark.label) for mark in marks}
+    confirmed = {(mark.name, mark.label): mark for mark in marks}
     loaded = laws.load()
     # the others need no content: an error, the end of the program, a receipt and the program's own signals show without it
     of_content = {law.name for law in loaded if set(law.needs) - {"receipts"}}
-    reconciled = [
-        replace(finding, confidence="possible")
-        if finding.is_marked and finding.law in of_content and (finding.law, finding.label) not in confirmed
-        else finding
-        for finding in findings
-    ]
-    derived = {(finding.law, finding.label) for finding in findings}
+    reconciled = []
+    for finding in findings:
+        mark = confirmed.get((finding.law, finding.label))
+        if mark is None and finding.is_marked and finding.law in of_content:
+            reconciled.append(replace(finding, confidence="possible"))
+        elif mark is not None and not finding.is_marked and finding.span_id in mark.sources:
+            reconciled.append(replace(finding, confidence=mark.confidence or "possible"))
+        else:
+            reconciled.append(finding)
+    shown = {(finding.law, finding.label) for finding in reconciled if finding.is_marked}
     advice = {law.name: law.advice for law in loaded}
-    missing = [mark for mark in marks if (mark.name, mark.label) not in derived]
+    missing = [mark for mark in marks if (mark.name, mark.label) not in shown]
     return [*(_finding_of(run, outermost, mark, advice.get(mark.name, "")) for mark in missing), *reconciled]
 
 

@@ -201,14 +201,24 @@ def failure_kind(failure: Failure) -> str:
 def raised_at(failure: Failure | None) -> str:
     """Return the last frame outside of libraries and llmtrace in which a Python exception was raised, such as
     ``agent.py:17 in support``. Returns "" without a stack trace."""
+    file, line, function = _raised_in(failure)
+    return f"{file}:{line} in {function}" if file else ""
+
+
+def frame_of(failure: Failure) -> str:
+    """Return a stack trace with nothing but what `raised_at` reads of it: no other frame, no folder, no line of code."""
+    file, line, function = _raised_in(failure)
+    return f'File "{file}", line {line}, in {function}' if file else ""
+
+
+def _raised_in(failure: Failure | None) -> tuple[str, str, str]:
     frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)', failure.stacktrace or "") if failure is not None else []
     of_libraries = re.compile(rf"site-packages|[\\/]lib[\\/]python|^{re.escape(_FOLDER)}[\\/]")
     own_frames = [frame for frame in frames if not of_libraries.search(frame[0])] or frames
     if not own_frames:
-        return ""
+        return "", "", ""
     path, line, function = own_frames[-1]
-    file = re.split(r"[/\\]", path)[-1]
-    return f"{file}:{line} in {function}"
+    return re.split(r"[/\\]", path)[-1], line, function
 
 
 def is_stopped_by_budget(span: Span) -> bool:

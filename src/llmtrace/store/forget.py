@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmtrace.errors import StoreError
 from llmtrace.model.value import value
@@ -37,6 +37,19 @@ class Forgotten:
     """Bytes of the journal that could not be read, whoever wrote them. They are erased, too."""
     sent: tuple[SentSpans, ...]
     """What had left the machine, by endpoint."""
+
+
+def select(store: LocalStore, trace_ids: Sequence[str] = (), **filters: Any) -> list[TraceSummary]:
+    """Return the traces with these ids, or those that pass all filters. ``filters``: fields of `Query`; None does not filter.
+
+    Raises TraceNotFound, UnreadableStore, and ValueError for no ids and no filters, or for both.
+    """
+    active = {name: wanted for name, wanted in filters.items() if wanted is not None}
+    if bool(trace_ids) == bool(active):
+        raise ValueError("both ids and filters" if active else "neither ids nor filters")
+    if active:
+        return store.traces(Query(limit=sys.maxsize, **active))
+    return list({summary.trace_id: summary for summary in map(store.summary, trace_ids)}.values())
 
 
 def find(store: LocalStore, wanted: Iterable[TraceSummary]) -> tuple[Forgotten, frozenset[str], frozenset[str]]:
@@ -73,14 +86,20 @@ def find(store: LocalStore, wanted: Iterable[TraceSummary]) -> tuple[Forgotten, 
     return forgotten, survey.runs, letters
 
 
-def erase(store: LocalStore, forgotten: Forgotten, runs: Iterable[str], letters: Iterable[str]) -> None:
-    """Erase what `find` returned. Raises StoreError; the next reader of the store then goes on."""
+def erase(
+    store: LocalStore, forgotten: Forgotten, runs: Collection[str], letters: Collection[str], *, keep_verdicts: bool = False
+) -> None:
+    """Erase what `find` returned. ``keep_verdicts``: see `content.strip.verdicts_only`.
+
+    Raises StoreError; the next reader of the store then goes on.
+    """
     from llmtrace.store import erasure
 
     if not forgotten.traces:
         return
+    traces = {*forgotten.traces, *forgotten.replays}
     try:
-        erasure.erase(_folder(store), {*forgotten.traces, *forgotten.replays}, {*runs}, {*letters})
+        erasure.erase(_folder(store), traces, runs, letters, keep_verdicts=keep_verdicts)
     except OSError as error:
         raise StoreError(f"cannot write {error.filename or store.folder}: {error.strerror}") from error
 

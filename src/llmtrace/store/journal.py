@@ -165,13 +165,8 @@ class Journal:
         return opened
 
     def _name(self) -> str:
-        """Return a new file name. Names sort by the time of creation; `journal_files.process_of` reads the process from
-        them."""
-        if not self._process:
-            self._process = f"{os.getpid()}-{os.urandom(4).hex()}"
-        seconds, rest = divmod(time.time_ns(), 1_000_000_000)
-        begun = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(seconds))}{rest // 1000:06d}"
-        return f"{begun}-{self._process}.{next(self._numbers):05d}{journal_files.SUFFIX}"
+        self._process = self._process or journal_files.new_process()
+        return journal_files.new_name(self._process, next(self._numbers))
 
     def _keep(self, records: Sequence[Entry]) -> None:
         self._backlog.extend(records)

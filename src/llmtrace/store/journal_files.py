@@ -2,7 +2,7 @@
 
 A file has a head (magic bytes, format version) and records, each with a mark, its length and a CRC-32. Law: whatever happened
 to a file, every complete record is read; bytes that cannot be read are skipped or set aside. Only `erasure`, which a user asks
-for, overwrites what was written, and no length changes. The writer of a file holds an exclusive ``flock`` on it, and readers
+for, overwrites what was written. The writer of a file holds an exclusive ``flock`` on it, and readers
 only try a shared one.
 """
 
@@ -117,8 +117,12 @@ def read(file: BinaryIO, offset: int, length: int) -> Record | None:
 def erase(file: BinaryIO, place: Record | Gap) -> None:
     """Overwrite a record or damaged bytes with zeros of the same length, as a record where there is room for one.
 
-    Killed in between, it leaves damaged bytes, with which it can be called again. Raises OSError.
+    Bytes after the last record are cut off; nobody may write to the file then. Killed in between, it leaves damaged bytes, with
+    which it can be called again. Raises OSError.
     """
+    if isinstance(place, Gap) and place.tail:
+        file.truncate(place.offset)
+        return
     file.seek(place.offset)
     zeros = place.length - RECORD.size
     file.write(bytes(place.length) if zeros < 0 else frame(ERASED, 0, bytes(zeros)))
@@ -178,6 +182,18 @@ def listing(folder: Path) -> list[JournalFile]:
                     status = entry.stat()
                     files.append(JournalFile(entry.name, status.st_size, status.st_mtime))
     return sorted(files)
+
+
+def new_name(process: str, number: int) -> str:
+    """Return a name for a new file. Names sort by the time of creation; `process_of` reads ``process`` from them."""
+    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+    begun = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(seconds))}{rest // 1000:06d}"
+    return f"{begun}-{process}.{number:05d}{SUFFIX}"
+
+
+def new_process() -> str:
+    """Return a name for this process that no other one has, for `new_name`."""
+    return f"{os.getpid()}-{os.urandom(4).hex()}"
 
 
 def process_of(name: str) -> str:

@@ -57,9 +57,11 @@ CLAIMS = ("claims.db", "reviews.db", "dead_letters.db")
 not need it."""
 ISSUES = "issues.jsonl"
 """The file of decisions about issues, see `llmtrace.issues`."""
+WAITING_LOGS = "waiting_logs.jsonl"
+"""The file of `store.waiting_logs`."""
 FORGETTING = "forgetting.json"
 """The file of `store.erasure` with what is to be erased, while that is not finished."""
-_FILES = (ISSUES, "budgets", "sent", "unsent", "viewer.token", "waiting_logs.jsonl", "reviewing")
+_FILES = (ISSUES, "budgets", "sent", "unsent", "viewer.token", WAITING_LOGS, "reviewing")
 BESIDE = frozenset({*_FILES, *CLAIMS, FORGETTING, "forgetting.lock", baselines.NAME, replay_key.NAME})
 """Files in a store's folder other than the journal and its index. A folder with only these is an empty store."""
 

@@ -17,8 +17,8 @@ from llmtrace.codec.log_records import LogRecord
 from llmtrace.content import Content
 from llmtrace.model import Custom, RawSpan, Span
 from llmtrace.store import locks
+from llmtrace.store.local import WAITING_LOGS
 
-NAME = "waiting_logs.jsonl"
 MOST_BYTES = 4 << 20
 """Size from which the file is rewritten without the records whose span has arrived."""
 
@@ -27,7 +27,7 @@ class WaitingLogs:
     """The file. If it cannot be written, records wait in memory only. Can be used from any thread."""
 
     def __init__(self, folder: Path, content: Content) -> None:
-        self._path = folder / NAME
+        self._path = folder / WAITING_LOGS
         self._content = content
         self._lock = threading.Lock()
 
@@ -61,7 +61,7 @@ class WaitingLogs:
         if not records:
             self._path.unlink(missing_ok=True)
             return
-        temporary = self._path.with_suffix(f".{os.getpid()}")
+        temporary = self._path.with_name(f"{WAITING_LOGS}.{os.getpid()}")
         locks.write(temporary, self._lines(records))
         temporary.replace(self._path)
 
